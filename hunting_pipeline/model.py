@@ -1,0 +1,332 @@
+"""The values that rooms exchange: frozen, without behaviour beyond arithmetic on themselves.
+
+Time is counted in *ticks*: 100-ns units since 1970-01-01T00:00:00Z, as plain integers, because that is the
+resolution of Kusto's datetime and a Python `datetime` only holds microseconds. Every span is half-open:
+its start belongs to it, its end does not.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+__all__ = [
+    "DAY",
+    "HOUR",
+    "SECOND",
+    "Bin",
+    "Bucket",
+    "Column",
+    "Grain",
+    "Histogram",
+    "Partition",
+    "Receipt",
+    "Reply",
+    "Report",
+    "Slice",
+    "Staged",
+    "TableSpec",
+    "Tally",
+    "Window",
+    "datetime_of",
+    "iso_of",
+    "ticks_of",
+]
+
+SECOND = 10_000_000
+"""Ticks in a second."""
+HOUR = 3600 * SECOND
+DAY = 24 * HOUR
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def ticks_of(moment: datetime | date) -> int:
+    """Ticks of an aware datetime, or of a date's midnight UTC.
+
+    Raises:
+        ValueError: the datetime has no time zone.
+    """
+    if not isinstance(moment, datetime):
+        moment = datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return (moment - _EPOCH) // _MICROSECOND * 10
+
+
+def datetime_of(ticks: int) -> datetime:
+    """The UTC datetime at or just before `ticks` (microseconds; the last digit of a tick is dropped)."""
+    return _EPOCH + timedelta(microseconds=ticks // 10)
+
+
+def iso_of(ticks: int) -> str:
+    """`2026-11-20T10:00:00.1234567Z`: all seven digits, or none on a whole second."""
+    seconds, fraction = divmod(ticks, SECOND)
+    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{fraction:07d}Z" if fraction else f"{text}Z"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """The span `[start, end)` in ticks; never empty, never backwards."""
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if self.start >= self.end:
+            raise ValueError(f"a window must end after it starts: {iso_of(self.start)} … {iso_of(self.end)}")
+
+    @property
+    def ticks(self) -> int:
+        """Length in ticks."""
+        return self.end - self.start
+
+    def intersection(self, other: "Window") -> "Window | None":
+        """What both spans hold, or None."""
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        return Window(start, end) if start < end else None
+
+    def contains(self, other: "Window") -> bool:
+        """Whether `other` lies wholly inside."""
+        return self.start <= other.start and other.end <= self.end
+
+    def __str__(self) -> str:
+        return f"{iso_of(self.start)} … {iso_of(self.end)}"
+
+
+class Grain(StrEnum):
+    """How long a partition is."""
+
+    DAY = "day"
+    HOUR = "hour"
+
+    @property
+    def ticks(self) -> int:
+        """Length of one partition in ticks."""
+        return HOUR if self is Grain.HOUR else DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as a Schema names it: `kusto_type` is Kusto's own word (string, datetime, dynamic, …)."""
+
+    name: str
+    kusto_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """One table to archive.
+
+    Attributes:
+        name: the table's name in the service.
+        time_column: the column that slices are cut by; None for a snapshot table.
+        grain: length of a partition.
+        columns: columns to ask for, in order; empty means all.
+        where: a KQL predicate that every row must fulfil; empty means all rows.
+        bytes_per_row: first guess of a row's JSON width in bytes, replaced by what replies teach.
+        service: the Defender service it belongs to (a Dagster group, a section of the docs).
+        evolve: whether new columns are taken in (True) or stop the partition (False).
+    """
+
+    name: str
+    time_column: str | None
+    grain: Grain = Grain.DAY
+    columns: tuple[str, ...] = ()
+    where: str = ""
+    bytes_per_row: int = 1000
+    service: str = ""
+    evolve: bool = True
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Partition:
+    """One file of the lake: a day or an hour of a table; of a snapshot table, the day it was taken."""
+
+    table: str
+    window: Window
+
+    @property
+    def key(self) -> str:
+        """`2026-11-20` for a day, `2026-11-20T05` for an hour: the same in the lake and in Dagster."""
+        text = iso_of(self.window.start)
+        return text[:13] if self.window.ticks == HOUR else text[:10]
+
+    def __str__(self) -> str:
+        return f"{self.table} {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many rows, and the sum over them of `dotnet_ticks(time) % 1000000007`: an order-free checksum.
+
+    .NET ticks (100 ns since 0001-01-01) are what Kusto's `tolong(datetime)` gives. A table without a time
+    column has checksum 0.
+    """
+
+    rows: int
+    checksum: int
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.rows + other.rows, self.checksum + other.checksum)
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """What the service counted in one span of a histogram; bins of no rows are left out."""
+
+    window: Window
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Rows by bin over disjoint, ascending windows. Bins are ascending and never cross a window's edge."""
+
+    windows: tuple[Window, ...]
+    step: int
+    bins: tuple[Bin, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows over all windows."""
+        return sum(b.tally.rows for b in self.bins)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The rows whose `hash(tostring(pack_all()), of)` is `index`. Valid only within one run."""
+
+    index: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What one call fetches.
+
+    Attributes:
+        table: name of the table.
+        window: the span of its time column; None for a snapshot table.
+        bucket: the hash bucket, where a span alone is still too much.
+        expected: what the service counted when the slice was planned.
+    """
+
+    table: str
+    window: Window | None
+    expected: Tally
+    bucket: Bucket | None = None
+
+    def recounted(self, tally: Tally) -> "Slice":
+        """The same slice with a newer count."""
+        return replace(self, expected=tally)
+
+    def __str__(self) -> str:
+        bucket = f" bucket {self.bucket.index}/{self.bucket.of}" if self.bucket else ""
+        return f"{self.table} {self.window or 'snapshot'}{bucket} ({self.expected.rows} rows)"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An accepted reply, decoded.
+
+    Attributes:
+        columns: the reply's Schema, in its order, in Kusto's own words for types.
+        table: one Arrow column per Schema column, and `_rescued_data` last where a value did not fit its type.
+        stats: the reply's Stats as it came; empty where the surface sends none.
+        body_bytes: length of the JSON, decompressed.
+        rescued: values kept as text in `_rescued_data`.
+    """
+
+    columns: tuple[Column, ...]
+    table: pa.Table
+    stats: dict[str, Any]
+    body_bytes: int
+    rescued: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A slice's rows for one partition, waiting on disk for their commit.
+
+    Attributes:
+        partition: where the rows belong.
+        span: the part of the slice's window that lies in the partition; None for a snapshot.
+        bucket: as in the slice.
+        tally: rows and checksum of what lies in the file.
+        path: the Arrow IPC file, relative to the lake.
+        query: the KQL that brought it.
+        fetched_at: when (ticks).
+        body_bytes: this file's share of the reply's decoded JSON, in bytes.
+        rescued: values that did not fit their type and were kept as text.
+    """
+
+    partition: Partition
+    span: Window | None
+    bucket: Bucket | None
+    tally: Tally
+    path: str
+    query: str
+    fetched_at: int
+    body_bytes: int
+    rescued: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A partition was committed.
+
+    Attributes:
+        partition: which.
+        covered: the span its file now covers; shorter than the partition while that is still running.
+        path: of the Parquet file, relative to the lake.
+        tally: rows and checksum of the file.
+        file_bytes: size of the Parquet file.
+        body_bytes: JSON bytes that brought it.
+        slices: pieces it was made of.
+        fingerprint: of its schema.
+        columns: its columns in order.
+        previous_rows: rows of the file it replaced; None if there was none.
+        rescued: values kept verbatim in `_rescued_data`.
+        time_range: least and greatest time in the file (ticks); None if it has no rows or no time.
+        unchanged: the archived file already held exactly these rows and was left alone.
+    """
+
+    partition: Partition
+    covered: Window
+    path: str
+    tally: Tally
+    file_bytes: int
+    body_bytes: int
+    slices: int
+    fingerprint: str
+    columns: tuple[Column, ...]
+    previous_rows: int | None = None
+    rescued: int = 0
+    time_range: tuple[int, int] | None = None
+    unchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a pull of one table did.
+
+    Attributes:
+        table: which.
+        receipts: partitions committed, in order of their commit.
+        calls: requests sent.
+        running_seconds: running time charged to the tenant's quota.
+        waited_seconds: time spent waiting for quota.
+        skipped: partitions that were already covered.
+    """
+
+    table: str
+    receipts: tuple[Receipt, ...] = ()
+    calls: int = 0
+    running_seconds: float = 0.0
+    waited_seconds: float = 0.0
+    skipped: tuple[Partition, ...] = field(default=())
