@@ -2,7 +2,7 @@
 
     HuntingError
     ├── Misconfigured          a person must act; nothing asked, nothing written
-    ├── Refused                the service says no (bad query, missing permission, table absent); never retried
+    ├── Refused                the service says no (bad query, no permission, table absent); never retried
     ├── BeyondRetention        the API has forgotten this span; the archive is untouched
     ├── QuotaExhausted         come back at `until`; committed and staged work stays
     ├── ServiceFailed          retries spent; safe to run again, staged work stays

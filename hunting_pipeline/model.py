@@ -236,7 +236,7 @@ class Reply:
 
     Attributes:
         columns: the reply's Schema, in its order, in Kusto's own words for types.
-        table: one Arrow column per Schema column, and `_rescued_data` last where a value did not fit its type.
+        table: one Arrow column per Schema column, then `_rescued_data` if a value did not fit its type.
         stats: the reply's Stats as it came; empty where the surface sends none.
         body_bytes: length of the JSON, decompressed.
         rescued: values kept as text in `_rescued_data`.
