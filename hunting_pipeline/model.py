@@ -8,6 +8,7 @@ its start belongs to it, its end does not.
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
@@ -142,6 +143,11 @@ class TableSpec:
     service: str = ""
     evolve: bool = True
 
+    @property
+    def shape(self) -> str:
+        """Identifies what is asked of a row: pieces of one partition must agree on it."""
+        return sha256(repr((self.time_column, self.columns, self.where)).encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
@@ -259,6 +265,7 @@ class Staged:
         bucket: as in the slice.
         tally: rows and checksum of what lies in the file.
         path: the Arrow IPC file, relative to the lake.
+        shape: of the table spec that asked for it.
         query: the KQL that brought it.
         fetched_at: when (ticks).
         body_bytes: this file's share of the reply's decoded JSON, in bytes.
@@ -270,6 +277,7 @@ class Staged:
     bucket: Bucket | None
     tally: Tally
     path: str
+    shape: str
     query: str
     fetched_at: int
     body_bytes: int
@@ -282,7 +290,7 @@ class Receipt:
 
     Attributes:
         partition: which.
-        covered: the span its file now covers; shorter than the partition while that is still running.
+        covered: the spans its file now covers; less than the partition while that is still running.
         path: of the Parquet file, relative to the lake.
         tally: rows and checksum of the file.
         file_bytes: size of the Parquet file.
@@ -293,11 +301,10 @@ class Receipt:
         previous_rows: rows of the file it replaced; None if there was none.
         rescued: values kept verbatim in `_rescued_data`.
         time_range: least and greatest time in the file (ticks); None if it has no rows or no time.
-        unchanged: the archived file already held exactly these rows and was left alone.
     """
 
     partition: Partition
-    covered: Window
+    covered: tuple[Window, ...]
     path: str
     tally: Tally
     file_bytes: int
@@ -308,7 +315,6 @@ class Receipt:
     previous_rows: int | None = None
     rescued: int = 0
     time_range: tuple[int, int] | None = None
-    unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

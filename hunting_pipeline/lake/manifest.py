@@ -1,0 +1,192 @@
+"""The proof beside the data: what a partition's file holds, and how that was checked.
+
+A manifest is written after its file, and the same facts stand in the file's footer. So a run killed between
+the two leaves a file that can still prove itself: `load` then reads the footer and mends the manifest.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hunting_pipeline.errors import CommitRefused
+from hunting_pipeline.lake.layout import data_path, manifest_folder, manifest_path, partition_from_key
+from hunting_pipeline.lake.store import Store
+from hunting_pipeline.model import Column, Partition, Tally, Window
+
+__all__ = ["FOOTER_KEY", "Manifest", "Piece", "load", "load_all", "merge_windows"]
+
+FOOTER_KEY = "hunting.manifest"
+"""Key of the Parquet footer's metadata under which the manifest stands."""
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One proven stretch of a partition: what was expected of a call, and what came.
+
+    Attributes:
+        span: ticks; None in a snapshot.
+        bucket: `[index, of]` where hash buckets were needed.
+        tally: rows and checksum, equal in the service's count and in the file.
+        query: the KQL that brought it.
+        fetched_at: ticks.
+    """
+
+    span: Window | None
+    bucket: tuple[int, int] | None
+    tally: Tally
+    query: str
+    fetched_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything a partition's file can prove.
+
+    Attributes:
+        partition: which.
+        tenant: whose data.
+        shape: what was asked of a row, see `TableSpec.shape`.
+        tally: rows and checksum of the whole file.
+        file_bytes: size of the Parquet file; 0 in the footer, which cannot know it.
+        body_bytes: JSON bytes that brought it.
+        rescued: values kept verbatim in `_rescued_data`.
+        fingerprint: of the schema.
+        columns: lake names and Kusto types.
+        pieces: in order of time.
+        surface, engine, run_id: what wrote it.
+        committed_at: ticks.
+    """
+
+    partition: Partition
+    tenant: str
+    shape: str
+    tally: Tally
+    file_bytes: int
+    body_bytes: int
+    rescued: int
+    fingerprint: str
+    columns: tuple[Column, ...]
+    pieces: tuple[Piece, ...]
+    surface: str
+    engine: str
+    run_id: str
+    committed_at: int
+
+    @property
+    def covered(self) -> tuple[Window, ...]:
+        """The spans the file holds, merged; a snapshot covers its day."""
+        spans = [piece.span for piece in self.pieces if piece.span is not None]
+        return merge_windows(spans) if spans else (self.partition.window,)
+
+    def to_json(self) -> str:
+        """Text that `from_json` reads; ticks as integers, so that nothing is rounded."""
+        body = asdict(self) | {
+            "version": _VERSION,
+            "table": self.partition.table,
+            "partition": self.partition.key,
+            "file": data_path(self.partition),
+            "columns": [[column.name, column.kusto_type] for column in self.columns],
+            "pieces": [
+                {
+                    "span": [piece.span.start, piece.span.end] if piece.span else None,
+                    "bucket": piece.bucket,
+                    "rows": piece.tally.rows,
+                    "checksum": piece.tally.checksum,
+                    "query": piece.query,
+                    "fetched_at": piece.fetched_at,
+                }
+                for piece in self.pieces
+            ],
+        }
+        body |= body.pop("tally")
+        return json.dumps(body, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Manifest":
+        """Raises: ValueError, KeyError or TypeError where the text is no manifest of this version."""
+        body: dict[str, Any] = json.loads(text)
+        if body.pop("version") != _VERSION:
+            raise ValueError("a manifest of another version")
+        body.pop("file")
+        pieces = tuple(
+            Piece(
+                span=Window(*piece["span"]) if piece["span"] else None,
+                bucket=tuple(piece["bucket"]) if piece["bucket"] else None,
+                tally=Tally(piece["rows"], piece["checksum"]),
+                query=piece["query"],
+                fetched_at=piece["fetched_at"],
+            )
+            for piece in body.pop("pieces")
+        )
+        return cls(
+            partition=partition_from_key(body.pop("table"), body.pop("partition")),
+            tally=Tally(body.pop("rows"), body.pop("checksum")),
+            columns=tuple(Column(*column) for column in body.pop("columns")),
+            pieces=pieces,
+            **body,
+        )
+
+
+def merge_windows(windows: Iterable[Window]) -> tuple[Window, ...]:
+    """The same instants in as few windows as possible, ascending."""
+    merged: list[Window] = []
+    for window in sorted(windows):
+        if merged and window.start <= merged[-1].end:
+            merged[-1] = Window(merged[-1].start, max(merged[-1].end, window.end))
+        else:
+            merged.append(window)
+    return tuple(merged)
+
+
+def load(store: Store, partition: Partition) -> Manifest | None:
+    """The manifest of a partition, mended from the footer where it does not fit the file; None: no file.
+
+    Raises:
+        CommitRefused: there is a file that this package did not write.
+    """
+    size = store.size(data_path(partition))
+    if size is None:
+        return None
+    manifest = _read(store, partition)
+    if manifest is not None and manifest.file_bytes == size:
+        return manifest
+    mended = replace(_from_footer(store, partition), file_bytes=size)
+    store.put(manifest_path(partition), mended.to_json().encode())
+    return mended
+
+
+def load_all(store: Store, table: str) -> Iterator[Manifest]:
+    """The manifest of every archived partition of a table, oldest first."""
+    for path in store.list(manifest_folder(table)):
+        name = path.rsplit("/", 1)[1]
+        if name.endswith(".json"):
+            manifest = load(store, partition_from_key(table, name.removesuffix(".json")))
+            if manifest is not None:
+                yield manifest
+
+
+def _read(store: Store, partition: Partition) -> Manifest | None:
+    data = store.get(manifest_path(partition))
+    try:
+        return Manifest.from_json(data) if data is not None else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _from_footer(store: Store, partition: Partition) -> Manifest:
+    path = data_path(partition)
+    try:
+        with store.filesystem.open_input_file(path) as file:
+            metadata = pq.read_metadata(file).metadata or {}
+        return Manifest.from_json(metadata[FOOTER_KEY.encode()])
+    except (pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
+        raise CommitRefused(
+            f"{partition}: {path} was not written by this pipeline, or is damaged; it is left as it is."
+            " Move it away to archive this partition anew"
+        ) from error

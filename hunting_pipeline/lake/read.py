@@ -1,0 +1,59 @@
+"""Open what lies in the lake: a table, or a span of it, as Arrow or pandas sees it."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.lake.layout import data_path
+from hunting_pipeline.lake.manifest import load, load_all
+from hunting_pipeline.lake.store import Store
+from hunting_pipeline.model import Partition
+
+__all__ = ["dataset", "frame"]
+
+
+def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = None) -> ds.Dataset:
+    """A table's committed files as one dataset, with `date` (and `hour`) as columns.
+
+    The schema is the union over the files, so that a column which came later is null in earlier files.
+
+    Args:
+        partitions: only these; None for all that are archived.
+
+    Raises:
+        Misconfigured: none of them is archived.
+    """
+    if partitions is None:
+        archived = list(load_all(store, table))
+    else:
+        archived = [m for partition in sorted(partitions) if (m := load(store, partition)) is not None]
+    paths = [data_path(manifest.partition) for manifest in archived]
+    if not paths:
+        raise Misconfigured(
+            f"the lake holds nothing of {table} there: pull it first (`hunting pull {table}`)"
+        )
+    newest = {manifest.fingerprint: data_path(manifest.partition) for manifest in archived}
+    schemas = []
+    for path in newest.values():
+        with store.filesystem.open_input_file(path) as file:
+            schemas.append(pq.read_schema(file).remove_metadata())
+    hive = ds.partitioning(
+        pa.schema([("date", pa.date32())] + ([("hour", pa.int8())] if "/hour=" in paths[0] else [])),
+        flavor="hive",
+    )
+    schema = pa.unify_schemas([*schemas, hive.schema], promote_options="permissive")
+    return ds.dataset(paths, schema=schema, format="parquet", filesystem=store.filesystem, partitioning=hive)
+
+
+def frame(store: Store, table: str, partitions: Sequence[Partition] | None = None) -> pd.DataFrame:
+    """The same rows as a pandas frame with Arrow-backed types, so that nothing is cut to microseconds.
+
+    Raises:
+        Misconfigured: none of the partitions is archived.
+    """
+    rows: pd.DataFrame = dataset(store, table, partitions).to_table().to_pandas(types_mapper=pd.ArrowDtype)
+    return rows

@@ -1,0 +1,193 @@
+"""Accepted replies become staged pieces: sorted, dealt to their partitions, kept until the commit."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+
+from hunting_pipeline.errors import ReplyUnreadable
+from hunting_pipeline.lake.layout import RESCUED, staging_folder, staging_path
+from hunting_pipeline.lake.store import Store
+from hunting_pipeline.model import (
+    Bucket,
+    Partition,
+    Reply,
+    Slice,
+    Staged,
+    TableSpec,
+    Tally,
+    Window,
+)
+
+__all__ = ["Origin", "Ticks", "stage", "staged_pieces", "tally_of", "unstage"]
+
+_DOTNET_EPOCH = 621_355_968_000_000_000
+"""Ticks from 0001-01-01, where Kusto's `tolong(datetime)` counts from, to 1970-01-01."""
+
+_MODULUS = 1_000_000_007
+"""The prime of the checksum, as in the histogram query; a sum over 9e9 rows still fits 64 bits."""
+
+_METADATA = b"hunting.staged"
+
+Ticks = np.ndarray[Any, np.dtype[np.int64]]
+"""Instants as 100-ns units since 1970, one for each row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a reply came from: its KQL, and when it was fetched (ticks)."""
+
+    query: str
+    fetched_at: int
+
+
+def tally_of(ticks: Ticks) -> Tally:
+    """Rows and checksum of an array of Unix ticks, as the service computes them."""
+    return Tally(len(ticks), int(((ticks + _DOTNET_EPOCH) % _MODULUS).sum()))
+
+
+def stage(
+    store: Store,
+    reply: Reply,
+    *,
+    slice_: Slice,
+    spec: TableSpec,
+    partitions: Iterable[Partition],
+    origin: Origin,
+) -> tuple[Staged, ...]:
+    """Write a reply's rows as one piece for each of `partitions`, empty pieces included.
+
+    `partitions` are those that the slice touches; a snapshot slice has exactly one.
+
+    Raises:
+        ReplyUnreadable: a row lies outside the slice, or the time column is missing.
+    """
+    table = _with_kusto_types(reply)
+    width = reply.body_bytes / max(1, table.num_rows)
+    if spec.time_column is None or slice_.window is None:
+        (partition,) = partitions
+        piece = _Piece(partition, None, Tally(table.num_rows, 0), table)
+        return (_put(store, piece, bucket=slice_.bucket, shape=spec.shape, origin=origin, width=width),)
+    table, ticks = _sorted_by_time(table, spec.time_column, slice_, slice_.window)
+    return tuple(
+        _put(store, piece, bucket=slice_.bucket, shape=spec.shape, origin=origin, width=width)
+        for piece in _dealt(table, ticks, slice_.window, partitions)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    partition: Partition
+    span: Window | None
+    tally: Tally
+    rows: pa.Table
+
+
+def _dealt(
+    table: pa.Table, ticks: Ticks, window: Window, partitions: Iterable[Partition]
+) -> Iterator[_Piece]:
+    """Cut sorted rows at the edges of partitions."""
+    for partition in partitions:
+        span = partition.window.intersection(window)
+        if span is not None:
+            low, high = np.searchsorted(ticks, [span.start, span.end])
+            yield _Piece(partition, span, tally_of(ticks[low:high]), table.slice(low, high - low))
+
+
+def _sorted_by_time(
+    table: pa.Table, time_column: str, slice_: Slice, window: Window
+) -> tuple[pa.Table, Ticks]:
+    """The rows in ascending time, and their ticks."""
+    if time_column not in table.column_names:
+        raise ReplyUnreadable(f"{slice_}: the reply has no column {time_column!r}")
+    times = table[time_column]
+    if times.null_count or not pa.types.is_timestamp(times.type):
+        raise ReplyUnreadable(f"{slice_}: rows without a readable {time_column} in a slice of time")
+    order = pc.sort_indices(times)
+    table = table.take(order)
+    ticks = table[time_column].cast(pa.int64()).to_numpy() // 100
+    if len(ticks) and not (window.start <= ticks[0] and ticks[-1] < window.end):
+        raise ReplyUnreadable(f"{slice_}: the reply holds rows outside the slice")
+    return table, ticks
+
+
+def _with_kusto_types(reply: Reply) -> pa.Table:
+    """The reply's table with each column's Kusto type beside its Arrow type."""
+    kusto = {column.name: column.kusto_type for column in reply.columns}
+    fields = [
+        field.with_metadata({"kusto": kusto[field.name]}) if field.name in kusto else field
+        for field in reply.table.schema
+    ]
+    return reply.table.cast(pa.schema(fields))
+
+
+def _put(
+    store: Store, piece: _Piece, *, bucket: Bucket | None, shape: str, origin: Origin, width: float
+) -> Staged:
+    staged = Staged(
+        partition=piece.partition,
+        span=piece.span,
+        bucket=bucket,
+        tally=piece.tally,
+        path=staging_path(piece.partition, piece.span, bucket),
+        shape=shape,
+        query=origin.query,
+        fetched_at=origin.fetched_at,
+        body_bytes=round(width * piece.tally.rows),
+        rescued=_rescued_values(piece.rows),
+    )
+    table = piece.rows.replace_schema_metadata({_METADATA: json.dumps(asdict(staged))})
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with store.put_file(staged.path) as path, pa.ipc.new_file(path, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return staged
+
+
+def _rescued_values(table: pa.Table) -> int:
+    if RESCUED not in table.column_names:
+        return 0
+    return sum(len(json.loads(row)) for row in table[RESCUED].drop_null().to_pylist())
+
+
+def staged_pieces(store: Store, partition: Partition, shape: str) -> tuple[Staged, ...]:
+    """The pieces that an earlier run left behind and that are still good, in order of time.
+
+    Sweeps the others away: unreadable ones, those asked for in another shape, and bucket pieces, whose
+    numbers are only good within one run.
+    """
+    good = []
+    for path in store.list(staging_folder(partition)):
+        piece = _read_staged(store, path)
+        if piece is None or piece.shape != shape or piece.bucket is not None:
+            store.delete(path)
+        else:
+            good.append(piece)
+    return tuple(sorted(good, key=lambda piece: piece.span.start if piece.span else 0))
+
+
+def _read_staged(store: Store, path: str) -> Staged | None:
+    """What a staged file says of itself; None if it is no whole Arrow file."""
+    try:
+        with store.filesystem.open_input_file(path) as file:
+            schema = pa.ipc.open_file(file).schema
+        fields = json.loads(schema.metadata[_METADATA])
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError):
+        return None
+    window = Window(**fields["partition"]["window"])
+    return Staged(**fields | {
+        "partition": Partition(fields["partition"]["table"], window),
+        "span": Window(**fields["span"]) if fields["span"] else None,
+        "bucket": Bucket(**fields["bucket"]) if fields["bucket"] else None,
+        "tally": Tally(**fields["tally"]),
+    })  # fmt: skip
+
+
+def unstage(store: Store, partition: Partition) -> None:
+    """Remove everything staged for a partition: it was committed, or is to be fetched anew."""
+    for path in store.list(staging_folder(partition)):
+        store.delete(path)

@@ -1,0 +1,149 @@
+"""Connection, lake, ledger and limits: `HUNTING_*` variables over `hunting.toml` over defaults."""
+
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+from platformdirs import user_state_path
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.limits import PROFILES, Limits
+
+__all__ = ["CONFIG_VARIABLE", "Settings", "load_settings"]
+
+CONFIG_VARIABLE = "HUNTING_CONFIG"
+"""Names another file than `hunting.toml` in the current folder."""
+
+_PREFIX = "HUNTING_"
+
+_NO_TENANT = """no tenant is configured, so nothing was asked. Either
+  set HUNTING_TENANT_ID, HUNTING_CLIENT_ID and HUNTING_CLIENT_SECRET (or HUNTING_CERTIFICATE),
+  or try the project without a tenant: `make ui` (Dagster) and `make demo` start an emulated one."""
+
+
+class Settings(BaseSettings):
+    """Everything a run needs to know. Frozen; secrets never show in its `repr`."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+
+    tenant_id: str | None = Field(None, description="Entra tenant id (GUID); a lake belongs to one")
+    client_id: str | None = Field(None, description="application (client) id of the app registration")
+    client_secret: SecretStr | None = Field(None, description="its client secret")
+    certificate: Path | None = Field(
+        None, description="PEM file with the app's certificate and private key, instead of a secret"
+    )
+    certificate_password: SecretStr | None = Field(None, description="of the private key, if it has one")
+    surface: str = Field("graph", description="`graph`, `xdr` or `endpoint`: which API is asked")
+    cloud: str = Field("global", description="`global`, `gcc`, `gcc-high`, `dod`, or a region such as `eu`")
+    api_url: str | None = Field(
+        None, description="another host than the surface's, for a proxy or the emulator"
+    )
+    login_url: str | None = Field(None, description="another login host than the cloud's")
+    scope: str | None = Field(None, description="another token scope than the surface's")
+    ca_bundle: Path | None = Field(
+        None, description="PEM file of the authorities to trust, instead of the system's"
+    )
+    lake: Path = Field(Path("lake"), description="folder of the lake")
+    ledger: str = Field(
+        default_factory=lambda: str(user_state_path("hunting-pipeline") / "quota.sqlite"),
+        description="file (or `postgresql://` URL) that shares the tenant's quota between processes",
+    )
+    limits: str = Field("", description="limits profile; the surface's own if empty")
+    share: float = Field(0.8, gt=0, le=1, description="part of the tenant's quota this project may spend")
+    workers: int = Field(4, ge=1, le=32, description="calls in flight at once")
+    tables: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="tables that commands mean by default, separated by commas; all current ones if empty"
+    )
+
+    @field_validator("tables", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        return (
+            tuple(name.strip() for name in value.split(",") if name.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("limits")
+    @classmethod
+    def _profile(cls, value: str) -> str:
+        if value and value not in PROFILES:
+            raise ValueError(f"no limits profile is called {value!r}; there are {', '.join(PROFILES)}")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables first, then the file; no .env, no secrets folder."""
+        del dotenv_settings, file_secret_settings
+        path = Path(os.environ.get(CONFIG_VARIABLE, "hunting.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    @property
+    def limits_profile(self) -> Limits:
+        """The named profile, or that of the surface."""
+        return PROFILES[self.limits or self.surface]
+
+    def tenant(self) -> str:
+        """The tenant's id.
+
+        Raises:
+            Misconfigured: tenant, application or credential is missing; says how to set them.
+        """
+        if self.tenant_id is None and self.client_id is None:
+            raise Misconfigured(_NO_TENANT)
+        missing = [
+            _PREFIX + name.upper() for name in ("tenant_id", "client_id") if getattr(self, name) is None
+        ]
+        if self.client_secret is None and self.certificate is None:
+            missing.append("HUNTING_CLIENT_SECRET or HUNTING_CERTIFICATE")
+        if missing or self.tenant_id is None:
+            raise Misconfigured(f"set {', '.join(missing)}: a tenant is only half configured")
+        return self.tenant_id
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises:
+        Misconfigured: a value is wrong or a name unknown; each is named with what it must be.
+    """
+    _refuse_unknown(name for name in os.environ if name.startswith(_PREFIX) and name != CONFIG_VARIABLE)
+    path = os.environ.get(CONFIG_VARIABLE)
+    if path and not Path(path).is_file():
+        raise Misconfigured(f"{CONFIG_VARIABLE} names {path}, which is no file")
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"{_PREFIX}{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise Misconfigured("; ".join(lines)) from None
+    except ValueError as error:  # tomllib
+        raise Misconfigured(f"{path or 'hunting.toml'} cannot be read: {error}") from None
+
+
+def _refuse_unknown(names: Iterable[str]) -> None:
+    known = [_PREFIX + field.upper() for field in Settings.model_fields]
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            raise Misconfigured(f"there is no setting {name}{hint}")

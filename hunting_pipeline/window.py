@@ -1,0 +1,113 @@
+"""Which spans are owed: asked, not yet covered, and still held by the service. Pure: `now` is an argument."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hunting_pipeline.model import DAY, SECOND, Partition, TableSpec, Window
+
+__all__ = ["SETTLING", "Debt", "held", "owed", "owed_snapshot", "partition_of", "partitions_in", "subtract"]
+
+SETTLING = 15 * 60 * SECOND
+"""Ticks by which the young end is held back: most events arrive within minutes of happening."""
+
+_EDGE_MARGIN = 10 * 60 * SECOND
+"""Ticks kept clear of the retention edge, which moves while a run is going."""
+
+_MINUTE = 60 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """What a pull owes, in four disjoint lists of partitions, each oldest first.
+
+    Attributes:
+        owed: spans to fetch; each lies within one partition.
+        covered: partitions of which nothing asked is missing.
+        forgotten: partitions wholly or partly wanted that the service no longer (or not at all) holds.
+        future: partitions that have not begun, or not yet settled.
+    """
+
+    owed: tuple[tuple[Partition, Window], ...]
+    covered: tuple[Partition, ...]
+    forgotten: tuple[Partition, ...]
+    future: tuple[Partition, ...]
+
+
+def held(now: int, retention_days: int) -> Window:
+    """The span that can be asked for at `now` (ticks): clear of the retention edge, and settled."""
+    start = now - retention_days * DAY + _EDGE_MARGIN
+    end = now - SETTLING
+    return Window(start // _MINUTE * _MINUTE + _MINUTE, end // _MINUTE * _MINUTE)
+
+
+def partition_of(spec: TableSpec, ticks: int) -> Partition:
+    """The partition that holds the instant `ticks`; a snapshot table's is a day."""
+    length = DAY if spec.time_column is None else spec.grain.ticks
+    start = ticks // length * length
+    return Partition(spec.name, Window(start, start + length))
+
+
+def partitions_in(spec: TableSpec, asked: Window) -> tuple[Partition, ...]:
+    """Every partition that `asked` touches, oldest first."""
+    length = partition_of(spec, asked.start).window.ticks
+    first = asked.start // length * length
+    return tuple(partition_of(spec, start) for start in range(first, asked.end, length))
+
+
+def subtract(window: Window, taken: Iterable[Window]) -> tuple[Window, ...]:
+    """What of `window` none of `taken` holds, in ascending order."""
+    left: list[Window] = []
+    start = window.start
+    for other in sorted(taken):
+        if other.end <= start or other.start >= window.end:
+            continue
+        if other.start > start:
+            left.append(Window(start, other.start))
+        start = other.end
+    if start < window.end:
+        left.append(Window(start, window.end))
+    return tuple(left)
+
+
+def owed(
+    partitions: Iterable[Partition], covered: Mapping[Partition, Iterable[Window]], *, held: Window
+) -> Debt:
+    """Sort `partitions` by what is missing of them.
+
+    Args:
+        partitions: what was asked for.
+        covered: the spans of each archived partition that its file already holds.
+        held: what the service can be asked for, see `held`.
+    """
+    spans: list[tuple[Partition, Window]] = []
+    done, forgotten, future = [], [], []
+    for partition in sorted(partitions):
+        if partition.window.start >= held.end:
+            future.append(partition)
+            continue
+        wanted = Window(partition.window.start, min(partition.window.end, held.end))
+        missing = subtract(wanted, covered.get(partition, ()))
+        reachable = [span for gap in missing if (span := gap.intersection(held))]
+        spans += [(partition, span) for span in reachable]
+        if not missing or (not reachable and partition in covered):
+            done.append(partition)
+        elif not reachable:
+            forgotten.append(partition)
+    return Debt(tuple(spans), tuple(done), tuple(forgotten), tuple(future))
+
+
+def owed_snapshot(partitions: Iterable[Partition], taken: Iterable[Partition], *, now: int) -> Debt:
+    """The same for a table without a time column: only the present day can be taken, once."""
+    taken = set(taken)
+    spans: list[tuple[Partition, Window]] = []
+    done, forgotten, future = [], [], []
+    for partition in sorted(partitions):
+        if partition in taken:
+            done.append(partition)
+        elif partition.window.start > now:
+            future.append(partition)
+        elif partition.window.end <= now:
+            forgotten.append(partition)
+        else:
+            spans.append((partition, partition.window))
+    return Debt(tuple(spans), tuple(done), tuple(forgotten), tuple(future))
