@@ -1,0 +1,370 @@
+"""When the next call may go: decisions over what was spent. Reads no clock, does no I/O, knows no process.
+
+A limit is a sum over a sliding window. How each kind of spending enters that sum:
+
+*   A call counts from its reservation until `TRANSIT_SECONDS` longer than the rate's period: the service
+    counts it when it arrives, a little after it was reserved. While it is unsettled it always counts, for it
+    may still be on its way.
+*   Running seconds count from the reservation until one period after the call *ended*, because the service
+    does not say whether it books them at the start or at the end. While a call is unsettled it counts the
+    larger of its estimate and the time it has been running, so too small an estimate stops new calls at once.
+*   A reservation that is never settled (its process died) counts in full until it expires, and afterwards
+    like a call that ended at its expiry and took what was reserved.
+
+Whoever may not go yet is told when to ask again. All who wait form one queue; those ahead are placed into the
+windows first, as if they had already gone, so everyone is given a slot of his own and nobody wakes up for the
+same one. Fresh calls stand before backfill, but after `FRESH_TURNS` of them in a row one backfill call goes.
+A place is kept until `GRACE_SECONDS` after its time. One who was told to come back in more than
+`NEAR_SECONDS` keeps no place, for he may come back as another process: his time only spreads the times of
+others who are told to come back as late.
+
+All times are seconds on the ledger's own time line, which only ever moves forward (see `elapsed`).
+"""
+
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hunting_pipeline.limits import Kind, Limits, Rate
+
+__all__ = [
+    "Block",
+    "Estimate",
+    "Go",
+    "Lane",
+    "Queue",
+    "RateUse",
+    "Spend",
+    "WaitUntil",
+    "Waiting",
+    "decide",
+    "elapsed",
+    "learned",
+    "rate_uses",
+]
+
+TRANSIT_SECONDS = 1.0
+"""How much longer one call may take to reach the service than another: a lost SYN is sent again after 1 s
+(RFC 6298, 2.1)."""
+GRACE_SECONDS = 5.0
+"""How late a waiter may wake and still find its place: above the worst wait for the ledger's lock (1.0 s
+measured with 8 processes)."""
+RECHECK_SECONDS = 2.0
+"""When to ask again where only unsettled calls stand in the way: a typical query ends within seconds."""
+SPREAD_SECONDS = 0.1
+"""Least distance between two waiters' wake-ups: several times what one turn at the ledger takes."""
+NEAR_SECONDS = 120.0
+"""A wait up to this is slept through, so its place is kept; whoever is told more may go away. Twice the
+period of the shortest rate, so that a queue for the calls of a minute keeps its order."""
+FRESH_TURNS = 4
+"""Fresh calls in a row before one backfill call goes: backfill keeps a fifth of the quota at worst."""
+_EPSILON = 1e-6
+"""Sums of floats are compared with this tolerance (seconds of running time)."""
+_PERIODS = {60.0: "minute", 3600.0: "hour", 86400.0: "day"}
+
+
+class Lane(StrEnum):
+    """How urgent a call is."""
+
+    FRESH = "fresh"
+    BACKFILL = "backfill"
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Calls that were reserved, and perhaps settled.
+
+    Attributes:
+        at: when they were reserved.
+        calls: how many.
+        seconds: running seconds: reserved while `ended` is None, true afterwards.
+        expires: when the reservation counts as ended, if it is never settled.
+        ended: when it was settled; None until then.
+        lane: in which lane it was spent.
+        owner: by whom, for people to read.
+    """
+
+    at: float
+    calls: int
+    seconds: float
+    expires: float
+    ended: float | None = None
+    lane: Lane = Lane.BACKFILL
+    owner: str = ""
+
+    def end(self, now: float) -> float | None:
+        """When it ended, by settlement or by expiry; None while it may still be running."""
+        if self.ended is None and self.expires <= now:
+            return self.expires
+        return self.ended
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A place in the queue.
+
+    Attributes:
+        turn: the order in which callers first asked; unique.
+        lane: in which lane.
+        seconds: running seconds it will reserve.
+        asked: when it last asked.
+        at: when it was told to ask again.
+    """
+
+    turn: int
+    lane: Lane
+    seconds: float
+    asked: float
+    at: float
+
+    @property
+    def near(self) -> bool:
+        """Whether it surely waits here, rather than going away to come back as somebody else."""
+        return self.at <= self.asked + NEAR_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Who else waits, as one caller finds it.
+
+    Attributes:
+        turn: this caller's own turn.
+        waiting: the others' places.
+        fresh_run: how many fresh calls went since the last backfill call.
+    """
+
+    turn: int = 0
+    waiting: tuple[Waiting, ...] = ()
+    fresh_run: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The service said 429: nobody asks before `until`."""
+
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Send the call now."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """Ask again at `at` (unix seconds), not before; `reason` tells people what is waited for."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateUse:
+    """How one rate stands.
+
+    Attributes:
+        rate: as in the profile.
+        amount: what the share leaves of it.
+        spent: by settled calls.
+        reserved: by calls still running.
+        left: what may still be reserved; never negative.
+        renews_at: when the next part comes back; None if nothing is spent.
+    """
+
+    rate: Rate
+    amount: float
+    spent: float
+    reserved: float
+    left: float
+    renews_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is known of a table's running seconds: smoothed mean and mean deviation."""
+
+    mean: float
+    deviation: float
+
+    @property
+    def upper(self) -> float:
+        """What to reserve: hardly a call takes longer (RFC 6298, 2.3: mean + 4 deviations)."""
+        return self.mean + 4 * self.deviation
+
+
+def learned(before: Estimate | None, seconds: float) -> Estimate:
+    """The estimate after one more call took `seconds`. Gains 1/8 and 1/4 are RFC 6298's (2.2 and 2.3)."""
+    if before is None:
+        return Estimate(seconds, seconds / 2)
+    deviation = before.deviation + (abs(before.mean - seconds) - before.deviation) / 4
+    return Estimate(before.mean + (seconds - before.mean) / 8, deviation)
+
+
+def elapsed(before: tuple[float, float | None], after: tuple[float, float | None]) -> float:
+    """Seconds between two readings `(wall clock, steady clock)`; never negative.
+
+    The steady clock decides, so a wall clock that is set forwards or back changes nothing. Where there is
+    none, or it started anew (a reboot), the wall clock decides, and one that was set back counts as standing
+    still: too little time can only make the ledger wait, too much would overdraw.
+    """
+    (wall, steady), (wall_after, steady_after) = before, after
+    if steady is not None and steady_after is not None and steady_after >= steady:
+        return steady_after - steady
+    return max(0.0, wall_after - wall)
+
+
+def decide(
+    history: Iterable[Spend],
+    limits: Limits,
+    now: float,
+    *,
+    share: float,
+    lane: Lane,
+    estimate: float,
+    blocks: Iterable[Block] = (),
+    queue: Queue = Queue(),
+) -> Go | WaitUntil:
+    """Whether one call may go now, or when to ask again.
+
+    If every call takes at most what was reserved for it, no window of any rate ever holds more than
+    `share` of its amount. A call that takes longer counts its true time from that moment on.
+
+    Args:
+        history: what was spent within the longest period, in any order.
+        limits: the rates that must all hold.
+        now: the ledger's time.
+        share: part of every rate that may be used, 0 < share ≤ 1; one call always fits.
+        lane: of this call.
+        estimate: running seconds to reserve for it; more than a whole rate counts as the whole rate.
+        blocks: what the service said in a 429.
+        queue: who else waits.
+    """
+    spends = list(history)
+    mine = Waiting(queue.turn, lane, seconds=estimate, asked=now, at=now)
+    places = [place for place in queue.waiting if place.at + GRACE_SECONDS > now]
+    block = max(blocks, key=lambda b: b.until, default=Block(now, ""))
+    for held in ([place for place in places if place.near], places):
+        ahead = _ahead(held, mine, fresh_run=queue.fresh_run)
+        windows = _windows(spends, limits, now, share=share)
+        at, bound = _slot(windows, (*ahead, mine), start=max(now, block.until))
+        if at <= now:
+            return Go()
+        if at <= now + NEAR_SECONDS:
+            break
+    reason = bound or (f"blocked by the service: {block.reason}" if block.until > now else "")
+    others = f"{len(ahead)} waiting before this one" if ahead else ""
+    return WaitUntil(math.ceil(at * 1000 + 1) / 1000, ", ".join(filter(None, (reason, others))))
+
+
+def rate_uses(history: Iterable[Spend], limits: Limits, now: float, *, share: float) -> tuple[RateUse, ...]:
+    """How every rate stands, in the profile's order."""
+    spends = list(history)
+    return tuple(_use(rate, spends, now, amount=_amount(rate, share)) for rate in limits.rates)
+
+
+def _use(rate: Rate, spends: Sequence[Spend], now: float, *, amount: float) -> RateUse:
+    spent = reserved = 0.0
+    renewals = []
+    for spend in spends:
+        release, cost = _charge(spend, rate, now)
+        if release <= now:
+            continue
+        if spend.end(now) is None:
+            reserved += cost
+        else:
+            spent += cost
+            renewals.append(release)
+    left = max(0.0, amount - spent - reserved)
+    return RateUse(rate, amount, spent, reserved, left, min(renewals, default=None))
+
+
+def _amount(rate: Rate, share: float) -> float:
+    """What the share leaves of a rate: whole calls, at least one."""
+    amount = rate.amount * share
+    return amount if rate.kind is Kind.SECONDS else max(1.0, math.floor(amount + _EPSILON))
+
+
+def _charge(spend: Spend, rate: Rate, now: float) -> tuple[float, float]:
+    """Until when a spend counts in a rate's window, and how much. For an unsettled one the end is a guess."""
+    end = spend.end(now)
+    if rate.kind is Kind.CALLS:
+        release = spend.at + TRANSIT_SECONDS + rate.period
+        return (release if end is not None else max(release, now + RECHECK_SECONDS)), spend.calls
+    if end is not None:
+        return end + rate.period, spend.seconds
+    return now + RECHECK_SECONDS, max(spend.seconds, now - spend.at)
+
+
+class _Window:
+    """One rate's window, moving forward in time: what counts in it, and when each part falls out."""
+
+    def __init__(self, rate: Rate, charges: Iterable[tuple[float, float]], *, amount: float) -> None:
+        self._rate = rate
+        self._amount = amount
+        self._releases = list(charges)
+        heapq.heapify(self._releases)
+        self._used = math.fsum(cost for _, cost in self._releases)
+        self.reason = self._reason()
+
+    def room(self, seconds: float, at: float) -> float:
+        """The first time from `at` on when one more call fits."""
+        limit = self._amount - self._cost(seconds) + _EPSILON
+        while self._releases and (self._releases[0][0] <= at or self._used > limit):
+            release, cost = heapq.heappop(self._releases)
+            self._used -= cost
+            at = max(at, release)
+        return at
+
+    def take(self, seconds: float, at: float) -> None:
+        """Enter a call that goes at `at`."""
+        transit = TRANSIT_SECONDS if self._rate.kind is Kind.CALLS else 0.0
+        heapq.heappush(self._releases, (at + transit + self._rate.period, self._cost(seconds)))
+        self._used += self._cost(seconds)
+
+    def _cost(self, seconds: float) -> float:
+        return 1.0 if self._rate.kind is Kind.CALLS else min(seconds, self._amount)
+
+    def _reason(self) -> str:
+        period = _PERIODS.get(self._rate.period, f"{self._rate.period:g} s")
+        what = "calls" if self._rate.kind is Kind.CALLS else "running seconds"
+        return f"{what} per {period} ({self._used:.0f} of {self._amount:.0f} spent)"
+
+
+def _windows(spends: Sequence[Spend], limits: Limits, now: float, *, share: float) -> list[_Window]:
+    windows = []
+    for rate in limits.rates:
+        charges = (_charge(spend, rate, now) for spend in spends)
+        windows.append(_Window(rate, (c for c in charges if c[0] > now), amount=_amount(rate, share)))
+    return windows
+
+
+def _slot(windows: Sequence[_Window], places: Iterable[Waiting], *, start: float) -> tuple[float, str]:
+    """When the last of these places may go, one after the other, and for which window ("" if for none)."""
+    at, bound = start - SPREAD_SECONDS, ""
+    for place in places:
+        at += SPREAD_SECONDS
+        for window in windows:
+            later = window.room(place.seconds, at)
+            if later > at:
+                at, bound = later, window.reason
+        for window in windows:
+            window.take(place.seconds, at)
+    return at, bound
+
+
+def _ahead(waiting: Iterable[Waiting], mine: Waiting, *, fresh_run: int) -> list[Waiting]:
+    """Who goes before `mine`: fresh before backfill, except that every so often one backfill call goes."""
+    places = sorted((*waiting, mine), key=lambda place: -place.turn)
+    fresh = [place for place in places if place.lane is Lane.FRESH]
+    backfill = [place for place in places if place.lane is Lane.BACKFILL]
+    ahead: list[Waiting] = []
+    while True:
+        turn_of_backfill = backfill and (fresh_run >= FRESH_TURNS or not fresh)
+        place = backfill.pop() if turn_of_backfill else fresh.pop()
+        if place is mine:
+            return ahead
+        ahead.append(place)
+        fresh_run = 0 if turn_of_backfill else fresh_run + 1

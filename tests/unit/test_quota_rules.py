@@ -1,0 +1,320 @@
+"""The quota's rules, against a service that counts on its own."""
+
+import heapq
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, Kind, Limits, Rate
+from hunting_pipeline.quota import rules
+from hunting_pipeline.quota.rules import (
+    Block,
+    Estimate,
+    Go,
+    Lane,
+    Queue,
+    Spend,
+    Waiting,
+    WaitUntil,
+    decide,
+    elapsed,
+    learned,
+    rate_uses,
+)
+
+
+def limits(*rates: Rate) -> Limits:
+    return replace(GRAPH, name="drawn", rates=rates)
+
+
+def spend(at: float, *, seconds: float = 1, ended: float | None = None, lane: Lane = Lane.BACKFILL) -> Spend:
+    return Spend(at=at, calls=1, seconds=seconds, expires=at + 100, ended=ended, lane=lane)
+
+
+def place(turn: int, at: float, *, lane: Lane = Lane.FRESH, asked: float | None = None) -> Waiting:
+    return Waiting(turn, lane, seconds=1, asked=at if asked is None else asked, at=at)
+
+
+def ask(history, rates, now, *, share=1.0, lane=Lane.FRESH, estimate=1.0, blocks=(), queue=None):
+    return decide(
+        history,
+        limits(*rates),
+        now,
+        share=share,
+        lane=lane,
+        estimate=estimate,
+        blocks=blocks,
+        queue=queue or Queue(),
+    )
+
+
+CALLS = Rate(Kind.CALLS, 3, 60)
+SECONDS = Rate(Kind.SECONDS, 10, 3600)
+
+
+def test_calls_up_to_the_amount_go_and_the_next_waits_for_the_oldest_to_fall_out():
+    history = [spend(10, ended=11), spend(20, ended=21)]
+    assert ask(history, [CALLS], 30) == Go()
+    answer = ask([*history, spend(30, ended=31)], [CALLS], 40)
+    assert isinstance(answer, WaitUntil)
+    assert answer.at == pytest.approx(10 + 60 + rules.TRANSIT_SECONDS, abs=0.01)
+    assert answer.reason == "calls per minute (3 of 3 spent)"
+
+
+def test_running_seconds_count_from_the_end_of_the_call():
+    answer = ask([spend(0, seconds=10, ended=500)], [SECONDS], 600)
+    assert isinstance(answer, WaitUntil)
+    assert answer.at == pytest.approx(500 + 3600, abs=0.01)
+    assert answer.reason == "running seconds per hour (10 of 10 spent)"
+
+
+def test_a_running_call_counts_the_time_it_has_been_running():
+    running = spend(0, seconds=2)
+    assert ask([running], [SECONDS], 5, estimate=4) == Go()
+    answer = ask([running], [SECONDS], 8, estimate=4)
+    assert isinstance(answer, WaitUntil)
+    assert answer.at < 8 + 60  # it may settle any moment: ask again soon, not after an hour
+
+
+def test_an_expired_reservation_counts_as_spent_and_falls_out_one_period_later():
+    dead = spend(0, seconds=10)
+    answer = ask([dead], [SECONDS], 200)
+    assert isinstance(answer, WaitUntil)
+    assert answer.at == pytest.approx(100 + 3600, abs=0.01)
+    assert ask([dead], [SECONDS], 100 + 3601) == Go()
+
+
+def test_an_estimate_above_the_whole_rate_still_fits_alone():
+    assert ask([], [SECONDS], 0, estimate=1000) == Go()
+    assert isinstance(ask([spend(0, ended=1)], [SECONDS], 2, estimate=1000), WaitUntil)
+
+
+@pytest.mark.parametrize(("share", "amount"), [(1, 45), (0.8, 36), (0.7, 31), (0.01, 1)])
+def test_the_share_leaves_whole_calls_and_at_least_one(share, amount):
+    (use,) = rate_uses([], GRAPH, 0, share=share)
+    assert use.amount == amount
+
+
+def test_a_block_holds_everybody_and_spreads_them_afterwards():
+    block = Block(until=100, reason="CPU")
+    first = ask([], [CALLS], 0, blocks=[block])
+    assert isinstance(first, WaitUntil)
+    assert first.at >= 100
+    assert first.reason == "blocked by the service: CPU"
+    second = ask([], [CALLS], 0, blocks=[block], queue=Queue(2, (place(1, first.at),)))
+    assert isinstance(second, WaitUntil)
+    assert second.at - first.at >= rules.SPREAD_SECONDS / 2
+    assert ask([], [CALLS], 100, blocks=[block]) == Go()
+
+
+def test_waiters_are_given_successive_slots():
+    history = [spend(at, ended=at + 1) for at in (0, 10, 20)]
+    queue: tuple[Waiting, ...] = ()
+    times = []
+    for turn in range(6):
+        answer = ask(history, [CALLS], 30, queue=Queue(turn, queue))
+        assert isinstance(answer, WaitUntil)
+        times.append(answer.at)
+        queue = (*queue, place(turn, answer.at))
+    assert times == pytest.approx([61, 71, 81, 122, 132, 142], abs=0.01)
+
+
+def test_a_newcomer_does_not_overtake_and_a_ghost_holds_only_for_its_grace():
+    ghost = place(1, 100)
+    history = [spend(95, ended=96), spend(96, ended=97)]
+    answer = ask(history, [CALLS], 101, queue=Queue(2, (ghost,)))
+    assert isinstance(answer, WaitUntil)
+    assert answer.at == pytest.approx(95 + 61, abs=0.01)
+    assert "1 waiting before this one" in answer.reason
+    assert ask(history, [CALLS], 105, queue=Queue(2, (ghost,))) == Go()
+
+
+def test_one_who_was_sent_away_for_long_keeps_no_place_but_spreads_the_others():
+    gone = place(1, 3601, asked=10)
+    assert ask([], [CALLS], 3600, queue=Queue(2, (gone,))) == Go()
+    history = [spend(0, seconds=10, ended=1)]
+    answer = ask(history, [SECONDS], 10, estimate=10, queue=Queue(2, (replace(gone, seconds=10),)))
+    assert isinstance(answer, WaitUntil)
+    assert answer.at == pytest.approx(3601 + 3600, abs=0.01)
+
+
+def test_fresh_goes_before_backfill_that_came_earlier():
+    backfill = place(1, 50, lane=Lane.BACKFILL)
+    assert ask([], [CALLS], 48, queue=Queue(2, (backfill,))) == Go()
+
+
+def test_after_some_fresh_calls_in_a_row_one_backfill_call_is_first():
+    places = tuple(place(turn, 50) for turn in range(8))
+    queue = Queue(9, places, fresh_run=rules.FRESH_TURNS)
+    assert ask([], [CALLS], 50, lane=Lane.BACKFILL, queue=queue) == Go()
+    behind = place(9, 50, lane=Lane.BACKFILL)
+    answer = ask([], [replace(CALLS, amount=1)], 50, queue=Queue(0, (behind,), rules.FRESH_TURNS))
+    assert isinstance(answer, WaitUntil)
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=50))
+def test_the_estimate_never_falls_below_the_mean_of_what_it_learnt(samples):
+    estimate: Estimate | None = None
+    for seconds in samples:
+        estimate = learned(estimate, seconds)
+    assert estimate is not None
+    assert min(samples) - 1e-6 <= estimate.mean <= max(samples) + 1e-6
+    assert estimate.upper >= estimate.mean
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "seconds"),
+    [
+        ((100, 10), (110, 20), 10),
+        ((100, 10), (9000, 20), 10),  # the wall clock was set forwards
+        ((9000, 10), (100, 20), 10),  # and back
+        ((100, 10), (160, 2), 60),  # the machine was started anew
+        ((100, 10), (50, 2), 0),
+        ((100, None), (130, None), 30),
+        ((100, None), (50, None), 0),
+    ],
+)
+def test_only_a_clock_that_nobody_sets_is_believed(before, after, seconds):
+    assert elapsed(before, after) == seconds
+
+
+# --- no drawn schedule overdraws a window ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that was sent, as the service sees it."""
+
+    arrived: float
+    ended: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker wants: when, how dear, and what happens to it."""
+
+    ready: float
+    lane: Lane
+    estimate: float
+    part: float  # of the estimate that it really takes
+    transit: float
+    dies: bool
+
+
+RATES = st.lists(
+    st.one_of(
+        st.builds(Rate, st.just(Kind.CALLS), st.integers(1, 8), st.sampled_from([10.0, 60.0, 300.0])),
+        st.builds(Rate, st.just(Kind.SECONDS), st.floats(5, 60), st.sampled_from([60.0, 300.0, 900.0])),
+    ),
+    min_size=1,
+    max_size=3,
+)
+JOBS = st.lists(
+    st.builds(
+        Job,
+        ready=st.floats(0, 100),
+        lane=st.sampled_from(Lane),
+        estimate=st.floats(0.1, 30),
+        part=st.floats(0, 1),
+        transit=st.floats(0, rules.TRANSIT_SECONDS - 1e-3),
+        dies=st.sampled_from([False, False, False, True]),
+    ),
+    max_size=25,
+)
+
+
+def run(rates: list[Rate], jobs: list[Job], share: float) -> list[Call]:
+    """Every job asks, waits as it is told, and is sent; times are virtual."""
+    profile, sent, history = limits(*rates), [], {}
+    waiting: dict[int, Waiting] = {}
+    smallest = (
+        min(share * r.amount for r in rates if r.kind is Kind.SECONDS)
+        if any(r.kind is Kind.SECONDS for r in rates)
+        else 1e9
+    )
+    events = [(job.ready, number, "ask") for number, job in enumerate(jobs)]
+    heapq.heapify(events)
+    asked = 0
+    while events:
+        now, number, what = heapq.heappop(events)
+        job = jobs[number]
+        estimate = min(job.estimate, smallest)
+        if what == "settle":
+            history[number] = replace(history[number], seconds=estimate * job.part, ended=now)
+            continue
+        asked += 1
+        assert asked < 400 * (1 + len(jobs)), "asks without end"
+        others = tuple(other for turn, other in waiting.items() if turn != number)
+        answer = decide(
+            history.values(),
+            profile,
+            now,
+            share=share,
+            lane=job.lane,
+            estimate=estimate,
+            queue=Queue(number, others),
+        )
+        if isinstance(answer, WaitUntil):
+            assert answer.at > now
+            waiting[number] = Waiting(number, job.lane, estimate, asked=now, at=answer.at)
+            heapq.heappush(events, (answer.at, number, "ask"))
+            continue
+        waiting.pop(number, None)
+        end = now + job.transit + estimate * job.part
+        history[number] = Spend(at=now, calls=1, seconds=estimate, expires=now + 40)
+        sent.append(Call(now + job.transit, end, estimate * job.part))
+        if not job.dies:
+            heapq.heappush(events, (end, number, "settle"))
+    assert len(sent) == len(jobs)
+    return sent
+
+
+def worst(amounts: list[tuple[float, float]], period: float) -> float:
+    """The largest sum in any half-open window of that length."""
+    return max((sum(a for t, a in amounts if start <= t < start + period) for start, _ in amounts), default=0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(RATES, JOBS, st.sampled_from([0.3, 0.8, 1.0]))
+def test_no_schedule_overdraws_a_window(rates, jobs, share):
+    sent = run(rates, jobs, share)
+    for rate in rates:
+        if rate.kind is Kind.CALLS:
+            assert worst([(c.arrived, 1) for c in sent], rate.period) <= max(1, rate.amount * share)
+            continue
+        for booked in ([(c.arrived, c.seconds) for c in sent], [(c.ended, c.seconds) for c in sent]):
+            assert worst(booked, rate.period) <= rate.amount * share + 1e-3
+
+
+@pytest.mark.parametrize("profile", [ORIGINAL, GRAPH, ENDPOINT], ids=lambda p: p.name)
+def test_backfill_is_never_starved_by_fresh_calls_without_end(profile):
+    """Twice as many fresh callers as slots, all the time; one backfill caller."""
+    amount = int(profile.rates[0].amount)
+    now, turn, run_of_fresh, done = 0.0, 0, 0, 0
+    history: list[Spend] = []
+    waiting: dict[int, Waiting] = {}
+    backfill = turn
+    waiting[backfill] = place(turn, 0, lane=Lane.BACKFILL)
+    for _ in range(40 * amount):
+        while len(waiting) < 2 * amount:
+            turn += 1
+            waiting[turn] = place(turn, now)
+        number = min(waiting, key=lambda t: waiting[t].at)
+        caller = waiting.pop(number)
+        now = max(now, caller.at)
+        queue = Queue(number, tuple(waiting.values()), run_of_fresh)
+        answer = decide(history, profile, now, share=1, lane=caller.lane, estimate=0.1, queue=queue)
+        if isinstance(answer, WaitUntil):
+            waiting[number] = replace(caller, asked=now, at=answer.at)
+            continue
+        history = [s for s in history if s.at > now - 100]
+        history.append(spend(now, seconds=0.1, ended=now + 0.1, lane=caller.lane))
+        run_of_fresh = run_of_fresh + 1 if caller.lane is Lane.FRESH else 0
+        if caller.lane is Lane.BACKFILL:
+            done += 1
+            turn += 1
+            waiting[turn] = place(turn, now, lane=Lane.BACKFILL)
+    assert done >= 2
