@@ -1,0 +1,206 @@
+"""A block of rows to Arrow by pyarrow's JSON parser, trusted only when it proves itself.
+
+The parser reads concatenated objects under an explicit schema. It refuses wrong types, unknown and doubled
+keys by itself, but takes a missing key for null, reads blanks where commas belong, and cannot keep nested
+values as text. So a block is rewritten and the result checked:
+
+* separators `},{"First":` become line breaks. Their quote is unescaped and followed by a key, so they cannot
+  lie inside a string; rows parsed must equal separators plus one.
+* values of dynamic columns are taken out one by one by the standard library's scanner, and `null` is left.
+  As many must be found as there are rows.
+* `{}` after a column's closing quote becomes `null`.
+* nulls in the table must equal `null` tokens in the text: then no key was missing.
+
+What a string may look like is the whole danger of such rewriting. `":` with a column name's last character
+before the quote is structure: inside a string the quote would be escaped, and a quote that opens a string
+never follows a letter. Any doubt gives None, and the block is read exactly.
+"""
+
+import json
+import re
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from hunting_pipeline.decode.exact import Batch, Layout, Rescued, column_array
+from hunting_pipeline.decode.kinds import DATETIME, Kind
+from hunting_pipeline.decode.text import EXACT, NOISE, canonical
+
+_PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*\w')
+"""Names that JSON writes as they are and that end in a letter, a digit or an underscore."""
+_MARK = f'"{NOISE}":"#microsoft.graph.security.dynamicColumnValue"'
+"""What Graph puts first into every object of a dynamic value."""
+_SAMPLE = 1 << 18
+"""Bytes searched for the first truth value of a column."""
+_TICKED = len("2026-11-20T10:00:00.1234567Z")
+"""The longest datetime whose text proves that Arrow reads it as the exact path does."""
+
+
+class _Doubt(Exception):
+    """The block did not prove itself."""
+
+
+def _no_float(token: str) -> float:
+    raise _Doubt(token)
+
+
+_SCAN = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).raw_decode
+_WRITE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class FastPath:
+    """The vectorised reading of blocks of one reply."""
+
+    def __init__(self, layout: Layout, first_key: str) -> None:
+        self._layout = layout
+        self._dynamic = [c.name for c, k in zip(layout.columns, layout.kinds, strict=True) if k.dynamic]
+        self._separators = [f'}},{{"{key}":'.encode() for key in (first_key, first_key + NOISE)]
+        self._last_bytes = frozenset(name.encode()[-1:] for name in layout.names)
+        self._flags: dict[str, pa.DataType] = {}
+        self.usable = all(_PLAIN_NAME.fullmatch(n) and not n.endswith(NOISE) for n in layout.names)
+
+    def last_separator(self, data: bytes | bytearray, start: int, end: int) -> int:
+        """Where the last separator in `data[start:end]` begins, or -1."""
+        return max(data.rfind(separator, start, end) for separator in self._separators)
+
+    def batch(self, block: bytes) -> Batch | None:
+        """The block's rows, or None on any doubt."""
+        try:
+            return self._batch(block)
+        except (_Doubt, ValueError, RecursionError, pa.ArrowException):
+            return None
+
+    def _batch(self, block: bytes) -> Batch:
+        if b"\0" in block:
+            raise _Doubt("a NUL ends the text for the parser")
+        noisy = NOISE.encode() in block
+        dynamic: dict[str, list[str | None]] = {}
+        if self._dynamic:
+            text, dynamic = self._without_dynamic(block.decode())
+            block = text.encode()
+        elif not block.isascii():
+            block.decode()
+        block, separators = self._lines(block)
+        block = self._with_nulls(block)
+        table = self._parsed(block, noisy=noisy)
+        if table.num_rows != separators + 1 or any(len(d) != table.num_rows for d in dynamic.values()):
+            raise _Doubt("rows do not add up")
+        if sum(table.column(name).null_count for name in self._layout.names) != self._null_tokens(block):
+            raise _Doubt("keys are missing")
+        return self._finished(table, dynamic)
+
+    def _without_dynamic(self, text: str) -> tuple[str, dict[str, list[str | None]]]:
+        """The text with `null` for every dynamic value, and the values by column, in canonical text."""
+        found: dict[str, list[str | None]] = {name: [] for name in self._dynamic}
+        keys = sorted((text.find(f'"{name}":'), f'"{name}":', found[name]) for name in self._dynamic)
+        pieces, done = [], 0
+        while True:
+            for _, key, values in keys:
+                start = text.find(key, done)
+                if start < 0:
+                    pieces.append(text[done:])
+                    return "".join(pieces), found
+                start += len(key)
+                value, end = _dynamic_text(text, start)
+                values.append(value)
+                pieces += (text[done:start], "null")
+                done = end
+
+    def _lines(self, block: bytes) -> tuple[bytes, int]:
+        count = 0
+        for separator in self._separators:
+            pieces = block.split(separator)
+            count += len(pieces) - 1
+            block = (b"}\n" + separator[2:]).join(pieces)
+        return block, count
+
+    def _with_nulls(self, block: bytes) -> bytes:
+        pieces = block.split(b'":{}')
+        if len(pieces) == 1:
+            return block
+        if {p[-1:] for p in pieces[:-1]} <= self._last_bytes:
+            return b'":null'.join(pieces)
+        written = [p + (b'":null' if p[-1:] in self._last_bytes else b'":{}') for p in pieces[:-1]]
+        return b"".join((*written, pieces[-1]))
+
+    def _null_tokens(self, block: bytes) -> int:
+        return sum(piece[-1:] in self._last_bytes for piece in block.split(b'":null')[:-1])
+
+    def _parsed(self, block: bytes, *, noisy: bool) -> pa.Table:
+        fields = [
+            (column.name, self._carrier(column.name, kind, block))
+            for column, kind in zip(self._layout.columns, self._layout.kinds, strict=True)
+        ]
+        if noisy:
+            fields += [(name + NOISE, pa.string()) for name in ("", *self._layout.names)]
+        return pj.read_json(
+            pa.BufferReader(block),
+            read_options=pj.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            parse_options=pj.ParseOptions(
+                explicit_schema=pa.schema(fields), unexpected_field_behavior="error"
+            ),
+        )
+
+    def _carrier(self, name: str, kind: Kind, block: bytes) -> pa.DataType:
+        """The type that a column is parsed as before it is finished."""
+        if kind.dynamic:
+            return pa.null()
+        if kind.kusto == "bool":
+            return self._flag(name, block)
+        return kind.arrow if kind.kusto in ("int", "long", "real") else pa.string()
+
+    def _flag(self, name: str, block: bytes) -> pa.DataType:
+        """How a truth value is written: 0 and 1, or false and true. Asked of the first few."""
+        written = re.compile(rb'"%b":([01tf])' % re.escape(name.encode())).search(block, 0, _SAMPLE)
+        if written:
+            self._flags[name] = pa.int8() if written[1] in b"01" else pa.bool_()
+        return self._flags.get(name, pa.int8())
+
+    def _finished(self, table: pa.Table, dynamic: dict[str, list[str | None]]) -> Batch:
+        rescued: list[Rescued] = []
+        arrays = []
+        for name, kind in zip(self._layout.names, self._layout.kinds, strict=True):
+            if name in dynamic:
+                arrays.append(pa.array(dynamic[name], pa.string()))
+            else:
+                arrays.append(_finished_column(kind, name, table.column(name), rescued))
+        return Batch(pa.Table.from_arrays(arrays, schema=self._layout.arrow), rescued)
+
+
+def _finished_column(kind: Kind, name: str, column: pa.ChunkedArray, rescued: list[Rescued]) -> Any:
+    if kind.kusto == "bool" and column.type != kind.arrow:
+        least, most = pc.min_max(column).as_py().values()
+        if least is not None and not 0 <= least <= most <= 1:
+            raise _Doubt("no truth value")
+        return column.cast(kind.arrow)
+    if kind.kusto == "real" and pc.all(pc.is_finite(column)).as_py() is False:
+        raise _Doubt("the parser takes more names of infinity than JSON writers know")
+    if column.type == kind.arrow:
+        return column
+    if kind.arrow == DATETIME and _plain_times(column):
+        try:
+            return column.cast(kind.arrow)
+        except pa.ArrowInvalid:
+            pass  # a year beyond nanoseconds: value by value, below
+    return column_array(kind, name, column.to_pylist(), rescued)
+
+
+def _plain_times(column: pa.ChunkedArray) -> bool:
+    """Whether each text ends in Z and is no longer than a tick's: what Arrow accepts of those is exact."""
+    longest = pc.max(pc.binary_length(column)).as_py() or 0
+    return longest <= _TICKED and pc.all(pc.ends_with(column, "Z")).as_py() is not False
+
+
+def _dynamic_text(text: str, start: int) -> tuple[str | None, int]:
+    """Canonical text of the value that begins at `start`, and where it ends."""
+    try:
+        value, end = _SCAN(text, start)
+        raw = text[start:end]
+        if _WRITE(value) == raw and NOISE not in raw and '"{' not in raw and '0Z"' not in raw:
+            return (None if raw in ("null", "{}") else raw), end
+    except _Doubt:
+        pass
+    exact, end = EXACT.raw_decode(text, start)
+    return canonical(exact), end

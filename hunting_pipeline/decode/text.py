@@ -1,0 +1,125 @@
+"""Exact JSON: what was written is kept as it was written.
+
+Canonical text of a dynamic value, the same on every surface:
+
+* compact separators, keys in the source's order, doubled keys kept, number tokens verbatim;
+* non-ASCII and `/` unescaped, control characters and lone surrogates escaped (they have no UTF-8);
+* keys that end in `@odata.type` dropped at every depth;
+* an array whose every element is a string holding a JSON object becomes an array of those objects:
+  Graph sends arrays of objects so;
+* a string that is wholly a UTC datetime loses trailing zeros of its fraction: Graph writes seven digits,
+  the other surfaces cut them;
+* a bare NaN or Infinity, which is no JSON, becomes a string of that name.
+"""
+
+import json
+import re
+from json.encoder import encode_basestring
+from typing import Any, TypeAlias
+
+from hunting_pipeline.errors import ReplyUnreadable
+
+MAX_DEPTH = 100
+"""Nesting that a value may have. .NET's readers stop at 64 by default, the service is written in .NET."""
+NOISE = "@odata.type"
+"""How the keys end by which OData tells types: no column, no data (reference/api.md, section 4)."""
+
+
+class Number(str):
+    """A number token as written; also the bare tokens NaN, Infinity and -Infinity."""
+
+    __slots__ = ()
+
+
+class Object(list[tuple[str, Any]]):
+    """The pairs of a JSON object in their order, doubled keys included."""
+
+    __slots__ = ()
+
+
+Json: TypeAlias = "bool | Number | str | list[Any] | Object | None"
+
+EXACT = json.JSONDecoder(
+    object_pairs_hook=Object, parse_int=Number, parse_float=Number, parse_constant=Number, strict=True
+)
+"""Reads a JSON text into the types above."""
+
+_CONSTANTS = {"NaN", "Infinity", "-Infinity"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_PADDED_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.0+|(\.\d*[1-9])0+)Z", re.ASCII)
+"""A datetime whose fraction ends in zero."""
+
+
+class TooDeep(ReplyUnreadable):
+    """A value is nested more than `MAX_DEPTH` deep."""
+
+
+def has_surrogate(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, which no UTF-8 can carry."""
+    return not text.isascii() and _SURROGATE.search(text) is not None
+
+
+def quoted(text: str) -> str:
+    """A JSON string."""
+    written = encode_basestring(text)
+    if has_surrogate(written):
+        written = _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", written)
+    return written
+
+
+def verbatim(value: Json) -> str:
+    """Compact JSON text of a value, nothing dropped and nothing rewritten."""
+    return _written(value, 0, clean=False)
+
+
+def canonical(value: Json) -> str | None:
+    """Canonical text of a dynamic value; None where it is null or an empty object."""
+    text = _written(value, 0, clean=True)
+    return None if text in ("null", "{}") else text
+
+
+def _written(value: Json, depth: int, *, clean: bool) -> str:
+    if isinstance(value, Object):
+        pairs = [p for p in value if not (clean and p[0].endswith(NOISE))]
+        inner = _deeper(depth)
+        return "{" + ",".join(f"{quoted(k)}:{_written(v, inner, clean=clean)}" for k, v in pairs) + "}"
+    if isinstance(value, list):
+        inner = _deeper(depth)
+        items: list[Any] = _unwrapped(value, inner) if clean else value
+        return "[" + ",".join(_written(v, inner, clean=clean) for v in items) + "]"
+    return _scalar(value, clean=clean)
+
+
+def _scalar(value: bool | Number | str | None, *, clean: bool) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Number):
+        return f'"{value}"' if value in _CONSTANTS else str(value)
+    return quoted(_PADDED_TIME.sub(_unpadded, value) if clean and _PADDED_TIME.fullmatch(value) else value)
+
+
+def _unpadded(time: re.Match[str]) -> str:
+    return f"{time[1]}{time[2] or ''}Z"
+
+
+def _deeper(depth: int) -> int:
+    if depth >= MAX_DEPTH:
+        raise TooDeep(f"the reply is nested too deeply: more than {MAX_DEPTH} levels in one value")
+    return depth + 1
+
+
+def _unwrapped(items: list[Any], depth: int) -> list[Any]:
+    """The objects that an array of strings holds; the array itself where it is anything else."""
+    if not items or not all(type(v) is str and v[:1] == "{" for v in items):
+        return items
+    objects = []
+    for text in items:
+        try:
+            value = EXACT.decode(text)
+            _written(value, depth, clean=True)
+        except (ValueError, RecursionError, TooDeep):
+            return items
+        objects.append(value)
+    return objects
