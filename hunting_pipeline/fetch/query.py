@@ -1,0 +1,205 @@
+"""The questions the pipeline asks, each beside the reader of its answer. Pure: values in, values out.
+
+Kusto counts datetime ticks from 0001-01-01 and aligns `bin` there, the model counts from 1970-01-01. The two
+lie 719,162 whole days apart, so bins of a step that divides a day, or two days, start at the same instants in
+both. Readers take a bin's start from the reply and never compute it.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pyarrow as pa
+
+from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
+from hunting_pipeline.fetch.kql import datetime_literal, name, predicate, timespan_literal, within
+from hunting_pipeline.model import Bin, Histogram, Reply, Slice, TableSpec, Tally, Window
+
+__all__ = ["buckets", "histogram", "probe", "read_buckets", "read_histogram", "read_tally", "rows", "tally"]
+
+MODULUS = 1_000_000_007
+"""Of the checksum over time ticks: a prime, small enough that a sum over 9 billion rows fits a long."""
+
+
+def probe(spec: TableSpec) -> str:
+    """No rows, but the Schema: does the table exist, and may we read it?"""
+    return _lines(name(spec.name), "take 0")
+
+
+def rows(spec: TableSpec, slice_: Slice) -> str:
+    """The rows of one slice.
+
+    Raises:
+        Misconfigured: a name or the predicate of `spec` cannot stand in a query.
+    """
+    project = [f"project {', '.join(map(name, spec.columns))}"] if spec.columns else []
+    return _lines(*_of_slice(spec, slice_), *project)
+
+
+def tally(spec: TableSpec, slice_: Slice) -> str:
+    """How many rows the slice holds, and their checksum if the table has a time column.
+
+    Raises:
+        Misconfigured: as in `rows`.
+    """
+    return _lines(*_of_slice(spec, slice_), f"summarize {_counts(spec)}")
+
+
+def read_tally(reply: Reply) -> Tally:
+    """The answer to `tally`; without a Checksum column, or with a null one over no rows, the checksum is 0.
+
+    Raises:
+        ReplyUnreadable: not one row, or no count.
+    """
+    if reply.table.num_rows != 1:
+        raise ReplyUnreadable(f"a count answered {reply.table.num_rows} rows instead of one")
+    return _tallies(reply)[0]
+
+
+def buckets(spec: TableSpec, slice_: Slice, of: int) -> str:
+    """The slice counted by hash bucket, `of` in all.
+
+    Raises:
+        Misconfigured: as in `rows`.
+    """
+    return _lines(*_of_slice(spec, slice_), f"summarize {_counts(spec)} by Bucket = {_hash(of)}")
+
+
+def read_buckets(reply: Reply, of: int) -> tuple[Tally, ...]:
+    """The answer to `buckets`, by bucket; those that hold nothing are not in the reply and are zero here.
+
+    Raises:
+        ReplyUnreadable: a bucket out of range or named twice, or no count.
+    """
+    found = [Tally(0, 0)] * of
+    seen: set[int] = set()
+    for index, counted in zip(_integers(reply, "Bucket"), _tallies(reply), strict=True):
+        if index is None or not 0 <= index < of or index in seen:
+            raise ReplyUnreadable(f"bucket {index} of {of} is impossible or named twice")
+        seen.add(index)
+        found[index] = counted
+    return tuple(found)
+
+
+def histogram(spec: TableSpec, windows: Sequence[Window], step: int) -> str:
+    """Rows and checksum by bins of `step` ticks, over ascending disjoint windows: all in one call.
+
+    Several windows are told apart by `Span`, so that a bin which two of them share is counted for each.
+
+    Raises:
+        Misconfigured: as in `rows`, or the table has no time column.
+        ValueError: no windows, windows out of order, or a step that is not positive.
+    """
+    if not windows or any(a.end > b.start for a, b in pairwise(windows)):
+        raise ValueError("a histogram needs windows, ascending and disjoint")
+    column = _time(spec)
+    bounds = " or ".join(f"({within(column, window)})" for window in windows)
+    span = f"Span = {_span(column, windows)}, " if len(windows) > 1 else ""
+    return _lines(
+        name(spec.name),
+        f"where {bounds}",
+        *_where(spec),
+        f"summarize {_counts(spec)} by {span}Bin = bin({column}, {timespan_literal(step)})",
+    )
+
+
+def read_histogram(reply: Reply, windows: Sequence[Window], step: int) -> Histogram:
+    """The answer to `histogram` for the same windows and step; bins are cut to their window.
+
+    Raises:
+        ReplyUnreadable: a bin outside its window, bins that overlap, an unknown span, a negative count, or a
+            column missing or of another type.
+    """
+    starts = _moments(reply, "Bin")
+    spans = _integers(reply, "Span") if len(windows) > 1 else [0] * len(starts)
+    found = []
+    for span, start, counted in zip(spans, starts, _tallies(reply), strict=True):
+        if span is None or not 0 <= span < len(windows):
+            raise ReplyUnreadable(f"a histogram over {len(windows)} windows answered for number {span}")
+        window = Window(start, start + step).intersection(windows[span])
+        if window is None:
+            raise ReplyUnreadable(f"a histogram's bin lies outside its window {windows[span]}")
+        found.append((start, Bin(window, counted)))
+    found.sort(key=lambda pair: pair[1].window)
+    for (start, earlier), (next_start, later) in pairwise(found):
+        if earlier.window.end > later.window.start or start < next_start < start + step:
+            raise ReplyUnreadable(f"two bins of a histogram overlap at {later.window}")
+    return Histogram(tuple(windows), step, tuple(b for _, b in found if b.tally.rows))
+
+
+def _lines(source: str, *operators: str) -> str:
+    """Each operator on a line of its own, so that a trailing comment swallows nothing."""
+    return "".join([source, *(f"\n| {operator}" for operator in operators)])
+
+
+def _of_slice(spec: TableSpec, slice_: Slice) -> list[str]:
+    """The table and the conditions that make up the slice."""
+    parts = [name(spec.name)]
+    if slice_.window is not None:
+        parts.append(f"where {within(_time(spec), slice_.window)}")
+    parts += _where(spec)
+    if slice_.bucket is not None:
+        parts.append(f"where {_hash(slice_.bucket.of)} == {slice_.bucket.index}")
+    return parts
+
+
+def _where(spec: TableSpec) -> list[str]:
+    return [f"where {predicate(spec.where)}"] if spec.where else []
+
+
+def _time(spec: TableSpec) -> str:
+    if spec.time_column is None:
+        raise Misconfigured(f"{spec.name} has no time column and cannot be asked for a span of time")
+    return name(spec.time_column)
+
+
+def _hash(of: int) -> str:
+    """A row's bucket. It depends on every column, so it is taken before any is projected away."""
+    return f"hash(tostring(pack_all()), {of})"
+
+
+def _counts(spec: TableSpec) -> str:
+    if spec.time_column is None:
+        return "Rows = count()"
+    return f"Rows = count(), Checksum = sum(tolong({name(spec.time_column)}) % {MODULUS})"
+
+
+def _span(column: str, windows: Sequence[Window]) -> str:
+    """The number of the window a row lies in. Rows between windows are already gone, so ends suffice."""
+    cases = "".join(
+        f"{column} < {datetime_literal(window.end)}, {number}, " for number, window in enumerate(windows[:-1])
+    )
+    return f"case({cases}{len(windows) - 1})"
+
+
+def _tallies(reply: Reply) -> list[Tally]:
+    counts = _integers(reply, "Rows")
+    sums = _integers(reply, "Checksum") if "Checksum" in reply.table.column_names else [0] * len(counts)
+    found = []
+    for count, checksum in zip(counts, sums, strict=True):
+        if count is None or count < 0 or (checksum is None and count) or (checksum or 0) < 0:
+            raise ReplyUnreadable(f"a count answered {count} rows with checksum {checksum}")
+        found.append(Tally(count, checksum or 0))
+    return found
+
+
+def _column(reply: Reply, column: str) -> pa.ChunkedArray:
+    if reply.table.column_names.count(column) != 1:
+        raise ReplyUnreadable(f"a count answered without a column {column}: {reply.table.column_names}")
+    return reply.table.column(column)
+
+
+def _integers(reply: Reply, column: str) -> list[int | None]:
+    values = _column(reply, column)
+    if not pa.types.is_integer(values.type):
+        raise ReplyUnreadable(f"{column} came as {values.type} instead of whole numbers")
+    found: list[int | None] = values.to_pylist()
+    return found
+
+
+def _moments(reply: Reply, column: str) -> list[int]:
+    """Ticks of a timestamp column without nulls."""
+    values = _column(reply, column)
+    if values.type != pa.timestamp("ns", "UTC") or values.null_count:
+        raise ReplyUnreadable(f"{column} came as {values.type} with {values.null_count} nulls")
+    nanoseconds: list[int] = values.cast(pa.int64()).to_pylist()
+    return [moment // 100 for moment in nanoseconds]

@@ -1,0 +1,122 @@
+"""The HTTP client both hosts are reached through, and what its errors mean.
+
+TLS is always verified, nothing but https is spoken, no redirect is followed, and proxies are taken from the
+environment (HTTPS_PROXY, NO_PROXY).
+"""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import certifi
+import httpx
+
+from hunting_pipeline.fetch.verdict import Refuse, Retry, Split, Verdict, printable
+
+__all__ = ["JUDGEMENTS", "judge_transport", "open_client"]
+
+CONNECT_SECONDS = 30.0
+"""Longest wait for a TCP and TLS handshake, in seconds: ten lost SYN packets' worth."""
+
+
+def open_client(ca_bundle: Path | None, *, read_seconds: float) -> httpx.Client:
+    """A pooling client that many threads may share; the caller closes it.
+
+    `read_seconds` is the longest silence that is borne while an answer is awaited.
+    """
+    return httpx.Client(
+        verify=_trust(ca_bundle),
+        timeout=httpx.Timeout(
+            connect=min(CONNECT_SECONDS, read_seconds),
+            read=read_seconds,
+            write=read_seconds,
+            pool=read_seconds,
+        ),
+        follow_redirects=False,
+        headers={"User-Agent": "hunting-pipeline"},
+        event_hooks={"request": [_only_https]},
+    )
+
+
+def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
+    if ca_bundle is not None:
+        return ssl.create_default_context(cafile=str(ca_bundle))
+    context = ssl.create_default_context()  # the system's roots, a company's own among them
+    context.load_verify_locations(cafile=certifi.where())  # and these, where a slim system has none
+    return context
+
+
+def _only_https(request: httpx.Request) -> None:
+    if request.url.scheme != "https":
+        raise httpx.UnsupportedProtocol(f"refusing to speak {request.url.scheme} to {request.url.host}")
+
+
+def _named(error: Exception) -> str:
+    return printable(f"{type(error).__name__}: {error}".rstrip(": "), limit=300)
+
+
+def _split(error: Exception) -> Verdict:
+    return Split(f"no answer within the time allowed ({type(error).__name__})")
+
+
+def _retry(error: Exception) -> Verdict:
+    return Retry(_named(error))
+
+
+def _refuse(error: Exception) -> Verdict:
+    return Refuse(_named(error))
+
+
+def _silently_refuse(error: Exception) -> Verdict:
+    """For errors whose text may quote a header, and with it the token."""
+    return Refuse(f"the request could not be sent ({type(error).__name__})")
+
+
+def _connecting(error: Exception) -> Verdict:
+    """A failed handshake repeats itself unless the peer merely hung up."""
+    cause = _tls_error(error)
+    if cause is None or isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
+        return Retry(_named(error))
+    why = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else cause.reason
+    return Refuse(
+        f"TLS failed: {printable(why or str(cause), limit=200)}; set HUNTING_CA_BUNDLE to the PEM "
+        "file of the authority that signs this host's certificate, and check that the URL's host speaks https"
+    )
+
+
+def _proxy(error: Exception) -> Verdict:
+    """The proxy's own status: a gateway error may pass, a refusal stays."""
+    if str(error).startswith(("502", "503", "504")):
+        return Retry(_named(error))
+    return Refuse(f"the proxy refused: {_named(error)}; check HTTPS_PROXY and NO_PROXY")
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+JUDGEMENTS: dict[type[Exception], Callable[[Exception], Verdict]] = {
+    httpx.ReadTimeout: _split,
+    httpx.ConnectTimeout: _retry,
+    httpx.WriteTimeout: _retry,
+    httpx.PoolTimeout: _retry,
+    httpx.ConnectError: _connecting,
+    httpx.ReadError: _retry,
+    httpx.WriteError: _retry,
+    httpx.CloseError: _retry,
+    httpx.RemoteProtocolError: _retry,
+    httpx.LocalProtocolError: _silently_refuse,
+    httpx.ProxyError: _proxy,
+    httpx.UnsupportedProtocol: _refuse,
+    httpx.DecodingError: _retry,
+    httpx.TooManyRedirects: _refuse,
+    httpx.HTTPStatusError: _refuse,
+}
+"""Every transport error that httpx raises, by exact class."""
+
+
+def judge_transport(error: httpx.HTTPError) -> Verdict:
+    """The verdict on a call that ended without a whole reply; an error of no known class is refused."""
+    return JUDGEMENTS.get(type(error), _silently_refuse)(error)

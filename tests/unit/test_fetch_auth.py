@@ -1,0 +1,347 @@
+"""Real MSAL against a small tenant: what it sends, what is remembered, and what each error tells a person."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import logging
+import socket
+import threading
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
+from test_fetch_transport import Asked, Loopback, Script, answer, ca, loopback, reply
+
+from hunting_pipeline.errors import HuntingError, Misconfigured, Refused, ServiceFailed
+from hunting_pipeline.fetch.auth import (
+    Certificate,
+    ClientSecret,
+    Credential,
+    FederatedToken,
+    Tokens,
+    tokens,
+)
+from hunting_pipeline.fetch.surfaces import Cloud, Surface, connection
+
+__all__ = ["ca"]
+
+TENANT = "11111111-2222-3333-4444-555555555555"
+APP = "99999999-2222-3333-4444-555555555555"
+SECRET = "s3cr3t~never.shown"
+
+
+class Entra:
+    """OpenID discovery and a token endpoint. Each login gets a new token; `says` replaces its answers."""
+
+    def __init__(self) -> None:
+        self.logins: list[dict[str, str]] = []
+        self.says: Script | None = None
+        self.discovery: Script | None = None
+        self.lifetime = 3599
+        self.address = ""
+
+    def __call__(self, conn: socket.socket, asked: Asked) -> object:
+        if asked.path.endswith("/.well-known/openid-configuration"):
+            if self.discovery:
+                return self.discovery(conn, asked)
+            base = f"{self.address}/{asked.path.split('/')[1]}"
+            urls = {"authorization_endpoint": "authorize", "token_endpoint": "token"}
+            said = {key: f"{base}/oauth2/v2.0/{path}" for key, path in urls.items()}
+        else:
+            self.logins.append({key: value[0] for key, value in parse_qs(asked.body.decode()).items()})
+            if self.says:
+                return self.says(conn, asked)
+            said = {
+                "token_type": "Bearer",
+                "expires_in": self.lifetime,
+                "access_token": f"token-{len(self.logins)}",
+            }
+        conn.sendall(reply(200, json.dumps(said).encode(), content_type="application/json"))
+        return True
+
+
+@contextlib.contextmanager
+def tenant(ca: trustme.CA, folder: Path) -> Iterator[tuple[Entra, Loopback]]:
+    entra = Entra()
+    with loopback(entra, ca, folder) as server:
+        entra.address = server.url
+        yield entra, server
+
+
+def signing_in(server: Loopback, credential: Credential | None = None) -> Tokens:
+    there = connection(Surface.GRAPH, Cloud.GLOBAL, login_url=server.url, ca_bundle=server.ca)
+    return tokens(
+        credential or ClientSecret(SECRET),
+        tenant_id=TENANT,
+        client_id=APP,
+        connection=there,
+    )
+
+
+def key_pair(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hunting")])
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+
+
+RSA = rsa.generate_private_key(65537, 2048)
+CERTIFICATE = key_pair(RSA)
+CERTIFICATE_PEM = CERTIFICATE.public_bytes(serialization.Encoding.PEM)
+
+
+def key_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes | None = None) -> bytes:
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if password:
+        encryption = serialization.BestAvailableEncryption(password)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def test_a_secret_brings_a_token_that_is_remembered_until_renewed(ca: trustme.CA, tmp_path: Path) -> None:
+    with tenant(ca, tmp_path) as (entra, server):
+        app = signing_in(server)
+        app.renew()  # nothing to forget yet
+        assert [app.token(), app.token()] == ["token-1", "token-1"]
+        app.renew()
+        assert [app.token(), app.token()] == ["token-2", "token-2"]
+    assert entra.logins[0]["client_id"] == APP
+    assert entra.logins[0]["client_secret"] == SECRET
+    assert entra.logins[0]["grant_type"] == "client_credentials"
+    assert "https://graph.microsoft.com/.default" in entra.logins[0]["scope"]
+    assert {asked.path.split("/")[1] for asked in server.asked} == {TENANT}
+
+
+def test_a_token_about_to_expire_is_replaced(ca: trustme.CA, tmp_path: Path) -> None:
+    with tenant(ca, tmp_path) as (entra, server):
+        entra.lifetime = 200  # MSAL takes none that lives less than five minutes more
+        app = signing_in(server)
+        assert [app.token(), app.token()] == ["token-1", "token-2"]
+
+
+def test_threads_that_need_a_token_at_once_log_in_once(ca: trustme.CA, tmp_path: Path) -> None:
+    with tenant(ca, tmp_path) as (entra, server):
+        app = signing_in(server)
+        barrier = threading.Barrier(8)
+
+        def ask(_: int) -> str:
+            barrier.wait()
+            return app.token()
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(ask, range(8))) == {"token-1"}
+    assert len(entra.logins) == 1
+
+
+@pytest.mark.parametrize("kind", ["pem", "pem-cert-first", "pem-password", "pfx", "pfx-password"])
+def test_a_certificate_signs_the_login(kind: str, ca: trustme.CA, tmp_path: Path) -> None:
+    password = b"pa55" if kind.endswith("password") else None
+    path = tmp_path / "app"
+    if kind.startswith("pem"):
+        parts = [key_pem(RSA, password), CERTIFICATE_PEM]
+        path.write_bytes(b"\n".join(reversed(parts) if kind == "pem-cert-first" else parts))
+    else:
+        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        if password:
+            encryption = serialization.BestAvailableEncryption(password)
+        path.write_bytes(pkcs12.serialize_key_and_certificates(b"app", RSA, CERTIFICATE, None, encryption))
+    with tenant(ca, tmp_path) as (entra, server):
+        credential = Certificate(path, password.decode() if password else None)
+        assert signing_in(server, credential).token() == "token-1"
+    head, claims, _ = entra.logins[0]["client_assertion"].split(".")
+    header = json.loads(base64.urlsafe_b64decode(head + "=="))
+    assert header["x5t#S256"].rstrip("=") == base64.urlsafe_b64encode(
+        hashlib.sha256(CERTIFICATE.public_bytes(serialization.Encoding.DER)).digest()
+    ).decode().rstrip("=")
+    assert json.loads(base64.urlsafe_b64decode(claims + "=="))["iss"] == APP
+    assert "client_secret" not in entra.logins[0]
+
+
+def test_a_federated_token_is_read_anew_at_each_login(ca: trustme.CA, tmp_path: Path) -> None:
+    path = tmp_path / "workload"
+    path.write_text("first\n")
+    with tenant(ca, tmp_path) as (entra, server):
+        app = signing_in(server, FederatedToken(path))
+        app.token()
+        path.write_text("second\n")
+        app.renew()
+        app.token()
+        path.unlink()
+        app.renew()
+        with pytest.raises(Misconfigured, match="federated"):
+            app.token()
+    assert [login["client_assertion"] for login in entra.logins] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("content", "password"),
+    [
+        (b"", None),
+        (b"no certificate at all", None),
+        (CERTIFICATE_PEM, None),
+        (key_pem(RSA), None),
+        (key_pem(RSA, b"pa55") + CERTIFICATE_PEM, None),
+        (key_pem(RSA, b"pa55") + CERTIFICATE_PEM, "wrong"),
+        (key_pem(RSA) + CERTIFICATE_PEM, "needless"),
+        (key_pem(rsa.generate_private_key(65537, 2048)) + CERTIFICATE_PEM, None),
+        (key_pem(ec.generate_private_key(ec.SECP256R1())) + CERTIFICATE_PEM, None),
+        (pkcs12.serialize_key_and_certificates(b"a", RSA, None, None, serialization.NoEncryption()), None),
+        (pkcs12.serialize_key_and_certificates(b"a", RSA, CERTIFICATE, None, serialization.NoEncryption()),
+         "needless"),
+    ],
+)  # fmt: skip
+def test_a_bad_certificate_is_told_before_anything_is_asked(
+    content: bytes, password: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "app.pem"
+    path.write_bytes(content)
+    there = connection(Surface.GRAPH, Cloud.GLOBAL)
+    with pytest.raises(Misconfigured, match="HUNTING_CERTIFICATE") as caught:
+        tokens(Certificate(path, password), tenant_id=TENANT, client_id=APP, connection=there)
+    assert "MII" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("credential", "tenant_id", "client_id", "setting"),
+    [
+        (ClientSecret(""), TENANT, APP, "HUNTING_CLIENT_SECRET"),
+        (ClientSecret(SECRET), "", APP, "HUNTING_TENANT_ID"),
+        (ClientSecret(SECRET), "../common", APP, "HUNTING_TENANT_ID"),
+        (ClientSecret(SECRET), TENANT + "\n", APP, "HUNTING_TENANT_ID"),
+        (ClientSecret(SECRET), TENANT, " ", "HUNTING_CLIENT_ID"),
+        (Certificate(Path("/nowhere.pem")), TENANT, APP, "HUNTING_CERTIFICATE"),
+        (FederatedToken(Path("/nowhere")), TENANT, APP, "federated"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(
+    credential: Credential, tenant_id: str, client_id: str, setting: str
+) -> None:
+    there = connection(Surface.GRAPH, Cloud.GLOBAL)
+    with pytest.raises(Misconfigured, match=setting):
+        tokens(credential, tenant_id=tenant_id, client_id=client_id, connection=there)
+
+
+def entra_says(error: str, description: str, status: int = 401) -> Script:
+    trace = " Trace ID: 0f5c Correlation ID: 77aa Timestamp: 2026-11-20 10:00:00Z"
+    return answer(status, json.dumps({"error": error, "error_description": description + trace}).encode())
+
+
+@pytest.mark.parametrize(
+    ("says", "kind", "setting"),
+    [
+        (entra_says("invalid_client", "AADSTS7000215: Invalid client secret provided."), Misconfigured,
+         "HUNTING_CLIENT_SECRET"),
+        (entra_says("invalid_client", "AADSTS7000222: The provided client secret keys are expired."),
+         Misconfigured, "HUNTING_CLIENT_SECRET"),
+        (entra_says("unauthorized_client", "AADSTS700016: Application not found in the directory.", 400),
+         Misconfigured, "HUNTING_CLIENT_ID"),
+        (entra_says("invalid_request", "AADSTS90002: Tenant not found.", 400), Misconfigured,
+         "HUNTING_TENANT_ID"),
+        (entra_says("invalid_client", "AADSTS700027: Client assertion failed."), Misconfigured,
+         "HUNTING_CERTIFICATE"),
+        (entra_says("invalid_resource", "AADSTS500011: The resource principal was not found.", 400),
+         Misconfigured, "HUNTING_SURFACE"),
+        (entra_says("access_denied", "AADSTS53003: Blocked by Conditional Access.", 400), Refused, "53003"),
+        (entra_says("odd", "nobody knows", 400), Refused, "odd"),
+        (entra_says("temporarily_unavailable", "AADSTS90033: Transient error.", 400), ServiceFailed, "90033"),
+        (answer(503, b"<html>down</html>"), ServiceFailed, "localhost"),
+        (answer(200, b"<html>a captive portal</html>"), Misconfigured, "HUNTING_LOGIN_URL"),
+        (answer(200, b"[]"), Misconfigured, "HUNTING_LOGIN_URL"),
+        (answer(302, location="https://elsewhere.example/"), Misconfigured, "HUNTING_LOGIN_URL"),
+        (lambda conn, _: None, ServiceFailed, "HUNTING_LOGIN_URL"),
+    ],
+)  # fmt: skip
+def test_each_error_of_the_token_endpoint_says_what_to_change(
+    says: Script, kind: type[HuntingError], setting: str, ca: trustme.CA, tmp_path: Path
+) -> None:
+    with tenant(ca, tmp_path) as (entra, server):
+        entra.says = says
+        with pytest.raises(kind, match=setting) as caught:
+            signing_in(server).token()
+    assert type(caught.value) is kind
+    assert "Trace ID" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("says", "kind", "setting"),
+    [
+        (entra_says("invalid_tenant", "AADSTS90002: Tenant 'x' not found.", 400), Misconfigured,
+         "HUNTING_TENANT_ID names no tenant"),
+        (answer(404, b"nothing here"), Misconfigured, "HUNTING_LOGIN_URL"),
+        (answer(200, b"<html>"), Misconfigured, "HUNTING_LOGIN_URL"),
+        (answer(200, b"{}"), Misconfigured, "HUNTING_LOGIN_URL"),
+        (answer(200, b'{"token_endpoint": "http://127.0.0.1:9/t/x", "authorization_endpoint": "x"}'),
+         Misconfigured, "HUNTING_LOGIN_URL"),
+        (answer(200, b"[]"), Misconfigured, "HUNTING_LOGIN_URL"),
+        (answer(302, location="https://elsewhere.example/"), Misconfigured, "HUNTING_LOGIN_URL"),
+        (answer(500), ServiceFailed, "localhost"),
+    ],
+)  # fmt: skip
+def test_each_error_of_discovery_says_what_to_change(
+    says: Script, kind: type[HuntingError], setting: str, ca: trustme.CA, tmp_path: Path
+) -> None:
+    with tenant(ca, tmp_path) as (entra, server):
+        entra.discovery = says
+        app = signing_in(server)
+        with pytest.raises(kind, match=setting):
+            app.token()
+        assert not entra.logins
+        entra.discovery = None
+        assert app.token() == "token-1"  # the failure is not remembered
+
+
+def test_an_unreachable_login_host_and_an_unknown_authority(ca: trustme.CA, tmp_path: Path) -> None:
+    with tenant(ca, tmp_path) as (_, server):
+        strangers = connection(Surface.GRAPH, Cloud.GLOBAL, login_url=server.url)
+        app = tokens(ClientSecret(SECRET), tenant_id=TENANT, client_id=APP, connection=strangers)
+        with pytest.raises(Misconfigured, match="HUNTING_CA_BUNDLE"):
+            app.token()
+        app = signing_in(server)
+    with pytest.raises(ServiceFailed, match="HUNTING_LOGIN_URL"):
+        app.token()
+
+
+def test_secrets_and_tokens_are_in_no_repr_log_or_traceback(
+    ca: trustme.CA, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    credential = ClientSecret(SECRET)
+    assert SECRET not in repr(credential)
+    assert "pa55" not in repr(Certificate(Path("x"), "pa55"))
+    with tenant(ca, tmp_path) as (entra, server):
+        app = signing_in(server, credential)
+        app.token()
+        assert SECRET not in repr(app)
+        app.renew()
+        entra.says = entra_says("invalid_client", "AADSTS7000215: Invalid client secret provided.")
+        with pytest.raises(Misconfigured) as caught:
+            app.token()
+        entra.says = lambda conn, _: None
+        with pytest.raises(ServiceFailed) as dropped:
+            app.token()
+    for error in (caught.value, dropped.value):
+        shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+        assert shown.__suppress_context__ or shown.__context__ is None
+        ours = [frame for frame in shown.stack if frame.filename != __file__]
+        assert ours
+        assert not [frame.locals for frame in ours if SECRET in str(frame.locals)]
+    assert caplog.text
+    assert SECRET not in caplog.text
+    assert "token-1" not in caplog.text
