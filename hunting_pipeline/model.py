@@ -5,7 +5,7 @@ resolution of Kusto's datetime and a Python `datetime` only holds microseconds. 
 its start belongs to it, its end does not.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -23,11 +23,13 @@ __all__ = [
     "Grain",
     "Histogram",
     "Partition",
+    "Progress",
     "Receipt",
     "Reply",
     "Report",
     "Slice",
     "Staged",
+    "Step",
     "TableSpec",
     "Tally",
     "Window",
@@ -218,13 +220,15 @@ class Slice:
     Attributes:
         table: name of the table.
         window: the span of its time column; None for a snapshot table.
-        bucket: the hash bucket, where a span alone is still too much.
         expected: what the service counted when the slice was planned.
+        hull: the part of the window in which rows were counted; None where there were none.
+        bucket: the hash bucket, where one tick (or a snapshot) is still too much.
     """
 
     table: str
     window: Window | None
     expected: Tally
+    hull: Window | None = None
     bucket: Bucket | None = None
 
     def recounted(self, tally: Tally) -> "Slice":
@@ -317,17 +321,56 @@ class Receipt:
     time_range: tuple[int, int] | None = None
 
 
+class Step(StrEnum):
+    """What a pull just did."""
+
+    PLANNED = "planned"
+    WAITING = "waiting"
+    FETCHED = "fetched"
+    SPLIT = "split"
+    COMMITTED = "committed"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a pull has come; sent after every step.
+
+    Attributes:
+        table: which.
+        step: what just happened.
+        message: the same for a person, in one line.
+        slices, rows: fetched so far.
+        slices_planned, rows_planned: expected in all; slices are an estimate that replies correct.
+        partitions: committed so far.
+        partitions_planned: to commit in all.
+        calls: requests sent so far, planning included.
+    """
+
+    table: str
+    step: Step
+    message: str
+    slices: int
+    slices_planned: int
+    rows: int
+    rows_planned: int
+    partitions: int
+    partitions_planned: int
+    calls: int
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a pull of one table did.
+    """What a pull of one table has done so far.
 
     Attributes:
         table: which.
         receipts: partitions committed, in order of their commit.
-        calls: requests sent.
+        calls: requests sent, planning included.
         running_seconds: running time charged to the tenant's quota.
-        waited_seconds: time spent waiting for quota.
-        skipped: partitions that were already covered.
+        waited_seconds: time spent waiting for quota, summed over workers.
+        covered: partitions that needed nothing.
+        future: partitions that have not begun, or not yet settled.
+        resumed: staged pieces of an earlier run that were used.
     """
 
     table: str
@@ -335,4 +378,6 @@ class Report:
     calls: int = 0
     running_seconds: float = 0.0
     waited_seconds: float = 0.0
-    skipped: tuple[Partition, ...] = field(default=())
+    covered: tuple[Partition, ...] = ()
+    future: tuple[Partition, ...] = ()
+    resumed: int = 0

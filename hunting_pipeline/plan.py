@@ -8,7 +8,7 @@ hash buckets.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hunting_pipeline.limits import Kind, Limits
 from hunting_pipeline.model import DAY, HOUR, SECOND, Bin, Bucket, Histogram, Slice, Tally, Window
@@ -101,16 +101,17 @@ def pack(
 
     `target` is asked anew for every slice, so that a width learnt meanwhile counts. A window without rows
     yields one slice all the same: its reply proves the emptiness and brings the Schema. A bin over the
-    target yields a slice of that bin alone.
+    target yields a slice that holds the rows of that bin alone.
     """
     bins = [b for b in histogram.bins if window.contains(b.window)]
     start, position = window.start, 0
     while True:
         taken = _fill(bins, position, target())
-        tally = sum((b.tally for b in bins[position : position + taken]), Tally(0, 0))
+        mine = bins[position : position + taken]
         position += taken
         end = bins[position].window.start if position < len(bins) else window.end
-        yield Slice(table, Window(start, end), tally)
+        hull = Window(mine[0].window.start, mine[-1].window.end) if mine else None
+        yield Slice(table, Window(start, end), sum((b.tally for b in mine), Tally(0, 0)), hull)
         if position >= len(bins):
             return
         start = end
@@ -126,9 +127,21 @@ def _fill(bins: Sequence[Bin], position: int, target: int) -> int:
     return len(bins) - position
 
 
-def buckets_needed(rows: int, target: int) -> int:
-    """Buckets for a slice that time cannot cut: a power of two, filled to two thirds on average."""
-    return 1 << max(1, math.ceil(math.log2(1.5 * rows / target)))
+def fits(slice_: Slice, limits: Limits, width: Width) -> bool:
+    """Whether a reply can be expected to carry the slice whole."""
+    rows = slice_.expected.rows
+    within_bytes = limits.reply_bytes is None or rows * width.bytes_per_row <= limits.reply_bytes
+    return rows < limits.rows and (within_bytes or rows <= 1)
+
+
+def buckets_needed(slice_: Slice, target: int) -> int:
+    """Buckets for a slice that time cannot cut: a power of two, filled to two thirds on average.
+
+    A bucket that must be cut again is cut at least sixteenfold.
+    """
+    own = slice_.bucket.of if slice_.bucket else 1
+    fan_out = 1 << max(1, math.ceil(math.log2(1.5 * slice_.expected.rows / target)))
+    return own * (max(16, fan_out) if slice_.bucket else fan_out)
 
 
 def bucket_slices(slice_: Slice, tallies: Sequence[Tally]) -> tuple[Slice, ...]:
@@ -139,7 +152,7 @@ def bucket_slices(slice_: Slice, tallies: Sequence[Tally]) -> tuple[Slice, ...]:
     of = len(tallies)
     own = slice_.bucket or Bucket(0, 1)
     parts = [
-        Slice(slice_.table, slice_.window, tallies[index], Bucket(index, of))
+        replace(slice_, expected=tallies[index], bucket=Bucket(index, of))
         for index in range(own.index, of, own.of)
     ]
     return tuple(part for part in parts if part.expected.rows) or tuple(parts[:1])

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.ipc
 
 from hunting_pipeline.errors import ReplyUnreadable
@@ -24,7 +23,7 @@ from hunting_pipeline.model import (
     Window,
 )
 
-__all__ = ["Origin", "Ticks", "stage", "staged_pieces", "tally_of", "unstage"]
+__all__ = ["Origin", "Ticks", "stage", "staged_pieces", "tally_of", "tally_of_reply", "unstage"]
 
 _DOTNET_EPOCH = 621_355_968_000_000_000
 """Ticks from 0001-01-01, where Kusto's `tolong(datetime)` counts from, to 1970-01-01."""
@@ -49,6 +48,27 @@ class Origin:
 def tally_of(ticks: Ticks) -> Tally:
     """Rows and checksum of an array of Unix ticks, as the service computes them."""
     return Tally(len(ticks), int(((ticks + _DOTNET_EPOCH) % _MODULUS).sum()))
+
+
+def tally_of_reply(reply: Reply, spec: TableSpec) -> Tally:
+    """What a reply brought, in the terms of the service's own count.
+
+    Raises:
+        ReplyUnreadable: the time column is missing or holds no readable times.
+    """
+    if spec.time_column is None:
+        return Tally(reply.table.num_rows, 0)
+    return tally_of(_ticks(reply.table, spec.time_column))
+
+
+def _ticks(table: pa.Table, time_column: str) -> Ticks:
+    if time_column not in table.column_names:
+        raise ReplyUnreadable(f"the reply has no column {time_column!r}")
+    times = table[time_column]
+    if times.null_count or not pa.types.is_timestamp(times.type):
+        raise ReplyUnreadable(f"the reply holds rows without a readable {time_column} in a slice of time")
+    ticks: Ticks = times.cast(pa.int64()).to_numpy() // 100
+    return ticks
 
 
 def stage(
@@ -103,17 +123,12 @@ def _sorted_by_time(
     table: pa.Table, time_column: str, slice_: Slice, window: Window
 ) -> tuple[pa.Table, Ticks]:
     """The rows in ascending time, and their ticks."""
-    if time_column not in table.column_names:
-        raise ReplyUnreadable(f"{slice_}: the reply has no column {time_column!r}")
-    times = table[time_column]
-    if times.null_count or not pa.types.is_timestamp(times.type):
-        raise ReplyUnreadable(f"{slice_}: rows without a readable {time_column} in a slice of time")
-    order = pc.sort_indices(times)
-    table = table.take(order)
-    ticks = table[time_column].cast(pa.int64()).to_numpy() // 100
+    ticks = _ticks(table, time_column)
+    order = np.argsort(ticks, kind="stable")
+    ticks = ticks[order]
     if len(ticks) and not (window.start <= ticks[0] and ticks[-1] < window.end):
         raise ReplyUnreadable(f"{slice_}: the reply holds rows outside the slice")
-    return table, ticks
+    return table.take(pa.array(order)), ticks
 
 
 def _with_kusto_types(reply: Reply) -> pa.Table:

@@ -1,0 +1,219 @@
+"""One question to the service: leave from the quota, one call, one verdict, one decoded reply.
+
+Each reason to ask again has its own wrapper: a throttled call waits for the tenant, a stumbling service is
+retried a few times, an expired token is renewed once. Too much in one reply is never asked again: it is
+handed up as `TooBig`, to be split.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from hunting_pipeline.decode import decode
+from hunting_pipeline.errors import QuotaExhausted, Refused, ReplyUnreadable, ServiceFailed
+from hunting_pipeline.fetch.auth import Tokens
+from hunting_pipeline.fetch.client import Client
+from hunting_pipeline.fetch.verdict import NotAccepted, Refuse, Renew, Retry, Split, Wait
+from hunting_pipeline.limits import Limits
+from hunting_pipeline.model import Reply, datetime_of
+from hunting_pipeline.quota.ledger import Ledger, Reservation
+from hunting_pipeline.quota.rules import Lane, WaitUntil
+
+__all__ = ["Calls", "Clock", "Spent", "SystemClock", "TooBig", "body_ceiling"]
+
+_ATTEMPTS = 5
+"""Times a call is sent in all when the service stumbles: with the waits between, about half a minute."""
+
+_BODY_HEADROOM = 4
+"""Times the documented limit that a body may be long before it is taken for hostile."""
+
+_BODY_CEILING = 512_000_000
+"""Bytes, where no limit is documented: four times the largest reply ever reported (124 MB)."""
+
+
+class TooBig(Exception):
+    """The service could not answer, or not whole: ask for less. Never leaves the pipeline."""
+
+
+class Clock(Protocol):
+    """Time, injected so that tests need not wait."""
+
+    def now(self) -> float:
+        """Unix seconds."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+
+
+class SystemClock:
+    """The machine's own."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@dataclass(slots=True)
+class Spent:
+    """What the calls of one pull have cost so far; shared by its threads."""
+
+    calls: int = 0
+    running_seconds: float = 0.0
+    waited_seconds: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, *, calls: int = 0, running_seconds: float = 0.0, waited_seconds: float = 0.0) -> None:
+        """Count a call or a wait."""
+        with self._lock:
+            self.calls += calls
+            self.running_seconds += running_seconds
+            self.waited_seconds += waited_seconds
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Asks questions about one table.
+
+    Attributes:
+        patience: seconds to wait for quota before `QuotaExhausted` hands the wait to the caller.
+        on_wait: told about each wait, in words.
+    """
+
+    client: Client
+    tokens: Tokens
+    ledger: Ledger
+    limits: Limits
+    clock: Clock
+    table: str
+    lane: Lane
+    owner: str
+    patience: float
+    on_wait: Callable[[str], None]
+    spent: Spent = field(default_factory=Spent)
+
+    def ask(self, query: str) -> Reply:
+        """The reply to `query`.
+
+        Raises:
+            TooBig: it must be asked for less.
+            QuotaExhausted: the quota is spent for longer than `patience`.
+            Refused: the service does not accept the question.
+            ServiceFailed: the service or the network failed in every attempt.
+            ReplyUnreadable: every attempt brought a broken body.
+        """
+        attempts = Retrying(
+            retry=retry_if_exception_type((_Stumbled, ReplyUnreadable)),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=1, max=20),
+            sleep=self.clock.sleep,
+            reraise=True,
+        )
+        try:
+            return attempts(self._ask_with_good_token, query)
+        except _Stumbled as error:
+            raise ServiceFailed(
+                f"{self.table}: {_ATTEMPTS} attempts failed, the last with: {error}. Safe to run again"
+            ) from error
+
+    def _ask_with_good_token(self, query: str) -> Reply:
+        try:
+            return self._ask_within_quota(query)
+        except _TokenExpired:
+            self.tokens.renew()
+        try:
+            return self._ask_within_quota(query)
+        except _TokenExpired as error:
+            raise Refused(f"{self.table}: a fresh token was not accepted either: {error}") from error
+
+    def _ask_within_quota(self, query: str) -> Reply:
+        while True:
+            reservation = self._reserve()
+            try:
+                return self._ask_once(query, reservation)
+            except _Throttled as throttled:
+                until = self.clock.now() + throttled.seconds
+                self.ledger.block(until=until, reason=str(throttled))
+
+    def _reserve(self) -> Reservation:
+        """Leave to send one call; sleeps through short waits."""
+        while True:
+            answer = self.ledger.reserve(table=self.table, lane=self.lane, owner=self.owner)
+            if isinstance(answer, Reservation):
+                return answer
+            self._wait(answer)
+
+    def _wait(self, answer: WaitUntil) -> None:
+        seconds = max(0.0, answer.at - self.clock.now())
+        until = datetime_of(round(answer.at * 10_000_000))
+        message = f"{self.table}: waiting until {until:%H:%M:%S} UTC for {answer.reason}"
+        if seconds > self.patience:
+            raise QuotaExhausted(f"{message}; everything finished so far is kept", until=until)
+        self.on_wait(message)
+        self.clock.sleep(seconds)
+        self.spent.add(waited_seconds=seconds)
+
+    def _ask_once(self, query: str, reservation: Reservation) -> Reply:
+        """One POST; its running time is settled whatever comes back."""
+        started = time.monotonic()
+        seconds: float | None = None
+        try:
+            with self.client.ask(query) as body:
+                reply = decode(body, max_bytes=body_ceiling(self.limits))
+            seconds = _running_seconds(reply)
+        except NotAccepted as error:
+            raise _signal(error) from error
+        finally:
+            measured = time.monotonic() - started if seconds is None else seconds
+            self.ledger.settle(reservation, seconds=measured)
+            self.spent.add(calls=1, running_seconds=measured)
+        if reply.table.num_rows >= self.limits.rows:
+            raise TooBig(f"the reply holds {reply.table.num_rows} rows, so it was cut")
+        return reply
+
+
+class _Stumbled(Exception):
+    """Ask the same again, a little later."""
+
+
+class _TokenExpired(Exception):
+    """Ask the same again with another token."""
+
+
+class _Throttled(Exception):
+    """The tenant must not ask for `seconds`."""
+
+    def __init__(self, verdict: Wait) -> None:
+        super().__init__(verdict.reason)
+        self.seconds = verdict.seconds
+
+
+def _signal(error: NotAccepted) -> Exception:
+    """What to raise for a verdict, so that the right wrapper catches it."""
+    match error.verdict:
+        case Split(reason):
+            return TooBig(reason)
+        case Wait():
+            return _Throttled(error.verdict)
+        case Renew(reason):
+            return _TokenExpired(reason)
+        case Retry(reason):
+            return _Stumbled(reason)
+        case Refuse(message):
+            return Refused(message)
+
+
+def _running_seconds(reply: Reply) -> float | None:
+    """The service's own figure, where the surface tells it."""
+    figure = reply.stats.get("ExecutionTime")
+    return float(figure) if isinstance(figure, int | float) and figure >= 0 else None
+
+
+def body_ceiling(limits: Limits) -> int:
+    """Bytes of JSON beyond which a body is refused."""
+    return limits.reply_bytes * _BODY_HEADROOM if limits.reply_bytes else _BODY_CEILING

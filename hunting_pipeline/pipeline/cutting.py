@@ -1,0 +1,159 @@
+"""A slice is fetched exactly, or cut: the one splitter for every way a slice can be too big."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hunting_pipeline import plan
+from hunting_pipeline.errors import ServiceFailed, SliceTooDense
+from hunting_pipeline.fetch import query
+from hunting_pipeline.lake.write import tally_of_reply
+from hunting_pipeline.model import Histogram, Reply, Slice, TableSpec, Tally, Window
+from hunting_pipeline.pipeline.calls import Calls, TooBig
+
+__all__ = ["Cutter", "Fetched"]
+
+_ROUNDS = 4
+"""Times a slice whose count does not settle is counted and fetched before it is cut smaller."""
+
+_MOST_BUCKETS = 65_536
+"""Rows that more buckets than this cannot part are alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An accepted slice, its final count, and the query that brought it."""
+
+    slice_: Slice
+    reply: Reply
+    query: str
+
+
+class Cutter:
+    """Fetches the slices of one table; safe to share between threads.
+
+    The width of a row is learnt from every reply and used by everything that is cut afterwards.
+    """
+
+    def __init__(self, spec: TableSpec, calls: Calls, width: plan.Width) -> None:
+        self.spec = spec
+        self._calls = calls
+        self._width = width
+        self._lock = threading.Lock()
+
+    @property
+    def width(self) -> plan.Width:
+        """What is known of the table's width now."""
+        return self._width
+
+    def target(self) -> int:
+        """Rows to plan a slice to."""
+        return plan.row_target(self._calls.limits, self._width)
+
+    def histograms(self, windows: Sequence[Window]) -> tuple[Histogram, ...]:
+        """Count the rows of disjoint, ascending windows by bin: one call, and more where that saves calls.
+
+        A histogram that is too heavy for the service is asked again over halves.
+        """
+        found: list[Histogram] = []
+        for coarse in self._histogram(windows, plan.step_for(sum(window.ticks for window in windows))):
+            step = plan.finer_step(coarse, self.target())
+            found += [coarse] if step is None else self._histogram(coarse.windows, step)
+        return tuple(found)
+
+    def snapshot(self) -> Slice:
+        """A table without a time column as one slice, counted."""
+        whole = Slice(self.spec.name, None, Tally(0, 0))
+        return whole.recounted(query.read_tally(self._calls.ask(query.tally(self.spec, whole))))
+
+    def _histogram(self, windows: Sequence[Window], step: int) -> list[Histogram]:
+        try:
+            reply = self._calls.ask(query.histogram(self.spec, windows, step))
+        except TooBig as error:
+            halves = _halves(windows, step)
+            if halves is None:
+                raise ServiceFailed(f"{self.spec.name}: even one bin cannot be counted: {error}") from error
+            return [histogram for half in halves for histogram in self._histogram(half, step)]
+        return [query.read_histogram(reply, windows, step)]
+
+    def fetch(self, slice_: Slice) -> Fetched | tuple[Slice, ...]:
+        """The slice's rows, equal to the service's count of them; or the smaller slices to fetch instead.
+
+        Raises:
+            SliceTooDense: it cannot be cut further.
+            ServiceFailed: its count does not settle.
+            HuntingError: whatever `Calls.ask` raises.
+        """
+        if not plan.fits(slice_, self._calls.limits, self._width):
+            return self._split(slice_)
+        text = query.rows(self.spec, slice_)
+        for _ in range(_ROUNDS):
+            try:
+                reply = self._calls.ask(text)
+            except TooBig as error:
+                self._learn_too_wide(slice_)
+                return self._split(slice_, error)
+            self._learn(reply)
+            received = tally_of_reply(reply, self.spec)
+            if received == slice_.expected:
+                return Fetched(slice_, reply, text)
+            slice_ = slice_.recounted(query.read_tally(self._calls.ask(query.tally(self.spec, slice_))))
+            if received == slice_.expected:
+                return Fetched(slice_, reply, text)
+        return self._split(slice_)
+
+    def _learn(self, reply: Reply) -> None:
+        with self._lock:
+            self._width = self._width.after(reply.table.num_rows, reply.body_bytes)
+
+    def _learn_too_wide(self, slice_: Slice) -> None:
+        limit, rows = self._calls.limits.reply_bytes, slice_.expected.rows
+        if limit is not None and rows:
+            with self._lock:
+                self._width = self._width.after(rows, limit)
+
+    def _split(self, slice_: Slice, cause: TooBig | None = None) -> tuple[Slice, ...]:
+        """Smaller slices that together are `slice_`."""
+        rows = slice_.expected.rows
+        if rows <= 1:
+            raise ServiceFailed(
+                f"{slice_} cannot be fetched: {cause or 'its count does not settle'}"
+            ) from cause
+        target = max(1, min(self.target(), (rows + 1) // 2))
+        if slice_.bucket is None and slice_.window and slice_.hull and slice_.hull.ticks > 1:
+            histograms = self._histogram([slice_.window], plan.step_for(slice_.hull.ticks))
+            return tuple(
+                part
+                for histogram in histograms
+                for window in histogram.windows
+                for part in plan.pack(histogram, window, target=lambda: target, table=slice_.table)
+            )
+        return self._bucketed(slice_, target)
+
+    def _bucketed(self, slice_: Slice, target: int) -> tuple[Slice, ...]:
+        of = plan.buckets_needed(slice_, target)
+        if of > _MOST_BUCKETS:
+            raise SliceTooDense(
+                f"{slice_}: more rows than one reply carries, and no hash parts them;"
+                " its partition stays a gap"
+            )
+        for _ in range(_ROUNDS):
+            parts = plan.bucket_slices(
+                slice_, query.read_buckets(self._calls.ask(query.buckets(self.spec, slice_, of)), of)
+            )
+            if sum(part.expected.rows for part in parts) == slice_.expected.rows:
+                return parts
+            slice_ = slice_.recounted(query.read_tally(self._calls.ask(query.tally(self.spec, slice_))))
+        raise ServiceFailed(f"{slice_}: its hash buckets do not add up to its count")
+
+
+def _halves(windows: Sequence[Window], step: int) -> tuple[Sequence[Window], Sequence[Window]] | None:
+    """The windows in two parts of about the same length, cut at a bin's edge; None if there is one bin."""
+    if len(windows) > 1:
+        middle = len(windows) // 2
+        return windows[:middle], windows[middle:]
+    (window,) = windows
+    edge = (window.start + window.ticks // 2) // step * step
+    if not window.start < edge < window.end:
+        return None
+    return [Window(window.start, edge)], [Window(edge, window.end)]

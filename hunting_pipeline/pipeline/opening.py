@@ -1,0 +1,97 @@
+"""From settings to a pipeline that is ready to ask."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from uuid import uuid4
+
+from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.fetch.auth import Certificate, ClientSecret, tokens
+from hunting_pipeline.fetch.client import Client
+from hunting_pipeline.fetch.surfaces import Cloud, Connection, Surface, connection
+from hunting_pipeline.lake.commit import Author, claim
+from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.pipeline.calls import Clock, SystemClock, body_ceiling
+from hunting_pipeline.pipeline.session import Pipeline
+from hunting_pipeline.quota.ledger import open_ledger
+from hunting_pipeline.settings import Settings
+
+__all__ = ["open_lake", "open_pipeline"]
+
+
+def open_lake(settings: Settings) -> LocalStore:
+    """The configured lake, which need not exist yet.
+
+    Raises:
+        Misconfigured: the path is no folder.
+    """
+    root = settings.lake.expanduser()
+    if root.exists() and not root.is_dir():
+        raise Misconfigured(f"HUNTING_LAKE names {root}, which is no folder")
+    return LocalStore(root)
+
+
+@contextmanager
+def open_pipeline(
+    settings: Settings, *, patience: float, clock: Clock | None = None, run_id: str | None = None
+) -> Iterator[Pipeline]:
+    """Everything a run needs; connections are closed at the end.
+
+    Args:
+        patience: seconds to wait for quota at a stretch before `QuotaExhausted` is raised.
+        clock: time, for tests.
+        run_id: goes into manifests; a new one if None.
+
+    Raises:
+        Misconfigured: a setting is missing or wrong, or the lake is another tenant's. Nothing was asked.
+    """
+    tenant = settings.tenant()
+    store = open_lake(settings)
+    claim(store, tenant, write=False)
+    limits = settings.limits_profile
+    here = _connection(settings)
+    credential = tokens(
+        _credential(settings), tenant_id=tenant, client_id=str(settings.client_id), connection=here
+    )
+    client = Client(
+        here, credential, request_seconds=limits.request_seconds, max_body_bytes=body_ceiling(limits)
+    )
+    ledger = open_ledger(settings.ledger, tenant=tenant, limits=limits, share=settings.share)
+    engine = f"hunting-pipeline {version('hunting-pipeline')}"
+    author = Author(tenant, settings.surface, engine, run_id or uuid4().hex)
+    try:
+        yield Pipeline(
+            store=store,
+            client=client,
+            tokens=credential,
+            ledger=ledger,
+            limits=limits,
+            share=settings.share,
+            author=author,
+            workers=settings.workers,
+            patience=patience,
+            clock=clock or SystemClock(),
+        )
+    finally:
+        client.close()
+        ledger.close()
+
+
+def _connection(settings: Settings) -> Connection:
+    return connection(
+        Surface(settings.surface),
+        Cloud(settings.cloud),
+        api_url=settings.api_url,
+        login_url=settings.login_url,
+        scope=settings.scope,
+        ca_bundle=settings.ca_bundle,
+    )
+
+
+def _credential(settings: Settings) -> ClientSecret | Certificate:
+    if settings.certificate is not None:
+        password = settings.certificate_password
+        return Certificate(settings.certificate, password.get_secret_value() if password else None)
+    if settings.client_secret is None:
+        raise Misconfigured("set HUNTING_CLIENT_SECRET or HUNTING_CERTIFICATE")
+    return ClientSecret(settings.client_secret.get_secret_value())

@@ -1,0 +1,265 @@
+"""One tenant and one lake: plan, pull, coverage, probe."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from tempfile import gettempdir
+
+from filelock import FileLock, Timeout
+
+from hunting_pipeline import plan, window
+from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.fetch import query
+from hunting_pipeline.fetch.auth import Tokens
+from hunting_pipeline.fetch.client import Client
+from hunting_pipeline.lake.commit import Author
+from hunting_pipeline.lake.manifest import Manifest, load_all
+from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.limits import Limits
+from hunting_pipeline.model import DAY, SECOND, Column, Partition, Progress, TableSpec, Window
+from hunting_pipeline.pipeline.calls import Calls, Clock
+from hunting_pipeline.pipeline.pull import Lake, Pull
+from hunting_pipeline.quota.ledger import Ledger
+from hunting_pipeline.quota.rules import Lane
+
+__all__ = ["Coverage", "Observer", "Pipeline", "TablePlan", "coverage"]
+
+_FRESH = 2 * DAY
+"""Ticks: partitions younger than this go before a backfill."""
+
+_SECONDS_A_CALL = 4.0
+"""Running time assumed for a call of a table that was never asked: near the figure of the original document's
+example reply (4.6 s)."""
+
+_TEACHERS = 5
+"""Partitions whose width says what the next replies will be like."""
+
+_log = logging.getLogger(__name__)
+
+Observer = Callable[[Progress], None]
+"""Told about every step of a pull."""
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """What a pull of one table would do.
+
+    Attributes:
+        spec, debt: the table, and what is owed of it.
+        slices: calls that fetch rows.
+        planning_calls: calls that counting took.
+        cost: in all, planning included.
+    """
+
+    spec: TableSpec
+    debt: window.Debt
+    slices: int
+    planning_calls: int
+    cost: plan.Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the lake holds of one table, against what was asked.
+
+    Attributes:
+        spec: the table.
+        partitions: asked for.
+        archived: the manifests among them, oldest first.
+        debt: what a pull would fetch.
+    """
+
+    spec: TableSpec
+    partitions: tuple[Partition, ...]
+    archived: tuple[Manifest, ...]
+    debt: window.Debt
+
+
+def coverage(store: LocalStore, spec: TableSpec, asked: Window, *, now: int, retention_days: int) -> Coverage:
+    """What the lake holds of a table; asks nothing of the service.
+
+    Raises:
+        Misconfigured: the table is archived in another grain than `spec` wants.
+    """
+    archive = _archive(store, spec)
+    partitions = window.partitions_in(spec, asked)
+    debt = _debt(spec, partitions, archive, now=now, retention_days=retention_days)
+    return Coverage(spec, partitions, tuple(archive[p] for p in partitions if p in archive), debt)
+
+
+def _archive(store: LocalStore, spec: TableSpec) -> dict[Partition, Manifest]:
+    archive = {manifest.partition: manifest for manifest in load_all(store, spec.name)}
+    for partition in archive:
+        if window.partition_of(spec, partition.window.start) != partition:
+            raise Misconfigured(
+                f"{spec.name} is archived by another grain than {spec.grain.value!r} (see {partition.key});"
+                " changing it would orphan that history. Change `grain` back, or choose another lake"
+            )
+    return archive
+
+
+def _debt(
+    spec: TableSpec,
+    partitions: Sequence[Partition],
+    archive: dict[Partition, Manifest],
+    *,
+    now: int,
+    retention_days: int,
+) -> window.Debt:
+    if spec.time_column is None:
+        return window.owed_snapshot(partitions, archive, now=now)
+    covered = {
+        partition: manifest.covered if manifest.shape == spec.shape else ()
+        for partition, manifest in archive.items()
+    }
+    return window.owed(partitions, covered, held=window.held(now, retention_days))
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Plans and pulls tables of one tenant into one lake. Open it with `open_pipeline`."""
+
+    store: LocalStore
+    ledger: Ledger
+    limits: Limits
+    share: float
+    author: Author
+    workers: int
+    patience: float
+    clock: Clock
+    client: Client
+    tokens: Tokens
+
+    def now(self) -> int:
+        """Ticks."""
+        return round(self.clock.now() * SECOND)
+
+    def probe(self, spec: TableSpec) -> tuple[Column, ...]:
+        """The table's columns as the service has them now: one call that fetches no rows.
+
+        Raises:
+            Refused: the table is absent or not licensed, or a permission is missing.
+        """
+        return self._calls(spec, Lane.FRESH, _unobserved).ask(query.probe(spec)).columns
+
+    def coverage(self, spec: TableSpec, asked: Window) -> Coverage:
+        """See `coverage`."""
+        return coverage(self.store, spec, asked, now=self.now(), retention_days=self.limits.retention_days)
+
+    def plan(self, spec: TableSpec, asked: Window) -> TablePlan:
+        """Count what a pull of `asked` would fetch, and price it: one call a table, seldom two.
+
+        Raises:
+            HuntingError: as in a pull; nothing is written.
+        """
+        pull = self._prepare(spec, window.partitions_in(spec, asked))
+        slices = pull.dry_run()
+        calls = pull.report.calls
+        cost = plan.cost(
+            calls=len(slices) + calls,
+            rows=sum(slice_.expected.rows for slice_ in slices),
+            width=pull.width,
+            limits=self.limits,
+            share=self.share,
+            seconds_a_call=_SECONDS_A_CALL,
+        )
+        return TablePlan(spec, pull.debt, len(slices), calls, cost)
+
+    @contextmanager
+    def pull(
+        self,
+        spec: TableSpec,
+        partitions: Sequence[Partition],
+        *,
+        force: bool = False,
+        observe: Observer | None = None,
+    ) -> Iterator[Pull]:
+        """Bring what is owed of `partitions` into the lake. Iterate the `Pull` to make it happen.
+
+        Another pull of the same table into the same lake is waited for.
+
+        Args:
+            spec: the table.
+            partitions: of that table; what is covered already is not asked for again.
+            force: allow a partition to be replaced by fewer rows.
+            observe: told about every step.
+
+        Raises:
+            Misconfigured: the table is archived in another grain, or the lake cannot be written.
+        """
+        with self._alone(spec):
+            yield self._prepare(spec, partitions, force=force, observe=observe)
+
+    def _prepare(
+        self,
+        spec: TableSpec,
+        partitions: Sequence[Partition],
+        *,
+        force: bool = False,
+        observe: Observer | None = None,
+    ) -> Pull:
+        archive = _archive(self.store, spec)
+        retention = self.limits.retention_days
+        debt = _debt(spec, partitions, archive, now=self.now(), retention_days=retention)
+        fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in debt.owed)
+        return Pull(
+            spec,
+            debt=debt,
+            archive=archive,
+            calls=partial(self._calls, spec, Lane.FRESH if fresh else Lane.BACKFILL),
+            width=_width(spec, archive),
+            lake=Lake(self.store, self.author, self.now),
+            workers=self.workers,
+            force=force,
+            observe=observe or _unobserved,
+        )
+
+    def _calls(self, spec: TableSpec, lane: Lane, on_wait: Callable[[str], None]) -> Calls:
+        return Calls(
+            client=self.client,
+            tokens=self.tokens,
+            ledger=self.ledger,
+            limits=self.limits,
+            clock=self.clock,
+            table=spec.name,
+            lane=lane,
+            owner=f"{socket.gethostname()}:{os.getpid()}",
+            patience=self.patience,
+            on_wait=on_wait,
+        )
+
+    @contextmanager
+    def _alone(self, spec: TableSpec) -> Iterator[None]:
+        """One pull of a table into a lake at a time, on this machine.
+
+        The lock lies outside the lake, so that a run that is refused leaves no trace there.
+        """
+        lake = sha256(str(self.store.root.resolve()).encode()).hexdigest()[:16]
+        lock = FileLock(Path(gettempdir()) / f"hunting-{lake}-{spec.name}.lock", mode=0o666)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _log.warning("another run pulls %s into this lake; waiting for it to end", spec.name)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _unobserved(told: object) -> None:
+    del told
+
+
+def _width(spec: TableSpec, archive: Mapping[Partition, Manifest]) -> plan.Width:
+    """What the archive's newest replies teach of the table's width; else the catalogue's guess."""
+    width = plan.Width(spec.bytes_per_row)
+    for manifest in sorted(archive.values(), key=lambda manifest: manifest.committed_at)[-_TEACHERS:]:
+        width = width.after(manifest.tally.rows, manifest.body_bytes)
+    return width
