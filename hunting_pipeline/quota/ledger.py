@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 from hunting_pipeline.errors import Misconfigured
@@ -36,7 +35,7 @@ from hunting_pipeline.quota.rules import (
     learned,
     rate_uses,
 )
-from hunting_pipeline.quota.store import Run, SqliteStore, Store, boot_seconds
+from hunting_pipeline.quota.store import Run, Store, open_store
 
 __all__ = ["Ledger", "Reservation", "Usage", "open_ledger"]
 
@@ -135,35 +134,21 @@ def open_ledger(
     """Open a tenant's ledger, creating it where there is none.
 
     Args:
-        url: `sqlite:///path/ledger.db`, or a bare path.
+        url: `sqlite:///path/ledger.db` or a bare path, on a local disk; `postgresql://...` for many machines.
         tenant: whose quota.
         limits: the profile to keep to.
         share: part of every rate to use, 0 < share ≤ 1; the rest is for the tenant's analysts.
-        clock: unix seconds, in place of the system's clock.
-        steady: a clock that is never set, in place of the seconds since boot; `clock` itself where only that
-            is given.
+        clock: unix seconds, in place of the system's and the database's clock.
+        steady: a clock that nobody sets, in place of the seconds since boot; `clock` if only that is given.
 
     Raises:
         Misconfigured: the ledger cannot be opened, is of another version, or share is out of range.
+        ServiceFailed: the database server does not answer.
     """
     if not 0 < share <= 1:
         raise Misconfigured(f"SHARE is {share}: it must be above 0 and at most 1")
-    wall = clock or time.time
-    store = _store(url, clock=wall, steady=steady or clock or boot_seconds)
-    return _StoredLedger(store, tenant=tenant, limits=limits, share=share, clock=wall)
-
-
-def _store(url: str, *, clock: Callable[[], float], steady: Callable[[], float]) -> Store:
-    scheme, separator, path = url.partition("://")
-    if not separator:
-        path = url
-    elif scheme == "sqlite" and path.startswith("/"):
-        path = path.removeprefix("/")
-    else:
-        raise Misconfigured(f"LEDGER has scheme {scheme!r}: use sqlite:///path/ledger.db or a path")
-    if not path:
-        raise Misconfigured("LEDGER names no file: use sqlite:///path/ledger.db or a path")
-    return SqliteStore(Path(path).expanduser(), clock=clock, steady=steady)
+    store = open_store(url, clock=clock, steady=steady)
+    return _StoredLedger(store, tenant=tenant, limits=limits, share=share, clock=clock or time.time)
 
 
 @dataclass(slots=True)

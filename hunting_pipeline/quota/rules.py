@@ -7,7 +7,8 @@ A limit is a sum over a sliding window. How each kind of spending enters that su
     may still be on its way.
 *   Running seconds count from the reservation until one period after the call *ended*, because the service
     does not say whether it books them at the start or at the end. While a call is unsettled it counts the
-    larger of its estimate and the time it has been running, so too small an estimate stops new calls at once.
+    larger of its estimate and the time it has been running (at most what the service lets a request run), so
+    too small an estimate stops new calls at once.
 *   A reservation that is never settled (its process died) counts in full until it expires, and afterwards
     like a call that ended at its expiry and took what was reserved.
 
@@ -262,23 +263,19 @@ def decide(
 def rate_uses(history: Iterable[Spend], limits: Limits, now: float, *, share: float) -> tuple[RateUse, ...]:
     """How every rate stands, in the profile's order."""
     spends = list(history)
-    return tuple(_use(rate, spends, now, amount=_amount(rate, share)) for rate in limits.rates)
+    uses = []
+    for rate in limits.rates:
+        charges = [(spend, *_charge(spend, rate, now, longest=limits.request_seconds)) for spend in spends]
+        uses.append(_use(rate, charges, now, amount=_amount(rate, share)))
+    return tuple(uses)
 
 
-def _use(rate: Rate, spends: Sequence[Spend], now: float, *, amount: float) -> RateUse:
-    spent = reserved = 0.0
-    renewals = []
-    for spend in spends:
-        release, cost = _charge(spend, rate, now)
-        if release <= now:
-            continue
-        if spend.end(now) is None:
-            reserved += cost
-        else:
-            spent += cost
-            renewals.append(release)
-    left = max(0.0, amount - spent - reserved)
-    return RateUse(rate, amount, spent, reserved, left, min(renewals, default=None))
+def _use(rate: Rate, charges: Iterable[tuple[Spend, float, float]], now: float, *, amount: float) -> RateUse:
+    counting = [charge for charge in charges if charge[1] > now]
+    settled = [charge for charge in counting if charge[0].end(now) is not None]
+    used, spent = (math.fsum(cost for *_, cost in part) for part in (counting, settled))
+    renews_at = min((release for _, release, _ in settled), default=None)
+    return RateUse(rate, amount, spent, used - spent, max(0.0, amount - used), renews_at)
 
 
 def _amount(rate: Rate, share: float) -> float:
@@ -287,15 +284,19 @@ def _amount(rate: Rate, share: float) -> float:
     return amount if rate.kind is Kind.SECONDS else max(1.0, math.floor(amount + _EPSILON))
 
 
-def _charge(spend: Spend, rate: Rate, now: float) -> tuple[float, float]:
-    """Until when a spend counts in a rate's window, and how much. For an unsettled one the end is a guess."""
+def _charge(spend: Spend, rate: Rate, now: float, *, longest: float) -> tuple[float, float]:
+    """Until when a spend counts in a rate's window, and how much.
+
+    For an unsettled one the end is a guess, and it counts at most the `longest` a request can run unless more
+    was reserved.
+    """
     end = spend.end(now)
     if rate.kind is Kind.CALLS:
         release = spend.at + TRANSIT_SECONDS + rate.period
         return (release if end is not None else max(release, now + RECHECK_SECONDS)), spend.calls
     if end is not None:
         return end + rate.period, spend.seconds
-    return now + RECHECK_SECONDS, max(spend.seconds, now - spend.at)
+    return now + RECHECK_SECONDS, max(spend.seconds, min(now - spend.at, longest))
 
 
 class _Window:
@@ -336,7 +337,7 @@ class _Window:
 def _windows(spends: Sequence[Spend], limits: Limits, now: float, *, share: float) -> list[_Window]:
     windows = []
     for rate in limits.rates:
-        charges = (_charge(spend, rate, now) for spend in spends)
+        charges = (_charge(spend, rate, now, longest=limits.request_seconds) for spend in spends)
         windows.append(_Window(rate, (c for c in charges if c[0] > now), amount=_amount(rate, share)))
     return windows
 

@@ -8,20 +8,30 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import filelock
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
 
-__all__ = ["Run", "SqliteStore", "Store", "boot_seconds"]
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["Run", "Store", "open_store"]
 
 LOCK_SECONDS = 30.0
 """How long to wait for one's turn: 30 times the worst wait measured with 8 processes."""
+CONNECT_SECONDS = 10
+"""How long a database server may take to answer at all: libpq itself would wait for minutes."""
 SCHEMA_VERSION = 1
+_LOCK_KEY = int.from_bytes(blake2b(b"hunting-pipeline quota ledger", digest_size=8).digest(), signed=True)
+"""Advisory locks are named by a number; this one is ours."""
+_LEFT_TO_THE_PARENT: list[object] = []
+"""Connections found after a fork: the parent's, so neither used nor closed, for that would reach it."""
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS quota_schema (version INTEGER PRIMARY KEY)",
@@ -54,7 +64,26 @@ class Store(Protocol):
         """The store's wall clock (unix seconds) and, where it has one, its steady clock (seconds)."""
 
     def close(self) -> None:
-        """Let go of the database. A closed store opens again when it is next used."""
+        """Let go of the database."""
+
+
+def open_store(url: str, *, clock: Callable[[], float] | None, steady: Callable[[], float] | None) -> Store:
+    """The store a URL names; `clock` and `steady` stand in for the store's own clocks.
+
+    Raises:
+        Misconfigured: no such scheme, no path, or the store cannot be opened.
+        ServiceFailed: the database server does not answer.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme in {"postgresql", "postgres"} and separator:
+        return PostgresStore(url, clock=clock, steady=steady or clock)
+    path = rest.removeprefix("/") if separator else url
+    if (separator and scheme != "sqlite") or not path or rest[:1] not in {"", "/"}:
+        raise Misconfigured(
+            f"LEDGER has scheme {scheme!r} or no path: use sqlite:///path/ledger.db, a path, or postgresql://..."
+        )
+    own = steady or clock or boot_seconds
+    return SqliteStore(Path(path).expanduser(), clock=clock or time.time, steady=own)
 
 
 def boot_seconds() -> float:
@@ -117,7 +146,8 @@ class SqliteStore:
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        if self._process != os.getpid():  # forked: neither lock nor connection may be inherited
+        if self._process != os.getpid():
+            _LEFT_TO_THE_PARENT.append(self._connection)
             self._threads, self._connection, self._process = threading.Lock(), None, os.getpid()
         with (
             self._threads,
@@ -137,6 +167,98 @@ class SqliteStore:
                 _migrate(lambda statement, *values: connection.execute(statement, values).fetchall())
             self._connection = connection
         return self._connection
+
+
+class PostgresStore:
+    """A database server. An advisory lock gives every session its turn; the server's clock decides.
+
+    The lock covers the whole database, so tenants that share one wait for each other: for milliseconds.
+
+    Raises:
+        Misconfigured: psycopg is missing, the URL is malformed, or the tables are of another version.
+        ServiceFailed: the server does not answer, or refuses.
+    """
+
+    def __init__(
+        self, url: str, *, clock: Callable[[], float] | None, steady: Callable[[], float] | None
+    ) -> None:
+        try:
+            import psycopg  # noqa: PLC0415 - an extra: only who uses Postgres installs it
+        except ImportError as error:
+            raise Misconfigured(
+                "LEDGER is a Postgres URL: install hunting-pipeline[postgres], or use a file"
+            ) from error
+        self._driver = psycopg
+        self._url = url
+        self._clock = clock
+        self._steady = steady
+        self._threads = threading.Lock()
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._process = os.getpid()
+        try:
+            self._where = _without_secrets(psycopg.conninfo.conninfo_to_dict(url))
+        except psycopg.ProgrammingError:
+            raise Misconfigured("LEDGER is no valid postgresql:// URL") from None  # the cause repeats the URL
+        with self.transaction() as run:
+            _migrate(run)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Run]:
+        if self._process != os.getpid():
+            _LEFT_TO_THE_PARENT.append(self._connection)
+            self._threads, self._connection, self._process = threading.Lock(), None, os.getpid()
+        try:
+            with self._threads:
+                connection = self._connected()
+                with connection.transaction():
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
+                    yield lambda statement, *values: self._run(connection, statement, values)
+        except self._driver.Error as error:
+            raise ServiceFailed(
+                f"the quota ledger {self._where} failed: {error}; no call was allowed"
+            ) from error
+
+    def reading(self, run: Run) -> tuple[float, float | None]:
+        if self._clock is not None:
+            return self._clock(), self._steady() if self._steady else None
+        ((now,),) = run("SELECT extract(epoch FROM clock_timestamp())::float8")
+        return float(now), None
+
+    def close(self) -> None:
+        with self._threads:
+            if self._connection is not None and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        """The session; a new one where the last was broken (the server was started anew)."""
+        if self._connection is None or self._connection.closed or not self._alive(self._connection):
+            milliseconds = int(LOCK_SECONDS * 1000)
+            self._connection = self._driver.connect(
+                self._url, autocommit=True, connect_timeout=CONNECT_SECONDS
+            )
+            self._connection.execute(f"SET lock_timeout = {milliseconds}")
+            self._connection.execute(f"SET idle_in_transaction_session_timeout = {milliseconds}")
+        return self._connection
+
+    def _alive(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> bool:
+        try:
+            connection.execute("SELECT 1")
+        except self._driver.OperationalError:
+            connection.close()
+            return False
+        return True
+
+    @staticmethod
+    def _run(
+        connection: "psycopg.Connection[tuple[Any, ...]]", statement: str, values: tuple[Any, ...]
+    ) -> list[tuple[Any, ...]]:
+        cursor = connection.execute(statement.replace("?", "%s").encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def _without_secrets(parts: Mapping[str, Any]) -> str:
+    return f"{parts.get('dbname') or 'postgres'} on {parts.get('host') or 'this machine'}"
 
 
 def _migrate(run: Run) -> None:

@@ -1,0 +1,507 @@
+"""The ledger on SQLite and on a real Postgres: one suite, threads, processes, kills and clocks."""
+
+import glob
+import itertools
+import multiprocessing
+import os
+import pwd
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hunting_pipeline.errors import Misconfigured, ServiceFailed
+from hunting_pipeline.limits import ENDPOINT, GRAPH, TEST, Kind, Limits, Rate
+from hunting_pipeline.quota import Lane, Reservation, WaitUntil, open_ledger
+from hunting_pipeline.quota.rules import TRANSIT_SECONDS
+
+BINARIES = [
+    Path(folder)
+    for folder in (
+        *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True),  # noqa: PTH207 - a pattern from the root
+        *os.environ.get("PATH", "").split(":"),
+        "/usr/local/bin",
+    )
+    if (Path(folder) / "initdb").exists() and (Path(folder) / "postgres").exists()
+]
+PROCESSES = multiprocessing.get_context("fork")
+T0 = 1_800_000_000.0
+
+
+class Clock:
+    """Time that only moves when told."""
+
+    def __init__(self) -> None:
+        self.now = T0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def start_postgres(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """A server of its own in `folder`, reached over a socket there; never run as root."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    if os.getuid() == 0:
+        user = next(n for n in ("postgres", "nobody") if any(n == entry.pw_name for entry in pwd.getpwall()))
+        shutil.chown(folder, user)
+    account = (
+        {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
+    )
+    data = folder / "data"
+    command = [BINARIES[0] / "initdb", "-D", data, "-U", "hunter", "-A", "trust", "--no-sync", "-E", "UTF8"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **account)
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [BINARIES[0] / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses="],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            **account,
+        )
+    return server, f"postgresql:///postgres?host={folder}&user=hunter"
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    server.send_signal(signal.SIGINT)
+    server.wait(30)
+
+
+def wait_for(url: str) -> None:
+    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
+    for _ in range(200):
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("Postgres did not start")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    if not BINARIES:
+        pytest.skip("no Postgres binaries on this machine (initdb, postgres)")
+    folder = Path(tempfile.mkdtemp(prefix="quota-pg-", dir="/tmp"))
+    server, url = start_postgres(folder)
+    try:
+        wait_for(url)
+        yield url
+    finally:
+        stop(server)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request, tmp_path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/new/folder/ledger.db"
+    return str(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def tenant(request) -> str:
+    """A tenant of its own for each test: one database may hold many."""
+    return request.node.name
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def limits(*rates: Rate, request_seconds: float = 100) -> Limits:
+    return replace(GRAPH, name="tight", rates=rates, request_seconds=request_seconds)
+
+
+CALLS = limits(Rate(Kind.CALLS, 3, 60))
+SECONDS = limits(Rate(Kind.SECONDS, 300, 3600))
+
+
+def take(ledger, *, table="T", lane=Lane.FRESH, owner="me") -> Reservation:
+    answer = ledger.reserve(table=table, lane=lane, owner=owner)
+    assert isinstance(answer, Reservation), answer
+    return answer
+
+
+def refused(ledger, *, table="T", lane=Lane.FRESH, owner="me") -> WaitUntil:
+    answer = ledger.reserve(table=table, lane=lane, owner=owner)
+    assert isinstance(answer, WaitUntil), answer
+    return answer
+
+
+# --- one process ------------------------------------------------------------------------------------------
+
+
+def test_all_ledgers_of_a_tenant_share_one_history_and_no_other_tenant_does(url, tenant, clock):
+    first = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
+    second = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
+    other = open_ledger(url, tenant=f"{tenant} other", limits=CALLS, share=1, clock=clock)
+    for ledger in (first, second, first):
+        ledger.settle(take(ledger), seconds=1)
+    answer = refused(second)
+    assert answer.at == pytest.approx(T0 + 60 + TRANSIT_SECONDS, abs=0.01)
+    assert answer.reason == "calls per minute (3 of 3 spent)"
+    take(other)
+    clock.now = answer.at
+    take(second)
+    for ledger in (first, second, other):
+        ledger.close()
+
+
+def test_history_outlives_the_ledger_object(url, tenant, clock):
+    for _ in range(3):
+        ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
+        ledger.settle(take(ledger), seconds=1)
+        ledger.close()
+    refused(open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock))
+
+
+def test_running_seconds_are_learnt_by_table(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=SECONDS, share=1, clock=clock)
+    first = take(ledger, table="A")
+    assert first.seconds == SECONDS.request_seconds  # nothing known: the longest request
+    ledger.settle(first, seconds=2)
+    assert take(ledger, table="A").seconds == 6  # mean 2, deviation 1
+    assert take(ledger, table="B").seconds == 6  # unknown: as the dearest table
+    for _ in range(30):
+        answer = ledger.reserve(table="A", lane=Lane.FRESH, owner="me")
+        ledger.settle(answer, seconds=2)
+    assert take(ledger, table="A").seconds == pytest.approx(2, abs=0.1)
+
+
+def test_a_settled_call_counts_its_true_seconds_once(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=SECONDS, share=1, clock=clock)
+    reservation = take(ledger)
+    assert ledger.usage().rates[0].reserved == 100
+    ledger.settle(reservation, seconds=7)
+    ledger.settle(reservation, seconds=70)
+    ledger.cancel(reservation)
+    (use,) = ledger.usage().rates
+    assert (use.spent, use.reserved, use.left) == (7, 0, 293)
+    assert use.renews_at == pytest.approx(T0 + 3600)
+
+
+def test_a_cancelled_call_counts_nothing(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
+    for _ in range(10):
+        ledger.cancel(take(ledger))
+    assert ledger.usage().rates[0].left == 3
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_nonsense_seconds_are_refused(url, tenant, clock, seconds):
+    ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
+    with pytest.raises(ValueError, match="seconds"):
+        ledger.settle(take(ledger), seconds=seconds)
+
+
+def test_the_reservation_of_a_dead_process_counts_in_full_until_it_falls_out(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=SECONDS, share=1, clock=clock)
+    for _ in range(3):
+        dead = take(ledger)
+    assert refused(ledger).at < T0 + 60  # unsettled calls may end any moment: ask again soon
+    clock.now = dead.expires
+    assert ledger.usage().running == 0
+    assert refused(ledger).at == pytest.approx(dead.expires + 3600, abs=0.01)
+    clock.now = dead.expires + 3600
+    take(ledger)
+
+
+def test_a_late_settlement_replaces_what_expired(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=SECONDS, share=1, clock=clock)
+    slow = take(ledger)
+    clock.now = slow.expires + 10
+    ledger.settle(slow, seconds=90)
+    assert ledger.usage().rates[0].spent == 90
+
+
+def test_a_block_stops_everybody_and_is_believed_for_a_day_at_most(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=CALLS, clock=clock)
+    other = open_ledger(url, tenant=tenant, limits=CALLS, clock=clock)
+    ledger.block(until=T0 + 2871, reason="CpuQuotaExceeded")
+    ledger.block(until=T0 + 10, reason="an older reply")
+    answer = refused(other)
+    assert answer.at == pytest.approx(T0 + 2871, abs=0.01)
+    assert answer.reason == "blocked by the service: CpuQuotaExceeded"
+    assert other.usage().blocked_until == T0 + 2871
+    clock.now = answer.at
+    take(other)
+    assert other.usage().blocked_until is None
+    ledger.block(until=T0 + 1e9, reason="nonsense")
+    assert refused(other).at <= clock.now + 86400 + 1
+
+
+def test_the_wake_ups_of_several_waiters_differ(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
+    for _ in range(3):
+        ledger.settle(take(ledger), seconds=1)
+    times = sorted(refused(ledger, owner=f"worker {n}").at for n in range(9))
+    assert all(later - earlier >= 0.05 for earlier, later in itertools.pairwise(times))
+    assert sum(at < T0 + 100 for at in times) == 3  # three slots renew; the others wait a minute longer
+    assert ledger.usage().waiting == {Lane.FRESH: 9, Lane.BACKFILL: 0}
+
+
+def test_a_fresh_caller_goes_before_backfill_that_waited_longer(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
+    for _ in range(3):
+        ledger.settle(take(ledger, lane=Lane.BACKFILL), seconds=1)
+    for n in range(8):
+        refused(ledger, lane=Lane.BACKFILL, owner=f"backfill {n}")
+    fresh = refused(ledger, owner="fresh")
+    assert fresh.at == pytest.approx(T0 + 61, abs=0.01)
+    clock.now = fresh.at
+    refused(ledger, lane=Lane.BACKFILL, owner="backfill 7")
+    take(ledger, owner="fresh")
+
+
+def test_usage_says_who_spent_what(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=ENDPOINT, share=0.8, clock=clock)
+    ledger.settle(take(ledger, owner="a"), seconds=5)
+    take(ledger, owner="b", lane=Lane.BACKFILL)
+    usage = ledger.usage()
+    assert usage.owners == {"a": 1, "b": 1}
+    assert usage.lanes == {Lane.FRESH: 1, Lane.BACKFILL: 1}
+    assert usage.running == 1
+    assert [(use.rate.period, use.amount) for use in usage.rates] == [
+        (60, 36),
+        (3600, 1200),
+        (3600, 480),
+        (86400, 8640),
+    ]
+
+
+def test_a_wall_clock_that_jumps_neither_overdraws_nor_stops(url, tenant):
+    wall, steady = Clock(), Clock()
+    ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=wall, steady=steady)
+    for _ in range(3):
+        ledger.settle(take(ledger), seconds=1)
+    wall.now += 86400  # set forwards: nothing has renewed
+    assert refused(ledger).at == pytest.approx(wall.now + 61, abs=0.01)
+    wall.now -= 30 * 86400  # set back: still the same minute, told in the new time
+    assert refused(ledger).at == pytest.approx(wall.now + 61, abs=0.01)
+    steady.now += 62
+    for _ in range(3):
+        ledger.settle(take(ledger), seconds=1)
+    refused(ledger)
+
+
+def test_a_clock_set_back_on_a_machine_that_was_started_anew_only_waits(url, tenant):
+    wall, steady = Clock(), Clock()
+    ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=wall, steady=steady)
+    for _ in range(3):
+        ledger.settle(take(ledger), seconds=1)
+    wall.now -= 3600
+    steady.now = 5.0
+    assert refused(ledger).at == pytest.approx(wall.now + 61, abs=0.01)
+    wall.now += 62
+    steady.now += 62
+    take(ledger)
+
+
+def test_old_history_is_pruned(tmp_path, clock):
+    path = tmp_path / "ledger.db"
+    ledger = open_ledger(str(path), tenant="t", limits=TEST, clock=clock)
+    for _ in range(50):
+        ledger.settle(take(ledger), seconds=0.1)
+        take(ledger)  # never settled
+        clock.now += 86400 / 10
+    with sqlite3.connect(path) as connection:
+        ((rows,),) = connection.execute("SELECT count(*) FROM quota_spend")
+    assert rows <= 24
+
+
+# --- what can be wrong ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.01])
+def test_a_share_out_of_range_is_refused(tmp_path, share):
+    with pytest.raises(Misconfigured, match="SHARE"):
+        open_ledger(str(tmp_path / "l.db"), tenant="t", limits=TEST, share=share)
+
+
+@pytest.mark.parametrize("bad", ["mysql://host/db", "sqlite://", "sqlite:///", "", "sqlite://host/db"])
+def test_a_url_that_names_no_ledger_is_refused(bad):
+    with pytest.raises(Misconfigured, match="LEDGER"):
+        open_ledger(bad, tenant="t", limits=TEST)
+
+
+def test_a_folder_that_cannot_be_made_is_misconfigured(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Misconfigured, match="cannot be opened"):
+        open_ledger(str(tmp_path / "file" / "ledger.db"), tenant="t", limits=TEST)
+
+
+def test_a_file_that_is_no_ledger_is_misconfigured(tmp_path):
+    (tmp_path / "ledger.db").write_text("no database at all, " * 100)
+    with pytest.raises(Misconfigured, match="cannot be opened"):
+        open_ledger(str(tmp_path / "ledger.db"), tenant="t", limits=TEST)
+
+
+def test_a_ledger_of_a_newer_version_is_misconfigured(tmp_path):
+    path = tmp_path / "ledger.db"
+    open_ledger(str(path), tenant="t", limits=TEST).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE quota_schema SET version = 99")
+    with pytest.raises(Misconfigured, match="version 99"):
+        open_ledger(str(path), tenant="t", limits=TEST)
+
+
+def test_a_ledger_that_is_destroyed_is_an_error_never_a_free_pass(tmp_path):
+    path = tmp_path / "ledger.db"
+    ledger = open_ledger(str(path), tenant="t", limits=TEST)
+    take(ledger)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE quota_spend")
+    with pytest.raises(ServiceFailed, match="no call was allowed"):
+        ledger.reserve(table="T", lane=Lane.FRESH, owner="me")
+
+
+def test_a_postgres_that_does_not_answer_is_service_failed_and_hides_the_password(tmp_path):
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    with pytest.raises(ServiceFailed) as caught:
+        open_ledger("postgresql://u:hush@127.0.0.1:9/db", tenant="t", limits=TEST)
+    assert "hush" not in str(caught.value)
+    with pytest.raises(Misconfigured) as wrong:
+        open_ledger("postgresql://u:hush@127.0.0.1/db?nonsense=1", tenant="t", limits=TEST)
+    assert "hush" not in str(wrong.value)
+
+
+def test_a_broken_session_is_opened_anew(postgres, clock):
+    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
+    ledger = open_ledger(postgres, tenant="broken", limits=CALLS, share=1, clock=clock)
+    take(ledger)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+    take(ledger)
+    assert ledger.usage().rates[0].reserved == 2
+
+
+# --- many at once -----------------------------------------------------------------------------------------
+
+TIGHT = limits(Rate(Kind.CALLS, 12, 1), Rate(Kind.SECONDS, 4, 2), request_seconds=0.5)
+
+
+def hammer(url: str, tenant: str, until: float, sent, number: int) -> None:
+    """Ask, call, settle, without rest; every call that is sent is told to `sent`."""
+    ledger = open_ledger(url, tenant=tenant, limits=TIGHT, share=1)
+    while (now := time.time()) < until:
+        answer = ledger.reserve(table=f"T{number % 3}", lane=list(Lane)[number % 2], owner=f"worker {number}")
+        if isinstance(answer, WaitUntil):
+            time.sleep(max(0.0, min(answer.at, until) - now))
+            continue
+        start = time.time()
+        time.sleep(0.03 + 0.01 * (number % 3))
+        sent.put((number, start, time.time()))
+        ledger.settle(answer, seconds=time.time() - start)
+
+
+def drained(sent) -> list[tuple[int, float, float]]:
+    calls = []
+    while not sent.empty():
+        calls.append(sent.get())
+    return calls
+
+
+def worst(events: list[tuple[float, float]], period: float) -> float:
+    """The largest sum in any window of that length."""
+    return max(sum(a for t, a in events if start <= t < start + period) for start, _ in events)
+
+
+def test_eight_processes_never_overdraw_and_half_of_them_may_be_killed(url, tenant):
+    sent, until = PROCESSES.SimpleQueue(), time.time() + 5.5
+    workers = [
+        PROCESSES.Process(target=hammer, args=(url, tenant, until, sent, number)) for number in range(8)
+    ]
+    for worker in workers:
+        worker.start()
+    time.sleep(2.5)
+    for worker in workers[:4]:
+        os.kill(worker.pid, signal.SIGKILL)
+    for worker in workers:
+        worker.join(30)
+    assert all(worker.exitcode == 0 for worker in workers[4:])
+    calls = drained(sent)
+    assert len(calls) >= 15  # the dead hold theirs until they expire
+    assert {number for number, _, _ in calls} == set(range(8))  # nobody starves
+    assert worst([(start, 1) for _, start, _ in calls], 1) <= 12
+    assert worst([(end, end - start) for _, start, end in calls], 2) <= 4 + 1e-3
+    after = open_ledger(
+        url,
+        tenant=tenant,
+        limits=TIGHT,
+        clock=lambda: time.time() + 61,
+        steady=lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + 61,
+    )
+    usage = after.usage()
+    assert usage.running == 0
+    assert [use.reserved for use in usage.rates] == [0, 0]
+    take(after)
+
+
+def scribble(path: str) -> None:
+    ledger = open_ledger(path, tenant="t", limits=TEST)
+    while True:
+        ledger.settle(take(ledger), seconds=0.1)
+
+
+def test_a_kill_in_the_middle_of_a_write_leaves_a_sound_ledger(tmp_path):
+    path = str(tmp_path / "ledger.db")
+    for round_ in range(6):
+        workers = [PROCESSES.Process(target=scribble, args=(path,)) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        time.sleep(0.15 + 0.037 * round_)
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.join()
+        ledger = open_ledger(path, tenant="t", limits=TEST)
+        start = time.monotonic()
+        ledger.settle(take(ledger), seconds=0.1)
+        assert time.monotonic() - start < 2
+        assert ledger.usage().running <= 3 * (round_ + 1)
+        ledger.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_threads_share_one_ledger(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=limits(Rate(Kind.CALLS, 50, 60)), share=1, clock=clock)
+    taken: list[Reservation] = []
+
+    def work() -> None:
+        for _ in range(10):
+            answer = ledger.reserve(table="T", lane=Lane.FRESH, owner="same")
+            if isinstance(answer, Reservation):
+                taken.append(answer)
+                ledger.settle(answer, seconds=0.1)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 50
+    assert ledger.usage().rates[0].left == 0
+
+
+def test_a_forked_child_goes_on_with_its_parents_ledger(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
+    take(ledger)
+    child = PROCESSES.Process(target=take, args=(ledger,))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    take(ledger)
+    refused(ledger)
