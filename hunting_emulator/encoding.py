@@ -1,0 +1,110 @@
+"""Rows to JSON text inside DuckDB, as each surface writes values. No row ever becomes a Python object."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hunting_emulator.kql.typed import Column, quote
+
+_WIRE_TYPES = {
+    "string": "String",
+    "datetime": "DateTime",
+    "timespan": "TimeSpan",
+    "bool": "SByte",
+    "int": "Int32",
+    "long": "Int64",
+    "real": "Double",
+    "decimal": "SqlDecimal",
+    "guid": "Guid",
+    "dynamic": "Object",
+}
+_MARK = "#microsoft.graph.security.dynamicColumnValue"
+# an object starts with `{"`; in a string the same two characters end it and one of , } ] : follows
+_STRING_ENDS_IN_BRACE = r'\{"[,}\]:]'
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a surface writes what the others write differently."""
+
+    null: str
+    sidecars: bool
+    marks: bool
+
+
+PLAIN = Dialect(null="null", sidecars=False, marks=False)
+ODATA = Dialect(null="{}", sidecars=True, marks=True)
+
+
+def schema_pairs(columns: Sequence[Column]) -> list[tuple[str, str]]:
+    """Names and wire types of the columns."""
+    return [(column.name, _WIRE_TYPES[column.type]) for column in columns]
+
+
+def row_sql(columns: Sequence[Column], dialect: Dialect) -> str:
+    """SQL of one row as a JSON object with a comma before it, so that rows join to the inside of an array."""
+    parts = []
+    for at, column in enumerate(columns):
+        comma = "," if at else ""
+        key = json.dumps(column.name, ensure_ascii=False)
+        sidecar = _sidecar(column) if dialect.sidecars else ""
+        if sidecar:
+            mark = json.dumps(f"{column.name}@odata.type", ensure_ascii=False)
+            head = quote(f"{comma}{mark}:\"{sidecar}\",{key}:")
+            bare = quote(f"{comma}{key}:")
+            parts.append(f"CASE WHEN {_has_sidecar(column)} THEN {head} ELSE {bare} END")
+        else:
+            parts.append(quote(f"{comma}{key}:"))
+        parts.append(_value(column, dialect))
+    return f"concat(',{{', {', '.join(parts) or quote('')}, '}}')"
+
+
+def _sidecar(column: Column) -> str:
+    return {"bool": "#SByte", "long": "#Int64", "dynamic": "#Collection(String)"}.get(column.type, "")
+
+
+def _has_sidecar(column: Column) -> str:
+    return f"{column.ref} LIKE '[%'" if column.type == "dynamic" else f"{column.ref} IS NOT NULL"
+
+
+def _value(column: Column, dialect: Dialect) -> str:
+    ref = column.ref
+    if column.type == "string":
+        return f"to_json({ref})"
+    texts = {
+        "datetime": f"'\"' || iso({ref}) || '\"'",
+        "timespan": f"'\"' || span_text({ref}) || '\"'",
+        "bool": f"({ref})::TINYINT::VARCHAR",
+        "real": f"CASE WHEN isfinite({ref}) THEN ({ref})::VARCHAR WHEN isnan({ref}) THEN '\"NaN\"'"
+        f" WHEN {ref} > 0 THEN '\"Infinity\"' WHEN {ref} < 0 THEN '\"-Infinity\"' END",
+        "decimal": f"'\"' || rtrim(rtrim(({ref})::VARCHAR, '0'), '.') || '\"'",
+        "guid": f"'\"' || {ref} || '\"'",
+        "dynamic": _marked(ref) if dialect.marks else ref,
+    }
+    return f"coalesce({texts.get(column.type, f'({ref})::VARCHAR')}, '{dialect.null}')"
+
+
+def _marked(ref: str) -> str:
+    """The type mark in every object. What text replacement cannot do surely goes through `odata_value`."""
+    mark = f'{{"@odata.type":"{_MARK}",'
+    return (
+        f"CASE WHEN contains({ref}, '[{{') OR contains({ref}, '{{}}') OR regexp_matches({ref}, '{_STRING_ENDS_IN_BRACE}')"
+        f" THEN odata_value({ref}) ELSE replace({ref}, '{{\"', '{mark}\"') END"
+    )
+
+
+def odata_value(text: str) -> str:
+    """A dynamic value as Graph writes it: objects carry their type, an array of objects holds JSON strings."""
+    return _compact(_odata(json.loads(text)))
+
+
+def _odata(value: object) -> object:
+    if isinstance(value, dict):
+        return {"@odata.type": _MARK, **{key: _odata(inner) for key, inner in value.items()}}
+    if isinstance(value, list):
+        return [_compact(inner) if isinstance(inner, dict) else _odata(inner) for inner in value]
+    return value
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""A subset of the Kusto query language, compiled to DuckDB SQL."""

@@ -1,0 +1,146 @@
+"""The two kinds of tables a tenant has: rows made from a seed when asked for, and rows that were loaded."""
+
+import zlib
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hunting_emulator import ticks
+from hunting_emulator.kql.bounds import Spans, intersect
+from hunting_emulator.schema import TableSchema
+from hunting_emulator.synthesis.columns import column_sql
+from hunting_emulator.synthesis.volume import Volume
+
+ARRIVAL = "_arrival"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of a table can be seen: instants in ticks.
+
+    Rows older than `floor` are forgotten, rows that arrive after `now` are not there yet. `late_share` of the
+    synthetic rows arrive up to `late_ticks` after their time. `salt` varies the order of rows from call to call.
+    """
+
+    floor: int
+    now: int
+    late_share: float = 0.0
+    late_ticks: int = 0
+    salt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Synthetic:
+    """A table whose rows are a function of the seed."""
+
+    schema: TableSchema
+    volume: Volume
+    view: View
+
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        return self.schema.columns
+
+    @property
+    def time_column(self) -> str | None:
+        return self.schema.time_column
+
+    def scan(self, spans: Spans) -> str:
+        """SQL of c0, c1, ...; bins of time outside the spans are never expanded to rows."""
+        seed, view = self.volume.seed, self.view
+        if self.schema.time_column is None:
+            rows = (
+                f"SELECT i, {self.volume.origin} + (hash(i, {seed}, 3) % {30 * ticks.DAY})::BIGINT AS ts"
+                f" FROM (SELECT range AS i FROM range({self.volume.rows}))"
+            )
+        else:
+            allowed = intersect(spans, ((view.floor, view.now + 1),))
+            rows = (
+                f"SELECT i, start + (hash(i, {seed}, 3) % width::UBIGINT)::BIGINT AS ts FROM ("
+                f"SELECT unnest(range(id, id + n)) AS i, start, width FROM"
+                f" (SELECT * FROM ({self.volume.bins(allowed, view.now + 1)}) WHERE n > 0 ORDER BY hash(id, {view.salt})))"
+            )
+        chosen = ", ".join(f"{sql} AS c{at}" for at, sql in enumerate(self._cells()))
+        return f"SELECT {chosen} FROM (SELECT i, ts, hash(i, {seed}) AS h FROM ({rows})) WHERE {self._visible()}"
+
+    def _cells(self) -> list[str]:
+        schema = self.schema
+        return [
+            "ts" if name == schema.time_column else column_sql(schema.name, name, kind, schema.filler)
+            for name, kind in schema.columns
+        ]
+
+    def _visible(self) -> str:
+        view = self.view
+        if self.schema.time_column is None:
+            return "true"
+        seen = f"ts >= {view.floor} AND ts <= {view.now}"
+        if view.late_share and view.late_ticks:
+            late = f"hash(h, 7) % 1000000 < {round(view.late_share * 1_000_000)}"
+            seen += f" AND NOT ({late} AND ts + (hash(h, 8) % {view.late_ticks})::BIGINT > {view.now})"
+        return seen
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A table whose rows lie in DuckDB under `relation`, with columns c0, c1, ... and perhaps `arrival`."""
+
+    relation: str
+    columns: tuple[tuple[str, str], ...]
+    time_column: str | None
+    has_arrival: bool
+    view: View
+
+    def scan(self, spans: Spans) -> str:  # noqa: ARG002 - the predicate itself is enough here
+        """SQL of c0, c1, ... of every row that can be seen."""
+        names = [name for name, _ in self.columns]
+        tests = ["true"]
+        if self.time_column in names and self.view.floor > 0:
+            time = f"c{names.index(self.time_column)}"
+            tests.append(f"({time} >= {self.view.floor} OR {time} IS NULL)")
+        if self.has_arrival:
+            tests.append(f"arrival <= {self.view.now}")
+        chosen = ", ".join(f"c{at}" for at in range(len(names)))
+        return f"SELECT {chosen} FROM {self.relation} WHERE {' AND '.join(tests)}"
+
+
+def table_seed(seed: int, table: str) -> int:
+    """The seed of one table of a tenant."""
+    return zlib.crc32(f"{seed}/{table}".encode())
+
+
+_ARROW_KINDS = (
+    (pa.types.is_timestamp, "datetime"),
+    (pa.types.is_duration, "timespan"),
+    (pa.types.is_boolean, "bool"),
+    (pa.types.is_int64, "long"),
+    (pa.types.is_integer, "int"),
+    (pa.types.is_floating, "real"),
+    (pa.types.is_decimal, "decimal"),
+)
+
+
+def kusto_type(arrow: pa.DataType) -> str:
+    """The Kusto type that an Arrow column becomes when nothing else is known."""
+    return next((kind for test, kind in _ARROW_KINDS if test(arrow)), "string")
+
+
+def stored(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+    """A column as the emulator stores it: ticks for times (integers already are), no null strings."""
+    arrow = values.type
+    if kind in ("datetime", "timespan") and not pa.types.is_integer(arrow):
+        return _as_ticks(values, ticks.UNIX_EPOCH if kind == "datetime" else 0)
+    if kind == "string":
+        return pc.fill_null(values.cast(pa.string()), "")
+    wanted = {"bool": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "real": pa.float64()}
+    return values.cast(wanted.get(kind, arrow if kind == "decimal" else pa.string()))
+
+
+def _as_ticks(values: pa.ChunkedArray, shift: int) -> pa.ChunkedArray:
+    whole = values.cast(pa.int64())
+    if values.type.unit == "ns":
+        scaled = pc.divide(whole, 100)
+    else:
+        scaled = pc.multiply(whole, {"s": ticks.SECOND, "ms": ticks.MILLISECOND, "us": ticks.MICROSECOND}[values.type.unit])
+    return pc.add(scaled.cast(pa.int64()), shift)

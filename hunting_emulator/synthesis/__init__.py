@@ -1,0 +1,1 @@
+"""Seeded rows that exist only when a query asks for them."""

@@ -1,0 +1,192 @@
+"""A tenant: its clock, its tables, and the DuckDB that makes and holds their rows."""
+
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hunting_emulator import ticks
+from hunting_emulator.kql.bounds import ALWAYS
+from hunting_emulator.kql.compiler import Catalogue, Source
+from hunting_emulator.kql.typed import MACROS
+from hunting_emulator.schema import tables
+from hunting_emulator.sources import ARRIVAL, Loaded, Synthetic, View, kusto_type, stored, table_seed
+from hunting_emulator.synthesis import columns, volume
+from hunting_emulator.synthesis.volume import Burst, Volume
+
+# DuckDB's share of the 1.5 GB that a process may take; replies wait outside, in spooled files
+_MEMORY = "700MB"
+
+
+@dataclass(frozen=True, slots=True)
+class TenantOptions:
+    """What a tenant holds. The same options give the same rows.
+
+    `rows` overrides a table's volume in 30 days, else the catalogue's volume times `scale`. `now` is a frozen
+    instant in ticks; None is the real clock. Events begin `history_days` before the first `now`. `late_share`
+    of the rows of timed tables arrive up to `late_seconds` after their time.
+    """
+
+    seed: int = 7
+    scale: float = 1.0
+    rows: Mapping[str, int] = field(default_factory=dict)
+    bursts: Mapping[str, tuple[Burst, ...]] = field(default_factory=dict)
+    unlicensed: frozenset[str] = frozenset()
+    now: int | None = None
+    history_days: int = 45
+    late_share: float = 0.0
+    late_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadedTable:
+    relation: str
+    columns: tuple[tuple[str, str], ...]
+    time_column: str | None
+    has_arrival: bool
+
+
+class Tenant:
+    """The rows of one tenant, and who may see which of them when."""
+
+    def __init__(self, options: TenantOptions | None = None, *, spill: Path | None = None) -> None:
+        """`spill` is the folder DuckDB may use when memory is short; a temporary one by default."""
+        self.options = options or TenantOptions()
+        for name in [*self.options.rows, *self.options.bursts]:
+            if name not in tables():
+                raise ValueError(f"there is no hunting table {name!r}")
+        self._offset = 0
+        self._origin = self.now() // ticks.DAY * ticks.DAY - self.options.history_days * ticks.DAY
+        self._loaded: dict[str, _LoadedTable] = {}
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._spill = None if spill else tempfile.TemporaryDirectory(prefix="tenant-")
+        folder = spill or Path(self._spill.name if self._spill else ".")
+        self._database = duckdb.connect(
+            config={
+                "threads": 2,
+                "memory_limit": _MEMORY,
+                "temp_directory": str(folder),
+                "preserve_insertion_order": False,
+            }
+        )
+        for macro in (*MACROS, *columns.macros(), *volume.macros()):
+            self._database.execute(f"CREATE MACRO {macro}")
+
+    def close(self) -> None:
+        """Free memory and temporary files."""
+        self._database.close()
+        if self._spill:
+            self._spill.cleanup()
+
+    def now(self) -> int:
+        """The present instant of this tenant, in ticks."""
+        if self.options.now is not None:
+            return self.options.now
+        return ticks.from_datetime(datetime.now(UTC))
+
+    def configure(self, **changes: object) -> None:
+        """Change options of a running tenant: `now`, `late_share`, `late_seconds`, `unlicensed`."""
+        self.options = replace(self.options, **changes)  # type: ignore[arg-type]
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own for one thread."""
+        with self._lock:
+            return self._database.cursor()
+
+    def catalogue(self, cursor: duckdb.DuckDBPyConnection, retention_ticks: int | None = None) -> Catalogue:
+        """What a query may see at this moment; rows older than the retention are gone."""
+        now = self.now()
+        with self._lock:
+            self._calls += 1
+            salt = self._calls
+        options = self.options
+        view = View(
+            floor=now - retention_ticks if retention_ticks is not None else 0,
+            now=now,
+            late_share=options.late_share,
+            late_ticks=round(options.late_seconds * ticks.SECOND),
+            salt=salt,
+        )
+        return Catalogue(lambda name: self._source(name, view), now, _evaluator(cursor))
+
+    def _source(self, name: str, view: View) -> Source | None:
+        if name in self.options.unlicensed:
+            return None
+        loaded = self._loaded.get(name)
+        if loaded is not None:
+            return Loaded(loaded.relation, loaded.columns, loaded.time_column, loaded.has_arrival, view)
+        schema = tables().get(name)
+        if schema is None:
+            return None
+        rows = self.options.rows.get(name, round(schema.rows * self.options.scale))
+        bursts = self.options.bursts.get(name, ())
+        return Synthetic(schema, Volume(table_seed(self.options.seed, name), rows, self._origin, bursts), view)
+
+    def load(self, table: str, data: pa.Table | Path | str) -> None:
+        """Replace a table by given rows, from Arrow or a Parquet file.
+
+        A column known to the catalogue keeps its Kusto type, another takes the type of its Arrow column.
+        Integers in a datetime column are .NET ticks. A column `_arrival` hides each row until that instant.
+        """
+        given = pq.read_table(data) if isinstance(data, Path | str) else data
+        known = dict(tables()[table].columns) if table in tables() else {}
+        kinds = {name: "datetime" if name == ARRIVAL else known.get(name) or kusto_type(given.schema.field(at).type)
+                 for at, name in enumerate(given.column_names)}
+        names = [name for name in given.column_names if name != ARRIVAL]
+        arrays = [stored(given.column(name), kinds[name]) for name in given.column_names]
+        inner = ["arrival" if name == ARRIVAL else f"c{names.index(name)}" for name in given.column_names]
+        body = ", ".join(
+            f"json({ref})::VARCHAR AS {ref}" if kinds[name] == "dynamic" else ref
+            for name, ref in zip(given.column_names, inner, strict=True)
+        )
+        relation = f"loaded_{len(self._loaded)}_{table}"
+        cursor = self.cursor()
+        cursor.register("given", pa.table(arrays, names=inner))
+        cursor.execute(f"CREATE OR REPLACE TABLE {relation} AS SELECT {body} FROM given")
+        cursor.unregister("given")
+        time_column = tables()[table].time_column if table in tables() else None
+        time_column = time_column or ("Timestamp" if table not in tables() and "Timestamp" in names else None)
+        columns_ = tuple((name, kinds[name]) for name in names)
+        self._loaded[table] = _LoadedTable(relation, columns_, time_column, ARRIVAL in given.column_names)
+
+    def columns(self, table: str) -> tuple[tuple[str, str], ...]:
+        """Names and Kusto types of a table's columns. KeyError for an unknown table."""
+        source = self._source(table, View(0, self.now()))
+        if source is None:
+            raise KeyError(table)
+        return source.columns
+
+    def rows(self, table: str, start: int | None = None, end: int | None = None) -> pa.Table:
+        """The rows that are there now with `start <= time < end` (.NET ticks), read past the API.
+
+        Datetimes and timespans are int64 ticks, dynamic is JSON text, and no retention applies. Without bounds,
+        rows with a null time are among them.
+        """
+        cursor = self.cursor()
+        catalogue = self.catalogue(cursor)
+        source = catalogue.table(table)
+        if source is None:
+            raise KeyError(table)
+        names = [name for name, _ in source.columns]
+        spans, test = ALWAYS, "true"
+        if (start is not None or end is not None) and source.time_column is not None:
+            low, high = start or 0, end if end is not None else ALWAYS[0][1]
+            time = f"c{names.index(source.time_column)}"
+            spans, test = ((low, high),), f"{time} >= {low} AND {time} < {high}"
+        found = cursor.sql(f"SELECT * FROM ({source.scan(spans)}) WHERE {test}").to_arrow_table()
+        return found.rename_columns(names)
+
+
+def _evaluator(cursor: duckdb.DuckDBPyConnection) -> Callable[[str], object]:
+    def evaluate(sql: str) -> object:
+        rows = cursor.execute(sql).fetchall()
+        return rows[0][0] if rows else None
+
+    return evaluate
