@@ -17,8 +17,11 @@ from hunting_pipeline.model import Column, Grain, TableSpec
 
 __all__ = ["Entry", "catalog", "entry", "spec"]
 
-_COLUMN_BYTES = {"dynamic": 90, "datetime": 60, "string": 45}
-"""JSON bytes a column takes, name and quotes included, where no table was sampled."""
+_VALUE_BYTES = {"dynamic": 60, "datetime": 30, "string": 24}
+"""JSON bytes of a typical value, quotes included, where no table was sampled; 6 for numbers and nulls."""
+
+_KEY_BYTES = 4
+"""Quotes, colon and comma around a column's name, which every row repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Entry:
         name: in the service.
         service: the Defender service that fills it.
         time_column: what slices are cut by; None for a snapshot table.
-        bytes_per_row: JSON bytes of a row, sampled where samples exist, else estimated from its columns.
+        bytes_per_row: JSON bytes of a row, estimated from its columns or sampled, whichever is more.
         columns: as documented; a tenant may have more.
         preview, deprecated: as documented.
     """
@@ -53,9 +56,11 @@ def catalog() -> Mapping[str, Entry]:
 def _entry(
     name: str, *, columns: Mapping[str, str], bytes_per_row: int | None = None, **fields: object
 ) -> Entry:
-    estimate = sum(_COLUMN_BYTES.get(kusto_type, 30) for kusto_type in columns.values())
+    estimate = sum(
+        len(key) + _KEY_BYTES + _VALUE_BYTES.get(kusto_type, 6) for key, kusto_type in columns.items()
+    )
     named = tuple(Column(column, kusto_type) for column, kusto_type in columns.items())
-    return Entry(name, columns=named, bytes_per_row=bytes_per_row or estimate, **fields)  # type: ignore[arg-type] # read from JSON
+    return Entry(name, columns=named, bytes_per_row=max(bytes_per_row or 0, estimate), **fields)  # type: ignore[arg-type] # read from JSON
 
 
 def entry(name: str) -> Entry:

@@ -38,7 +38,15 @@ class Misconfigured(HuntingError):
 
 
 class Refused(HuntingError):
-    """The service refused the request and would refuse it again. The message carries its own text."""
+    """The service refused the request and would refuse it again. The message carries its own text.
+
+    Attributes:
+        everything: every other question would be refused too (a permission is missing, the host is wrong).
+    """
+
+    def __init__(self, message: str, *, everything: bool = False) -> None:
+        super().__init__(message)
+        self.everything = everything
 
 
 class BeyondRetention(HuntingError):

@@ -45,7 +45,7 @@ _ROW_HEADROOM = 0.99
 _BYTE_HEADROOM = 0.90
 """Share of the byte cap that a slice is planned to once replies have taught the table's width."""
 
-_GUESS_HEADROOM = 0.65
+_GUESS_HEADROOM = 0.5
 """The same while the width is only the catalogue's guess."""
 
 

@@ -126,8 +126,8 @@ def load_settings() -> Settings:
     """
     _refuse_unknown(name for name in os.environ if name.startswith(_PREFIX) and name != CONFIG_VARIABLE)
     path = os.environ.get(CONFIG_VARIABLE)
-    if path and not Path(path).is_file():
-        raise Misconfigured(f"{CONFIG_VARIABLE} names {path}, which is no file")
+    if path and not Path(path).exists():
+        raise Misconfigured(f"{CONFIG_VARIABLE} names {path}, which does not exist")
     try:
         return Settings()
     except ValidationError as error:

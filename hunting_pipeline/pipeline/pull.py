@@ -232,7 +232,7 @@ class Pull:
                 self._errors.append(error)
                 continue
             self._receipts.append(receipt)
-            self._tell(Step.COMMITTED, f"{partition}: {receipt.tally.rows:,} rows")
+            self._tell(Step.COMMITTED, f"{partition.key} committed, {receipt.tally.rows:,} rows")
             yield receipt
 
     def _commit(self, partition: Partition) -> Receipt:

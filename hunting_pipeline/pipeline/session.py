@@ -22,7 +22,7 @@ from hunting_pipeline.lake.commit import Author
 from hunting_pipeline.lake.manifest import Manifest, load_all
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.limits import Limits
-from hunting_pipeline.model import DAY, SECOND, Column, Partition, Progress, TableSpec, Window
+from hunting_pipeline.model import DAY, SECOND, Column, Partition, Progress, TableSpec
 from hunting_pipeline.pipeline.calls import Calls, Clock
 from hunting_pipeline.pipeline.pull import Lake, Pull
 from hunting_pipeline.quota.ledger import Ledger
@@ -81,16 +81,17 @@ class Coverage:
     debt: window.Debt
 
 
-def coverage(store: LocalStore, spec: TableSpec, asked: Window, *, now: int, retention_days: int) -> Coverage:
+def coverage(
+    store: LocalStore, spec: TableSpec, partitions: Sequence[Partition], *, now: int, retention_days: int
+) -> Coverage:
     """What the lake holds of a table; asks nothing of the service.
 
     Raises:
         Misconfigured: the table is archived in another grain than `spec` wants.
     """
     archive = _archive(store, spec)
-    partitions = window.partitions_in(spec, asked)
     debt = _debt(spec, partitions, archive, now=now, retention_days=retention_days)
-    return Coverage(spec, partitions, tuple(archive[p] for p in partitions if p in archive), debt)
+    return Coverage(spec, tuple(partitions), tuple(archive[p] for p in partitions if p in archive), debt)
 
 
 def _archive(store: LocalStore, spec: TableSpec) -> dict[Partition, Manifest]:
@@ -148,17 +149,19 @@ class Pipeline:
         """
         return self._calls(spec, Lane.FRESH, _unobserved).ask(query.probe(spec)).columns
 
-    def coverage(self, spec: TableSpec, asked: Window) -> Coverage:
+    def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
         """See `coverage`."""
-        return coverage(self.store, spec, asked, now=self.now(), retention_days=self.limits.retention_days)
+        return coverage(
+            self.store, spec, partitions, now=self.now(), retention_days=self.limits.retention_days
+        )
 
-    def plan(self, spec: TableSpec, asked: Window) -> TablePlan:
-        """Count what a pull of `asked` would fetch, and price it: one call a table, seldom two.
+    def plan(self, spec: TableSpec, partitions: Sequence[Partition]) -> TablePlan:
+        """Count what a pull of `partitions` would fetch, and price it: one call a table, seldom two.
 
         Raises:
             HuntingError: as in a pull; nothing is written.
         """
-        pull = self._prepare(spec, window.partitions_in(spec, asked))
+        pull = self._prepare(spec, partitions)
         slices = pull.dry_run()
         calls = pull.report.calls
         cost = plan.cost(

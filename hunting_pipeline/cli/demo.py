@@ -1,0 +1,5 @@
+"""placeholder"""
+
+
+def run(*, rows: int, as_json: bool) -> None:
+    """placeholder"""
