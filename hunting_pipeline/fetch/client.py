@@ -49,7 +49,7 @@ class Client:
         """Send `query` once and yield the reply's plain bytes, in pieces of at most 1 MiB, as they arrive.
 
         Leaving the context early drops the connection. Time the caller takes between pieces is not held
-        against the service.
+        against the service. A reply's head that drips in is bounded by the silence between its bytes only.
 
         Raises:
             NotAccepted: on entry, the service did not accept; out of the iterator, the body failed half-way

@@ -73,9 +73,11 @@ def timespan_literal(ticks: int) -> str:
     for unit, suffix in _UNITS:
         if ticks % unit == 0:
             return f"{ticks // unit}{suffix}"
-    seconds, fraction = divmod(ticks, SECOND)
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    return f"time({days}.{hours % 24:02d}:{minutes % 60:02d}:{seconds % 60:02d}.{fraction:07d})"
+    days, rest = divmod(ticks, DAY)
+    hours, rest = divmod(rest, HOUR)
+    minutes, rest = divmod(rest, 60 * SECOND)
+    seconds, fraction = divmod(rest, SECOND)
+    return f"time({f'{days}.' if days else ''}{hours:02d}:{minutes:02d}:{seconds:02d}.{fraction:07d})"
 
 
 def within(column: str, window: Window) -> str:

@@ -76,7 +76,7 @@ def _connecting(error: Exception) -> Verdict:
     """A failed handshake repeats itself unless the peer merely hung up."""
     cause = _tls_error(error)
     if cause is None or isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
-        return Retry(_named(error))
+        return Retry(f"no connection to {_host(error)}: {printable(str(error), limit=200)}")
     why = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else cause.reason
     return Refuse(
         f"TLS failed: {printable(why or str(cause), limit=200)}; set HUNTING_CA_BUNDLE to the PEM "
@@ -89,6 +89,13 @@ def _proxy(error: Exception) -> Verdict:
     if str(error).startswith(("502", "503", "504")):
         return Retry(_named(error))
     return Refuse(f"the proxy refused: {_named(error)}; check HTTPS_PROXY and NO_PROXY")
+
+
+def _host(error: Exception) -> str:
+    try:
+        return error.request.url.host if isinstance(error, httpx.RequestError) else "the host"
+    except RuntimeError:  # httpx ties an error to its request only once that is on its way
+        return "the host"
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:

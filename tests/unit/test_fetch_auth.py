@@ -56,7 +56,7 @@ class Entra:
                 return self.discovery(conn, asked)
             base = f"{self.address}/{asked.path.split('/')[1]}"
             urls = {"authorization_endpoint": "authorize", "token_endpoint": "token"}
-            said = {key: f"{base}/oauth2/v2.0/{path}" for key, path in urls.items()}
+            said: dict[str, object] = {key: f"{base}/oauth2/v2.0/{path}" for key, path in urls.items()}
         else:
             self.logins.append({key: value[0] for key, value in parse_qs(asked.body.decode()).items()})
             if self.says:

@@ -197,7 +197,7 @@ def test_silence_is_a_split(ca: trustme.CA, tmp_path: Path) -> None:
 def test_a_drip_that_never_times_out_ends_at_the_total_deadline(ca: trustme.CA, tmp_path: Path) -> None:
     def script(conn: socket.socket, _: Asked) -> None:
         conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        for _ in range(100):
+        for _byte in range(100):
             conn.sendall(b"x")
             time.sleep(0.05)
 

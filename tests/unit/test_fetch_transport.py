@@ -202,7 +202,9 @@ def test_a_handshake_hung_up_on_and_a_closed_port_are_retried() -> None:
 
         threading.Thread(target=hang_up, daemon=True).start()
         assert isinstance(judge_transport(failure(f"https://127.0.0.1:{port}")), Retry)
-    assert isinstance(judge_transport(failure(f"https://127.0.0.1:{port}")), Retry)
+    refused = judge_transport(failure(f"https://127.0.0.1:{port}"))
+    assert isinstance(refused, Retry)
+    assert refused.reason == "no connection to 127.0.0.1: [Errno 111] Connection refused"
 
 
 def test_plain_http_is_never_spoken() -> None:
