@@ -87,7 +87,8 @@ def test_a_string_literal_never_ends_a_predicate_early(text: str) -> None:
 
 @given(MOMENTS)
 def test_a_datetime_literal_is_exact_to_the_tick(ticks: int) -> None:
-    found = re.fullmatch(r"datetime\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{7}))?Z\)", literal)
+    shape = r"datetime\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{7}))?Z\)"
+    found = re.fullmatch(shape, datetime_literal(ticks))
     assert found
     assert ticks_of(datetime.fromisoformat(f"{found[1]}+00:00")) + int(found[2] or 0) == ticks
 
@@ -127,10 +128,8 @@ def test_a_step_of_nothing_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="positive"):
         timespan_literal(0)
 
-    shape = r"datetime\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{7}))?Z\)"
-    found = re.fullmatch(shape, datetime_literal(ticks))
 
-
+@pytest.mark.parametrize("text", ["", "1A", "A B", "A\n", "A;B", "A-B", "Ä", "A|x", "['A']", "A.B"])
 def test_names_are_allowed_by_list(text: str) -> None:
     with pytest.raises(Misconfigured, match="no name"):
         name(text)
