@@ -35,19 +35,44 @@ def _parser() -> argparse.ArgumentParser:
     add("--directory", type=Path, help="where ca.pem and temporary files go; a temporary folder by default")
     add("--ready-file", type=Path, help="write the line of JSON here too, at once and whole")
     add("--profile", choices=sorted(PROFILES), default="graph", help="limits of the tenant")
-    add("--limit", action="append", default=[], metavar="NAME=VALUE", help="change one limit; 'off' switches it off")
+    add(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change one limit; 'off' switches it off",
+    )
     add("--seed", type=int, default=7)
     add("--scale", type=float, default=1.0, help="factor on every table's usual volume")
     add("--rows", action="append", default=[], metavar="TABLE=N", help="rows of a table in 30 days")
-    add("--burst", action="append", default=[], metavar="TABLE=START/DURATION/N", help="extra rows, e.g. .../1h/150000")
-    add("--load", action="append", default=[], metavar="TABLE=FILE", help="rows of a table from a Parquet file")
+    add(
+        "--burst",
+        action="append",
+        default=[],
+        metavar="TABLE=START/DURATION/N",
+        help="extra rows, e.g. .../1h/150000",
+    )
+    add(
+        "--load",
+        action="append",
+        default=[],
+        metavar="TABLE=FILE",
+        help="rows of a table from a Parquet file",
+    )
     add("--unlicensed", action="append", default=[], metavar="TABLE")
     add("--now", help="freeze the tenant's clock at this instant, ISO 8601")
     add("--late-share", type=float, default=0.0, help="share of rows that arrive after their time")
     add("--late-seconds", type=float, default=0.0, help="how late at most")
     add("--token-seconds", type=float, default=3599.0, help="lifetime of tokens")
-    add("--deny", action="append", default=[], choices=[surface.name for surface in SURFACES], help="withhold a permission")
+    add(
+        "--deny",
+        action="append",
+        default=[],
+        choices=[surface.name for surface in SURFACES],
+        help="withhold a permission",
+    )
     add("--certificate", type=Path, help="PEM certificate of the app, for client assertions")
+    add("--config", metavar="JSON", help="what POST /_emulator/config takes: faults, manners, drift and more")
     add("--gzip", action="store_true", help="compress replies for clients that accept it")
     return parser
 
@@ -74,7 +99,9 @@ def _bursts(items: list[str]) -> dict[str, tuple[Burst, ...]]:
 
 
 def _limits(profile: str, changes: dict[str, str]) -> Limits:
-    return PROFILES[profile].changed({key: None if value == "off" else float(value) for key, value in changes.items()})
+    return PROFILES[profile].changed(
+        {key: None if value == "off" else float(value) for key, value in changes.items()}
+    )
 
 
 def _tenant(options: argparse.Namespace, folder: Path) -> Tenant:
@@ -102,7 +129,9 @@ def _tenant(options: argparse.Namespace, folder: Path) -> Tenant:
 def _app(options: argparse.Namespace) -> App:
     name = uuid.UUID(int=options.seed % (1 << 64))
     roles = frozenset(surface.role for surface in SURFACES if surface.name not in options.deny)
-    certificate = x509.load_pem_x509_certificate(options.certificate.read_bytes()) if options.certificate else None
+    certificate = (
+        x509.load_pem_x509_certificate(options.certificate.read_bytes()) if options.certificate else None
+    )
     return App(str(uuid.uuid5(name, "client")), uuid.uuid5(name, "secret").hex, roles, certificate)
 
 
@@ -137,11 +166,22 @@ def _serve(options: argparse.Namespace, folder: Path) -> None:
     try:
         with socket.create_server(("127.0.0.1", options.port)) as listener:
             base = f"https://localhost:{listener.getsockname()[1]}"
-            identity = Identity(str(uuid.uuid5(uuid.NAMESPACE_URL, f"tenant/{options.seed}")), _app(options), options.token_seconds)
+            identity = Identity(
+                str(uuid.uuid5(uuid.NAMESPACE_URL, f"tenant/{options.seed}")),
+                _app(options),
+                options.token_seconds,
+            )
             service = Service(tenant, identity, _limits(options.profile, _pairs(options.limit)), base)
+            service.configure(json.loads(options.config or "{}"))
             application = service.app(compress=options.gzip)
             server = _Server(
-                uvicorn.Config(application, ssl_certfile=str(key), log_level="warning", timeout_graceful_shutdown=2, lifespan="off")
+                uvicorn.Config(
+                    application,
+                    ssl_certfile=str(key),
+                    log_level="warning",
+                    timeout_graceful_shutdown=2,
+                    lifespan="off",
+                )
             )
             server.announce = lambda: _announce(options, service, ca_bundle)
             server.run([listener])

@@ -28,17 +28,19 @@ class Dialect:
     """How a surface writes what the others write differently."""
 
     null: str
-    sidecars: bool
+    sidecars: str
     marks: bool
+    plain_bool: bool = False
 
 
-PLAIN = Dialect(null="null", sidecars=False, marks=False)
-ODATA = Dialect(null="{}", sidecars=True, marks=True)
+PLAIN = Dialect(null="null", sidecars="none", marks=False)
+ODATA = Dialect(null="{}", sidecars="all", marks=True)
 
 
-def schema_pairs(columns: Sequence[Column]) -> list[tuple[str, str]]:
+def schema_pairs(columns: Sequence[Column], dialect: Dialect) -> list[tuple[str, str]]:
     """Names and wire types of the columns."""
-    return [(column.name, _WIRE_TYPES[column.type]) for column in columns]
+    kinds = {**_WIRE_TYPES, "bool": "Boolean"} if dialect.plain_bool else _WIRE_TYPES
+    return [(column.name, kinds[column.type]) for column in columns]
 
 
 def row_sql(columns: Sequence[Column], dialect: Dialect) -> str:
@@ -47,12 +49,12 @@ def row_sql(columns: Sequence[Column], dialect: Dialect) -> str:
     for at, column in enumerate(columns):
         comma = "," if at else ""
         key = json.dumps(column.name, ensure_ascii=False)
-        sidecar = _sidecar(column) if dialect.sidecars else ""
+        sidecar = "" if dialect.sidecars == "none" else _sidecar(column)
         if sidecar:
             mark = json.dumps(f"{column.name}@odata.type", ensure_ascii=False)
-            head = quote(f"{comma}{mark}:\"{sidecar}\",{key}:")
+            head = quote(f'{comma}{mark}:"{sidecar}",{key}:')
             bare = quote(f"{comma}{key}:")
-            parts.append(f"CASE WHEN {_has_sidecar(column)} THEN {head} ELSE {bare} END")
+            parts.append(f"CASE WHEN {_has_sidecar(column, dialect)} THEN {head} ELSE {bare} END")
         else:
             parts.append(quote(f"{comma}{key}:"))
         parts.append(_value(column, dialect))
@@ -63,8 +65,9 @@ def _sidecar(column: Column) -> str:
     return {"bool": "#SByte", "long": "#Int64", "dynamic": "#Collection(String)"}.get(column.type, "")
 
 
-def _has_sidecar(column: Column) -> str:
-    return f"{column.ref} LIKE '[%'" if column.type == "dynamic" else f"{column.ref} IS NOT NULL"
+def _has_sidecar(column: Column, dialect: Dialect) -> str:
+    present = f"{column.ref} LIKE '[%'" if column.type == "dynamic" else f"{column.ref} IS NOT NULL"
+    return f"({present} AND hash({column.ref}) % 2 = 0)" if dialect.sidecars == "some" else present
 
 
 def _value(column: Column, dialect: Dialect) -> str:
@@ -74,7 +77,7 @@ def _value(column: Column, dialect: Dialect) -> str:
     texts = {
         "datetime": f"'\"' || iso({ref}) || '\"'",
         "timespan": f"'\"' || span_text({ref}) || '\"'",
-        "bool": f"({ref})::TINYINT::VARCHAR",
+        "bool": f"({ref})::VARCHAR" if dialect.plain_bool else f"({ref})::TINYINT::VARCHAR",
         "real": f"CASE WHEN isfinite({ref}) THEN ({ref})::VARCHAR WHEN isnan({ref}) THEN '\"NaN\"'"
         f" WHEN {ref} > 0 THEN '\"Infinity\"' WHEN {ref} < 0 THEN '\"-Infinity\"' END",
         "decimal": f"'\"' || rtrim(rtrim(({ref})::VARCHAR, '0'), '.') || '\"'",

@@ -73,7 +73,9 @@ class Identity:
     def issue(self, form: dict[str, str], endpoint: str) -> dict[str, object] | TokenError:
         """A token for a client credentials request, or the refusal."""
         if form.get("grant_type") != "client_credentials":
-            return TokenError(400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
+            return TokenError(
+                400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type."
+            )
         if form.get("client_id") != self.app.client_id:
             text = f"Application with identifier '{form.get('client_id')}' was not found in the directory."
             return TokenError(400, "unauthorized_client", 700016, text)
@@ -90,7 +92,12 @@ class Identity:
         """Shaped like a JWT, for clients that look inside; its signature is a random secret known here alone."""
         expires = time.time() + self.lifetime
         head = _encoded({"typ": "JWT", "alg": "none"})
-        claims = {"aud": audience, "tid": self.tenant_id, "exp": int(expires), "roles": sorted(self.app.roles)}
+        claims = {
+            "aud": audience,
+            "tid": self.tenant_id,
+            "exp": int(expires),
+            "roles": sorted(self.app.roles),
+        }
         token = f"{head}.{_encoded(claims)}.{secrets.token_urlsafe(24)}"
         self._tokens[token] = (expires, audience)
         return token
@@ -111,8 +118,13 @@ class Identity:
         return None
 
     def _check_assertion(self, assertion: str, endpoint: str) -> TokenError | None:
-        refused = TokenError(401, "invalid_client", 700027, "The certificate with identifier used to sign the client"
-                             " assertion is not registered on application, or the assertion is not valid.")
+        refused = TokenError(
+            401,
+            "invalid_client",
+            700027,
+            "The certificate with identifier used to sign the client"
+            " assertion is not registered on application, or the assertion is not valid.",
+        )
         key = self.app.certificate.public_key() if self.app.certificate else None
         try:
             head, claims, signature = assertion.split(".")
@@ -126,7 +138,11 @@ class Identity:
         except (ValueError, InvalidSignature):
             return refused
         fresh = isinstance(body.get("exp"), int | float) and body["exp"] > time.time()
-        return None if fresh and body.get("aud") == endpoint and body.get("iss") == self.app.client_id else refused
+        return (
+            None
+            if fresh and body.get("aud") == endpoint and body.get("iss") == self.app.client_id
+            else refused
+        )
 
     def audience(self, authorization: str) -> str | None:
         """The audience of a valid bearer token; None for an unknown or expired one."""

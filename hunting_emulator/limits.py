@@ -31,7 +31,9 @@ class Limits:
         if unknown:
             raise ValueError(f"there is no limit {sorted(unknown)[0]!r}")
         whole = {"calls_per_minute", "calls_per_hour", "rows", "bytes"}
-        typed = {key: int(value) if key in whole and value is not None else value for key, value in changes.items()}
+        typed = {
+            key: int(value) if key in whole and value is not None else value for key, value in changes.items()
+        }
         return replace(self, **typed)  # type: ignore[arg-type]
 
 

@@ -56,7 +56,9 @@ def running(*, ready_seconds: float = 60.0, **options: object) -> Iterator[Endpo
         given = {"directory": folder, **options, "ready_file": ready}
         command = [sys.executable, "-m", "hunting_emulator", *arguments(given)]
         with errors.open("wb") as stderr:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, cwd=Path(__file__).parents[1])  # noqa: S603
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=stderr, cwd=Path(__file__).parents[1]
+            )  # noqa: S603
         try:
             yield _endpoint(process, ready, errors, time.monotonic() + ready_seconds)
         finally:

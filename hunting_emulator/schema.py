@@ -1,20 +1,25 @@
 """The emulator's own catalogue: every hunting table with its columns, usual volume and width."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """One table. `rows` is its volume in 30 days at scale 1; `filler` the mean length of its free text."""
+    """One table. `rows` is its volume in 30 days at scale 1; `filler` the mean length of its free text.
+
+    `retyped` holds the original types of columns that changed theirs.
+    """
 
     name: str
     time_column: str | None
     rows: int
     filler: int
     columns: tuple[tuple[str, str], ...]
+    retyped: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -22,6 +27,33 @@ def tables() -> dict[str, TableSchema]:
     """All tables by name."""
     entries = json.loads(Path(__file__).with_name("tables.json").read_text(encoding="utf-8"))
     return {
-        name: TableSchema(name, entry["time"], entry["rows"], entry["filler"], tuple(entry["columns"].items()))
+        name: TableSchema(
+            name, entry["time"], entry["rows"], entry["filler"], tuple(entry["columns"].items())
+        )
         for name, entry in entries.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How a table's schema differs from the catalogue's."""
+
+    add: Mapping[str, str] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+    retype: Mapping[str, str] = field(default_factory=dict)
+
+    def applied(self, schema: TableSchema) -> TableSchema:
+        """The schema after the change."""
+        kept = [(name, self.retype.get(name, kind)) for name, kind in schema.columns if name not in self.remove]
+        before = {name: kind for name, kind in schema.columns if name in self.retype}
+        return replace(schema, columns=(*kept, *self.add.items()), retyped=before)
+
+
+def drifts(given: object) -> dict[str, Drift]:
+    """`{table: {add: {name: type}, remove: [name], retype: {name: type}}}` as values. ValueError if it is not that."""
+    if not isinstance(given, dict):
+        raise ValueError("drift is an object of tables")
+    return {
+        table: Drift(dict(change.get("add", {})), tuple(change.get("remove", ())), dict(change.get("retype", {})))
+        for table, change in given.items()
     }

@@ -1,12 +1,13 @@
 """The tenant over HTTP: token endpoint, the three surfaces, and a local admin door without a token."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from urllib.parse import parse_qsl
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, sleep, to_thread
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -17,11 +18,13 @@ from starlette.routing import Route
 from hunting_emulator import ticks
 from hunting_emulator.encoding import odata_value
 from hunting_emulator.engine import Answer, RequestTimeout, ResultTooBig, answer
+from hunting_emulator.faults import REFUSALS, Chaos, Manners
 from hunting_emulator.identity import Identity, TokenError
 from hunting_emulator.kql.errors import KqlError
 from hunting_emulator.limits import Limits, Meter
+from hunting_emulator.schema import drifts, tables
 from hunting_emulator.stats import Call, Record, kind_of
-from hunting_emulator.surfaces import SURFACES, Surface, stream
+from hunting_emulator.surfaces import SURFACES, Surface, stream, wrecked
 from hunting_emulator.tenant import Tenant
 
 _LARGEST_REQUEST = 1_000_000
@@ -49,6 +52,8 @@ class Service:
     base: str
     meter: Meter = field(default_factory=Meter)
     record: Record = field(default_factory=Record)
+    chaos: Chaos = field(default_factory=Chaos)
+    manners: Manners = field(default_factory=Manners)
     limiter: CapacityLimiter | None = None
 
     def app(self, *, compress: bool = False) -> Starlette:
@@ -78,7 +83,9 @@ class Service:
         return JSONResponse(issued)
 
     async def _stats(self, request: Request) -> Response:  # noqa: ARG002
-        return JSONResponse({"limits": asdict(self.limits), "now": ticks.text(self.tenant.now()), **self.record.report()})
+        return JSONResponse(
+            {"limits": asdict(self.limits), "now": ticks.text(self.tenant.now()), **self.record.report()}
+        )
 
     async def _reset(self, request: Request) -> Response:  # noqa: ARG002
         self.record.clear()
@@ -86,20 +93,25 @@ class Service:
         return JSONResponse({})
 
     async def _configure(self, request: Request) -> Response:
-        """Change limits, clock, late rows or licences; `revoke_tokens` makes every token invalid."""
         try:
-            self._apply(await request.json())
+            self.configure(await request.json())
         except (ValueError, TypeError, KeyError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
         return JSONResponse({})
 
-    def _apply(self, changes: dict[str, object]) -> None:
+    def configure(self, changes: dict[str, object]) -> None:
+        """Apply what the admin door was sent. ValueError, TypeError or KeyError for what makes no sense."""
         handlers: dict[str, Callable[[object], None]] = {
             "limits": lambda value: setattr(self, "limits", self.limits.changed(dict(value))),  # type: ignore[call-overload]
-            "now": lambda value: self.tenant.configure(now=None if value is None else ticks.parse(str(value))),
+            "now": lambda value: self.tenant.configure(
+                now=None if value is None else ticks.parse(str(value))
+            ),
             "late_share": lambda value: self.tenant.configure(late_share=value),
             "late_seconds": lambda value: self.tenant.configure(late_seconds=value),
             "unlicensed": lambda value: self.tenant.configure(unlicensed=frozenset(value)),  # type: ignore[call-overload]
+            "faults": lambda value: self.chaos.configure(dict(value)),  # type: ignore[call-overload]
+            "manners": lambda value: setattr(self, "manners", self.manners.changed(dict(value))),  # type: ignore[call-overload]
+            "drift": lambda value: self.tenant.configure(drift=drifts(value)),
             "token_seconds": lambda value: setattr(self.identity, "lifetime", float(str(value))),
             "revoke_tokens": lambda value: self.identity.revoke() if value else None,
         }
@@ -118,14 +130,38 @@ class Service:
             self._authorize(surface, request)
             query = _query_of(await request.body())
             self._admit(surface)
+            fault = self.chaos.draw(kind_of(query))
+            await self._misbehave(surface, request, fault)
             found = await self._answer(surface, query)
         except Refusal as refusal:
             self._note(surface, query, refusal, None, time.monotonic() - started)
             headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
+            if refusal.message.startswith("<html>"):
+                return Response(refusal.message, refusal.status, headers, media_type="text/html")
             body = surface.error(refusal.code, refusal.message)
             return Response(body, refusal.status, headers, media_type="application/json")
-        self._note(surface, query, None, found, found.seconds)
-        return StreamingResponse(stream(surface, found, self.base), media_type="application/json")
+        self._note(surface, query, None, found, found.seconds, fault or "ok")
+        blocks = stream(surface, found, self.base, self.manners)
+        if fault is not None:
+            blocks = wrecked(fault, blocks, found, self.manners, lambda: _hang_up(request))
+        return StreamingResponse(blocks, media_type="application/json")
+
+    async def _misbehave(self, surface: Surface, request: Request, fault: str | None) -> None:
+        """Play the faults that come before an answer."""
+        if fault == "hang":
+            await sleep(self.manners.hang_seconds)
+        if fault == "reset":
+            _hang_up(request)
+            raise Refusal(500, "InternalServerError", "", outcome=fault)
+        if fault == "gateway":
+            raise Refusal(502, fault, "<html><body><h1>502 Bad Gateway</h1></body></html>", outcome=fault)
+        if fault in REFUSALS:
+            status, code, message = REFUSALS[fault]
+            wait = self.manners.wait_seconds
+            text = message.format(wait=wait, clock=f"{wait // 3600:02d}:{wait // 60 % 60:02d}:{wait % 60:02d}")
+            if fault == "quota" and surface.odata:
+                code = "TooManyRequests"
+            raise Refusal(status, code, text, outcome=fault, retry_after=wait if fault == "quota_after" else None)
 
     def _authorize(self, surface: Surface, request: Request) -> None:
         audience = self.identity.audience(request.headers.get("authorization", ""))
@@ -151,7 +187,7 @@ class Service:
         started = time.monotonic()
         try:
             found = await to_thread.run_sync(
-                answer, self.tenant, query, self.limits, surface.dialect, limiter=self.limiter
+                answer, self.tenant, query, self.limits, surface.spoken(self.manners), limiter=self.limiter
             )
         except KqlError as error:
             raise Refusal(400, "BadRequest", str(error)) from None
@@ -162,14 +198,22 @@ class Service:
             raise Refusal(504, "UnknownError", "") from None
         finally:
             self.meter.spend(time.monotonic() - started, time.monotonic())
-        if surface.device_only and (foreign := [name for name in found.tables if not name.startswith("Device")]):
+        if surface.device_only and (
+            foreign := [name for name in found.tables if not name.startswith("Device")]
+        ):
             found.body.close()
             text = f"Failed to resolve table or column expression named '{foreign[0]}'"
             raise Refusal(400, "BadRequest", text)
         return found
 
-    def _note(
-        self, surface: Surface, query: str, refusal: Refusal | None, found: Answer | None, seconds: float
+    def _note(  # noqa: PLR0913 - the fields of one log entry
+        self,
+        surface: Surface,
+        query: str,
+        refusal: Refusal | None,
+        found: Answer | None,
+        seconds: float,
+        outcome: str = "ok",
     ) -> None:
         size = found.body.seek(0, 2) if found else 0
         if found:
@@ -179,10 +223,10 @@ class Service:
                 at=ticks.text(self.tenant.now()),
                 surface=surface.name,
                 kind=kind_of(query),
-                tables=found.tables if found else (),
+                tables=tuple(sorted(tables().keys() & re.findall(r"\w+", query))),
                 query=query,
                 status=refusal.status if refusal else 200,
-                outcome=(refusal.outcome or refusal.code) if refusal else "ok",
+                outcome=(refusal.outcome or refusal.code) if refusal else outcome,
                 rows=found.rows if found else 0,
                 bytes=size,
                 seconds=round(seconds, 6),
@@ -201,3 +245,11 @@ def _query_of(body: bytes) -> str:
     if not isinstance(query, str) or not query.strip():
         raise Refusal(400, "InvalidRequestBody", "Missing query.")
     return query
+
+
+def _hang_up(request: Request) -> None:
+    """Abort the connection under the request, as a broken network would."""
+    cycle = getattr(request.receive, "__self__", None)
+    transport = getattr(cycle, "transport", None)
+    if transport is not None:
+        transport.abort()

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from hunting_emulator import ticks
 from hunting_emulator.kql.bounds import Spans, intersect
+from hunting_emulator.kql.typed import Typed, convert
 from hunting_emulator.schema import TableSchema
 from hunting_emulator.synthesis.columns import column_sql
 from hunting_emulator.synthesis.volume import Volume
@@ -62,14 +63,18 @@ class Synthetic:
                 f" (SELECT * FROM ({self.volume.bins(allowed, view.now + 1)}) WHERE n > 0 ORDER BY hash(id, {view.salt})))"
             )
         chosen = ", ".join(f"{sql} AS c{at}" for at, sql in enumerate(self._cells()))
-        return f"SELECT {chosen} FROM (SELECT i, ts, hash(i, {seed}) AS h FROM ({rows})) WHERE {self._visible()}"
+        return (
+            f"SELECT {chosen} FROM (SELECT i, ts, hash(i, {seed}) AS h FROM ({rows})) WHERE {self._visible()}"
+        )
 
     def _cells(self) -> list[str]:
         schema = self.schema
-        return [
-            "ts" if name == schema.time_column else column_sql(schema.name, name, kind, schema.filler)
-            for name, kind in schema.columns
-        ]
+        return ["ts" if name == schema.time_column else self._cell(name, kind) for name, kind in schema.columns]
+
+    def _cell(self, name: str, kind: str) -> str:
+        before = self.schema.retyped.get(name, kind)
+        sql = column_sql(self.schema.name, name, before, self.schema.filler)
+        return convert(Typed(sql, before), kind).sql
 
     def _visible(self) -> str:
         view = self.view
@@ -142,5 +147,7 @@ def _as_ticks(values: pa.ChunkedArray, shift: int) -> pa.ChunkedArray:
     if values.type.unit == "ns":
         scaled = pc.divide(whole, 100)
     else:
-        scaled = pc.multiply(whole, {"s": ticks.SECOND, "ms": ticks.MILLISECOND, "us": ticks.MICROSECOND}[values.type.unit])
+        scaled = pc.multiply(
+            whole, {"s": ticks.SECOND, "ms": ticks.MILLISECOND, "us": ticks.MICROSECOND}[values.type.unit]
+        )
     return pc.add(scaled.cast(pa.int64()), shift)

@@ -3,11 +3,12 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from hunting_emulator.encoding import ODATA, PLAIN, Dialect, schema_pairs
 from hunting_emulator.engine import Answer
+from hunting_emulator.faults import Manners
 
 _BLOCK = 1 << 20
 
@@ -23,20 +24,37 @@ class Surface:
     odata: bool
     device_only: bool = False
 
-    def opening(self, answer: Answer, base: str) -> str:
-        """The text of a reply up to its first row."""
-        pairs = schema_pairs(answer.columns)
+    def ends(self, answer: Answer, base: str, manners: Manners) -> tuple[str, str]:
+        """The text of a reply before its first row and after its last."""
+        swap = self.odata != manners.swap_case
+        pairs = schema_pairs(answer.columns, self.spoken(manners))
+        named = [{_cased("Name", swap): name, _cased("Type", swap): kind} for name, kind in pairs]
+        schema = f'"{_cased("Schema", swap)}":{json.dumps(named, ensure_ascii=False)}'
+        head = "{" + self._context(answer, base)
+        results = f'"{_cased("Results", swap)}":['
+        if manners.schema_last:
+            return f"{head}{results}", f"],{schema}}}"
+        return f"{head}{schema},{results}", "]}"
+
+    def _context(self, answer: Answer, base: str) -> str:
         if self.odata:
-            schema = json.dumps([{"name": name, "type": kind} for name, kind in pairs], ensure_ascii=False)
             context = f"{base}/v1.0/$metadata#microsoft.graph.security.huntingQueryResults"
-            return f'{{"@odata.context":{json.dumps(context)},"schema":{schema},"results":['
-        schema = json.dumps([{"Name": name, "Type": kind} for name, kind in pairs], ensure_ascii=False)
+            return f'"@odata.context":{json.dumps(context)},'
         stats = {
             "ExecutionTime": round(answer.seconds, 7),
             "resource_usage": {"cpu": {"total cpu": _clock(answer.seconds)}},
             "dataset_statistics": [{"table_row_count": answer.rows}],
         }
-        return f'{{"Stats":{json.dumps(stats)},"Schema":{schema},"Results":['
+        return f'"Stats":{json.dumps(stats)},'
+
+    def spoken(self, manners: Manners) -> Dialect:
+        """The dialect of this surface under these manners."""
+        return replace(
+            self.dialect,
+            null=manners.null or self.dialect.null,
+            sidecars=manners.sidecars or self.dialect.sidecars,
+            plain_bool=manners.plain_bool,
+        )
 
     def error(self, code: str, message: str) -> bytes:
         """The body of a refusal."""
@@ -45,23 +63,58 @@ class Surface:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
             inner = {"date": stamp, "request-id": request, "client-request-id": request}
             return json.dumps({"error": {"code": code, "message": message, "innerError": inner}}).encode()
-        return json.dumps({"error": {"code": code, "message": message, "target": f"|{request[:8]}."}}).encode()
+        return json.dumps(
+            {"error": {"code": code, "message": message, "target": f"|{request[:8]}."}}
+        ).encode()
 
 
 SURFACES = (
     Surface("xdr", "/api/advancedhunting/run", "AdvancedHunting.Read.All", PLAIN, odata=False),
     Surface("graph", "/v1.0/security/runHuntingQuery", "ThreatHunting.Read.All", ODATA, odata=True),
-    Surface("endpoint", "/api/advancedqueries/run", "AdvancedQuery.Read.All", PLAIN, odata=False, device_only=True),
+    Surface(
+        "endpoint", "/api/advancedqueries/run", "AdvancedQuery.Read.All", PLAIN, odata=False, device_only=True
+    ),
 )
 
 
-def stream(surface: Surface, answer: Answer, base: str) -> Iterator[bytes]:
+def stream(surface: Surface, answer: Answer, base: str, manners: Manners) -> Iterator[bytes]:
     """The whole reply in blocks; closes the answer at its end."""
+    opening, closing = surface.ends(answer, base, manners)
     with answer.body:
-        yield surface.opening(answer, base).encode()
+        yield opening.encode()
         while block := answer.body.read(_BLOCK):
             yield block
-        yield b"]}"
+        yield closing.encode()
+
+
+def wrecked(
+    fault: str, blocks: Iterator[bytes], answer: Answer, manners: Manners, hang_up: Callable[[], None]
+) -> Iterator[bytes]:
+    """A reply that goes wrong on its way.
+
+    `cut` breaks the connection in the middle, `half` ends in the middle as if that were the end, `slow` drips.
+    """
+    middle = answer.body.seek(0, 2) // 2
+    answer.body.seek(0)
+    sent = 0
+    for block in blocks:
+        if fault in ("cut", "half") and sent + len(block) > middle:
+            yield block[: max(0, middle - sent)]
+            answer.body.close()
+            if fault == "cut":
+                hang_up()
+            return
+        sent += len(block)
+        if fault != "slow":
+            yield block
+            continue
+        for at in range(0, len(block), -(-len(block) // 10)):
+            time.sleep(manners.slow_seconds / 30)
+            yield block[at : at - (-len(block) // 10)]
+
+
+def _cased(key: str, lower: bool) -> str:
+    return key.lower() if lower else key
 
 
 def _clock(seconds: float) -> str:

@@ -15,7 +15,7 @@ from hunting_emulator import ticks
 from hunting_emulator.kql.bounds import ALWAYS
 from hunting_emulator.kql.compiler import Catalogue, Source
 from hunting_emulator.kql.typed import MACROS
-from hunting_emulator.schema import tables
+from hunting_emulator.schema import Drift, tables
 from hunting_emulator.sources import ARRIVAL, Loaded, Synthetic, View, kusto_type, stored, table_seed
 from hunting_emulator.synthesis import columns, volume
 from hunting_emulator.synthesis.volume import Burst, Volume
@@ -42,6 +42,7 @@ class TenantOptions:
     history_days: int = 45
     late_share: float = 0.0
     late_seconds: float = 0.0
+    drift: Mapping[str, Drift] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Tenant:
         return ticks.from_datetime(datetime.now(UTC))
 
     def configure(self, **changes: object) -> None:
-        """Change options of a running tenant: `now`, `late_share`, `late_seconds`, `unlicensed`."""
+        """Change options of a running tenant: `now`, `late_share`, `late_seconds`, `unlicensed`, `drift`."""
         self.options = replace(self.options, **changes)  # type: ignore[arg-type]
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -125,9 +126,13 @@ class Tenant:
         schema = tables().get(name)
         if schema is None:
             return None
+        if name in self.options.drift:
+            schema = self.options.drift[name].applied(schema)
         rows = self.options.rows.get(name, round(schema.rows * self.options.scale))
         bursts = self.options.bursts.get(name, ())
-        return Synthetic(schema, Volume(table_seed(self.options.seed, name), rows, self._origin, bursts), view)
+        return Synthetic(
+            schema, Volume(table_seed(self.options.seed, name), rows, self._origin, bursts), view
+        )
 
     def load(self, table: str, data: pa.Table | Path | str) -> None:
         """Replace a table by given rows, from Arrow or a Parquet file.
@@ -137,8 +142,12 @@ class Tenant:
         """
         given = pq.read_table(data) if isinstance(data, Path | str) else data
         known = dict(tables()[table].columns) if table in tables() else {}
-        kinds = {name: "datetime" if name == ARRIVAL else known.get(name) or kusto_type(given.schema.field(at).type)
-                 for at, name in enumerate(given.column_names)}
+        kinds = {
+            name: "datetime"
+            if name == ARRIVAL
+            else known.get(name) or kusto_type(given.schema.field(at).type)
+            for at, name in enumerate(given.column_names)
+        }
         names = [name for name in given.column_names if name != ARRIVAL]
         arrays = [stored(given.column(name), kinds[name]) for name in given.column_names]
         inner = ["arrival" if name == ARRIVAL else f"c{names.index(name)}" for name in given.column_names]

@@ -28,7 +28,9 @@ def parse(text: str) -> int:
     if match is None:
         raise ValueError(f"{text!r} is not an ISO 8601 instant")
     year, month, day, hour, minute, second, fraction, zone = match.groups()
-    whole = datetime(int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC)
+    whole = datetime(
+        int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC
+    )
     ticks = from_datetime(whole) + int((fraction or "").ljust(7, "0"))
     if zone and zone != "Z":
         shift = int(zone[1:3]) * HOUR + int(zone[-2:]) * MINUTE

@@ -17,8 +17,14 @@ _ONE = {
     "take_any": ("same", "any_value({0})"),
     "any": ("same", "any_value({0})"),
     "countif": ("long", "count(*) FILTER (WHERE {0})"),
-    "make_list": ("dynamic", "coalesce(to_json(list({1}) FILTER (WHERE {0} IS NOT NULL)), '[]'::JSON)::VARCHAR"),
-    "make_set": ("dynamic", "coalesce(to_json(list(DISTINCT {1}) FILTER (WHERE {0} IS NOT NULL)), '[]'::JSON)::VARCHAR"),
+    "make_list": (
+        "dynamic",
+        "coalesce(to_json(list({1}) FILTER (WHERE {0} IS NOT NULL)), '[]'::JSON)::VARCHAR",
+    ),
+    "make_set": (
+        "dynamic",
+        "coalesce(to_json(list(DISTINCT {1}) FILTER (WHERE {0} IS NOT NULL)), '[]'::JSON)::VARCHAR",
+    ),
 }
 NAMES = (*_ONE, "count", "sum", "sumif", "dcountif", "percentile")
 # the name of an unnamed result: `sum(x)` is `sum_x`, `make_set(x)` is `set_x`

@@ -94,7 +94,13 @@ class _Compiler:
 
     def _scope(self, operator: str, columns: tuple[Column, ...], *, aggregating: bool = False) -> Scope:
         return Scope(
-            operator, columns, self._scalars, self._catalogue.now, self._subquery, self._catalogue.evaluate, aggregating
+            operator,
+            columns,
+            self._scalars,
+            self._catalogue.now,
+            self._subquery,
+            self._catalogue.evaluate,
+            aggregating,
         )
 
     def _subquery(self, pipeline: s.Pipeline) -> tuple[str, tuple[Column, ...]]:
@@ -140,7 +146,9 @@ class _Compiler:
         for operator in operators:
             if not isinstance(operator, s.Where):
                 break
-            found = bounds.spans(operator.predicate, source.time_column, lambda expr: self._instant(expr, columns))
+            found = bounds.spans(
+                operator.predicate, source.time_column, lambda expr: self._instant(expr, columns)
+            )
             allowed = bounds.intersect(allowed, found)
         return allowed
 
@@ -163,7 +171,9 @@ class _Compiler:
             case s.Summarize(measures, by):
                 return self._summarize(relation, measures, by)
             case s.Count():
-                return Relation(f"SELECT count(*) AS c0 FROM ({relation.sql})", (Column("Count", "long", "c0"),))
+                return Relation(
+                    f"SELECT count(*) AS c0 FROM ({relation.sql})", (Column("Count", "long", "c0"),)
+                )
             case s.GetSchema():
                 return _getschema(relation)
             case s.Take(rows):
@@ -199,7 +209,9 @@ class _Compiler:
 
     def _project(self, relation: Relation, items: tuple[s.Item, ...], op: str) -> Relation:
         scope = self._scope(op, relation.columns)
-        made = [(self._title(item, at, op), compile_scalar(item.expr, scope)) for at, item in enumerate(items)]
+        made = [
+            (self._title(item, at, op), compile_scalar(item.expr, scope)) for at, item in enumerate(items)
+        ]
         return relation.selecting(numbered(made))
 
     def _extend(self, relation: Relation, items: tuple[s.Item, ...]) -> Relation:
@@ -214,10 +226,15 @@ class _Compiler:
         prefix = "print_" if op == "print" else "Column"
         return item.name or _derived(item.expr) or f"{prefix}{at if op == 'print' else at + 1}"
 
-    def _summarize(self, relation: Relation, measures: tuple[s.Item, ...], by: tuple[s.Item, ...]) -> Relation:
+    def _summarize(
+        self, relation: Relation, measures: tuple[s.Item, ...], by: tuple[s.Item, ...]
+    ) -> Relation:
         grouping = self._scope("summarize", relation.columns)
         measuring = replace(grouping, aggregating=True)
-        made = [(self._title(item, at, "summarize"), compile_scalar(item.expr, grouping)) for at, item in enumerate(by)]
+        made = [
+            (self._title(item, at, "summarize"), compile_scalar(item.expr, grouping))
+            for at, item in enumerate(by)
+        ]
         made += [
             (self._title(item, at, "summarize"), compile_scalar(item.expr, measuring))
             for at, item in enumerate(measures)
@@ -236,7 +253,9 @@ class _Compiler:
         bare = f"SELECT {relation.refs()} FROM ({relation.sql})"
         if rows is not None:
             bare += f" ORDER BY {order} LIMIT {self._number(rows, 'top')}"
-        return Relation(f"SELECT *, row_number() OVER (ORDER BY {order}) AS ord FROM ({bare})", relation.columns, True)
+        return Relation(
+            f"SELECT *, row_number() OVER (ORDER BY {order}) AS ord FROM ({bare})", relation.columns, True
+        )
 
 
 def _derived(expr: s.Expr) -> str | None:
@@ -258,7 +277,12 @@ def _derived(expr: s.Expr) -> str | None:
 
 
 def _getschema(relation: Relation) -> Relation:
-    titles = (("ColumnName", "string"), ("ColumnOrdinal", "int"), ("DataType", "string"), ("ColumnType", "string"))
+    titles = (
+        ("ColumnName", "string"),
+        ("ColumnOrdinal", "int"),
+        ("DataType", "string"),
+        ("ColumnType", "string"),
+    )
     rows = ", ".join(
         f"({literal('string', column.name).sql}, {at}, '{_NET_TYPES[column.type]}', '{column.type}')"
         for at, column in enumerate(relation.columns)

@@ -213,7 +213,9 @@ class ExpressionParser:
 
     def _parenthesised(self) -> s.Expr:
         self.expect("(")
-        if self.token.kind == "name" and (self.ahead().text == "|" or self.token.text in ("union", "datatable")):
+        if self.token.kind == "name" and (
+            self.ahead().text == "|" or self.token.text in ("union", "datatable")
+        ):
             inner: s.Expr = s.Subquery(self.pipeline())
         else:
             inner = self.expression()
@@ -227,7 +229,6 @@ class ExpressionParser:
             if self.token.text != ")":
                 self.expect(",")
         return tuple(found)
-
 
     def _dynamic(self) -> str:
         """The JSON text between the parentheses of `dynamic(...)`."""

@@ -28,7 +28,9 @@ _TEMPLATES = {
     "indexof": _template("long", "string string", "(instr({0}, {1}) - 1)"),
     "replace_string": _template("string", "string string string", "replace({0}, {1}, {2})"),
     "split": _template("dynamic", "string string", "to_json(string_split({0}, {1}))::VARCHAR"),
-    "extract": _template("string", "string long string", "coalesce(regexp_extract({2}, {0}, {1}::INTEGER), '')"),
+    "extract": _template(
+        "string", "string long string", "coalesce(regexp_extract({2}, {0}, {1}::INTEGER), '')"
+    ),
     "isempty": _template("bool", "string", "({0} = '')"),
     "isnotempty": _template("bool", "string", "({0} <> '')"),
     "not": _template("bool", "bool", "(NOT {0})"),
@@ -42,9 +44,13 @@ _TEMPLATES = {
     "startofday": _template("datetime", "datetime", f"({{0}} - {{0}} % {ticks.DAY})"),
     "endofday": _template("datetime", "datetime", f"({{0}} - {{0}} % {ticks.DAY} + {ticks.DAY - 1})"),
     "startofweek": _template(
-        "datetime", "datetime", f"({{0}} - {{0}} % {ticks.DAY} - ({{0}} // {ticks.DAY} + 1) % 7 * {ticks.DAY})"
+        "datetime",
+        "datetime",
+        f"({{0}} - {{0}} % {ticks.DAY} - ({{0}} // {ticks.DAY} + 1) % 7 * {ticks.DAY})",
     ),
-    "parse_json": _template("dynamic", "string", "CASE WHEN json_valid({0}) THEN {0} ELSE to_json({0})::VARCHAR END"),
+    "parse_json": _template(
+        "dynamic", "string", "CASE WHEN json_valid({0}) THEN {0} ELSE to_json({0})::VARCHAR END"
+    ),
     "array_length": _template("long", "dynamic", "json_array_length({0})::BIGINT"),
     "hash_sha256": _template("string", "string", "sha256({0})"),
     "hash_md5": _template("string", "string", "md5({0})"),
@@ -80,7 +86,9 @@ def call(name: str, args: Sequence[Typed]) -> Typed:
         raise KqlError(f"Unknown function: '{name}'.")
     if len(args) != len(template.wants):
         raise KqlError(f"{name}(): function expects {len(template.wants)} argument(s).")
-    ready = [arg if want == "any" else convert(arg, want) for arg, want in zip(args, template.wants, strict=True)]
+    ready = [
+        arg if want == "any" else convert(arg, want) for arg, want in zip(args, template.wants, strict=True)
+    ]
     kind = ready[0].type if template.result == "same" else template.result
     return Typed(template.sql.format(*(arg.sql for arg in ready)), kind, constant)
 
@@ -183,7 +191,9 @@ def data_size(args: Sequence[Typed]) -> Typed:
     """`estimate_data_size`: bytes of text as UTF-8, fixed widths for the rest."""
     widths = {"int": 4, "bool": 1, "guid": 16}
     parts = [
-        f"coalesce(strlen({arg.sql}), 0)" if arg.type in ("string", "dynamic") else str(widths.get(arg.type, 8))
+        f"coalesce(strlen({arg.sql}), 0)"
+        if arg.type in ("string", "dynamic")
+        else str(widths.get(arg.type, 8))
         for arg in args
     ]
     return Typed(f"({' + '.join(parts)})::BIGINT", "long")

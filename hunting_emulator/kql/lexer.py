@@ -55,7 +55,9 @@ def tokens(query: str) -> list[Token]:
     while at < len(query):
         match = _TOKEN.match(query, at)
         if match is None:
-            raise KqlError(f"Syntax error: A recognition error occurred at position {at} near '{query[at : at + 12]}'")
+            raise KqlError(
+                f"Syntax error: A recognition error occurred at position {at} near '{query[at : at + 12]}'"
+            )
         kind = match.lastgroup or ""
         if kind != "space":
             found.append(_token(kind, match.group(), at))
@@ -110,7 +112,9 @@ def _unescape(match: re.Match[str]) -> str:
 
 def _typed(text: str) -> tuple[str, object]:
     name, _, rest = text.partition("(")
-    kind = {"date": "datetime", "time": "timespan", "double": "real", "boolean": "bool"}.get(name.strip(), name.strip())
+    kind = {"date": "datetime", "time": "timespan", "double": "real", "boolean": "bool"}.get(
+        name.strip(), name.strip()
+    )
     body = rest[:-1].strip().strip("\"'").strip()
     if body == "null":
         return kind, None

@@ -169,7 +169,6 @@ class _QueryParser(ExpressionParser):
             raise self.error("join: only column names or '$left.column == $right.column' are allowed")
         return ordered["$left"], ordered["$right"]
 
-
     def _union(self) -> s.Union_:
         self._options()
         sources = [s.Pipeline(self._source(), ())]

@@ -84,9 +84,7 @@ def datatable(table: s.DataTable) -> Relation:
     width = len(table.columns)
     if len(table.values) % width:
         raise KqlError("datatable: the number of values is no multiple of the number of columns")
-    cells = [
-        literal(table.columns[at % width][1], value.value).sql for at, value in enumerate(table.values)
-    ]
+    cells = [literal(table.columns[at % width][1], value.value).sql for at, value in enumerate(table.values)]
     rows = [f"({', '.join(cells[at : at + width])})" for at in range(0, len(cells), width)]
     columns = tuple(Column(name, kind, f"c{at}") for at, (name, kind) in enumerate(table.columns))
     chosen = ", ".join(f"v.c{at}::{STORAGE[kind]} AS c{at}" for at, (_, kind) in enumerate(table.columns))
@@ -103,13 +101,16 @@ def union(parts: Sequence[Relation]) -> Relation:
             if column.type not in kinds.setdefault(column.name, []):
                 kinds[column.name].append(column.type)
     titles = [
-        (name if len(types) == 1 else f"{name}_{kind}", name, kind) for name, types in kinds.items() for kind in types
+        (name if len(types) == 1 else f"{name}_{kind}", name, kind)
+        for name, types in kinds.items()
+        for kind in types
     ]
     bodies = []
     for part in parts:
         mine = {(column.name, column.type): column.ref for column in part.columns}
         cells = [
-            f"{mine.get((name, kind)) or literal(kind, None).sql} AS c{at}" for at, (_, name, kind) in enumerate(titles)
+            f"{mine.get((name, kind)) or literal(kind, None).sql} AS c{at}"
+            for at, (_, name, kind) in enumerate(titles)
         ]
         bodies.append(f"SELECT {', '.join(cells)} FROM ({part.sql})")
     columns = tuple(Column(title, kind, f"c{at}") for at, (title, _, kind) in enumerate(titles))
@@ -124,17 +125,22 @@ def join(left: Relation, right: Relation, kind: str, keys: Sequence[tuple[str, s
     right_refs = {column.name: column.ref for column in right.columns}
     for mine, theirs in keys:
         if mine not in left_refs or theirs not in right_refs:
-            raise KqlError(f"'join' operator: Failed to resolve column named '{mine if mine not in left_refs else theirs}'")
+            raise KqlError(
+                f"'join' operator: Failed to resolve column named '{mine if mine not in left_refs else theirs}'"
+            )
     test = " AND ".join(f"l.{left_refs[mine]} = r.{right_refs[theirs]}" for mine, theirs in keys)
     mine_sql = f"({left.sql})"
     if kind == "innerunique":
-        mine_sql = f"(SELECT DISTINCT ON ({', '.join(left_refs[key] for key, _ in keys)}) * FROM ({left.sql}))"
+        mine_sql = (
+            f"(SELECT DISTINCT ON ({', '.join(left_refs[key] for key, _ in keys)}) * FROM ({left.sql}))"
+        )
     one_sided = kind in ("leftsemi", "leftanti", "anti")
     made = [(c.name, _filled(f"l.{c.ref}", c.type)) for c in left.columns]
     if not one_sided:
         taken = set(left_refs)
         made += [
-            (f"{c.name}1" if c.name in taken else c.name, _filled(f"r.{c.ref}", c.type)) for c in right.columns
+            (f"{c.name}1" if c.name in taken else c.name, _filled(f"r.{c.ref}", c.type))
+            for c in right.columns
         ]
     columns = tuple(Column(name, typed.type, f"c{at}") for at, (name, typed) in enumerate(made))
     chosen = ", ".join(f"{typed.sql} AS c{at}" for at, (_, typed) in enumerate(made))

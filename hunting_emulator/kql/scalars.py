@@ -66,7 +66,9 @@ def boolean(expr: s.Expr, scope: Scope) -> Typed:
     """The expression as a predicate."""
     made = compile_scalar(expr, scope)
     if made.type not in ("bool", "dynamic", "int", "long"):
-        raise KqlError(f"'{scope.operator}' operator: the predicate is of type {made.type}, a bool is expected")
+        raise KqlError(
+            f"'{scope.operator}' operator: the predicate is of type {made.type}, a bool is expected"
+        )
     return convert(made, "bool")
 
 
@@ -76,7 +78,9 @@ def _name(name: str, scope: Scope) -> Typed:
         return Typed(column.ref, column.type)
     if name in scope.lets:
         return scope.lets[name]
-    raise KqlError(f"'{scope.operator}' operator: Failed to resolve column or scalar expression named '{name}'")
+    raise KqlError(
+        f"'{scope.operator}' operator: Failed to resolve column or scalar expression named '{name}'"
+    )
 
 
 def _call(expr: s.Call, scope: Scope) -> Typed:
@@ -107,7 +111,9 @@ def _call(expr: s.Call, scope: Scope) -> Typed:
 
 def _aggregate(expr: s.Call, scope: Scope) -> Typed:
     if not scope.aggregating:
-        raise KqlError(f"'{scope.operator}' operator: Function '{expr.name}' cannot be invoked in current context.")
+        raise KqlError(
+            f"'{scope.operator}' operator: Function '{expr.name}' cannot be invoked in current context."
+        )
     inner = Scope(scope.operator, scope.columns, scope.lets, scope.now, scope.subquery, scope.evaluate)
     return aggregates.call(expr.name, [compile_scalar(arg, inner) for arg in expr.args])
 
@@ -150,9 +156,7 @@ def _comparable(left: Typed, right: Typed) -> tuple[Typed, Typed]:
     flags = {"bool", "int", "long"}
     if {left.type, right.type} <= flags or {left.type, right.type} == {"guid", "string"}:
         return left, right
-    raise KqlError(
-        f"Cannot compare values of types {left.type} and {right.type}. Try adding explicit casts"
-    )
+    raise KqlError(f"Cannot compare values of types {left.type} and {right.type}. Try adding explicit casts")
 
 
 def _equality(op: str, left: Typed, right: Typed) -> str:

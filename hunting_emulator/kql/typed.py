@@ -95,7 +95,11 @@ def to_number(x: Typed, kind: str) -> Typed:
     storage = STORAGE[kind]
     if x.type in ("string", "dynamic"):
         text = to_string(x).sql
-        sql = f"try_cast({text} AS {storage})" if kind in ("real", "decimal") else f"try_cast(whole_number({text}) AS {storage})"
+        sql = (
+            f"try_cast({text} AS {storage})"
+            if kind in ("real", "decimal")
+            else f"try_cast(whole_number({text}) AS {storage})"
+        )
     elif x.type in ("real", "decimal") and kind in ("int", "long"):
         sql = f"try_cast(trunc({x.sql}) AS {storage})"
     else:

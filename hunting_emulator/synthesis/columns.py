@@ -112,11 +112,11 @@ def _dynamic(name: str, filler: int) -> str:
     p = f"hash(h, {_salt(name)})"
     seen = f"iso7(ts - ({p} % {ticks.DAY})::BIGINT)"
     deep = (
-        f"concat('{{\"Count\":', {p} % 50, ',\"Actor\":{{\"Upn\":\"', person({p} % {USERS}), '@contoso.com\",\"Roles\":[\"Reader\",\"Owner ',"
-        f" {p} % 7, '\"]}},\"LastSeen\":\"', {seen}, '\",\"Path\":\"C:\\\\\\\\Temp\\\\\\\\', {p} % 97, '.txt\",',"
+        f'concat(\'{{"Count":\', {p} % 50, \',"Actor":{{"Upn":"\', person({p} % {USERS}), \'@contoso.com","Roles":["Reader","Owner \','
+        f' {p} % 7, \'"]}},"LastSeen":"\', {seen}, \'","Path":"C:\\\\\\\\Temp\\\\\\\\\', {p} % 97, \'.txt",\','
         f" '\"Details\":', to_json(filler({p}, {filler})), ',\"Flag\":', ({p} % 2 = 0)::VARCHAR, ',\"Nothing\":null}}')"
     )
-    listed = f"concat('[{{\"Name\":\"Parameter ', {p} % 9, '\",\"Value\":', {p} % 1000, '}},{{\"Name\":\"Scope\",\"Value\":null}}]')"
+    listed = f'concat(\'[{{"Name":"Parameter \', {p} % 9, \'","Value":\', {p} % 1000, \'}},{{"Name":"Scope","Value":null}}]\')'
     names = f"concat('[\"Tag ', {p} % 12, '\",\"', word_status({p}), '\"]')"
     shapes = {0: listed, 1: names, 2: deep}
     if name in ("AdditionalFields", "RawEventData", "NodeProperties", "EdgeProperties"):
@@ -147,7 +147,11 @@ _PROGRAM = "hash(h, {s}, 3)"
 _HASHED = "concat({s}, " + _PROGRAM + " % 22, '-', " + _PROGRAM + " // 22 % 40)"
 _FOLDER = "replace(word_program_folder(" + _PROGRAM + "), '%USER%', person(" + _USER + "))"
 _COMMAND = (
-    "concat('\"', " + _FOLDER + ", '\\', word_program_name(" + _PROGRAM + "), '\" ', word_arguments(hash(h, {n})),"
+    "concat('\"', "
+    + _FOLDER
+    + ", '\\', word_program_name("
+    + _PROGRAM
+    + "), '\" ', word_arguments(hash(h, {n})),"
     " ' ', hash(h, {n}) % 10000)"
 )
 _FIELDS = (
@@ -157,7 +161,11 @@ _FIELDS = (
 
 # (pattern of the name after its prefix, SQL, one row in so many is empty; 0 is never)
 _STRING_RULES: tuple[tuple[str, str, int], ...] = (
-    (r"RemoteSession|AppGuard|Container|^Sensitivity|Kubernetes|Aws|Gcp|Alternate", "concat('v', hash(h, {n}) % 99)", 2),
+    (
+        r"RemoteSession|AppGuard|Container|^Sensitivity|Kubernetes|Aws|Gcp|Alternate",
+        "concat('v', hash(h, {n}) % 99)",
+        2,
+    ),
     (r"^DeviceId$|UniqueId$|HostDeviceId$", "sha1(concat('device', device_of(h)))", 0),
     (r"(Device|Host|Computer)Name$", "machine(device_of(h))", 30),
     (r"SHA1$|Thumbprint|SignerHash|IssuerHash", "sha1(" + _HASHED + ")", 12),
@@ -166,19 +174,51 @@ _STRING_RULES: tuple[tuple[str, str, int], ...] = (
     (r"FileName$|ProcessName$|ImageName$|OriginalFileName", "word_program_name(" + _PROGRAM + ")", 40),
     (r"FolderPath$|Directory$|^Path$", _FOLDER, 30),
     (r"CommandLine$|^ProcessCommandLine", _COMMAND, 25),
-    (r"CompanyName$|Vendor$|Manufacturer$|Publisher|Signer$|Issuer$", "word_program_company(" + _PROGRAM + ")", 15),
-    (r"ProductName$|Description$|SoftwareName$|^Application$|AppName$", "word_program_title(" + _PROGRAM + ")", 15),
-    (r"Version$|Build|ProductVersion$", "concat(1 + hash(h, {n}) % 20, '.', hash(h, {n}) % 97, '.', hash(h, {n}) % 9999, '.0')", 10),
+    (
+        r"CompanyName$|Vendor$|Manufacturer$|Publisher|Signer$|Issuer$",
+        "word_program_company(" + _PROGRAM + ")",
+        15,
+    ),
+    (
+        r"ProductName$|Description$|SoftwareName$|^Application$|AppName$",
+        "word_program_title(" + _PROGRAM + ")",
+        15,
+    ),
+    (
+        r"Version$|Build|ProductVersion$",
+        "concat(1 + hash(h, {n}) % 20, '.', hash(h, {n}) % 97, '.', hash(h, {n}) % 9999, '.0')",
+        10,
+    ),
     (r"Sid$", "concat('S-1-5-21-1004336348-1177238915-682003330-', 1000 + " + _USER + ")", 10),
-    (r"Upn$|EmailAddress$|FromAddress$|^Email|Cc$|^To$", "concat(person(" + _USER + "), '@', word_domain_name(" + _USER + "))", 15),
+    (
+        r"Upn$|EmailAddress$|FromAddress$|^Email|Cc$|^To$",
+        "concat(person(" + _USER + "), '@', word_domain_name(" + _USER + "))",
+        15,
+    ),
     (r"AccountName$|UserName$", "person(" + _USER + ")", 15),
-    (r"AccountDomain$|DomainName$|^Domain$", "upper(split_part(word_domain_name(" + _USER + " % 2), '.', 1))", 10),
+    (
+        r"AccountDomain$|DomainName$|^Domain$",
+        "upper(split_part(word_domain_name(" + _USER + " % 2), '.', 1))",
+        10,
+    ),
     (r"Domain$", "word_domain_name(" + _USER + ")", 15),
-    (r"DisplayName$|^Manager$|OwnerName", "concat(upper(word_first_name(" + _USER + ")), ' ', word_last_name(" + _USER + " // 20))", 10),
+    (
+        r"DisplayName$|^Manager$|OwnerName",
+        "concat(upper(word_first_name(" + _USER + ")), ' ', word_last_name(" + _USER + " // 20))",
+        10,
+    ),
     (r"ObjectId$|AccountId$", "guid_of(md5(concat('user', " + _USER + ")))", 12),
-    (r"IPv6", "concat('2001:db8::', lower(to_hex(hash(h, {n}) % 65536)), ':', lower(to_hex(hash(h, {n}) % 4096)))", 2),
+    (
+        r"IPv6",
+        "concat('2001:db8::', lower(to_hex(hash(h, {n}) % 65536)), ':', lower(to_hex(hash(h, {n}) % 4096)))",
+        2,
+    ),
     (r"IP$|IPAddress$|IpAddress$|IPv4|IPTags$", "address(hash(h, {n}))", 10),
-    (r"Ur[il]$|Uri$|UrlChain", "concat('https://', word_host_name(hash(h, {n})), '/', lower(to_hex(hash(h, {n}))), '?q=%22a%20b%22&x=1')", 6),
+    (
+        r"Ur[il]$|Uri$|UrlChain",
+        "concat('https://', word_host_name(hash(h, {n})), '/', lower(to_hex(hash(h, {n}))), '?q=%22a%20b%22&x=1')",
+        6,
+    ),
     (r"AdditionalFields|RawEventData|Context$|Details$|Info$|Fields$", _FIELDS, 12),
     (r"ActionType$|Operation|OperationName", "word_{action}(hash(h, {n}))", 0),
     (r"Subject$", "concat(word_subject(hash(h, {n})), ' ', hash(h, {n}) % 500)", 20),
@@ -190,6 +230,14 @@ _STRING_RULES: tuple[tuple[str, str, int], ...] = (
     (r"City|State$|Location", "word_city(hash(h, {n}))", 0),
     (r"Protocol$", "word_protocol(hash(h, {n}))", 0),
     (r"Status|Action|Health|Result", "word_status(hash(h, {n}))", 10),
-    (r"^RegistryKey|RegistryKey$", "concat('HKEY_LOCAL_MACHINE\\SOFTWARE\\Contoso\\', hash(h, {n}) % 700, '\\Run')", 10),
-    (r"ReportId$|MessageId$|RequestId$|CorrelationId$|AlertId$|Id$|Guid$", "guid_of(md5(concat({n}, h)))", 25),
+    (
+        r"^RegistryKey|RegistryKey$",
+        "concat('HKEY_LOCAL_MACHINE\\SOFTWARE\\Contoso\\', hash(h, {n}) % 700, '\\Run')",
+        10,
+    ),
+    (
+        r"ReportId$|MessageId$|RequestId$|CorrelationId$|AlertId$|Id$|Guid$",
+        "guid_of(md5(concat({n}, h)))",
+        25,
+    ),
 )

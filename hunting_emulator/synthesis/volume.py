@@ -70,7 +70,9 @@ class Volume:
             listed = ", ".join(f"({low}, {high})" for low, high in whole)
             hour = f"b * {width} // {ticks.HOUR}"
             luck = f"(hash({hour}, {self.seed}, 1) % 3000)"
-            factor = f"CASE WHEN {luck} < 20 THEN 4.0 WHEN {luck} < 70 THEN 0.0 ELSE 0.5 + {luck} / 3000.0 END"
+            factor = (
+                f"CASE WHEN {luck} < 20 THEN 4.0 WHEN {luck} < 70 THEN 0.0 ELSE 0.5 + {luck} / 3000.0 END"
+            )
             mean = self.rows * width / MONTH
             rows = f"floor({mean!r} * week_weight({hour}) * {factor} + (hash(b, {self.seed}, 2) % 1024) / 1024.0)::BIGINT"
             parts.append(

@@ -3,18 +3,58 @@
 PROGRAMS = (
     ("svchost.exe", "C:\\Windows\\System32", "Microsoft Corporation", "Host Process for Windows Services"),
     ("chrome.exe", "C:\\Program Files\\Google\\Chrome\\Application", "Google LLC", "Google Chrome"),
-    ("msedge.exe", "C:\\Program Files (x86)\\Microsoft\\Edge\\Application", "Microsoft Corporation", "Microsoft Edge"),
-    ("powershell.exe", "C:\\Windows\\System32\\WindowsPowerShell\\v1.0", "Microsoft Corporation", "Windows PowerShell"),
+    (
+        "msedge.exe",
+        "C:\\Program Files (x86)\\Microsoft\\Edge\\Application",
+        "Microsoft Corporation",
+        "Microsoft Edge",
+    ),
+    (
+        "powershell.exe",
+        "C:\\Windows\\System32\\WindowsPowerShell\\v1.0",
+        "Microsoft Corporation",
+        "Windows PowerShell",
+    ),
     ("cmd.exe", "C:\\Windows\\System32", "Microsoft Corporation", "Windows Command Processor"),
-    ("outlook.exe", "C:\\Program Files\\Microsoft Office\\root\\Office16", "Microsoft Corporation", "Microsoft Outlook"),
-    ("winword.exe", "C:\\Program Files\\Microsoft Office\\root\\Office16", "Microsoft Corporation", "Microsoft Word"),
-    ("excel.exe", "C:\\Program Files\\Microsoft Office\\root\\Office16", "Microsoft Corporation", "Microsoft Excel"),
+    (
+        "outlook.exe",
+        "C:\\Program Files\\Microsoft Office\\root\\Office16",
+        "Microsoft Corporation",
+        "Microsoft Outlook",
+    ),
+    (
+        "winword.exe",
+        "C:\\Program Files\\Microsoft Office\\root\\Office16",
+        "Microsoft Corporation",
+        "Microsoft Word",
+    ),
+    (
+        "excel.exe",
+        "C:\\Program Files\\Microsoft Office\\root\\Office16",
+        "Microsoft Corporation",
+        "Microsoft Excel",
+    ),
     ("teams.exe", "C:\\Program Files\\WindowsApps\\MSTeams", "Microsoft Corporation", "Microsoft Teams"),
-    ("MsMpEng.exe", "C:\\ProgramData\\Microsoft\\Windows Defender\\Platform", "Microsoft Corporation", "Antimalware Service"),
-    ("MsSense.exe", "C:\\Program Files\\Windows Defender Advanced Threat Protection", "Microsoft Corporation", "Sense"),
+    (
+        "MsMpEng.exe",
+        "C:\\ProgramData\\Microsoft\\Windows Defender\\Platform",
+        "Microsoft Corporation",
+        "Antimalware Service",
+    ),
+    (
+        "MsSense.exe",
+        "C:\\Program Files\\Windows Defender Advanced Threat Protection",
+        "Microsoft Corporation",
+        "Sense",
+    ),
     ("explorer.exe", "C:\\Windows", "Microsoft Corporation", "Windows Explorer"),
     ("services.exe", "C:\\Windows\\System32", "Microsoft Corporation", "Services and Controller app"),
-    ("OneDrive.exe", "C:\\Users\\%USER%\\AppData\\Local\\Microsoft\\OneDrive", "Microsoft Corporation", "OneDrive"),
+    (
+        "OneDrive.exe",
+        "C:\\Users\\%USER%\\AppData\\Local\\Microsoft\\OneDrive",
+        "Microsoft Corporation",
+        "OneDrive",
+    ),
     ("rundll32.exe", "C:\\Windows\\System32", "Microsoft Corporation", "Windows host process (Rundll32)"),
     ("wmiprvse.exe", "C:\\Windows\\System32\\wbem", "Microsoft Corporation", "WMI Provider Host"),
     ("zoom.exe", "C:\\Program Files\\Zoom\\bin", "Zoom Communications, Inc.", "Zoom Workplace"),
@@ -32,22 +72,61 @@ ARGUMENTS = (
     "/recycle /hide",
     "",
     "-Embedding",
-    "--processStart \"update\" --a=\"{\\\"channel\\\":\\\"stable\\\"}\"",
+    '--processStart "update" --a="{\\"channel\\":\\"stable\\"}"',
 )
 FIRST = (
     *("ada", "grace", "alan", "edsger", "barbara", "donald", "margaret", "john", "katherine", "linus"),
     *("jürgen", "zoë", "renée", "søren", "maría", "wei", "aiko", "olga", "ahmed", "priya"),
 )
 LAST = (
-    *("lovelace", "hopper", "turing", "dijkstra", "liskov", "knuth", "hamilton", "mccarthy", "johnson", "torvalds"),
+    *(
+        "lovelace",
+        "hopper",
+        "turing",
+        "dijkstra",
+        "liskov",
+        "knuth",
+        "hamilton",
+        "mccarthy",
+        "johnson",
+        "torvalds",
+    ),
     *("schmidt", "garcía", "nguyen", "okafor", "ivanova", "tanaka", "haddad", "larsen", "rossi", "novak"),
 )
-DOMAINS = ("contoso.com", "fabrikam.com", "northwind.example", "tailspin.example", "adatum.com", "woodgrove.example")
-HOSTS = (
-    *("login.microsoftonline.com", "outlook.office365.com", "graph.microsoft.com", "www.bing.com", "github.com"),
-    *("cdn.contoso.com", "update.googleapis.com", "settings-win.data.microsoft.com", "pypi.org", "teams.microsoft.com"),
+DOMAINS = (
+    "contoso.com",
+    "fabrikam.com",
+    "northwind.example",
+    "tailspin.example",
+    "adatum.com",
+    "woodgrove.example",
 )
-PLATFORMS = ("Windows11", "Windows10", "WindowsServer2022", "WindowsServer2019", "macOS", "Linux", "iOS", "Android")
+HOSTS = (
+    *(
+        "login.microsoftonline.com",
+        "outlook.office365.com",
+        "graph.microsoft.com",
+        "www.bing.com",
+        "github.com",
+    ),
+    *(
+        "cdn.contoso.com",
+        "update.googleapis.com",
+        "settings-win.data.microsoft.com",
+        "pypi.org",
+        "teams.microsoft.com",
+    ),
+)
+PLATFORMS = (
+    "Windows11",
+    "Windows10",
+    "WindowsServer2022",
+    "WindowsServer2019",
+    "macOS",
+    "Linux",
+    "iOS",
+    "Android",
+)
 PREFIXES = ("LT", "DESKTOP", "SRV", "SQL", "VDI", "KIOSK")
 AGENTS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
@@ -57,14 +136,25 @@ AGENTS = (
 )
 ACTIONS = {
     "DeviceProcessEvents": ("ProcessCreated", "OpenProcess"),
-    "DeviceNetworkEvents": ("ConnectionSuccess", "ConnectionFailed", "ConnectionRequest", "InboundConnectionAccepted"),
+    "DeviceNetworkEvents": (
+        "ConnectionSuccess",
+        "ConnectionFailed",
+        "ConnectionRequest",
+        "InboundConnectionAccepted",
+    ),
     "DeviceFileEvents": ("FileCreated", "FileModified", "FileRenamed", "FileDeleted"),
     "DeviceRegistryEvents": ("RegistryValueSet", "RegistryKeyCreated", "RegistryValueDeleted"),
     "DeviceLogonEvents": ("LogonSuccess", "LogonFailed", "LogonAttempted"),
     "DeviceImageLoadEvents": ("ImageLoaded",),
     "EmailPostDeliveryEvents": ("Phish ZAP", "Malware ZAP", "Manual remediation"),
     "IdentityLogonEvents": ("LogonSuccess", "LogonFailed"),
-    "CloudAppEvents": ("FileAccessed", "MailItemsAccessed", "UserLoggedIn", "FileDownloaded", "Add member to role."),
+    "CloudAppEvents": (
+        "FileAccessed",
+        "MailItemsAccessed",
+        "UserLoggedIn",
+        "FileDownloaded",
+        "Add member to role.",
+    ),
     "UrlClickEvents": ("ClickAllowed", "ClickBlocked", "UrlScanInProgress"),
 }
 ANY_ACTIONS = ("Created", "Modified", "Deleted", "Read", "Blocked", "Allowed")
@@ -78,7 +168,7 @@ TITLES = (
 )
 SUBJECTS = (
     "Quarterly figures – draft 2",
-    "RE: your invoice #\"4711\"",
+    'RE: your invoice #"4711"',
     "Willkommen im Team 🎉",
     "会議の議事録",
     "Out of office",

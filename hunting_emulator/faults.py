@@ -1,0 +1,103 @@
+"""Bad manners: the ways a reply can differ from an ordinary one, by switch, by queue or by seeded chance."""
+
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+# refusals that come instead of an answer: status, code, message; {wait} is in seconds
+REFUSALS: dict[str, tuple[int, str, str]] = {
+    "too_big": (400, "BadRequest", "Query result set has exceeded the allowed result size of 50 MB."),
+    "preempted": (
+        400,
+        "BadRequest",
+        "Query execution has exceeded the allowed limits. The query execution was preempted. Optimize your query.",
+    ),
+    "timeout": (504, "UnknownError", ""),
+    "error": (500, "InternalServerError", "An error has occurred."),
+    "unknown_error": (500, "UnknownError", ""),
+    "unavailable": (503, "ServiceUnavailable", "The service is temporarily unavailable."),
+    "token": (401, "Unauthorized", "Lifetime validation failed, the token is expired."),
+    "quota": (429, "429", "API calls quota exceeded! maximum allowed 45 per {clock}"),
+    "quota_after": (429, "TooManyRequests", "Too many requests."),
+    "cpu": (429, "CpuQuotaExceeded", "You have exceeded your CPU quota. You can run queries again in {wait} seconds"),
+    "teapot": (418, "Unexpected", "A status that no document knows."),
+}
+# replies that are no JSON, or whose transport misbehaves
+WRECKS = ("gateway", "reset", "hang", "cut", "half", "slow")
+KINDS = (*REFUSALS, *WRECKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """Lasting switches.
+
+    `null` is how null is written (None: as the surface does), `sidecars` is all, some or none, `schema_last` puts
+    Schema after Results, `swap_case` writes the envelope's keys in the other case, `plain_bool` says Boolean with
+    true and false. `hang_seconds` and `slow_seconds` say how long those faults last, `wait_seconds` what a drawn
+    429 asks for.
+    """
+
+    null: str | None = None
+    sidecars: str | None = None
+    schema_last: bool = False
+    swap_case: bool = False
+    plain_bool: bool = False
+    hang_seconds: float = 900.0
+    slow_seconds: float = 10.0
+    wait_seconds: int = 2
+
+    def changed(self, changes: dict[str, object]) -> "Manners":
+        """The same manners with some changed; ValueError for a name that is none."""
+        unknown = set(changes) - {field.name for field in fields(self)}
+        if unknown:
+            raise ValueError(f"there are no manners {min(unknown)!r}")
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+@dataclass
+class Chaos:
+    """Which fault the next call meets. Queued faults come first; then `share` of the calls meet a drawn one."""
+
+    seed: int = 0
+    share: float = 0.0
+    kinds: Sequence[str] = KINDS
+    on: str = "any"
+
+    def __post_init__(self) -> None:
+        self._queue: deque[str] = deque()
+        self._lock = threading.Lock()
+        self._random = random.Random(self.seed)  # noqa: S311 - repeatable, not secret
+
+    def configure(self, changes: dict[str, object]) -> None:
+        """`queue` appends faults; `share`, `kinds`, `seed` and `on` (any, or a kind of query) steer the chance."""
+        handlers: dict[str, Callable[[object], None]] = {
+            "queue": lambda value: self._queue.extend(_known(value)),
+            "kinds": lambda value: setattr(self, "kinds", _known(value)),
+            "share": lambda value: setattr(self, "share", float(str(value))),
+            "on": lambda value: setattr(self, "on", str(value)),
+            "seed": lambda value: self._random.seed(int(str(value))),
+        }
+        with self._lock:
+            for key, value in changes.items():
+                handlers[key](value)
+
+    def draw(self, kind: str) -> str | None:
+        """The fault for a query of this kind."""
+        with self._lock:
+            if self.on not in ("any", kind):
+                return None
+            if self._queue:
+                return self._queue.popleft()
+            if self.share and self._random.random() < self.share:
+                return self._random.choice(list(self.kinds))
+            return None
+
+
+def _known(names: object) -> list[str]:
+    listed = [str(name) for name in names] if isinstance(names, list | tuple) else [str(names)]
+    for name in listed:
+        if name not in KINDS:
+            raise ValueError(f"there is no fault {name!r}; known are {', '.join(KINDS)}")
+    return listed
