@@ -16,7 +16,6 @@ before the quote is structure: inside a string the quote would be escaped, and a
 never follows a letter. Any doubt gives None, and the block is read exactly.
 """
 
-import json
 import re
 from typing import Any
 
@@ -24,30 +23,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from hunting_pipeline.decode.dynamic import Doubt, without_dynamic
 from hunting_pipeline.decode.exact import Batch, Layout, Rescued, column_array
 from hunting_pipeline.decode.kinds import DATETIME, Kind
-from hunting_pipeline.decode.text import EXACT, NOISE, canonical
+from hunting_pipeline.decode.text import NOISE
 
 _PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*\w')
 """Names that JSON writes as they are and that end in a letter, a digit or an underscore."""
-_MARK = f'"{NOISE}":"#microsoft.graph.security.dynamicColumnValue"'
-"""What Graph puts first into every object of a dynamic value."""
 _SAMPLE = 1 << 18
 """Bytes searched for the first truth value of a column."""
 _TICKED = len("2026-11-20T10:00:00.1234567Z")
 """The longest datetime whose text proves that Arrow reads it as the exact path does."""
-
-
-class _Doubt(Exception):
-    """The block did not prove itself."""
-
-
-def _no_float(token: str) -> float:
-    raise _Doubt(token)
-
-
-_SCAN = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).raw_decode
-_WRITE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class FastPath:
@@ -69,16 +55,16 @@ class FastPath:
         """The block's rows, or None on any doubt."""
         try:
             return self._batch(block)
-        except (_Doubt, ValueError, RecursionError, pa.ArrowException):
+        except (Doubt, ValueError, RecursionError, pa.ArrowException):
             return None
 
     def _batch(self, block: bytes) -> Batch:
         if b"\0" in block:
-            raise _Doubt("a NUL ends the text for the parser")
+            raise Doubt("a NUL ends the text for the parser")
         noisy = NOISE.encode() in block
         dynamic: dict[str, list[str | None]] = {}
         if self._dynamic:
-            text, dynamic = self._without_dynamic(block.decode())
+            text, dynamic = without_dynamic(block.decode(), self._dynamic)
             block = text.encode()
         elif not block.isascii():
             block.decode()
@@ -86,27 +72,10 @@ class FastPath:
         block = self._with_nulls(block)
         table = self._parsed(block, noisy=noisy)
         if table.num_rows != separators + 1 or any(len(d) != table.num_rows for d in dynamic.values()):
-            raise _Doubt("rows do not add up")
+            raise Doubt("rows do not add up")
         if sum(table.column(name).null_count for name in self._layout.names) != self._null_tokens(block):
-            raise _Doubt("keys are missing")
+            raise Doubt("keys are missing")
         return self._finished(table, dynamic)
-
-    def _without_dynamic(self, text: str) -> tuple[str, dict[str, list[str | None]]]:
-        """The text with `null` for every dynamic value, and the values by column, in canonical text."""
-        found: dict[str, list[str | None]] = {name: [] for name in self._dynamic}
-        keys = sorted((text.find(f'"{name}":'), f'"{name}":', found[name]) for name in self._dynamic)
-        pieces, done = [], 0
-        while True:
-            for _, key, values in keys:
-                start = text.find(key, done)
-                if start < 0:
-                    pieces.append(text[done:])
-                    return "".join(pieces), found
-                start += len(key)
-                value, end = _dynamic_text(text, start)
-                values.append(value)
-                pieces += (text[done:start], "null")
-                done = end
 
     def _lines(self, block: bytes) -> tuple[bytes, int]:
         count = 0
@@ -173,10 +142,10 @@ def _finished_column(kind: Kind, name: str, column: pa.ChunkedArray, rescued: li
     if kind.kusto == "bool" and column.type != kind.arrow:
         least, most = pc.min_max(column).as_py().values()
         if least is not None and not 0 <= least <= most <= 1:
-            raise _Doubt("no truth value")
+            raise Doubt("no truth value")
         return column.cast(kind.arrow)
     if kind.kusto == "real" and pc.all(pc.is_finite(column)).as_py() is False:
-        raise _Doubt("the parser takes more names of infinity than JSON writers know")
+        raise Doubt("the parser takes more names of infinity than JSON writers know")
     if column.type == kind.arrow:
         return column
     if kind.arrow == DATETIME and _plain_times(column):
@@ -191,16 +160,3 @@ def _plain_times(column: pa.ChunkedArray) -> bool:
     """Whether each text ends in Z and is no longer than a tick's: what Arrow accepts of those is exact."""
     longest = pc.max(pc.binary_length(column)).as_py() or 0
     return longest <= _TICKED and pc.all(pc.ends_with(column, "Z")).as_py() is not False
-
-
-def _dynamic_text(text: str, start: int) -> tuple[str | None, int]:
-    """Canonical text of the value that begins at `start`, and where it ends."""
-    try:
-        value, end = _SCAN(text, start)
-        raw = text[start:end]
-        if _WRITE(value) == raw and NOISE not in raw and '"{' not in raw and '0Z"' not in raw:
-            return (None if raw in ("null", "{}") else raw), end
-    except _Doubt:
-        pass
-    exact, end = EXACT.raw_decode(text, start)
-    return canonical(exact), end

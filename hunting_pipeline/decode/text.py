@@ -67,6 +67,12 @@ def quoted(text: str) -> str:
     return written
 
 
+def trimmed(text: str) -> str:
+    """A datetime without the trailing zeros of its fraction; any other text as it is."""
+    time = _PADDED_TIME.fullmatch(text)
+    return f"{time[1]}{time[2] or ''}Z" if time else text
+
+
 def verbatim(value: Json) -> str:
     """Compact JSON text of a value, nothing dropped and nothing rewritten."""
     return _written(value, 0, clean=False)
@@ -97,11 +103,7 @@ def _scalar(value: bool | Number | str | None, *, clean: bool) -> str:
         return "true" if value else "false"
     if isinstance(value, Number):
         return f'"{value}"' if value in _CONSTANTS else str(value)
-    return quoted(_PADDED_TIME.sub(_unpadded, value) if clean and _PADDED_TIME.fullmatch(value) else value)
-
-
-def _unpadded(time: re.Match[str]) -> str:
-    return f"{time[1]}{time[2] or ''}Z"
+    return quoted(trimmed(value) if clean else value)
 
 
 def _deeper(depth: int) -> int:
