@@ -41,10 +41,10 @@ class Refused(HuntingError):
     """The service refused the request and would refuse it again. The message carries its own text.
 
     Attributes:
-        everything: every other question would be refused too (a permission is missing, the host is wrong).
+        everything: every other question would be refused too (a permission is missing, the secret is wrong).
     """
 
-    def __init__(self, message: str, *, everything: bool = False) -> None:
+    def __init__(self, message: str, *, everything: bool = True) -> None:
         super().__init__(message)
         self.everything = everything
 

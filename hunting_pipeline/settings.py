@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from platformdirs import user_state_path
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -43,7 +43,11 @@ class Settings(BaseSettings):
         None, description="PEM file with the app's certificate and private key, instead of a secret"
     )
     certificate_password: SecretStr | None = Field(None, description="of the private key, if it has one")
-    surface: str = Field("graph", description="`graph`, `xdr` or `endpoint`: which API is asked")
+    federated_token: Path | None = Field(
+        None,
+        description="file with a workload identity's token, instead of a secret (read anew at each sign-in)",
+    )
+    surface: Literal["graph", "xdr", "endpoint"] = Field("graph", description="which API is asked")
     cloud: str = Field("global", description="`global`, `gcc`, `gcc-high`, `dod`, or a region such as `eu`")
     api_url: str | None = Field(
         None, description="another host than the surface's, for a proxy or the emulator"
@@ -111,8 +115,8 @@ class Settings(BaseSettings):
         missing = [
             _PREFIX + name.upper() for name in ("tenant_id", "client_id") if getattr(self, name) is None
         ]
-        if self.client_secret is None and self.certificate is None:
-            missing.append("HUNTING_CLIENT_SECRET or HUNTING_CERTIFICATE")
+        if self.client_secret is None and self.certificate is None and self.federated_token is None:
+            missing.append("HUNTING_CLIENT_SECRET, HUNTING_CERTIFICATE or HUNTING_FEDERATED_TOKEN")
         if missing or self.tenant_id is None:
             raise Misconfigured(f"set {', '.join(missing)}: a tenant is only half configured")
         return self.tenant_id

@@ -46,15 +46,16 @@ class Asked:
         first = _ticks(start, "--from") if start else whole.start
         last = _ticks(end, "--to") if end else whole.end
         if first >= last:
+            first_name, last_name = start or iso_of(first), end or iso_of(last)
             raise typer.BadParameter(
-                f"the window is empty: --from {start or iso_of(first)} is not before --to {end or iso_of(last)}"
+                f"--from {first_name} is not before --to {last_name}: the window is empty"
             )
         if first >= now:
             raise typer.BadParameter(f"--from {start} is in the future")
         return cls(Window(first, last), now, end is None)
 
     def partitions(self, spec: TableSpec) -> tuple[Partition, ...]:
-        """The partitions of a table that the window touches; of a snapshot table today's, if it is among them."""
+        """The partitions that the window touches; of a snapshot table today's, if it is among them."""
         touched = partitions_in(spec, self.window)
         if spec.time_column is None:
             today = partition_of(spec, self.now)

@@ -46,9 +46,13 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The same question would be refused again. The message is for a person."""
+    """The same question would be refused again. The message is for a person.
+
+    `everything` says that any other question would be refused too.
+    """
 
     message: str
+    everything: bool = True
 
 
 Verdict = Split | Wait | Renew | Retry | Refuse
@@ -133,19 +137,22 @@ def _error_of(body: bytes) -> tuple[str, str]:
 
 
 def _table_absent(said: _Said) -> Verdict:
-    return Refuse(f"{said.text}; the table is absent in this tenant, not licensed, or not on this surface")
+    return Refuse(
+        f"{said.text}; the table is absent in this tenant, not licensed, or not on this surface",
+        everything=False,
+    )
 
 
 def _column_absent(said: _Said) -> Verdict:
-    return Refuse(f"{said.text}; the query names a column that the table does not have")
+    return Refuse(f"{said.text}; the query names a column that the table does not have", everything=False)
 
 
 def _bad_query(said: _Said) -> Verdict:
-    return Refuse(f"the service refused the query: {said.text}")
+    return Refuse(f"the service refused the query: {said.text}", everything=False)
 
 
 def _too_long(said: _Said) -> Verdict:
-    return Refuse(f"the query text is too long: {said.text}")
+    return Refuse(f"the query text is too long: {said.text}", everything=False)
 
 
 def _forbidden(said: _Said) -> Verdict:

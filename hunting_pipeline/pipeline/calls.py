@@ -204,8 +204,8 @@ def _signal(error: NotAccepted) -> Exception:
             return _TokenExpired(reason)
         case Retry(reason):
             return _Stumbled(reason)
-        case Refuse(message):
-            return Refused(message)
+        case Refuse(message, everything):
+            return Refused(message, everything=everything)
 
 
 def _running_seconds(reply: Reply) -> float | None:

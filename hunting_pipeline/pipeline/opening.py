@@ -6,7 +6,7 @@ from importlib.metadata import version
 from uuid import uuid4
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.fetch.auth import Certificate, ClientSecret, tokens
+from hunting_pipeline.fetch.auth import Certificate, ClientSecret, Credential, FederatedToken, tokens
 from hunting_pipeline.fetch.client import Client
 from hunting_pipeline.fetch.surfaces import Cloud, Connection, Surface, connection
 from hunting_pipeline.lake.commit import Author, claim
@@ -56,7 +56,13 @@ def open_pipeline(
     client = Client(
         here, credential, request_seconds=limits.request_seconds, max_body_bytes=body_ceiling(limits)
     )
-    ledger = open_ledger(settings.ledger, tenant=tenant, limits=limits, share=settings.share)
+    ledger = open_ledger(
+        settings.ledger,
+        tenant=tenant,
+        limits=limits,
+        share=settings.share,
+        clock=clock.now if clock else None,
+    )
     engine = f"hunting-pipeline {version('hunting-pipeline')}"
     author = Author(tenant, settings.surface, engine, run_id or uuid4().hex)
     try:
@@ -80,7 +86,7 @@ def open_pipeline(
 def _connection(settings: Settings) -> Connection:
     return connection(
         Surface(settings.surface),
-        Cloud(settings.cloud),
+        _cloud(settings.cloud),
         api_url=settings.api_url,
         login_url=settings.login_url,
         scope=settings.scope,
@@ -88,10 +94,20 @@ def _connection(settings: Settings) -> Connection:
     )
 
 
-def _credential(settings: Settings) -> ClientSecret | Certificate:
+def _cloud(name: str) -> Cloud:
+    try:
+        return Cloud(name)
+    except ValueError:
+        raise Misconfigured(f"HUNTING_CLOUD is {name!r}; there are {', '.join(Cloud)}") from None
+
+
+def _credential(settings: Settings) -> Credential:
+    """The first of certificate, workload identity and secret that is set."""
     if settings.certificate is not None:
         password = settings.certificate_password
         return Certificate(settings.certificate, password.get_secret_value() if password else None)
-    if settings.client_secret is None:
-        raise Misconfigured("set HUNTING_CLIENT_SECRET or HUNTING_CERTIFICATE")
-    return ClientSecret(settings.client_secret.get_secret_value())
+    if settings.federated_token is not None:
+        return FederatedToken(settings.federated_token)
+    if settings.client_secret is not None:
+        return ClientSecret(settings.client_secret.get_secret_value())
+    raise Misconfigured("set HUNTING_CLIENT_SECRET, HUNTING_CERTIFICATE or HUNTING_FEDERATED_TOKEN")

@@ -1,0 +1,41 @@
+# Everything a person or a build server runs. Each target sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check ui bench lock clean
+
+demo: $(READY) ## thirty days of an emulated tenant through Dagster into Parquet
+	$(BIN)/hunting demo
+
+test: $(READY) check ## every test
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(READY) ## lint, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+ui: $(READY) ## Dagster on an emulated tenant, at http://localhost:3000
+	mkdir -p .ui/dagster
+	DAGSTER_HOME=$(CURDIR)/.ui/dagster $(BIN)/hunting emulate --home .ui --run "$(BIN)/dagster dev -w workspace.yaml"
+
+bench: $(READY) ## figures of the docs, as ratios measured side by side
+	$(BIN)/python -m benchmarks
+
+lock: $(READY) ## pin every dependency anew
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
+	    --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .demo .ui .emulated
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@

@@ -1,0 +1,62 @@
+"""What lies in the lake is exactly what the tenant held."""
+
+from pathlib import Path
+
+import pytest
+
+from hunting_pipeline.catalog import spec
+from hunting_pipeline.model import Grain, Window, ticks_of
+from support import NOW, WEEK, Emulated, days, differences, emulated, window_of_tenant
+
+TABLES = ["DeviceProcessEvents", "EmailEvents", "IdentityLogonEvents", "AlertInfo", "CloudAppEvents"]
+
+
+@pytest.fixture(scope="module")
+def tenant(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
+    rows = {"DeviceLogonEvents": 20_000, **dict.fromkeys(TABLES, 12_000)}
+    burst = {"DeviceLogonEvents": "2026-11-18T09:00:00Z/1h/120000"}
+    with emulated(tmp_path_factory.mktemp("exact"), rows=rows, burst=burst) as tenant:
+        yield tenant
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_equals_the_tenants_as_a_multiset(tenant: Emulated, table: str) -> None:
+    tenant.pull(spec(table), WEEK)
+    assert differences(tenant.landed(table), window_of_tenant(tenant, table, WEEK)) == (0, 0)
+
+
+def test_an_hour_of_more_rows_than_a_reply_carries_lands_whole(tenant: Emulated) -> None:
+    table, asked = "DeviceLogonEvents", days("2026-11-17", "2026-11-20")
+    report, _ = tenant.pull(spec(table), asked)
+    landed = tenant.landed(table)
+    assert landed.num_rows > 120_000
+    assert differences(landed, window_of_tenant(tenant, table, asked)) == (0, 0)
+    assert report.calls > 3
+
+
+def test_a_snapshot_table_lands_whole(tenant: Emulated, tmp_path: Path) -> None:
+    table = "DeviceTvmSoftwareInventory"
+    today = Window(ticks_of(NOW) - 1, ticks_of(NOW))
+    tenant.pull(spec(table), today)
+    assert differences(tenant.landed(table), window_of_tenant(tenant, table)) == (0, 0)
+
+
+def test_hourly_partitions_hold_the_same_rows(tenant: Emulated, tmp_path: Path) -> None:
+    asked = days("2026-11-18", "2026-11-19")
+    tenant.pull(spec("AlertInfo", grain=Grain.HOUR), asked, lake=tmp_path / "lake")
+    landed = tenant.landed("AlertInfo", lake=tmp_path / "lake")
+    assert differences(landed, window_of_tenant(tenant, "AlertInfo", asked)) == (0, 0)
+
+
+@pytest.mark.parametrize("surface", ["graph", "xdr", "endpoint"])
+def test_every_surface_gives_the_same_parquet(tenant: Emulated, tmp_path: Path, surface: str) -> None:
+    asked = days("2026-11-17", "2026-11-18")
+    for name in ("graph", surface):
+        tenant.pull(spec("DeviceProcessEvents"), asked, lake=tmp_path / name, surface=name)
+    graph, other = (
+        tenant.landed("DeviceProcessEvents", lake=tmp_path / name).sort_by("Timestamp")
+        for name in ("graph", surface)
+    )
+    assert graph.num_rows > 100
+    assert other.schema == graph.schema
+    assert other.equals(graph)

@@ -1,0 +1,211 @@
+"""What whole-run tests share: an emulated tenant, settings that reach it, and the comparison of rows."""
+
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hunting_emulator.process import Endpoint, running
+from hunting_emulator.tenant import Tenant, TenantOptions
+from hunting_pipeline import catalog
+from hunting_pipeline.lake import read
+from hunting_pipeline.lake.layout import RESCUED, lake_names
+from hunting_pipeline.model import DAY, Column, Partition, Receipt, Report, TableSpec, Window, ticks_of
+from hunting_pipeline.pipeline import Pipeline, open_lake, open_pipeline
+from hunting_pipeline.settings import Settings
+from hunting_pipeline.window import partitions_in
+
+NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
+"""The frozen instant of emulated tenants in tests: a Friday afternoon."""
+
+DOTNET_EPOCH = 621_355_968_000_000_000
+
+PATIENCE = 60.0
+
+
+class Shifted:
+    """A clock that runs like the machine's but starts at `NOW`."""
+
+    def __init__(self) -> None:
+        self._offset = NOW.timestamp() - time.time()
+
+    def now(self) -> float:
+        return time.time() + self._offset
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def day(text: str) -> int:
+    """Ticks of a date's midnight."""
+    return ticks_of(datetime.fromisoformat(text).replace(tzinfo=UTC))
+
+
+def days(first: str, end: str) -> Window:
+    """From one midnight to another."""
+    return Window(day(first), day(end))
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """A running tenant, the same rows read directly, and settings that reach it."""
+
+    endpoint: Endpoint
+    tenant: Tenant
+    home: Path
+
+    def settings(self, **changes: Any) -> Settings:
+        """Settings for a lake and a ledger of this test."""
+        values: dict[str, Any] = {
+            "tenant_id": self.endpoint.tenant_id,
+            "client_id": self.endpoint.client_id,
+            "client_secret": self.endpoint.client_secret,
+            "login_url": self.endpoint.login_url,
+            "api_url": self.endpoint.url,
+            "ca_bundle": self.endpoint.ca_bundle,
+            "lake": self.home / "lake",
+            "ledger": str(self.home / "quota.sqlite"),
+        }
+        return Settings(**values | changes)
+
+    def stats(self) -> dict[str, Any]:
+        """What the emulator counted since the last `reset`."""
+        with urllib.request.urlopen(self.endpoint.stats_url, context=self._tls()) as reply:
+            return dict(json.load(reply))
+
+    def post(self, route: str, **body: Any) -> None:
+        """`reset` the counters, or `config` the tenant."""
+        url = self.endpoint.stats_url.rsplit("/", 1)[0] + "/" + route
+        request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        urllib.request.urlopen(request, context=self._tls()).read()
+
+    def _tls(self) -> Any:
+        import ssl
+
+        return ssl.create_default_context(cafile=self.endpoint.ca_bundle)
+
+    def pull(
+        self, spec: TableSpec, asked: Window, *, force: bool = False, **changes: Any
+    ) -> tuple[Report, list[Receipt]]:
+        """Pull a window with settings changed as given."""
+        with self.open(**changes) as pipeline, pipeline.pull(
+            spec, partitions_in(spec, asked), force=force
+        ) as pulling:  # fmt: skip
+            receipts = list(pulling)
+            return pulling.report, receipts
+
+    @contextmanager
+    def open(self, **changes: Any) -> Iterator[Pipeline]:
+        with open_pipeline(self.settings(**changes), patience=PATIENCE, clock=Shifted()) as pipeline:
+            yield pipeline
+
+    def landed(self, table: str, partitions: list[Partition] | None = None, **changes: Any) -> pa.Table:
+        """What lies in the lake, without the Hive columns."""
+        rows = read.dataset(open_lake(self.settings(**changes)), table, partitions).to_table()
+        return rows.drop_columns([name for name in ("date", "hour") if name in rows.column_names])
+
+
+@contextmanager
+def emulated(home: Path, *, limits: Mapping[str, object] | None = None, **options: Any) -> Iterator[Emulated]:
+    """A tenant frozen at `NOW`; `options` as on the emulator's command line."""
+    frozen = {"now": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"), "profile": "test", **options}
+    if limits:
+        frozen["limit"] = dict(limits)
+    keys = ("seed", "scale", "rows", "late_share", "late_seconds")
+    tenant = Tenant(
+        TenantOptions(
+            now=ticks_of(NOW) + DOTNET_EPOCH,
+            **{key: options[key] for key in keys if key in options},
+            bursts=_bursts(options.get("burst", {})),
+        )
+    )
+    try:
+        with running(**frozen) as endpoint:
+            yield Emulated(endpoint, tenant, home)
+    finally:
+        tenant.close()
+
+
+def _bursts(options: Mapping[str, str]) -> Any:
+    from hunting_emulator.__main__ import _bursts as as_the_command_line_reads_them
+
+    return as_the_command_line_reads_them([f"{table}={text}" for table, text in options.items()])
+
+
+def specs(*names: str) -> list[TableSpec]:
+    return [catalog.spec(name) for name in names]
+
+
+def differences(lake: pa.Table, tenant: pa.Table) -> tuple[int, int]:
+    """Rows too many in the lake, and rows missing there, as multisets over every column."""
+    left, right = _plain(lake), _plain(tenant)
+    right = right.rename_columns(list(lake_names([Column(name, "") for name in right.column_names])))
+    assert left.column_names == right.column_names
+    connection = duckdb.connect()
+    connection.register("lake", left)
+    connection.register("tenant", right)
+    counted = [
+        connection.execute(f"SELECT count(*) FROM (FROM {one} EXCEPT ALL FROM {other})").fetchall()[0][0]
+        for one, other in (("lake", "tenant"), ("tenant", "lake"))
+    ]
+    return counted[0], counted[1]
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Times as .NET ticks and JSON without blanks, so that both sides can be compared."""
+    columns = {}
+    for name in table.column_names:
+        if name == RESCUED:
+            assert table[name].null_count == table.num_rows, "values were rescued"
+            continue
+        column = table[name]
+        if pa.types.is_timestamp(column.type):
+            column = pc.add(pc.divide(column.cast(pa.int64()), 100), DOTNET_EPOCH)
+        elif pa.types.is_integer(column.type):
+            column = column.cast(pa.int64())
+        elif pa.types.is_string(column.type) and _is_json(column):
+            column = pa.array([_canonical(text) for text in column.to_pylist()], pa.string())
+        columns[name] = column
+    return pa.table(columns)
+
+
+def _is_json(column: pa.ChunkedArray) -> bool:
+    first = next((text for text in column.to_pylist() if text), "")
+    return first[:1] in "[{"
+
+
+def _canonical(text: str | None) -> str | None:
+    """Sorted keys, and times as the decoder writes them: Graph pads their fraction, XDR does not."""
+    try:
+        whole = json.dumps(json.loads(text), sort_keys=True) if text else text
+    except ValueError:
+        return text
+    return (
+        _FRACTION.sub(lambda match: match[1] + match[2].rstrip("0").rstrip(".") + "Z", whole)
+        if whole
+        else whole
+    )
+
+
+_FRACTION = re.compile(r"(\d\d:\d\d:\d\d)(\.\d{1,7})Z")
+
+
+def window_of_tenant(emulated_: Emulated, table: str, asked: Window | None = None) -> pa.Table:
+    """The tenant's own rows in a window of Unix ticks."""
+    if asked is None:
+        return emulated_.tenant.rows(table)
+    return emulated_.tenant.rows(table, asked.start + DOTNET_EPOCH, asked.end + DOTNET_EPOCH)
+
+
+WEEK = Window(ticks_of(NOW) // DAY * DAY - 7 * DAY, ticks_of(NOW) // DAY * DAY)
+"""The seven whole days before `NOW`."""
