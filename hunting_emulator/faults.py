@@ -21,7 +21,11 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
     "token": (401, "Unauthorized", "Lifetime validation failed, the token is expired."),
     "quota": (429, "429", "API calls quota exceeded! maximum allowed 45 per {clock}"),
     "quota_after": (429, "TooManyRequests", "Too many requests."),
-    "cpu": (429, "CpuQuotaExceeded", "You have exceeded your CPU quota. You can run queries again in {wait} seconds"),
+    "cpu": (
+        429,
+        "CpuQuotaExceeded",
+        "You have exceeded your CPU quota. You can run queries again in {wait} seconds",
+    ),
     "teapot": (418, "Unexpected", "A status that no document knows."),
 }
 # replies that are no JSON, or whose transport misbehaves

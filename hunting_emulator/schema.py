@@ -44,7 +44,9 @@ class Drift:
 
     def applied(self, schema: TableSchema) -> TableSchema:
         """The schema after the change."""
-        kept = [(name, self.retype.get(name, kind)) for name, kind in schema.columns if name not in self.remove]
+        kept = [
+            (name, self.retype.get(name, kind)) for name, kind in schema.columns if name not in self.remove
+        ]
         before = {name: kind for name, kind in schema.columns if name in self.retype}
         return replace(schema, columns=(*kept, *self.add.items()), retyped=before)
 
@@ -54,6 +56,8 @@ def drifts(given: object) -> dict[str, Drift]:
     if not isinstance(given, dict):
         raise ValueError("drift is an object of tables")
     return {
-        table: Drift(dict(change.get("add", {})), tuple(change.get("remove", ())), dict(change.get("retype", {})))
+        table: Drift(
+            dict(change.get("add", {})), tuple(change.get("remove", ())), dict(change.get("retype", {}))
+        )
         for table, change in given.items()
     }

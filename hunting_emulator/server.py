@@ -158,10 +158,14 @@ class Service:
         if fault in REFUSALS:
             status, code, message = REFUSALS[fault]
             wait = self.manners.wait_seconds
-            text = message.format(wait=wait, clock=f"{wait // 3600:02d}:{wait // 60 % 60:02d}:{wait % 60:02d}")
+            text = message.format(
+                wait=wait, clock=f"{wait // 3600:02d}:{wait // 60 % 60:02d}:{wait % 60:02d}"
+            )
             if fault == "quota" and surface.odata:
                 code = "TooManyRequests"
-            raise Refusal(status, code, text, outcome=fault, retry_after=wait if fault == "quota_after" else None)
+            raise Refusal(
+                status, code, text, outcome=fault, retry_after=wait if fault == "quota_after" else None
+            )
 
     def _authorize(self, surface: Surface, request: Request) -> None:
         audience = self.identity.audience(request.headers.get("authorization", ""))

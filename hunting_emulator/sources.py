@@ -69,7 +69,9 @@ class Synthetic:
 
     def _cells(self) -> list[str]:
         schema = self.schema
-        return ["ts" if name == schema.time_column else self._cell(name, kind) for name, kind in schema.columns]
+        return [
+            "ts" if name == schema.time_column else self._cell(name, kind) for name, kind in schema.columns
+        ]
 
     def _cell(self, name: str, kind: str) -> str:
         before = self.schema.retyped.get(name, kind)
@@ -138,7 +140,8 @@ def stored(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
         return _as_ticks(values, ticks.UNIX_EPOCH if kind == "datetime" else 0)
     if kind == "string":
         return pc.fill_null(values.cast(pa.string()), "")
-    wanted = {"bool": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "real": pa.float64()}
+    wanted = {"bool": pa.bool_(), "int": pa.int32(), "real": pa.float64()}
+    wanted |= dict.fromkeys(("long", "datetime", "timespan"), pa.int64())
     return values.cast(wanted.get(kind, arrow if kind == "decimal" else pa.string()))
 
 

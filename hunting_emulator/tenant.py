@@ -152,7 +152,7 @@ class Tenant:
         arrays = [stored(given.column(name), kinds[name]) for name in given.column_names]
         inner = ["arrival" if name == ARRIVAL else f"c{names.index(name)}" for name in given.column_names]
         body = ", ".join(
-            f"json({ref})::VARCHAR AS {ref}" if kinds[name] == "dynamic" else ref
+            f"nullif(json({ref})::VARCHAR, 'null') AS {ref}" if kinds[name] == "dynamic" else ref
             for name, ref in zip(given.column_names, inner, strict=True)
         )
         relation = f"loaded_{len(self._loaded)}_{table}"

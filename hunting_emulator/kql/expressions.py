@@ -230,7 +230,7 @@ class ExpressionParser:
                 self.expect(",")
         return tuple(found)
 
-    def _dynamic(self) -> str:
+    def _dynamic(self) -> str | None:
         """The JSON text between the parentheses of `dynamic(...)`."""
         self.expect("(")
         start, depth = self.token.at, 1
@@ -250,4 +250,4 @@ class ExpressionParser:
                 value = json.loads(body.replace("'", '"'))
             except ValueError:
                 raise self.error("the dynamic literal is not JSON") from None
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)

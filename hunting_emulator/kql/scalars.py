@@ -286,8 +286,9 @@ def _path(base: Typed, key: Typed) -> Typed:
     if base.type != "dynamic":
         raise KqlError(f"a path expression cannot be applied to a value of type {base.type}")
     if key.type in ("int", "long"):
-        return Typed(f"json_extract({base.sql}, '$[' || {key.sql} || ']')::VARCHAR", "dynamic", base.constant)
-    if isinstance(key.value, str):
+        path = f"'$[' || {key.sql} || ']'"
+    elif isinstance(key.value, str):
         path = quote('$."' + key.value.replace('"', '\\"') + '"')
-        return Typed(f"json_extract({base.sql}, {path})::VARCHAR", "dynamic", base.constant)
-    raise KqlError("a path expression needs a literal key")
+    else:
+        raise KqlError("a path expression needs a literal key")
+    return Typed(f"nullif(json_extract({base.sql}, {path})::VARCHAR, 'null')", "dynamic", base.constant)
