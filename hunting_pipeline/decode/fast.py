@@ -32,8 +32,8 @@ _PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*\w')
 """Names that JSON writes as they are and that end in a letter, a digit or an underscore."""
 _SAMPLE = 1 << 18
 """Bytes searched for the first truth value of a column."""
-_TICKED = len("2026-11-20T10:00:00.1234567Z")
-"""The longest datetime whose text proves that Arrow reads it as the exact path does."""
+_TIME_LENGTHS = (len("2026-11-20T10:00:00Z"), len("2026-11-20T10:00:00.1234567Z"))
+"""Lengths between which a text that ends in Z is a datetime to Arrow exactly if the exact path reads it."""
 
 
 class FastPath:
@@ -47,7 +47,7 @@ class FastPath:
         self._flags: dict[str, pa.DataType] = {}
         self.usable = all(_PLAIN_NAME.fullmatch(n) and not n.endswith(NOISE) for n in layout.names)
 
-    def last_separator(self, data: bytes | bytearray, start: int, end: int) -> int:
+    def last_separator(self, data: bytes, start: int, end: int) -> int:
         """Where the last separator in `data[start:end]` begins, or -1."""
         return max(data.rfind(separator, start, end) for separator in self._separators)
 
@@ -157,6 +157,9 @@ def _finished_column(kind: Kind, name: str, column: pa.ChunkedArray, rescued: li
 
 
 def _plain_times(column: pa.ChunkedArray) -> bool:
-    """Whether each text ends in Z and is no longer than a tick's: what Arrow accepts of those is exact."""
-    longest = pc.max(pc.binary_length(column)).as_py() or 0
-    return longest <= _TICKED and pc.all(pc.ends_with(column, "Z")).as_py() is not False
+    """Whether each text ends in Z and is as long as seconds, to seven digits, make it."""
+    least, most = pc.min_max(pc.binary_length(column)).as_py().values()
+    if least is None:
+        return True
+    within = _TIME_LENGTHS[0] <= least and most <= _TIME_LENGTHS[1]
+    return within and bool(pc.all(pc.ends_with(column, "Z")).as_py())

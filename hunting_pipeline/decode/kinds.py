@@ -183,8 +183,12 @@ _KINDS = {
     "timespan": _DURATION,
     "object": _DYNAMIC,
     "dynamic": _DYNAMIC,
+    "bool": _FLAG,
+    "int": _INT,
+    "long": _LONG,
+    "real": _FLOAT,
 }
-"""Wire types by their lower-case names: reference/api.md, section 4."""
+"""Wire types by their lower-case names (reference/api.md, section 4); Kusto's own words mean themselves."""
 
 
 def kind_of(wire: str) -> Kind:

@@ -187,7 +187,7 @@ def _by_block(blocks: Blocks, layout: Layout) -> Iterator[Batch]:
     waiting: deque[tuple[bytes, Future[Batch | None]]] = deque()
     with ThreadPoolExecutor(1, "decode") as worker:
         while True:
-            block = blocks.next() if len(waiting) <= _IN_FLIGHT else None
+            block = blocks.next() if len(waiting) < _IN_FLIGHT else None
             if block:
                 waiting.append((block, worker.submit(_block_batch, blocks.path, layout, block)))
                 continue

@@ -10,9 +10,11 @@ from hunting_pipeline.errors import ReplyUnreadable
 
 _PIECE = 1 << 20
 """Largest run of bytes handed on at once: a body given in one piece is not copied again and again."""
-_QUOTED = 80
+_QUOTED = 120
 """Characters of the body that a message may show."""
 _BLANKS = " \t\n\r"
+_LONGEST_VALUE = 64 << 20
+"""Characters that one row, or one value of the envelope, may have: more than a whole reply holds today."""
 _LONGEST_KEY = 1000
 """Characters searched for a row's first key."""
 _FIRST_KEY = re.compile(r'\{"([^"\\]+)":')
@@ -20,7 +22,8 @@ _FIRST_KEY = re.compile(r'\{"([^"\\]+)":')
 
 def shown(text: str) -> str:
     """A few characters of the body, fit for an error message."""
-    return repr(text if len(text) <= _QUOTED else text[:_QUOTED] + "…")
+    written = repr(text[: _QUOTED + 1])
+    return written if len(written) <= _QUOTED else f"{written[:_QUOTED]}…"
 
 
 class Body:
@@ -119,6 +122,8 @@ class Text:
             except (ValueError, RecursionError) as error:
                 if isinstance(error, RecursionError):
                     raise ReplyUnreadable("the reply is nested too deeply") from None
+                if len(self._text) - self._at > _LONGEST_VALUE:
+                    raise ReplyUnreadable(f"a value of the reply is longer than {_LONGEST_VALUE}") from None
                 if not self._fill():
                     raise self._broken(error) from None
                 continue
@@ -143,7 +148,7 @@ class Text:
         self._text, self._at, self._ended = "", 0, False
 
     def _near(self) -> str:
-        return shown(self._text[self._at : self._at + _QUOTED])
+        return shown(self._text[self._at : self._at + _QUOTED + 1])
 
     def _broken(self, error: ValueError) -> ReplyUnreadable:
         if not self._text[self._at :]:
