@@ -1,0 +1,197 @@
+"""What a pull promises besides exactness: few calls, nothing twice, nothing lost on the way."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from hunting_pipeline.catalog import spec
+from hunting_pipeline.errors import BeyondRetention, HuntingError, Misconfigured, Refused
+from hunting_pipeline.lake.read import frame
+from hunting_pipeline.model import DAY, Grain, Window, ticks_of
+from hunting_pipeline.pipeline import open_lake
+from hunting_pipeline.window import held, partitions_in
+from support import NOW, WEEK, Emulated, days, differences, emulated, window_of_tenant
+
+WHOLE = held(ticks_of(NOW), 30)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
+    rows = {"DeviceNetworkInfo": 450_000, "AlertInfo": 3_000, "EmailEvents": 60_000}
+    with emulated(tmp_path_factory.mktemp("pull"), rows=rows, unlicensed=["CloudDnsEvents"]) as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def tenant(running: Emulated, tmp_path: Path) -> Emulated:
+    """The same tenant with a lake and a ledger of this test's own."""
+    running.post("reset")
+    return Emulated(running.endpoint, running.tenant, tmp_path)
+
+
+def snapshot_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_second_pull_changes_no_byte_and_asks_nothing(tenant: Emulated) -> None:
+    asked = days("2026-11-10", "2026-11-15")
+    tenant.pull(spec("AlertInfo"), asked)
+    before = snapshot_of(tenant.home / "lake")
+    tenant.post("reset")
+    report, receipts = tenant.pull(spec("AlertInfo"), asked)
+    assert (report.calls, receipts, len(report.covered)) == (0, [], 5)
+    assert snapshot_of(tenant.home / "lake") == before
+    assert tenant.stats()["calls"] == 0
+
+
+def test_calls_stay_near_what_the_row_cap_demands(tenant: Emulated) -> None:
+    """With the byte limit off: calls <= 1.06 * ceil(rows / 100,000) + 2."""
+    table = "DeviceNetworkInfo"
+    tenant.pull(spec(table), WHOLE, surface="xdr", limits="original")
+    rows = tenant.landed(table).num_rows
+    assert rows > 250_000
+    assert tenant.stats()["calls"] <= 1.06 * math.ceil(rows / 100_000) + 2
+    assert tenant.stats()["by_outcome"].keys() == {"ok"}
+
+
+def test_no_call_fails_for_size_under_the_byte_limit(tenant: Emulated) -> None:
+    with emulated(tenant.home, rows={"EmailEvents": 120_000}, profile="graph") as small:
+        small.pull(spec("EmailEvents"), WHOLE)
+        assert small.stats()["too_big"] == 0
+        assert differences(small.landed("EmailEvents"), window_of_tenant(small, "EmailEvents", WHOLE)) == (
+            0,
+            0,
+        )
+
+
+def test_a_small_table_costs_one_call_to_count_and_one_to_fetch(tenant: Emulated) -> None:
+    report, receipts = tenant.pull(spec("AlertInfo"), WHOLE)
+    assert (report.calls, len(receipts)) == (2, 31)
+
+
+def test_the_running_day_is_extended_without_fetching_it_again(tenant: Emulated) -> None:
+    today = Window(ticks_of(NOW) // DAY * DAY, ticks_of(NOW) // DAY * DAY + DAY)
+    table = spec("EmailEvents")
+    report, (first,) = tenant.pull(table, today)
+    assert first.covered[0].end < today.end
+    tenant.post("config", now="2026-11-20T18:00:00Z")
+    try:
+        with tenant.open() as pipeline:
+            object.__setattr__(pipeline, "clock", _Later())
+            with pipeline.pull(table, partitions_in(table, today)) as pulling:
+                (second,) = pulling
+    finally:
+        tenant.post("config", now="2026-11-20T15:00:00Z")
+    assert second.covered == (Window(today.start, ticks_of(NOW) + (3 * 3600 - 900) * 10_000_000),)
+    assert second.tally.rows > first.tally.rows
+    fetched = [call["rows"] for call in tenant.stats()["log"] if call["kind"] == "rows"]
+    assert sum(fetched) == second.tally.rows
+
+
+class _Later:
+    def now(self) -> float:
+        return NOW.timestamp() + 3 * 3600
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing to wait for")
+
+
+def test_a_forgotten_day_is_refused_by_name_and_never_asked_for(tenant: Emulated) -> None:
+    asked = days("2026-10-10", "2026-10-12")
+    with pytest.raises(BeyondRetention, match="2026-10-10, 2026-10-11"):
+        tenant.pull(spec("AlertInfo"), asked)
+    assert tenant.stats()["calls"] == 0
+    assert not (tenant.home / "lake").exists()
+
+
+def test_past_days_of_a_snapshot_are_refused_after_today_has_landed(tenant: Emulated) -> None:
+    table = spec("DeviceTvmInfoGatheringKB")
+    with pytest.raises(BeyondRetention, match="only today"):
+        tenant.pull(table, Window(ticks_of(NOW) - 2 * DAY, ticks_of(NOW)))
+    landed = tenant.landed(table.name)
+    assert differences(landed, window_of_tenant(tenant, table.name)) == (0, 0)
+
+
+def test_an_absent_table_is_refused_with_the_services_words(tenant: Emulated) -> None:
+    with pytest.raises(Refused, match=r"CloudDnsEvents.*not licensed") as caught:
+        tenant.pull(spec("CloudDnsEvents"), WEEK)
+    assert not caught.value.everything
+    assert not (tenant.home / "lake").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"client_secret": "wrong"}, HuntingError, "HUNTING_CLIENT_SECRET"),
+        ({"tenant_id": "11111111-1111-1111-1111-111111111111"}, HuntingError, "HUNTING_TENANT_ID"),
+        ({"ca_bundle": "/nowhere.pem"}, Misconfigured, "HUNTING_CA_BUNDLE"),
+        ({"api_url": "http://localhost:1"}, Misconfigured, "HUNTING_API_URL"),
+        ({"cloud": "mars"}, Misconfigured, "HUNTING_CLOUD"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_nothing_is_written(
+    tenant: Emulated, change: dict[str, str], error: type[HuntingError], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        tenant.pull(spec("AlertInfo"), WEEK, **change)
+    assert not (tenant.home / "lake").exists()
+
+
+def test_a_missing_permission_is_named(tenant: Emulated) -> None:
+    with (
+        emulated(tenant.home, deny=["graph"]) as denied,
+        pytest.raises(Refused, match=r"ThreatHunting\.Read\.All"),
+    ):
+        denied.pull(spec("AlertInfo"), WEEK)
+    assert not (tenant.home / "lake").exists()
+
+
+def test_another_tenants_lake_is_refused_before_anything_is_asked(tenant: Emulated) -> None:
+    lake = tenant.home / "lake"
+    lake.mkdir()
+    (lake / "_lake.json").write_text('{"tenant": "11111111-1111-1111-1111-111111111111", "layout": 1}')
+    before = snapshot_of(lake)
+    with pytest.raises(Misconfigured, match="holds tenant 11111111"):
+        tenant.pull(spec("AlertInfo"), WEEK)
+    assert snapshot_of(lake) == before
+    assert tenant.stats()["calls"] == 0
+
+
+def test_staged_slices_of_a_dead_run_are_used_and_not_paid_again(tenant: Emulated) -> None:
+    """A run is dropped after its first commit; the next one fetches only what was not staged."""
+    table = spec("DeviceNetworkInfo")
+    settings = {"surface": "xdr", "limits": "original", "workers": 1}
+    with tenant.open(**settings) as pipeline, pipeline.pull(table, partitions_in(table, WHOLE)) as pulling:
+        iterator = iter(pulling)
+        next(iterator)
+        iterator.close()
+    spent = tenant.stats()["rows"]
+    staged = list((tenant.home / "lake" / "_staging").rglob("*.arrow"))
+    assert staged
+    report, _ = tenant.pull(table, WHOLE, **settings)
+    assert report.resumed > 0
+    rows = tenant.landed(table.name).num_rows
+    fetched = sum(call["rows"] for call in tenant.stats()["log"] if call["kind"] == "rows")
+    assert fetched == rows
+    assert spent < rows
+    assert differences(tenant.landed(table.name), window_of_tenant(tenant, table.name, WHOLE)) == (0, 0)
+    assert not list((tenant.home / "lake" / "_staging").rglob("*.arrow"))
+
+
+def test_a_changed_grain_is_refused(tenant: Emulated) -> None:
+    asked = days("2026-11-10", "2026-11-11")
+    tenant.pull(spec("AlertInfo"), asked)
+    before = snapshot_of(tenant.home / "lake")
+    with pytest.raises(Misconfigured, match="grain"):
+        tenant.pull(spec("AlertInfo", grain=Grain.HOUR), asked)
+    assert snapshot_of(tenant.home / "lake") == before
+
+
+def test_the_lake_is_readable_by_partition(tenant: Emulated) -> None:
+    asked = days("2026-11-10", "2026-11-12")
+    tenant.pull(spec("AlertInfo"), asked)
+    first = partitions_in(spec("AlertInfo"), asked)[:1]
+    rows = frame(open_lake(tenant.settings()), "AlertInfo", first)
+    assert set(map(str, rows["date"])) == {"2026-11-10"}
+    assert len(rows) > 0
