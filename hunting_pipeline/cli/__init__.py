@@ -1,5 +1,1 @@
-"""The command line. `main` is the entry point of the `hunting` script."""
-
-from hunting_pipeline.cli.main import main
-
-__all__ = ["main"]
+"""The command line; `main.main` is the entry point of the `hunting` script."""

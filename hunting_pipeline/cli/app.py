@@ -3,7 +3,9 @@
 import shlex
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 Tables = Annotated[
@@ -307,19 +310,12 @@ def emulate(
         if run:
             environment = without_settings() | variables | homed(home)
             raise typer.Exit(subprocess.run(shlex.split(run), env=environment, check=False).returncode)
-        for name, value in (variables | homed(home)).items():
-            sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
-        sys.stdout.flush()
-        warn("an emulated tenant answers with these settings; Ctrl-C ends it")
-        _until_interrupted()
-
-
-def _until_interrupted() -> None:
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        return
+        with suppress(KeyboardInterrupt):
+            for name, value in (variables | homed(home)).items():
+                sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+            sys.stdout.flush()
+            warn("an emulated tenant answers with these settings; Ctrl-C ends it")
+            threading.Event().wait()
 
 
 @app.command()

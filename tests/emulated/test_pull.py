@@ -73,7 +73,7 @@ def test_a_small_table_costs_one_call_to_count_and_one_to_fetch(tenant: Emulated
 def test_the_running_day_is_extended_without_fetching_it_again(tenant: Emulated) -> None:
     today = Window(ticks_of(NOW) // DAY * DAY, ticks_of(NOW) // DAY * DAY + DAY)
     table = spec("EmailEvents")
-    report, (first,) = tenant.pull(table, today)
+    _, (first,) = tenant.pull(table, today)
     assert first.covered[0].end < today.end
     tenant.post("config", now="2026-11-20T18:00:00Z")
     try:

@@ -1,0 +1,156 @@
+"""The `hunting` command as a person or a scheduler runs it: words, JSON, exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hunting_emulator.process import Endpoint, running
+
+BEFORE = (time.time() - 4 * 86400, time.time() - 2 * 86400)
+DATES = ["--from", *[time.strftime("%Y-%m-%d", time.gmtime(BEFORE[0]))]]
+DATES += ["--to", time.strftime("%Y-%m-%d", time.gmtime(BEFORE[1]))]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Endpoint]:
+    options = {"scale": 0.05, "rows": {"AlertInfo": 3000}, "unlicensed": ["CloudDnsEvents"]}
+    with running(profile="graph", **options) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def variables(endpoint: Endpoint, tmp_path: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HUNTING_")}
+    here = {"HUNTING_LAKE": str(tmp_path / "lake"), "HUNTING_LEDGER": str(tmp_path / "quota.sqlite")}
+    return kept | endpoint.settings() | here
+
+
+def hunting(variables: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "hunting_pipeline.cli.main", *words]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in done.stderr
+    assert (variables.get("HUNTING_CLIENT_SECRET") or "no secret") not in done.stdout + done.stderr
+    return done
+
+
+def test_check_names_what_is_readable_and_what_is_not(variables: dict[str, str]) -> None:
+    done = hunting(variables, "check", "AlertInfo", "CloudDnsEvents", "--json")
+    found = {table["table"]: table for table in json.loads(done.stdout)}
+    assert found["AlertInfo"] == {"table": "AlertInfo", "columns": 8, "problem": ""}
+    assert "not licensed" in found["CloudDnsEvents"]["problem"]
+    assert done.returncode == 3
+
+
+def test_plan_prices_a_pull_and_writes_nothing(variables: dict[str, str]) -> None:
+    done = hunting(variables, "plan", "AlertInfo", *DATES, "--json")
+    (planned,) = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert planned["calls"] == 2
+    assert planned["rows"] > 50
+    assert len(planned["partitions"]) == 2
+    assert not Path(variables["HUNTING_LAKE"]).exists()
+    assert "AlertInfo" in hunting(variables, "pull", "--dry-run", "AlertInfo", *DATES).stdout
+
+
+def test_pull_then_status_shows_full_coverage(variables: dict[str, str]) -> None:
+    words = ["AlertInfo", "EmailEvents", *DATES, "--json"]
+    done = hunting(variables, "pull", *words)
+    assert done.returncode == 0, done.stderr
+    assert [report["table"] for report in json.loads(done.stdout)] == ["AlertInfo", "EmailEvents"]
+    for found in json.loads(hunting(variables, "status", *words).stdout):
+        assert (len(found["archived"]), found["owed"], found["forgotten"]) == (2, [], [])
+    (again, _) = json.loads(hunting(variables, "pull", *words).stdout)
+    assert (again["calls"], again["partitions"], len(again["covered"])) == (0, [], 2)
+    quota = json.loads(hunting(variables, "quota", "--json").stdout)
+    assert quota["rates"][0]["spent"] >= 4
+
+
+def test_progress_goes_to_standard_error_in_plain_lines(variables: dict[str, str]) -> None:
+    done = hunting(variables, "pull", "AlertInfo", *DATES)
+    assert "AlertInfo: " in done.stderr
+    assert "committed" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert "Landed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["pull", "AlertInfo", "--from", "2026-13-01"], 2, "is no date"),
+        (["pull", "AlertInfo", "--from", "2026-11-05", "--to", "2026-11-04"], 2, "the window is empty"),
+        (["pull", "AlertInfo", "--from", "2099-01-01", "--to", "2099-01-02"], 2, "in the future"),
+        (["pull", "AlertInfo", "--from", "2020-01-01", "--to", "2020-01-02"], 6, "2020-01-01"),
+        (["pull", "AlertInfos"], 3, "did you mean AlertInfo"),
+        (["pull", "CloudDnsEvents"], 3, "not licensed"),
+        (["pull", "--nonsense"], 2, "No such option"),
+    ],
+)
+def test_a_wrong_word_is_named_with_its_exit_code(
+    variables: dict[str, str], words: list[str], code: int, said: str
+) -> None:
+    done = hunting(variables, *words)
+    assert (done.returncode, said in " ".join(done.stderr.split())) == (code, True), done.stderr
+    assert not list(Path(variables["HUNTING_LAKE"]).rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"HUNTING_CLIENT_SECRET": "not-the-secret"}, "HUNTING_CLIENT_SECRET"),
+        ({"HUNTING_TENANT_ID": "", "HUNTING_CLIENT_ID": ""}, "make ui"),
+        ({"HUNTING_CLIENT_SECRET": ""}, "set HUNTING_CLIENT_SECRET, HUNTING_CERTIFICATE or"),
+        ({"HUNTING_SURFACE": "graf"}, "HUNTING_SURFACE"),
+        ({"HUNTING_SHARE": "80"}, "HUNTING_SHARE"),
+        ({"HUNTING_LAEK": "x"}, "did you mean HUNTING_LAKE"),
+        ({"HUNTING_CONFIG": "nowhere.toml"}, "nowhere.toml"),
+        ({"HUNTING_LAKE": "/dev/null"}, "HUNTING_LAKE"),
+    ],
+)
+def test_a_wrong_setting_is_named(variables: dict[str, str], change: dict[str, str], said: str) -> None:
+    done = hunting(variables | change, "pull", "AlertInfo")
+    assert (done.returncode, said in done.stderr) == (3, True), done.stderr
+
+
+def test_a_file_of_settings_is_read_and_its_mistakes_named(variables: dict[str, str], tmp_path: Path) -> None:
+    config = tmp_path / "hunting.toml"
+    config.write_text('tables = ["AlertInfo"]\nworkers = 2\n')
+    with_file = variables | {"HUNTING_CONFIG": str(config)}
+    (table,) = json.loads(hunting(with_file, "check", "--json").stdout)
+    assert table["table"] == "AlertInfo"
+    config.write_text('tabels = ["AlertInfo"]\n')
+    done = hunting(with_file, "check")
+    assert (done.returncode, "TABELS" in done.stderr) == (3, True)
+
+
+def test_every_command_explains_itself() -> None:
+    for word in ("check", "tables", "plan", "pull", "status", "quota", "emulate", "demo"):
+        done = hunting(dict(os.environ), word, "--help")
+        assert done.returncode == 0
+        assert "--help" in done.stdout
+
+
+def test_the_emulator_is_started_and_ended_around_a_command(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m hunting_pipeline.cli.main pull AlertInfo --json"
+    done = hunting(dict(os.environ), "emulate", "--scale", "0.05", "--home", str(tmp_path), "--run", command)
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(done.stdout)
+    assert report["rows"] > 0
+    assert list((tmp_path / "lake").rglob("*.parquet"))
+
+
+def test_ctrl_c_ends_the_emulator_and_says_nothing_ugly(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hunting_pipeline.cli.main", "emulate", "--home", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline().startswith("export HUNTING_")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in said
