@@ -107,7 +107,7 @@ def _limits(profile: str, changes: dict[str, str]) -> Limits:
 def _tenant(options: argparse.Namespace, folder: Path) -> Tenant:
     unknown = set(options.unlicensed) - set(tables())
     if unknown:
-        raise ValueError(f"there is no hunting table {sorted(unknown)[0]!r}")
+        raise ValueError(f"there is no hunting table {min(unknown)!r}")
     tenant = Tenant(
         TenantOptions(
             seed=options.seed,

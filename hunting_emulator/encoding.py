@@ -91,13 +91,14 @@ def _marked(ref: str) -> str:
     """The type mark in every object. What text replacement cannot do surely goes through `odata_value`."""
     mark = f'{{"@odata.type":"{_MARK}",'
     return (
-        f"CASE WHEN contains({ref}, '[{{') OR contains({ref}, '{{}}') OR regexp_matches({ref}, '{_STRING_ENDS_IN_BRACE}')"
+        f"CASE WHEN contains({ref}, '[{{') OR contains({ref}, '{{}}')"
+        f" OR regexp_matches({ref}, '{_STRING_ENDS_IN_BRACE}')"
         f" THEN odata_value({ref}) ELSE replace({ref}, '{{\"', '{mark}\"') END"
     )
 
 
 def odata_value(text: str) -> str:
-    """A dynamic value as Graph writes it: objects carry their type, an array of objects holds JSON strings."""
+    """A dynamic value as Graph writes it: objects bear their type, arrays of objects hold JSON strings."""
     return _compact(_odata(json.loads(text)))
 
 

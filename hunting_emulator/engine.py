@@ -1,8 +1,11 @@
+# ruff: noqa: S608 - the SQL is compiled from a syntax tree, its literals quoted by one function
 """One query, from KQL text to reply text, within the limits of a tenant."""
 
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
@@ -21,11 +24,11 @@ _SPOOL = 16_000_000
 _BATCH_ROWS = 2_048
 
 
-class ResultTooBig(Exception):  # noqa: N818 - named after what the service says
+class ResultTooBig(Exception):
     """The rows take more bytes than a reply may."""
 
 
-class RequestTimeout(Exception):  # noqa: N818
+class RequestTimeout(Exception):
     """The query ran longer than a request may."""
 
 
@@ -41,7 +44,13 @@ class Answer:
 
 
 def answer(tenant: Tenant, query: str, limits: Limits, dialect: encoding.Dialect) -> Answer:
-    """Run a query. Rows over the limit are dropped in silence; KqlError, ResultTooBig or RequestTimeout otherwise."""
+    """Run a query; rows over the limit are dropped in silence.
+
+    Raises:
+        KqlError: the query makes no sense here.
+        ResultTooBig: its rows take more bytes than a reply may.
+        RequestTimeout: it ran longer than a request may.
+    """
     started = time.monotonic()
     cursor = tenant.cursor()
     alarm = threading.Timer(limits.request_seconds or threading.TIMEOUT_MAX, cursor.interrupt)
@@ -50,26 +59,57 @@ def answer(tenant: Tenant, query: str, limits: Limits, dialect: encoding.Dialect
         alarm.start()
     body: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL)  # noqa: SIM115 - the reader closes it
     try:
-        retention = None if limits.retention_days is None else round(limits.retention_days * ticks.DAY)
-        compiled = compile_query(query, tenant.catalogue(cursor, retention))
-        order = " ORDER BY ord" if compiled.ordered else ""
-        cap = "" if limits.rows is None else f" LIMIT {limits.rows}"
-        capped = f"SELECT * FROM ({compiled.sql}){order}{cap}"
-        text = f"SELECT {encoding.row_sql(compiled.columns, dialect)} FROM ({capped})"
-        rows = _pour(cursor.sql(text).to_arrow_reader(_BATCH_ROWS), body, limits.bytes)
-        return Answer(body, compiled.columns, compiled.tables, rows, time.monotonic() - started)
-    except duckdb.InterruptException:
+        with _deadline(cursor, limits.request_seconds):
+            columns, tables, text = _sql(tenant, cursor, query, limits, dialect)
+            rows = _pour(cursor.sql(text).to_arrow_reader(_BATCH_ROWS), body, limits.bytes)
+        return Answer(body, columns, tables, rows, time.monotonic() - started)
+    except BaseException as error:
         body.close()
-        raise RequestTimeout from None
-    except (duckdb.Error, KqlError) as error:
-        body.close()
-        raise error if isinstance(error, KqlError) else KqlError(_first_line(error)) from None
-    except ResultTooBig:
-        body.close()
+        if isinstance(error, duckdb.Error):
+            raise KqlError(f"Semantic error: {str(error).splitlines()[0]}") from None
         raise
     finally:
-        alarm.cancel()
         cursor.close()
+
+
+def _sql(
+    tenant: Tenant, cursor: duckdb.DuckDBPyConnection, query: str, limits: Limits, dialect: encoding.Dialect
+) -> tuple[tuple[Column, ...], tuple[str, ...], str]:
+    """Columns and tables of the query, and SQL of its rows as JSON text, cut at the limit."""
+    retention = None if limits.retention_days is None else round(limits.retention_days * ticks.DAY)
+    compiled = compile_query(query, tenant.catalogue(cursor, retention))
+    order = " ORDER BY ord" if compiled.ordered else ""
+    cap = "" if limits.rows is None else f" LIMIT {limits.rows}"
+    capped = f"SELECT * FROM ({compiled.sql}){order}{cap}"
+    return (
+        compiled.columns,
+        compiled.tables,
+        f"SELECT {encoding.row_sql(compiled.columns, dialect)} FROM ({capped})",
+    )
+
+
+@contextmanager
+def _deadline(cursor: duckdb.DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
+    """Interrupt the cursor after so many seconds, again and again: between two statements an interrupt is lost."""
+    over, late = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        if not over.wait(seconds):
+            late.set()
+            while not over.wait(0.02):
+                cursor.interrupt()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise RequestTimeout from None
+    finally:
+        over.set()
+        watcher.join()
+    if late.is_set():
+        raise RequestTimeout
 
 
 def _pour(reader: pa.RecordBatchReader, body: IO[bytes], most: int | None) -> int:
@@ -88,7 +128,3 @@ def _pour(reader: pa.RecordBatchReader, body: IO[bytes], most: int | None) -> in
         rows += batch.num_rows
     body.seek(0)
     return rows
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return f"Semantic error: {str(error).splitlines()[0]}"

@@ -12,7 +12,7 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
     "preempted": (
         400,
         "BadRequest",
-        "Query execution has exceeded the allowed limits. The query execution was preempted. Optimize your query.",
+        "Query execution has exceeded the allowed limits. The query execution was preempted.",
     ),
     "timeout": (504, "UnknownError", ""),
     "error": (500, "InternalServerError", "An error has occurred."),
@@ -37,10 +37,10 @@ KINDS = (*REFUSALS, *WRECKS)
 class Manners:
     """Lasting switches.
 
-    `null` is how null is written (None: as the surface does), `sidecars` is all, some or none, `schema_last` puts
-    Schema after Results, `swap_case` writes the envelope's keys in the other case, `plain_bool` says Boolean with
-    true and false. `hang_seconds` and `slow_seconds` say how long those faults last, `wait_seconds` what a drawn
-    429 asks for.
+    `null` is how null is written (None: as the surface does), `sidecars` is all, some or none, `schema_last`
+    puts Schema after Results, `swap_case` writes the envelope's keys in the other case, `plain_bool` says
+    Boolean with true and false. `hang_seconds` and `slow_seconds` say how long those faults last,
+    `wait_seconds` what a drawn 429 asks for.
     """
 
     null: str | None = None
@@ -62,7 +62,7 @@ class Manners:
 
 @dataclass
 class Chaos:
-    """Which fault the next call meets. Queued faults come first; then `share` of the calls meet a drawn one."""
+    """Which fault the next call meets: queued ones first, then for `share` of the calls a drawn one."""
 
     seed: int = 0
     share: float = 0.0
@@ -75,7 +75,7 @@ class Chaos:
         self._random = random.Random(self.seed)  # noqa: S311 - repeatable, not secret
 
     def configure(self, changes: dict[str, object]) -> None:
-        """`queue` appends faults; `share`, `kinds`, `seed` and `on` (any, or a kind of query) steer the chance."""
+        """`queue` adds faults; `share`, `kinds`, `seed`, `on` (any, or a kind of query) steer the chance."""
         handlers: dict[str, Callable[[object], None]] = {
             "queue": lambda value: self._queue.extend(_known(value)),
             "kinds": lambda value: setattr(self, "kinds", _known(value)),

@@ -16,7 +16,7 @@ from cryptography.x509 import Certificate
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """An app registration: its secret, perhaps a certificate, and the application permissions it was granted."""
+    """An app registration: its secret, perhaps a certificate, and the permissions it was granted."""
 
     client_id: str
     client_secret: str
@@ -89,7 +89,7 @@ class Identity:
         return {"token_type": "Bearer", "expires_in": int(self.lifetime), "access_token": token}
 
     def _token(self, audience: str) -> str:
-        """Shaped like a JWT, for clients that look inside; its signature is a random secret known here alone."""
+        """Shaped like a JWT, for clients that look inside; its signature is random and known here alone."""
         expires = time.time() + self.lifetime
         head = _encoded({"typ": "JWT", "alg": "none"})
         claims = {
@@ -107,12 +107,13 @@ class Identity:
             return self._check_assertion(form["client_assertion"], endpoint)
         given = form.get("client_secret", "")
         if not given:
-            text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
+            names = "'client_assertion' or 'client_secret'"
+            text = f"The request body must contain the following parameter: {names}."
             return TokenError(401, "invalid_client", 7000216, text)
         if not secrets.compare_digest(given.encode(), self.app.client_secret.encode()):
             text = (
-                "Invalid client secret provided. Ensure the secret being sent in the request is the client secret"
-                f" value, not the client secret ID, for a secret added to app '{self.app.client_id}'."
+                "Invalid client secret provided. Ensure the secret being sent in the request is the client"
+                f" secret value, not the client secret ID, for a secret added to app '{self.app.client_id}'."
             )
             return TokenError(401, "invalid_client", 7000215, text)
         return None

@@ -29,7 +29,7 @@ class Limits:
         """The same limits with some changed; ValueError for a name that is none."""
         unknown = set(changes) - {field.name for field in fields(self)}
         if unknown:
-            raise ValueError(f"there is no limit {sorted(unknown)[0]!r}")
+            raise ValueError(f"there is no limit {min(unknown)!r}")
         whole = {"calls_per_minute", "calls_per_hour", "rows", "bytes"}
         typed = {
             key: int(value) if key in whole and value is not None else value for key, value in changes.items()
@@ -113,7 +113,8 @@ class Meter:
         ):
             wait = self._running_wait(budget, window, now)
             if wait:
-                text = f"You have exceeded the running time allotted per {name}. You can run queries again in {wait} seconds"
+                spent = f"You have exceeded the running time allotted per {name}."
+                text = f"{spent} You can run queries again in {wait} seconds"
                 return Exceeded("CpuQuotaExceeded", text, wait)
         return None
 

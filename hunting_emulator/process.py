@@ -40,7 +40,7 @@ class Endpoint:
         }
 
 
-class EmulatorFailed(RuntimeError):  # noqa: N818
+class EmulatorFailed(RuntimeError):
     """The emulator ended before it was ready; the text is what it said."""
 
 
@@ -58,7 +58,7 @@ def running(*, ready_seconds: float = 60.0, **options: object) -> Iterator[Endpo
         with errors.open("wb") as stderr:
             process = subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=stderr, cwd=Path(__file__).parents[1]
-            )  # noqa: S603
+            )
         try:
             yield _endpoint(process, ready, errors, time.monotonic() + ready_seconds)
         finally:

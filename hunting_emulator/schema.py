@@ -9,8 +9,8 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """One table. `rows` is its volume in 30 days at scale 1; `filler` the mean length of its free text.
-
+    """One table. `rows` is its volume in 30 days at scale 1; `filler` the mean length of its free text,
+    `empty` the percentage of optional texts that are missing: they make its rows as wide as real ones.
     `retyped` holds the original types of columns that changed theirs.
     """
 
@@ -18,6 +18,7 @@ class TableSchema:
     time_column: str | None
     rows: int
     filler: int
+    empty: int
     columns: tuple[tuple[str, str], ...]
     retyped: Mapping[str, str] = field(default_factory=dict)
 
@@ -28,7 +29,12 @@ def tables() -> dict[str, TableSchema]:
     entries = json.loads(Path(__file__).with_name("tables.json").read_text(encoding="utf-8"))
     return {
         name: TableSchema(
-            name, entry["time"], entry["rows"], entry["filler"], tuple(entry["columns"].items())
+            name,
+            entry["time"],
+            entry["rows"],
+            entry["filler"],
+            entry["empty"],
+            tuple(entry["columns"].items()),
         )
         for name, entry in entries.items()
     }
@@ -52,9 +58,9 @@ class Drift:
 
 
 def drifts(given: object) -> dict[str, Drift]:
-    """`{table: {add: {name: type}, remove: [name], retype: {name: type}}}` as values. ValueError if it is not that."""
+    """`{table: {add: {name: type}, remove: [name], retype: {name: type}}}` as values."""
     if not isinstance(given, dict):
-        raise ValueError("drift is an object of tables")
+        raise TypeError("drift is an object of tables")
     return {
         table: Drift(
             dict(change.get("add", {})), tuple(change.get("remove", ())), dict(change.get("retype", {}))

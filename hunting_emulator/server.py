@@ -32,7 +32,7 @@ _QUERIES_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault
+class Refusal(Exception):
     """An error reply."""
 
     status: int
@@ -173,7 +173,8 @@ class Service:
             code = "InvalidAuthenticationToken" if surface.odata else "Unauthorized"
             raise Refusal(401, code, "Lifetime validation failed, the token is expired or not known.")
         if surface.role not in self.identity.app.roles:
-            text = f"Missing application roles. API required roles: {surface.role}, application roles: none that fit."
+            held = ", ".join(sorted(self.identity.app.roles))
+            text = f"Missing application roles. API required roles: {surface.role}, given: {held}."
             raise Refusal(403, "Forbidden", text)
 
     def _admit(self, surface: Surface) -> None:
@@ -210,7 +211,7 @@ class Service:
             raise Refusal(400, "BadRequest", text)
         return found
 
-    def _note(  # noqa: PLR0913 - the fields of one log entry
+    def _note(
         self,
         surface: Surface,
         query: str,

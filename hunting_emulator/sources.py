@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
 """The two kinds of tables a tenant has: rows made from a seed when asked for, and rows that were loaded."""
 
 import zlib
@@ -20,8 +21,9 @@ ARRIVAL = "_arrival"
 class View:
     """What of a table can be seen: instants in ticks.
 
-    Rows older than `floor` are forgotten, rows that arrive after `now` are not there yet. `late_share` of the
-    synthetic rows arrive up to `late_ticks` after their time. `salt` varies the order of rows from call to call.
+    Rows older than `floor` are forgotten, rows that arrive after `now` are not there yet. `late_share` of
+    the synthetic rows arrive up to `late_ticks` after their time. `salt` varies their order from call to
+    call.
     """
 
     floor: int
@@ -60,7 +62,8 @@ class Synthetic:
             rows = (
                 f"SELECT i, start + (hash(i, {seed}, 3) % width::UBIGINT)::BIGINT AS ts FROM ("
                 f"SELECT unnest(range(id, id + n)) AS i, start, width FROM"
-                f" (SELECT * FROM ({self.volume.bins(allowed, view.now + 1)}) WHERE n > 0 ORDER BY hash(id, {view.salt})))"
+                f" (SELECT * FROM ({self.volume.bins(allowed, view.now + 1)}) WHERE n > 0"
+                f" ORDER BY hash(id, {view.salt})))"
             )
         chosen = ", ".join(f"{sql} AS c{at}" for at, sql in enumerate(self._cells()))
         return (
@@ -75,7 +78,7 @@ class Synthetic:
 
     def _cell(self, name: str, kind: str) -> str:
         before = self.schema.retyped.get(name, kind)
-        sql = column_sql(self.schema.name, name, before, self.schema.filler)
+        sql = column_sql(self.schema, name, before)
         return convert(Typed(sql, before), kind).sql
 
     def _visible(self) -> str:

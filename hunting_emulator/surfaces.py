@@ -15,7 +15,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """One way to ask. `role` is the application permission it needs; `device_only` limits it to Device tables."""
+    """One way to ask. `role` is the permission it needs; `device_only` limits it to Device tables."""
 
     name: str
     path: str
@@ -92,7 +92,7 @@ def wrecked(
 ) -> Iterator[bytes]:
     """A reply that goes wrong on its way.
 
-    `cut` breaks the connection in the middle, `half` ends in the middle as if that were the end, `slow` drips.
+    `cut` breaks the connection in the middle, `half` ends there as if all were well, `slow` drips.
     """
     middle = answer.body.seek(0, 2) // 2
     answer.body.seek(0)

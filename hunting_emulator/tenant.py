@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
 """A tenant: its clock, its tables, and the DuckDB that makes and holds their rows."""
 
 import tempfile
@@ -17,7 +18,7 @@ from hunting_emulator.kql.compiler import Catalogue, Source
 from hunting_emulator.kql.typed import MACROS
 from hunting_emulator.schema import Drift, tables
 from hunting_emulator.sources import ARRIVAL, Loaded, Synthetic, View, kusto_type, stored, table_seed
-from hunting_emulator.synthesis import columns, volume
+from hunting_emulator.synthesis import macros, volume
 from hunting_emulator.synthesis.volume import Burst, Volume
 
 # DuckDB's share of the 1.5 GB that a process may take; replies wait outside, in spooled files
@@ -77,7 +78,7 @@ class Tenant:
                 "preserve_insertion_order": False,
             }
         )
-        for macro in (*MACROS, *columns.macros(), *volume.macros()):
+        for macro in (*MACROS, *macros.macros(), *volume.macros()):
             self._database.execute(f"CREATE MACRO {macro}")
 
     def close(self) -> None:
@@ -175,8 +176,8 @@ class Tenant:
     def rows(self, table: str, start: int | None = None, end: int | None = None) -> pa.Table:
         """The rows that are there now with `start <= time < end` (.NET ticks), read past the API.
 
-        Datetimes and timespans are int64 ticks, dynamic is JSON text, and no retention applies. Without bounds,
-        rows with a null time are among them.
+        Datetimes and timespans are int64 ticks, dynamic is JSON text, and no retention applies. Without
+        bounds, rows with a null time are among them.
         """
         cursor = self.cursor()
         catalogue = self.catalogue(cursor)

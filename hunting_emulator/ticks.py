@@ -1,4 +1,4 @@
-"""Instants as .NET ticks: 100 ns units since 0001-01-01T00:00:00Z, as Kusto's `tolong(datetime)` gives them."""
+"""Instants as .NET ticks: 100 ns units since 0001-01-01T00:00:00Z, as `tolong(datetime)` gives them."""
 
 import re
 from datetime import UTC, datetime, timedelta

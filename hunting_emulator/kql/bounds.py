@@ -13,7 +13,9 @@ ALWAYS: Spans = ((0, FOREVER),)
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "=="}
 
 
-def spans(predicate: s.Expr, column: str, instant: Callable[[s.Expr], int | None]) -> Spans:
+def spans(  # noqa: PLR0911 - one answer per shape of predicate
+    predicate: s.Expr, column: str, instant: Callable[[s.Expr], int | None]
+) -> Spans:
     """The spans of `column` that the predicate allows. `instant` gives the ticks of a constant, else None."""
     match predicate:
         case s.Binary("and", left, right):

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
 """A syntax tree to one DuckDB query. Each operator wraps the SQL before it as a subquery.
 
 Inside, a column is called c0, c1, ... by position, for DuckDB cannot tell `LogonId` from `LogonID`.
@@ -117,7 +118,7 @@ class _Compiler:
         match pipeline.source:
             case s.Pipeline() as inner:
                 return self.pipeline(inner)
-            case s.Union_(sources):
+            case s.Union(sources):
                 return relations.union([self.pipeline(source) for source in sources])
             case s.Print(items):
                 return self._project(Relation("SELECT 1", ()), items, "print")
@@ -161,7 +162,7 @@ class _Compiler:
         value = made.value if made.value is not None else self._catalogue.evaluate(f"SELECT {made.sql}")
         return value if isinstance(value, int) else None
 
-    def _apply(self, relation: Relation, operator: s.Operator) -> Relation:
+    def _apply(self, relation: Relation, operator: s.Operator) -> Relation:  # noqa: PLR0911 - one answer per kind of operator
         match operator:
             case s.Where(predicate):
                 test = boolean(predicate, self._scope("where", relation.columns))
@@ -182,7 +183,7 @@ class _Compiler:
                 return self._sort(relation, keys, rows)
             case s.Join(kind, right, keys):
                 return relations.join(relation, self.pipeline(right), kind, keys)
-            case s.Union_(sources):
+            case s.Union(sources):
                 return relations.union([relation, *(self.pipeline(source) for source in sources)])
 
     def _number(self, expr: s.Expr, operator: str) -> int:

@@ -187,7 +187,7 @@ class ExpressionParser:
             else:
                 return base
 
-    def _primary(self) -> s.Expr:
+    def _primary(self) -> s.Expr:  # noqa: PLR0911 - one answer per kind of token
         token = self.token
         if token.value is not None:
             self.advance()

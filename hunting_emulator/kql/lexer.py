@@ -84,7 +84,7 @@ def _span(text: str) -> int:
         raise KqlError(f"Syntax error: '{text}' is not a timespan")
     whole, fraction, unit = match.groups()
     digits = fraction or ""
-    return int(whole + digits) * _UNITS[unit] // 10 ** len(digits)
+    return int(whole + digits) * _UNITS[unit] // int(10 ** len(digits))
 
 
 def _number(text: str) -> tuple[str, object]:
@@ -124,7 +124,7 @@ def _typed(text: str) -> tuple[str, object]:
         raise KqlError(f"Syntax error: '{body}' is not a valid {kind} literal") from None
 
 
-def _typed_value(kind: str, body: str) -> object:
+def _typed_value(kind: str, body: str) -> object:  # noqa: PLR0911 - one answer per kind of type
     if kind == "datetime":
         return ticks.parse(body)
     if kind == "timespan":

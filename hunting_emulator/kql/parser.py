@@ -48,7 +48,7 @@ class _QueryParser(ExpressionParser):
             operators.append(self._operator())
         return s.Pipeline(source, tuple(operators))
 
-    def _source(self) -> s.Name | s.Pipeline | s.Union_ | s.Print | s.DataTable:
+    def _source(self) -> s.Name | s.Pipeline | s.Union | s.Print | s.DataTable:
         if self.accept("("):
             inner = self.pipeline()
             self.expect(")")
@@ -169,12 +169,12 @@ class _QueryParser(ExpressionParser):
             raise self.error("join: only column names or '$left.column == $right.column' are allowed")
         return ordered["$left"], ordered["$right"]
 
-    def _union(self) -> s.Union_:
+    def _union(self) -> s.Union:
         self._options()
         sources = [s.Pipeline(self._source(), ())]
         while self.accept(","):
             sources.append(s.Pipeline(self._source(), ()))
-        return s.Union_(tuple(sources))
+        return s.Union(tuple(sources))
 
     def _datatable(self) -> s.DataTable:
         self.expect("(")

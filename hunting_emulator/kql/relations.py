@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
 """Relations: SQL with named and typed columns, and the operators that only rearrange columns or rows."""
 
 from collections.abc import Sequence
@@ -125,9 +126,8 @@ def join(left: Relation, right: Relation, kind: str, keys: Sequence[tuple[str, s
     right_refs = {column.name: column.ref for column in right.columns}
     for mine, theirs in keys:
         if mine not in left_refs or theirs not in right_refs:
-            raise KqlError(
-                f"'join' operator: Failed to resolve column named '{mine if mine not in left_refs else theirs}'"
-            )
+            missing = theirs if mine in left_refs else mine
+            raise KqlError(f"'join' operator: Failed to resolve column named '{missing}'")
     test = " AND ".join(f"l.{left_refs[mine]} = r.{right_refs[theirs]}" for mine, theirs in keys)
     mine_sql = f"({left.sql})"
     if kind == "innerunique":

@@ -1,7 +1,6 @@
 """The syntax tree: frozen nodes, expressions first, then tabular operators."""
 
 from dataclasses import dataclass
-from typing import Union
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class Subquery:
     pipeline: "Pipeline"
 
 
-Expr = Union[Literal, Name, Star, Call, Binary, Negative, Among, Between, Path, Subquery]
+Expr = Literal | Name | Star | Call | Binary | Negative | Among | Between | Path | Subquery
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
-class Union_:  # noqa: N801 - `Union` is taken by typing
+class Union:
     """Rows of several pipelines; as a source or after a pipe."""
 
     sources: tuple["Pipeline", ...]
@@ -181,14 +180,14 @@ class DataTable:
     values: tuple[Literal, ...]
 
 
-Operator = Union[Where, Columns, Summarize, Count, GetSchema, Take, Sort, Join, Union_]
+Operator = Where | Columns | Summarize | Count | GetSchema | Take | Sort | Join | Union
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """A source and the operators after it. A bare name may still turn out to be a scalar."""
 
-    source: Union[Name, "Pipeline", Union_, Print, DataTable]
+    source: "Name | Pipeline | Union | Print | DataTable"
     operators: tuple[Operator, ...]
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, ISC004 - SQL is easier to read unbroken, and a macro may be several joined lines
 """SQL fragments with their Kusto type, and the rules that turn one type into another.
 
 Storage: datetime and timespan are BIGINT ticks, dynamic and guid are text, a string is never NULL.
@@ -145,7 +146,7 @@ def promote(left: Typed, right: Typed) -> str:
     raise KqlError(f"Cannot reconcile types '{left.type}' and '{right.type}'. Try adding explicit casts")
 
 
-def convert(x: Typed, kind: str) -> Typed:
+def convert(x: Typed, kind: str) -> Typed:  # noqa: PLR0911 - one answer per kind of type
     """The value as another type, by the explicit conversion functions."""
     if x.type == kind:
         return x

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
 """How many rows a table has when: a pure function of seed, table and time, so nothing is stored.
 
 Time is cut into bins of one width per table. A bin has a start, a number of rows and the ids of these rows;
@@ -74,7 +75,8 @@ class Volume:
                 f"CASE WHEN {luck} < 20 THEN 4.0 WHEN {luck} < 70 THEN 0.0 ELSE 0.5 + {luck} / 3000.0 END"
             )
             mean = self.rows * width / MONTH
-            rows = f"floor({mean!r} * week_weight({hour}) * {factor} + (hash(b, {self.seed}, 2) % 1024) / 1024.0)::BIGINT"
+            dither = f"(hash(b, {self.seed}, 2) % 1024) / 1024.0"
+            rows = f"floor({mean!r} * week_weight({hour}) * {factor} + {dither})::BIGINT"
             parts.append(
                 f"SELECT b * {_MOST_ROWS_IN_A_BIN} AS id, b * {width} AS start, {width} AS width, {rows} AS n"
                 f" FROM (SELECT unnest(range(low, high)) AS b FROM (VALUES {listed}) AS v(low, high))"
@@ -84,7 +86,8 @@ class Volume:
 
 
 def _burst_bin(at: int, burst: Burst) -> str:
-    return f"SELECT {-(at + 1) * (1 << 40)} AS id, {burst.start} AS start, {burst.width} AS width, {burst.rows} AS n"
+    first = -(at + 1) * (1 << 40)
+    return f"SELECT {first} AS id, {burst.start} AS start, {burst.width} AS width, {burst.rows} AS n"
 
 
 def _touches(burst: Burst, spans: Spans) -> bool:

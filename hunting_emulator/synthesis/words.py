@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - texts are data, kept whole
 """Vocabulary of the synthetic tenants. Lists of one family are parallel: the same index is the same thing."""
 
 PROGRAMS = (
@@ -175,6 +176,8 @@ SUBJECTS = (
     "Action required: password expires in 3 days",
 )
 SEVERITIES = ("Informational", "Low", "Medium", "High")
+INTEGRITY = ("System", "High", "Medium", "Low", "AppContainer")
+ELEVATION = ("TokenElevationTypeDefault", "TokenElevationTypeFull", "TokenElevationTypeLimited", "None")
 COUNTRIES = ("US", "DE", "GB", "JP", "BR", "IN", "FR", "")
 CITIES = ("Seattle", "München", "London", "東京", "São Paulo", "Bengaluru", "Paris", "")
 STATES = ("Active", "Inactive", "Enabled", "Disabled", "Unknown", "Resolved")

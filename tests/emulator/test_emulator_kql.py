@@ -106,12 +106,14 @@ def test_expressions(ask: Ask, expression: str, value: object) -> None:
 
 def test_a_histogram_counts_and_sums_ticks(ask: Ask) -> None:
     rows = ask(
-        """datatable(Timestamp: datetime) [datetime(2026-11-20T10:00:00Z), datetime(2026-11-20T10:14:59.9999999Z),
+        """datatable(Timestamp: datetime) [
+            datetime(2026-11-20T10:00:00Z), datetime(2026-11-20T10:14:59.9999999Z),
             datetime(2026-11-20T10:15:00Z), datetime(null)]
         | where (Timestamp >= datetime(2026-11-20T10:00:00Z) and Timestamp < datetime(2026-11-20T10:15:00Z))
             or (Timestamp >= datetime(2026-11-20T10:15:00Z) and Timestamp < datetime(2026-11-20T11:00:00Z))
         | summarize Rows = count(), Checksum = sum(tolong(Timestamp) % 1000000007)
-            by Span = case(Timestamp < datetime(2026-11-20T10:15:00Z), 0, Timestamp < datetime(2026-11-20T11:00:00Z), 1, 2),
+            by Span = case(Timestamp < datetime(2026-11-20T10:15:00Z), 0,
+                           Timestamp < datetime(2026-11-20T11:00:00Z), 1, 2),
                Bin = bin(Timestamp, 15m)
         | sort by Bin asc"""
     )

@@ -33,8 +33,9 @@ def tenant() -> Iterator[Tenant]:
 
 def multiset(table: pa.Table) -> Counter[str]:
     """Rows as a bag; any order of rows gives the same bag."""
-    renamed = table.rename_columns([f"c{at}" for at in range(table.num_columns)])
-    counted = duckdb.sql("SELECT hash(r)::VARCHAR, count(*) FROM renamed r GROUP BY 1").fetchall()
+    with duckdb.connect() as database:
+        database.register("bag", table.rename_columns([f"c{at}" for at in range(table.num_columns)]))
+        counted = database.execute("SELECT hash(bag)::VARCHAR, count(*) FROM bag GROUP BY 1").fetchall()
     return Counter(dict(counted))
 
 
