@@ -1,0 +1,118 @@
+"""The component that a `defs.yaml` names: `type: hunting_pipeline.orchestration.HuntingTables`."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+from pydantic import Field, field_validator
+
+from hunting_pipeline import catalog
+from hunting_pipeline.orchestration import metadata
+from hunting_pipeline.orchestration.automation import condition_for
+from hunting_pipeline.orchestration.config import Located, TableConfig, accepted
+from hunting_pipeline.orchestration.partitions import DEFAULT_START, partitions_for
+from hunting_pipeline.orchestration.resources import HUNTING, HuntingResource
+from hunting_pipeline.orchestration.tables import Event, materialize_table, table_asset
+
+__all__ = ["HuntingTables"]
+
+_PREFIX = "defender"
+
+
+class HuntingTables(dg.Component, Located):
+    """Hunting tables of Microsoft Defender, each as one partitioned asset over Parquet files.
+
+    `get_asset_spec` and `execute` are meant to be overridden in a subclass:
+
+        class OurTables(HuntingTables):
+            def get_asset_spec(self, table):
+                return super().get_asset_spec(table).merge_attributes(tags={"tier": "gold"})
+    """
+
+    tables: list[TableConfig] = Field(description="the tables to archive")
+    group: str | None = Field(None, description="Dagster group of the tables; their service's name if absent")
+    owners: list[str] = Field([], description="e-mail addresses or `team:name`, owners of every table")
+    tags: dict[str, str] = Field({}, description="Dagster tags of every table")
+    start: str = Field(
+        DEFAULT_START,
+        description="first day of the archive (YYYY-MM-DD); a later one hides what is archived before it",
+    )
+
+    @field_validator("tables")
+    @classmethod
+    def _differ(cls, tables: list[TableConfig]) -> list[TableConfig]:
+        names = [table.name for table in tables]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)}: listed more than once")
+        return tables
+
+    @field_validator("group")
+    @classmethod
+    def _is_a_group(cls, group: str | None) -> str | None:
+        return accepted(group, lambda group: dg.AssetSpec("asset", group_name=group))
+
+    @field_validator("owners")
+    @classmethod
+    def _are_owners(cls, owners: list[str]) -> list[str]:
+        return accepted(owners, lambda owners: dg.AssetSpec("asset", owners=owners))
+
+    @field_validator("tags")
+    @classmethod
+    def _are_tags(cls, tags: dict[str, str]) -> dict[str, str]:
+        return accepted(tags, lambda tags: dg.AssetSpec("asset", tags=tags))
+
+    @field_validator("start")
+    @classmethod
+    def _is_a_day(cls, start: str) -> str:
+        date.fromisoformat(start)
+        return start
+
+    @property
+    def hunting(self) -> HuntingResource:
+        """What opens the pipeline; reads the `HUNTING_*` settings when a run starts."""
+        return HUNTING
+
+    def get_asset_spec(self, table: TableConfig) -> dg.AssetSpec:
+        """How a table looks in Dagster."""
+        spec, entry = table.spec, catalog.entry(table.name)
+        return dg.AssetSpec(
+            [_PREFIX, table.name],
+            group_name=table.group or self.group or _slug(entry.service),
+            description=table.description or metadata.description_of(entry),
+            owners=[*self.owners, *table.owners],
+            tags={**self.tags, **table.tags},
+            kinds={"microsoft", "parquet"},
+            metadata=metadata.of_asset(spec, entry),
+            partitions_def=partitions_for(table.grain, date.fromisoformat(self.start)),
+            automation_condition=condition_for(spec),
+        )
+
+    def execute(
+        self, context: dg.AssetExecutionContext, table: TableConfig, *, hunting: HuntingResource
+    ) -> Iterator[Event]:
+        """Materialize the run's partitions of a table, yielding events as each is committed.
+
+        Raises:
+            dg.Failure: a person must act; every partition that could be committed is.
+            dg.RetryRequested: the quota is spent, or the service is down; finished work stays.
+        """
+        yield from materialize_table(context, table.spec, key=self.get_asset_spec(table).key, hunting=hunting)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """One asset a table, and the resource they share."""
+        del context
+        return dg.Definitions(
+            assets=[self._asset(table) for table in self.tables], resources={"hunting": self.hunting}
+        )
+
+    def _asset(self, table: TableConfig) -> dg.AssetsDefinition:
+        def body(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
+            yield from self.execute(context, table, hunting=hunting)
+
+        return table_asset(self.get_asset_spec(table), body)
+
+
+def _slug(service: str) -> str:
+    words = "".join(letter if letter.isalnum() else " " for letter in service.lower()).split()
+    return "_".join(words)

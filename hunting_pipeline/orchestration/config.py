@@ -1,0 +1,118 @@
+"""What a `defs.yaml` may say of a table. Everything is checked when the code location loads."""
+
+from collections.abc import Callable
+from typing import Literal, Self, TypeVar
+
+import dagster as dg
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+
+from hunting_pipeline import catalog
+from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.fetch import kql
+from hunting_pipeline.model import Grain, TableSpec
+
+__all__ = ["Located", "TableConfig", "accepted"]
+
+Value = TypeVar("Value")
+
+
+class Located(dg.Model, dg.Resolvable):
+    """A piece of YAML whose own rules, too, are reported with file and line."""
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
+        """Read one piece of YAML.
+
+        Raises:
+            ResolutionException: a value breaks a rule; the message shows the line and says what is wrong.
+        """
+        try:
+            resolved: Self = super().resolve_from_model(context, model)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            for part in problem["loc"]:
+                context = context.at_path(part)
+            message = problem["msg"].removeprefix("Value error, ")
+            field = ".".join(map(str, problem["loc"])) or cls.__name__
+            raise context.build_resolve_fn_exc([message], field_name=field, model=model) from None
+        return resolved
+
+
+def accepted(value: Value, check: Callable[[Value], object]) -> Value:
+    """`value`, if `check` does not refuse it.
+
+    Raises:
+        ValueError: it does; pydantic then knows the field, and so the line.
+    """
+    try:
+        check(value)
+    except (Misconfigured, dg.DagsterInvalidDefinitionError) as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+class TableConfig(Located):
+    """One hunting table to archive."""
+
+    name: str = Field(description="the table's name in the service, such as DeviceProcessEvents")
+    grain: Grain = Field(
+        Grain.DAY, description="length of a partition: `day`, or `hour` for the few tables that need it"
+    )
+    columns: list[str] = Field([], description="columns to ask for, the time column besides; all if empty")
+    where: str = Field("", description="a KQL predicate that every row must fulfil; all rows if empty")
+    policy: Literal["evolve", "freeze"] = Field(
+        "evolve", description="whether new columns are taken in, or stop the partition"
+    )
+    group: str | None = Field(None, description="Dagster group, instead of the component's")
+    owners: list[str] = Field([], description="e-mail addresses or `team:name`, beside the component's")
+    tags: dict[str, str] = Field({}, description="Dagster tags, beside the component's")
+    description: str | None = Field(None, description="Markdown, instead of one made from the catalogue")
+
+    @property
+    def spec(self) -> TableSpec:
+        """What the pipeline is told of the table."""
+        return catalog.spec(
+            self.name,
+            grain=self.grain,
+            columns=tuple(self.columns),
+            where=self.where,
+            evolve=self.policy == "evolve",
+        )
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_table(cls, name: str) -> str:
+        return accepted(name, catalog.entry)
+
+    @field_validator("grain")
+    @classmethod
+    def _suits_the_table(cls, grain: Grain, info: ValidationInfo) -> Grain:
+        name = info.data.get("name")
+        return accepted(grain, lambda grain: name and catalog.spec(name, grain=grain))
+
+    @field_validator("columns")
+    @classmethod
+    def _are_names(cls, columns: list[str]) -> list[str]:
+        for column in columns:
+            accepted(column, kql.name)
+        return columns
+
+    @field_validator("where")
+    @classmethod
+    def _is_a_predicate(cls, where: str) -> str:
+        return accepted(where, kql.predicate) if where else where
+
+    @field_validator("group")
+    @classmethod
+    def _is_a_group(cls, group: str | None) -> str | None:
+        return accepted(group, lambda group: dg.AssetSpec("asset", group_name=group))
+
+    @field_validator("owners")
+    @classmethod
+    def _are_owners(cls, owners: list[str]) -> list[str]:
+        return accepted(owners, lambda owners: dg.AssetSpec("asset", owners=owners))
+
+    @field_validator("tags")
+    @classmethod
+    def _are_tags(cls, tags: dict[str, str]) -> dict[str, str]:
+        return accepted(tags, lambda tags: dg.AssetSpec("asset", tags=tags))

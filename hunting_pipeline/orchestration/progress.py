@@ -1,0 +1,52 @@
+"""A run's log, for a person who watches: how far, how fast, until when."""
+
+import threading
+from collections.abc import Callable
+
+from hunting_pipeline.model import Progress, Step
+
+__all__ = ["Narrator", "line_of"]
+
+_EVERY_SECONDS = 10.0
+"""Between two lines about fetched slices: each line is an event in Dagster's storage."""
+
+
+def line_of(progress: Progress, *, seconds: float) -> str:
+    """One line; `seconds` is how long the pull has been going."""
+    share = progress.rows / progress.rows_planned if progress.rows_planned else 1.0
+    rate = progress.rows / seconds if seconds > 0 else 0.0
+    left = f", about {_span((progress.rows_planned - progress.rows) / rate)} left" if rate else ""
+    return (
+        f"{progress.message}: {progress.rows:,} of {progress.rows_planned:,} rows ({share:.0%}),"
+        f" {progress.partitions} of {progress.partitions_planned} partitions,"
+        f" {progress.calls} calls, {rate:,.0f} rows/s{left}"
+    )
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+class Narrator:
+    """Observes a pull and tells it line by line; called from several threads.
+
+    Plans, waits and splits are told at once, slices now and then. Commits tell themselves: each is an event.
+    """
+
+    def __init__(self, tell: Callable[[str], object], clock: Callable[[], float]) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._started = self._told = clock()
+        self._lock = threading.Lock()
+
+    def __call__(self, progress: Progress) -> None:
+        with self._lock:
+            match progress.step:
+                case Step.PLANNED | Step.WAITING | Step.SPLIT:
+                    self._tell(progress.message)
+                case Step.FETCHED if self._clock() - self._told >= _EVERY_SECONDS:
+                    self._told = self._clock()
+                    self._tell(line_of(progress, seconds=self._told - self._started))
+                case _:
+                    pass

@@ -1,0 +1,43 @@
+"""Drive assets from Python, in this process: what the UI's `Materialize` does with a range of partitions."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+__all__ = ["materialize_range"]
+
+
+def materialize_range(
+    definitions: dg.Definitions,
+    tables: Sequence[str],
+    *,
+    first: str,
+    last: str,
+    instance: dg.DagsterInstance,
+) -> dg.ExecuteInProcessResult:
+    """One run over the partitions `first` to `last`, both included, of tables that share a grain.
+
+    Args:
+        definitions: such as `hunting_pipeline.definitions.defs()`.
+        tables: their names; each must be an asset of `definitions`.
+        first, last: partition keys, `2026-11-20` or `2026-11-20T05`.
+        instance: where events go; `DagsterInstance.ephemeral()` keeps none.
+
+    Returns:
+        The run's result, failed or not: `success`, and the events of every partition that was committed.
+
+    Raises:
+        KeyError: a table is no asset of `definitions`.
+    """
+    assets = {key.path[-1]: asset for asset in _assets(definitions) for key in asset.keys}
+    return dg.materialize(
+        [assets[table] for table in tables],
+        instance=instance,
+        resources=dict(definitions.resources or {}),
+        tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+        raise_on_error=False,
+    )
+
+
+def _assets(definitions: dg.Definitions) -> list[dg.AssetsDefinition]:
+    return [asset for asset in definitions.assets or () if isinstance(asset, dg.AssetsDefinition)]

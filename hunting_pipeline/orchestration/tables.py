@@ -1,0 +1,125 @@
+"""One table as one asset: a thin body that turns a pull's receipts into Dagster's events."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from hunting_pipeline.errors import HuntingError
+from hunting_pipeline.lake.layout import data_path, partition_from_key
+from hunting_pipeline.model import Partition, TableSpec
+from hunting_pipeline.orchestration import checks, metadata
+from hunting_pipeline.orchestration.checks import Proof
+from hunting_pipeline.orchestration.look import look
+from hunting_pipeline.orchestration.outcomes import outcome_of
+from hunting_pipeline.orchestration.progress import Narrator
+from hunting_pipeline.orchestration.resources import HuntingResource
+from hunting_pipeline.pipeline import Pipeline
+
+__all__ = ["Event", "materialize_table", "table_asset"]
+
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.AssetCheckResult
+
+_POOL = "hunting"
+"""Steps that ask the tenant: with a small limit, a crowd of runs waits in the queue and not in its steps."""
+
+_BACKFILL_TAG = "dagster/backfill"
+
+Body = Callable[[dg.AssetExecutionContext, HuntingResource], Iterator[Event]]
+
+
+def table_asset(spec: dg.AssetSpec, body: Body) -> dg.AssetsDefinition:
+    """An asset whose body yields an event for each partition as it is committed.
+
+    The spec is `skippable` and the asset subsettable, so that the body need not return an output: an output
+    would mark a whole range as done at once.
+    """
+
+    @dg.multi_asset(
+        name="__".join(spec.key.path),
+        specs=[spec.replace_attributes(skippable=True)],
+        check_specs=[checks.complete_spec(spec.key)],
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=_POOL,
+    )
+    def _asset(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
+        yield from body(context, hunting)
+
+    return _asset
+
+
+def materialize_table(
+    context: dg.AssetExecutionContext, spec: TableSpec, *, key: dg.AssetKey, hunting: HuntingResource
+) -> Iterator[Event]:
+    """Bring the run's partitions of a table into the lake.
+
+    Raises:
+        dg.Failure: a person must act; every partition that could be committed is.
+        dg.RetryRequested: the quota is spent, or the service is down; finished work stays.
+    """
+    partitions = [partition_from_key(spec.name, partition) for partition in context.partition_keys]
+    try:
+        with hunting.pipeline(run_id=context.run_id) as pipeline:
+            yield from _Telling(context, spec, pipeline=pipeline, key=key).pulled(partitions)
+    except HuntingError as error:
+        raise outcome_of(error, now=datetime.now(UTC)) from error
+
+
+class _Telling:
+    """Pulls within one step and tells Dagster."""
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, spec: TableSpec, *, pipeline: Pipeline, key: dg.AssetKey
+    ) -> None:
+        self._context = context
+        self._spec = spec
+        self._pipeline = pipeline
+        self._key = key
+        self._proofs: list[Proof] = []
+
+    def pulled(self, partitions: Sequence[Partition]) -> Iterator[Event]:
+        narrator = Narrator(self._context.log.info, time.monotonic)
+        with self._pipeline.pull(self._spec, partitions, observe=narrator) as pull:
+            before = pull.report
+            self._say_what_is_not_due(before.future)
+            yield from self._archived_before(before.covered)
+            for receipt in pull:
+                after = pull.report
+                yield from self._committed(
+                    receipt.partition,
+                    **metadata.of_receipt(receipt),
+                    **metadata.of_spending(before, after),
+                )
+                before = after
+        yield checks.summary(self._key, self._proofs)
+
+    def _say_what_is_not_due(self, future: Sequence[Partition]) -> None:
+        if future:
+            keys = ", ".join(partition.key for partition in future)
+            self._context.log.info("%s %s: not begun or not settled, left for later", self._spec.name, keys)
+
+    def _archived_before(self, covered: Sequence[Partition]) -> Iterator[Event]:
+        """What the lake holds already is told where Dagster, or the backfill that asks, cannot know it."""
+        told = self._known_to_dagster()
+        for partition in covered:
+            if partition.key not in told:
+                yield from self._committed(partition)
+
+    def _known_to_dagster(self) -> set[str]:
+        fresh_backfill = _BACKFILL_TAG in self._context.run.tags and not self._context.retry_number
+        return set() if fresh_backfill else self._context.instance.get_materialized_partitions(self._key)
+
+    def _committed(self, partition: Partition, **more: dg.MetadataValue) -> Iterator[Event]:
+        store = self._pipeline.store
+        seen = look(store, partition, self._spec.time_column)
+        proof = checks.proof_of(seen)
+        self._proofs.append(proof)
+        uri = str(store.root / data_path(partition))
+        yield dg.AssetMaterialization(
+            asset_key=self._key,
+            partition=partition.key,
+            metadata={**metadata.of_archived(seen, uri=uri), **more},
+        )
+        yield checks.evaluation(self._key, proof)
