@@ -23,7 +23,7 @@ class Doubt(Exception):
 
 
 def without_dynamic(text: str, names: Sequence[str]) -> tuple[str, dict[str, list[str | None]]]:
-    """The rows with `null` for every dynamic value, and the values by column.
+    """The rows with `0` for every dynamic value, and the values by column.
 
     Keys are looked for in the first row's order, each behind the value before it. Whether each row had each
     key once is for the caller to prove, by counting.
@@ -54,7 +54,7 @@ def without_dynamic(text: str, names: Sequence[str]) -> tuple[str, dict[str, lis
                 value, end = _DOUBTED, EXACT.raw_decode(text, start)[1]
             raws.append(text[start:end])
             values.append(value)
-            pieces += (text[done:start], "null")
+            pieces += (text[done:start], "0")
             done = end
         if len(values) >= _CHUNK or start < 0:
             for column in columns.values():
@@ -81,7 +81,7 @@ class _Column:
     def settle(self) -> None:
         """Turn what has been gathered into text. Few values live at a time: the collector stays asleep."""
         texts: list[str] | None = None
-        if not any(map(_deep, self.raws)):
+        if not self._any_deep():
             joined = f"[{','.join(self.raws)}]"
             if (
                 not any(mark in joined for mark in _ODD)
@@ -95,6 +95,9 @@ class _Column:
         self.texts += [None if text in _NOTHING else text for text in settled]
         self.raws.clear()
         self.values.clear()
+
+    def _any_deep(self) -> bool:
+        return max(map(len, self.raws), default=0) > 2 * MAX_DEPTH and any(map(_deep, self.raws))
 
 
 def _tidied(joined: str) -> list[Any]:

@@ -6,7 +6,7 @@ values as text. So a block is rewritten and the result checked:
 
 * separators `},{"First":` become line breaks. Their quote is unescaped and followed by a key, so they cannot
   lie inside a string; rows parsed must equal separators plus one.
-* values of dynamic columns are taken out one by one by the standard library's scanner, and `null` is left.
+* values of dynamic columns are taken out one by one by the standard library's scanner, and `0` is left.
   As many must be found as there are rows.
 * `{}` after a column's closing quote becomes `null`.
 * nulls in the table must equal `null` tokens in the text: then no key was missing.
@@ -115,7 +115,7 @@ class FastPath:
     def _carrier(self, name: str, kind: Kind, block: bytes) -> pa.DataType:
         """The type that a column is parsed as before it is finished."""
         if kind.dynamic:
-            return pa.null()
+            return pa.int8()
         if kind.kusto == "bool":
             return self._flag(name, block)
         return kind.arrow if kind.kusto in ("int", "long", "real") else pa.string()

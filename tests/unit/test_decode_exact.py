@@ -146,18 +146,13 @@ def bodies(draw: st.DrawFn) -> bytes:
             pairs.append(f"{string(name)}:{draw(value)}")
         rows.append("{" + ",".join(pairs) + "}")
     comma = draw(st.sampled_from([",", ",", ",", ", ", "\n,\t"]))
-    schema = [f'{{"Name":{string(n)},"Type":"{w}"}}' for n, w in zip(names, wires, strict=True)]
+    name_key, type_key = ("name", "type") if graph else ("Name", "Type")
+    schema = [f'{{"{name_key}":{string(n)},"{type_key}":"{w}"}}' for n, w in zip(names, wires, strict=True)]
     parts = [
-        f'"Schema":[{",".join(schema)}]',
+        f'"{"schema" if graph else "Schema"}":[{",".join(schema)}]',
         f'"Results":[{comma.join(rows)}]',
-        '"Stats":{"x":[1]}',
-        '"@odata.context":"u"',
+        '"@odata.context":"u"' if graph else '"Stats":{"x":[1]}',
     ]
-    if graph:
-        parts = [parts[0].lower().replace('"name"', '"name"'), parts[1], parts[3]]
-        parts[0] = (
-            f'"schema":[{",".join(s.replace("Name", "name", 1).replace("Type", "type", 1) for s in schema)}]'
-        )
     order = draw(st.permutations(parts)) if draw(st.integers(0, 3)) == 0 else parts
     return ("{" + ",".join(order) + "}").encode()
 
