@@ -1,7 +1,7 @@
 """The tenant's shared memory of what it spent: reserve before a call, settle after it.
 
-The rules decide (`rules.decide`), the store makes it atomic (`store`). The service counts one quota per
-tenant, whichever surface is asked, so all history is kept by tenant and nothing else.
+The rules decide (`rules.decide`), the book holds a tenant's rows (`book`), the store makes it atomic. The
+service counts one quota per tenant, whichever surface is asked: history is kept by tenant, nothing else.
 
 The ledger keeps its own time line, which only moves forward, and translates at the door: every time that goes
 in or out is unix seconds on the caller's clock.
@@ -19,6 +19,7 @@ from typing import Protocol
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.limits import PROFILES, Limits
+from hunting_pipeline.quota.book import Book
 from hunting_pipeline.quota.rules import (
     GRACE_SECONDS,
     TRANSIT_SECONDS,
@@ -27,15 +28,12 @@ from hunting_pipeline.quota.rules import (
     Lane,
     Queue,
     RateUse,
-    Spend,
     Waiting,
     WaitUntil,
     decide,
-    elapsed,
-    learned,
     rate_uses,
 )
-from hunting_pipeline.quota.store import Run, Store, open_store
+from hunting_pipeline.quota.store import Store, open_store
 
 __all__ = ["Ledger", "Reservation", "Usage", "open_ledger"]
 
@@ -43,7 +41,8 @@ EXPIRY_SECONDS = 60.0
 """A reservation expires this long after the service would have ended the request: time to read the reply."""
 LONGEST_BLOCK_SECONDS = 86400.0
 """A block is believed for a day at most, the service's longest documented period; then it is asked again."""
-_LONGEST_PERIOD = max(rate.period for limits in PROFILES.values() for rate in limits.rates)
+_HORIZON_SECONDS = max(rate.period for limits in PROFILES.values() for rate in limits.rates) + TRANSIT_SECONDS
+"""History is kept as long as any profile needs it, for another process may use another profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,25 +150,6 @@ def open_ledger(
     return _StoredLedger(store, tenant=tenant, limits=limits, share=share, clock=clock or time.time)
 
 
-@dataclass(slots=True)
-class _Turn:
-    """One transaction, with the tenant's row as it stands; the row is written back when the turn ends.
-
-    Attributes:
-        run: runs a statement.
-        now: the ledger's time.
-        offset: the caller's clock minus the ledger's.
-    """
-
-    run: Run
-    now: float
-    offset: float
-    blocked_until: float = 0.0
-    block_reason: str = ""
-    next_turn: int = 0
-    fresh_run: int = 0
-
-
 class _StoredLedger:
     """A ledger over a store."""
 
@@ -186,195 +166,80 @@ class _StoredLedger:
 
     def reserve(self, *, table: str, lane: Lane, owner: str) -> Reservation | WaitUntil:
         seat = f"{owner}/{self._name}/{os.getpid()}/{threading.get_ident()}"
-        with self._turn() as turn:
-            self._prune(turn)
-            seconds = self._upper(turn, table)
-            place = self._place(turn, seat, lane=lane)
+        with self._opened() as (book, offset):
+            book.prune(horizon=max(self._longest, _HORIZON_SECONDS))
+            cap = self._limits.request_seconds
+            estimate = book.estimate(table) or Estimate(0.0, cap / 4)
+            seconds = min(cap, estimate.upper)
+            turn = book.turn(seat, lane=lane)
             answer = decide(
-                self._history(turn),
+                book.history(longest=self._longest),
                 self._limits,
-                turn.now,
+                book.now,
                 share=self._share,
                 lane=lane,
                 estimate=seconds,
-                blocks=[Block(turn.blocked_until, turn.block_reason)],
-                queue=Queue(
-                    place,
-                    tuple(other for other in self._waiting(turn) if other.turn != place),
-                    turn.fresh_run,
-                ),
+                blocks=[Block(book.blocked_until, book.block_reason)],
+                queue=Queue(turn, tuple(w for w in book.waiting() if w.turn != turn), book.fresh_run),
             )
             if isinstance(answer, WaitUntil):
-                self._wait(turn, seat, Waiting(place, lane, seconds=seconds, asked=turn.now, at=answer.at))
-                return WaitUntil(answer.at + turn.offset, answer.reason)
-            turn.run(
-                "DELETE FROM quota_waiting WHERE tenant = ? AND seat = ? AND lane = ?",
-                self._tenant,
-                seat,
-                lane,
+                book.wait(seat, Waiting(turn, lane, seconds=seconds, asked=book.now, at=answer.at))
+                return WaitUntil(answer.at + offset, answer.reason)
+            book.leave(seat, lane=lane)
+            expires = book.now + cap + EXPIRY_SECONDS
+            likely = min(estimate.mean, seconds)
+            name = book.spend(
+                table=table, lane=lane, owner=owner, seconds=seconds, likely=likely, expires=expires
             )
-            return self._spend(turn, table=table, lane=lane, owner=owner, seconds=seconds)
+            return Reservation(id=name, table=table, seconds=seconds, expires=expires + offset)
 
     def settle(self, reservation: Reservation, *, seconds: float) -> None:
         if not (math.isfinite(seconds) and seconds >= 0):
             raise ValueError(f"a call cannot have taken {seconds} seconds")
-        with self._turn() as turn:
-            settled = turn.run(
-                "UPDATE quota_spend SET ended = ?, seconds = ? WHERE id = ? AND ended IS NULL RETURNING id",
-                turn.now,
-                seconds,
-                reservation.id,
-            )
-            if settled:
-                self._learn(turn, reservation.table, seconds=seconds)
+        with self._opened() as (book, _):
+            book.settle(reservation.id, table=reservation.table, seconds=seconds)
 
     def cancel(self, reservation: Reservation) -> None:
-        with self._turn() as turn:
-            turn.run("DELETE FROM quota_spend WHERE id = ? AND ended IS NULL", reservation.id)
+        with self._opened() as (book, _):
+            book.cancel(reservation.id)
 
     def block(self, *, until: float, reason: str) -> None:
-        with self._turn() as turn:
-            until = min(until - turn.offset, turn.now + LONGEST_BLOCK_SECONDS)
-            if until > turn.blocked_until:
-                turn.blocked_until, turn.block_reason = until, reason
+        with self._opened() as (book, offset):
+            until = min(until - offset, book.now + LONGEST_BLOCK_SECONDS)
+            if until > book.blocked_until:
+                book.blocked_until, book.block_reason = until, reason
 
     def usage(self) -> Usage:
-        with self._turn() as turn:
-            history = self._history(turn)
-            waiting = [place for place in self._waiting(turn) if place.at + GRACE_SECONDS > turn.now]
-        blocked = turn.blocked_until > turn.now
-        uses = rate_uses(history, self._limits, turn.now, share=self._share)
-        owners: dict[str, int] = {}
-        for spend in history:
-            owners[spend.owner] = owners.get(spend.owner, 0) + spend.calls
+        with self._opened() as (book, offset):
+            history = book.history(longest=self._longest)
+            owners = book.counted("owner", longest=self._longest)
+            lanes = book.counted("lane", longest=self._longest)
+            waiting = [place for place in book.waiting() if place.at + GRACE_SECONDS > book.now]
+        blocked = book.blocked_until > book.now
+        uses = rate_uses(history, self._limits, book.now, share=self._share)
         return Usage(
             tenant=self._tenant,
-            at=turn.now + turn.offset,
+            at=book.now + offset,
             share=self._share,
-            rates=tuple(self._translated(use, turn) for use in uses),
-            blocked_until=turn.blocked_until + turn.offset if blocked else None,
-            block_reason=turn.block_reason if blocked else "",
-            running=sum(spend.calls for spend in history if spend.end(turn.now) is None),
+            rates=tuple(
+                use if use.renews_at is None else replace(use, renews_at=use.renews_at + offset)
+                for use in uses
+            ),
+            blocked_until=book.blocked_until + offset if blocked else None,
+            block_reason=book.block_reason if blocked else "",
+            running=sum(spend.calls for spend in history if spend.end(book.now) is None),
             waiting={lane: sum(place.lane is lane for place in waiting) for lane in Lane},
             owners=owners,
-            lanes={lane: sum(s.calls for s in history if s.lane is lane) for lane in Lane},
+            lanes={lane: lanes.get(lane, 0) for lane in Lane},
         )
 
     def close(self) -> None:
         self._store.close()
 
-    @staticmethod
-    def _translated(use: RateUse, turn: _Turn) -> RateUse:
-        return use if use.renews_at is None else replace(use, renews_at=use.renews_at + turn.offset)
-
     @contextmanager
-    def _turn(self) -> Iterator[_Turn]:
+    def _opened(self) -> Iterator[tuple[Book, float]]:
+        """The tenant's book within one transaction, and the caller's clock minus the ledger's."""
         with self._store.transaction() as run:
-            wall, steady = self._store.reading(run)
-            rows = run(
-                "SELECT now, wall, steady, blocked_until, block_reason, next_turn, fresh_run"
-                " FROM quota_tenant WHERE tenant = ?",
-                self._tenant,
-            )
-            if rows:
-                before, wall_before, steady_before, *rest = rows[0]
-                now = before + elapsed((wall_before, steady_before), (wall, steady))
-                turn = _Turn(run, now, self._clock() - now, *rest)
-            else:
-                turn = _Turn(run, wall, self._clock() - wall)
-                run("INSERT INTO quota_tenant VALUES (?, 0, 0, 0, 0, '', 0, 0)", self._tenant)
-            yield turn
-            run(
-                "UPDATE quota_tenant SET now = ?, wall = ?, steady = ?, blocked_until = ?, block_reason = ?,"
-                " next_turn = ?, fresh_run = ? WHERE tenant = ?",
-                *(turn.now, wall, steady, turn.blocked_until, turn.block_reason),
-                *(turn.next_turn, turn.fresh_run, self._tenant),
-            )
-
-    def _prune(self, turn: _Turn) -> None:
-        """Forget what no window of any profile holds any more, and places that nobody came back for."""
-        horizon = turn.now - max(self._longest, _LONGEST_PERIOD + TRANSIT_SECONDS)
-        turn.run("DELETE FROM quota_spend WHERE tenant = ? AND ended < ?", self._tenant, horizon)
-        turn.run(
-            "DELETE FROM quota_spend WHERE tenant = ? AND ended IS NULL AND expires < ?",
-            self._tenant,
-            horizon,
-        )
-        turn.run(
-            "DELETE FROM quota_waiting WHERE tenant = ? AND wake_at < ?",
-            self._tenant,
-            turn.now - GRACE_SECONDS,
-        )
-
-    def _history(self, turn: _Turn) -> list[Spend]:
-        rows = turn.run(
-            "SELECT reserved_at, seconds, expires, ended, lane, owner FROM quota_spend"
-            " WHERE tenant = ? AND (ended IS NULL OR ended > ?)",
-            self._tenant,
-            turn.now - self._longest,
-        )
-        return [
-            Spend(at=at, calls=1, seconds=seconds, expires=expires, ended=ended, lane=Lane(lane), owner=owner)
-            for at, seconds, expires, ended, lane, owner in rows
-        ]
-
-    def _place(self, turn: _Turn, seat: str, *, lane: Lane) -> int:
-        """This caller's turn: the one it was given when it first asked, or a new one."""
-        rows = turn.run(
-            "SELECT turn FROM quota_waiting WHERE tenant = ? AND seat = ? AND lane = ?",
-            self._tenant,
-            seat,
-            lane,
-        )
-        if rows:
-            return int(rows[0][0])
-        turn.next_turn += 1
-        return turn.next_turn
-
-    def _waiting(self, turn: _Turn) -> list[Waiting]:
-        rows = turn.run(
-            "SELECT turn, lane, seconds, asked_at, wake_at FROM quota_waiting WHERE tenant = ?", self._tenant
-        )
-        return [Waiting(place, Lane(lane), seconds, asked, at) for place, lane, seconds, asked, at in rows]
-
-    def _wait(self, turn: _Turn, seat: str, place: Waiting) -> None:
-        turn.run(
-            "INSERT INTO quota_waiting (tenant, seat, lane, turn, seconds, asked_at, wake_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, seat, lane) DO UPDATE"
-            " SET seconds = excluded.seconds, asked_at = excluded.asked_at, wake_at = excluded.wake_at",
-            *(self._tenant, seat, place.lane, place.turn, place.seconds, place.asked, place.at),
-        )
-
-    def _spend(self, turn: _Turn, *, table: str, lane: Lane, owner: str, seconds: float) -> Reservation:
-        turn.fresh_run = turn.fresh_run + 1 if lane is Lane.FRESH else 0
-        expires = turn.now + self._limits.request_seconds + EXPIRY_SECONDS
-        name = uuid.uuid4().hex
-        turn.run(
-            "INSERT INTO quota_spend (id, tenant, lane, owner, source_table, reserved_at, seconds, expires)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            *(name, self._tenant, lane, owner, table, turn.now, seconds, expires),
-        )
-        return Reservation(id=name, table=table, seconds=seconds, expires=expires + turn.offset)
-
-    def _estimates(self, turn: _Turn) -> dict[str, Estimate]:
-        rows = turn.run(
-            "SELECT source_table, mean, deviation FROM quota_estimate WHERE tenant = ?", self._tenant
-        )
-        return {table: Estimate(mean, deviation) for table, mean, deviation in rows}
-
-    def _upper(self, turn: _Turn, table: str) -> float:
-        """Running seconds to reserve: learnt of the table, else the dearest one's, else the longest."""
-        known = self._estimates(turn)
-        if table in known:
-            known = {table: known[table]}
-        cap = self._limits.request_seconds
-        return min(cap, max((estimate.upper for estimate in known.values()), default=cap))
-
-    def _learn(self, turn: _Turn, table: str, *, seconds: float) -> None:
-        estimate = learned(self._estimates(turn).get(table), seconds)
-        turn.run(
-            "INSERT INTO quota_estimate (tenant, source_table, mean, deviation) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (tenant, source_table) DO UPDATE SET mean = excluded.mean,"
-            " deviation = excluded.deviation",
-            *(self._tenant, table, estimate.mean, estimate.deviation),
-        )
+            book = Book(run, self._tenant, reading=self._store.reading(run))
+            yield book, self._clock() - book.now
+            book.write()

@@ -52,7 +52,7 @@ TRANSIT_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 """How late a waiter may wake and still find its place: above the worst wait for the ledger's lock (1.0 s
 measured with 8 processes)."""
-RECHECK_SECONDS = 2.0
+RECHECK_SECONDS = 5.0
 """When to ask again where only unsettled calls stand in the way: a typical query ends within seconds."""
 SPREAD_SECONDS = 0.1
 """Least distance between two waiters' wake-ups: several times what one turn at the ledger takes."""
@@ -63,6 +63,8 @@ FRESH_TURNS = 4
 """Fresh calls in a row before one backfill call goes: backfill keeps a fifth of the quota at worst."""
 _EPSILON = 1e-6
 """Sums of floats are compared with this tolerance (seconds of running time)."""
+_Charge = tuple[float, float]
+"""Until when something counts in a window, and how much."""
 _PERIODS = {60.0: "minute", 3600.0: "hour", 86400.0: "day"}
 
 
@@ -83,8 +85,9 @@ class Spend:
         seconds: running seconds: reserved while `ended` is None, true afterwards.
         expires: when the reservation counts as ended, if it is never settled.
         ended: when it was settled; None until then.
-        lane: in which lane it was spent.
-        owner: by whom, for people to read.
+        likely: running seconds it will probably take; of what was reserved, the rest comes back soon.
+
+    Several settled calls may be told as one: the latest `at` and `ended` of all, and their sums.
     """
 
     at: float
@@ -92,8 +95,7 @@ class Spend:
     seconds: float
     expires: float
     ended: float | None = None
-    lane: Lane = Lane.BACKFILL
-    owner: str = ""
+    likely: float = 0.0
 
     def end(self, now: float) -> float | None:
         """When it ended, by settlement or by expiry; None while it may still be running."""
@@ -243,13 +245,13 @@ def decide(
         blocks: what the service said in a 429.
         queue: who else waits.
     """
-    spends = list(history)
+    settled, running = _parted(history, now)
     mine = Waiting(queue.turn, lane, seconds=estimate, asked=now, at=now)
     places = [place for place in queue.waiting if place.at + GRACE_SECONDS > now]
     block = max(blocks, key=lambda b: b.until, default=Block(now, ""))
     for held in ([place for place in places if place.near], places):
         ahead = _ahead(held, mine, fresh_run=queue.fresh_run)
-        windows = _windows(spends, limits, now, share=share)
+        windows = _windows(settled, running, limits, now, share=share)
         at, bound = _slot(windows, (*ahead, mine), start=max(now, block.until))
         if at <= now:
             return Go()
@@ -262,20 +264,18 @@ def decide(
 
 def rate_uses(history: Iterable[Spend], limits: Limits, now: float, *, share: float) -> tuple[RateUse, ...]:
     """How every rate stands, in the profile's order."""
-    spends = list(history)
+    settled, running = _parted(history, now)
     uses = []
     for rate in limits.rates:
-        charges = [(spend, *_charge(spend, rate, now, longest=limits.request_seconds)) for spend in spends]
-        uses.append(_use(rate, charges, now, amount=_amount(rate, share)))
+        charges = _settled_charges(settled, rate, now)
+        spent = math.fsum(cost for _, cost in charges)
+        reserved = math.fsum(
+            c for _, c in _running_charges(running, rate, now, longest=limits.request_seconds)
+        )
+        amount = _amount(rate, share)
+        left = max(0.0, amount - spent - reserved)
+        uses.append(RateUse(rate, amount, spent, reserved, left, min((r for r, _ in charges), default=None)))
     return tuple(uses)
-
-
-def _use(rate: Rate, charges: Iterable[tuple[Spend, float, float]], now: float, *, amount: float) -> RateUse:
-    counting = [charge for charge in charges if charge[1] > now]
-    settled = [charge for charge in counting if charge[0].end(now) is not None]
-    used, spent = (math.fsum(cost for *_, cost in part) for part in (counting, settled))
-    renews_at = min((release for _, release, _ in settled), default=None)
-    return RateUse(rate, amount, spent, used - spent, max(0.0, amount - used), renews_at)
 
 
 def _amount(rate: Rate, share: float) -> float:
@@ -284,28 +284,48 @@ def _amount(rate: Rate, share: float) -> float:
     return amount if rate.kind is Kind.SECONDS else max(1.0, math.floor(amount + _EPSILON))
 
 
-def _charge(spend: Spend, rate: Rate, now: float, *, longest: float) -> tuple[float, float]:
-    """Until when a spend counts in a rate's window, and how much.
+def _parted(history: Iterable[Spend], now: float) -> tuple[list[tuple[float, Spend]], list[Spend]]:
+    """What has ended, with its end, and what may still be running."""
+    spends = [(spend.end(now), spend) for spend in history]
+    settled = [(end, spend) for end, spend in spends if end is not None]
+    return settled, [spend for end, spend in spends if end is None]
 
-    For an unsettled one the end is a guess, and it counts at most the `longest` a request can run unless more
-    was reserved.
+
+def _settled_charges(settled: Iterable[tuple[float, Spend]], rate: Rate, now: float) -> list[_Charge]:
+    """Until when each call that ended still counts in a rate's window, and how much."""
+    if rate.kind is Kind.SECONDS:
+        oldest = now - rate.period
+        return [(end + rate.period, spend.seconds) for end, spend in settled if end > oldest]
+    hold = TRANSIT_SECONDS + rate.period
+    oldest = now - hold
+    return [(spend.at + hold, float(spend.calls)) for _, spend in settled if spend.at > oldest]
+
+
+def _running_charges(running: Iterable[Spend], rate: Rate, now: float, *, longest: float) -> list[_Charge]:
+    """The same for calls that may still be running: all count now, and until when is a guess.
+
+    Running seconds count as reserved, or as long as the call has been running, up to the `longest` a request
+    can; what is more than the likely figure comes back when the call ends.
     """
-    end = spend.end(now)
-    if rate.kind is Kind.CALLS:
-        release = spend.at + TRANSIT_SECONDS + rate.period
-        return (release if end is not None else max(release, now + RECHECK_SECONDS)), spend.calls
-    if end is not None:
-        return end + rate.period, spend.seconds
-    return now + RECHECK_SECONDS, max(spend.seconds, min(now - spend.at, longest))
+    soon = now + RECHECK_SECONDS
+    charges = []
+    for spend in running:
+        if rate.kind is Kind.CALLS:
+            charges.append((max(soon, spend.at + TRANSIT_SECONDS + rate.period), float(spend.calls)))
+            continue
+        seconds = max(spend.seconds, min(now - spend.at, longest))
+        end = max(soon, spend.at + spend.likely)
+        charges += [(end, seconds - spend.likely), (end + rate.period, spend.likely)]
+    return charges
 
 
 class _Window:
     """One rate's window, moving forward in time: what counts in it, and when each part falls out."""
 
-    def __init__(self, rate: Rate, charges: Iterable[tuple[float, float]], *, amount: float) -> None:
+    def __init__(self, rate: Rate, charges: list[_Charge], *, amount: float) -> None:
         self._rate = rate
         self._amount = amount
-        self._releases = list(charges)
+        self._releases = charges
         heapq.heapify(self._releases)
         self._used = math.fsum(cost for _, cost in self._releases)
         self.reason = self._reason()
@@ -334,11 +354,19 @@ class _Window:
         return f"{what} per {period} ({self._used:.0f} of {self._amount:.0f} spent)"
 
 
-def _windows(spends: Sequence[Spend], limits: Limits, now: float, *, share: float) -> list[_Window]:
+def _windows(
+    settled: Sequence[tuple[float, Spend]],
+    running: Sequence[Spend],
+    limits: Limits,
+    now: float,
+    *,
+    share: float,
+) -> list[_Window]:
     windows = []
     for rate in limits.rates:
-        charges = (_charge(spend, rate, now, longest=limits.request_seconds) for spend in spends)
-        windows.append(_Window(rate, (c for c in charges if c[0] > now), amount=_amount(rate, share)))
+        charges = _settled_charges(settled, rate, now)
+        charges += _running_charges(running, rate, now, longest=limits.request_seconds)
+        windows.append(_Window(rate, charges, amount=_amount(rate, share)))
     return windows
 
 

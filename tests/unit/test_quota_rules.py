@@ -29,8 +29,8 @@ def limits(*rates: Rate) -> Limits:
     return replace(GRAPH, name="drawn", rates=rates)
 
 
-def spend(at: float, *, seconds: float = 1, ended: float | None = None, lane: Lane = Lane.BACKFILL) -> Spend:
-    return Spend(at=at, calls=1, seconds=seconds, expires=at + 100, ended=ended, lane=lane)
+def spend(at: float, *, seconds: float = 1, ended: float | None = None) -> Spend:
+    return Spend(at=at, calls=1, seconds=seconds, expires=at + 100, ended=ended)
 
 
 def place(turn: int, at: float, *, lane: Lane = Lane.FRESH, asked: float | None = None) -> Waiting:
@@ -311,7 +311,7 @@ def test_backfill_is_never_starved_by_fresh_calls_without_end(profile):
             waiting[number] = replace(caller, asked=now, at=answer.at)
             continue
         history = [s for s in history if s.at > now - 100]
-        history.append(spend(now, seconds=0.1, ended=now + 0.1, lane=caller.lane))
+        history.append(spend(now, seconds=0.1, ended=now + 0.1))
         run_of_fresh = run_of_fresh + 1 if caller.lane is Lane.FRESH else 0
         if caller.lane is Lane.BACKFILL:
             done += 1

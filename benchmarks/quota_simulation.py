@@ -1,0 +1,363 @@
+"""Whole backfills under the quota, with a virtual clock: nobody sleeps, and the service counts for itself.
+
+    python benchmarks/quota_simulation.py [--plot FOLDER] [--seed N] [--profile NAME]
+
+60 tables over 30 days, several hundred million rows, cut into calls; 1, 4 and 16 workers share one real
+ledger file. The simulated service keeps its own count and refuses with 429; it shares no code with the rules.
+Beside the time to finish stands a lower bound that any scheduler has, computed from the limits alone. With
+`other`, another consumer takes random spells of 30 % of the tenant's quota, and the ledger's share is 0.7.
+"""
+
+import argparse
+import heapq
+import math
+import random
+import sys
+import tempfile
+import time
+from bisect import bisect_right
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+
+from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, PROFILES, XDR, Kind, Limits, Rate
+from hunting_pipeline.quota import Lane, Ledger, Reservation, WaitUntil, open_ledger
+
+START = 1_800_000_000.0
+TABLES, ROWS = 60, 200_000_000
+WORKERS = (1, 4, 16)
+OTHER = 0.3
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call: running seconds at the service, and seconds to carry the reply home."""
+
+    table: str
+    seconds: float
+    transfer: float
+
+
+@dataclass
+class Counter:
+    """One rate as the service counts it: over `(now - period, now]`, refusing when the amount is spent."""
+
+    rate: Rate
+    events: deque[tuple[float, float]] = field(default_factory=deque)
+    spent: float = 0.0
+
+    def full(self, now: float, room: float) -> bool:
+        while self.events and self.events[0][0] <= now - self.rate.period:
+            self.spent -= self.events.popleft()[1]
+        return self.spent + room > self.rate.amount + 1e-6
+
+    def add(self, now: float, amount: float) -> None:
+        self.events.append((now, amount))
+        self.spent += amount
+
+
+class Service:
+    """Counts calls when they arrive and running time when it ended; keeps all for the report."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.counters = [Counter(rate) for rate in limits.rates]
+        self.log: dict[Kind, list[tuple[float, float]]] = {kind: [] for kind in Kind}
+        self.refused = 0
+
+    def arrives(self, now: float) -> bool:
+        """Whether the call is let in."""
+        for counter in self.counters:
+            if counter.full(now, 1.0 if counter.rate.kind is Kind.CALLS else 1e-3):
+                self.refused += 1
+                return False
+        self._book(Kind.CALLS, now, 1.0)
+        return True
+
+    def ends(self, now: float, seconds: float) -> None:
+        self._book(Kind.SECONDS, now, seconds)
+
+    def other(self, now: float, kind: Kind, amount: float) -> None:
+        """Somebody else spends; what the tenant has no room for is refused to him."""
+        if all(not c.full(now, amount) for c in self.counters if c.rate.kind is kind):
+            self._book(kind, now, amount)
+
+    def worst(self, rate: Rate) -> float:
+        """The fullest window of the whole run, as a part of the rate's amount."""
+        log = sorted(self.log[rate.kind])
+        times, sums = [t for t, _ in log], list(accumulate((a for _, a in log), initial=0.0))
+        ends = range(len(times))
+        most = max((sums[i + 1] - sums[bisect_right(times, times[i] - rate.period)] for i in ends), default=0)
+        return most / rate.amount
+
+    def _book(self, kind: Kind, now: float, amount: float) -> None:
+        self.log[kind].append((now, amount))
+        for counter in self.counters:
+            if counter.rate.kind is kind:
+                counter.add(now, amount)
+
+
+def backfill(limits: Limits, random_: random.Random) -> list[Job]:
+    """Tables of very different size: one planning call each, then as many slices as rows and bytes demand."""
+    weights = [random_.lognormvariate(0, 2) for _ in range(TABLES)]
+    jobs = []
+    for number, weight in enumerate(weights):
+        rows = ROWS * weight / sum(weights)
+        width = random_.uniform(600, 2500)
+        target = 0.9 * min(limits.rows, (limits.reply_bytes or 10**12) / width)
+        typical = random_.uniform(1.0, 6.0)
+        for call in range(1 + math.ceil(rows / target)):
+            seconds = min(random_.lognormvariate(math.log(typical), 0.4), limits.request_seconds)
+            size = rows / max(1, math.ceil(rows / target)) * width if call else 1e5
+            jobs.append(Job(f"Table{number}", seconds, 0.1 + size / 25e6))
+    return jobs
+
+
+def bound(limits: Limits, jobs: list[Job], workers: int, part: float) -> float:
+    """Seconds that no scheduler can beat: what the limits let through by time t must reach what is wanted.
+
+    By t, a rate has let through at most its amount for every period begun, and in the last period begun at
+    most what shorter periods let through. And workers can only do one thing at a time.
+    """
+
+    def let_through(kind: Kind, t: float) -> float:
+        rates = sorted((r for r in limits.rates if r.kind is kind), key=lambda r: r.period)
+        total = math.inf
+        for rate in rates:
+            whole, rest = divmod(t, rate.period)
+            shorter = [r.amount * part * (rest // r.period + 1) for r in rates if r.period < rate.period]
+            total = min(total, rate.amount * part * whole + min([rate.amount * part, *shorter]))
+        return total
+
+    wanted = {Kind.CALLS: float(len(jobs)), Kind.SECONDS: sum(job.seconds for job in jobs)}
+    steps = sorted({rate.period for rate in limits.rates})
+    t = 0.0
+    while any(let_through(kind, t) < amount - 1e-6 for kind, amount in wanted.items()):
+        t += steps[0] if len(steps) == 1 else 60.0
+    busy = sum(job.seconds + job.transfer for job in jobs) / workers
+    return max(t, busy)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table."""
+
+    profile: str
+    workers: int
+    other: bool
+    calls: int
+    rows: int
+    refused: int
+    worst: float
+    took: float
+    bound: float
+    ledger_ms: float
+    log: dict[Kind, list[tuple[float, float]]]
+
+    @property
+    def ratio(self) -> float:
+        return self.took / self.bound
+
+
+class Simulation:
+    """Workers, a ledger and a service on one virtual clock."""
+
+    def __init__(self, limits: Limits, workers: int, *, other: bool, seed: int, folder: Path) -> None:
+        self.random = random.Random(seed)
+        self.now = START
+        self.limits, self.workers, self.other = limits, workers, other
+        self.jobs = backfill(limits, self.random)
+        self.todo = deque(self.jobs)
+        self.service = Service(limits)
+        self.share = 1 - OTHER if other else 1.0
+        self.ledger: Ledger = open_ledger(
+            str(folder / "ledger.db"), tenant="t", limits=limits, share=self.share, clock=lambda: self.now
+        )
+        self.events: list[tuple[float, int, object]] = []
+        self.sequence = 0
+        self.running = 0
+        self.in_ledger = 0.0
+        self.operations = 0
+
+    def at(self, when: float, what: object) -> None:
+        self.sequence += 1
+        heapq.heappush(self.events, (when, self.sequence, what))
+
+    def run(self) -> Result:
+        for worker in range(self.workers):
+            self.at(START, lambda worker=worker: self.ask(worker))
+        if self.other:
+            self.at(START, self.other_consumer)
+        finished = START
+        while self.events and (self.todo or self.running):
+            self.now, _, what = heapq.heappop(self.events)
+            what()  # type: ignore[operator]
+            finished = self.now
+        self.ledger.close()
+        return Result(
+            profile=self.limits.name,
+            workers=self.workers,
+            other=self.other,
+            calls=len(self.jobs),
+            rows=ROWS,
+            refused=self.service.refused,
+            worst=max(self.service.worst(rate) for rate in self.limits.rates),
+            took=finished - START,
+            bound=bound(self.limits, self.jobs, self.workers, self.share),
+            ledger_ms=1000 * self.in_ledger / self.operations,
+            log=self.service.log,
+        )
+
+    def timed(self, operation, **arguments):
+        before = time.perf_counter()
+        answer = operation(**arguments)
+        self.in_ledger += time.perf_counter() - before
+        self.operations += 1
+        return answer
+
+    def ask(self, worker: int) -> None:
+        if not self.todo:
+            return
+        job = self.todo[0]
+        answer = self.timed(
+            self.ledger.reserve, table=job.table, lane=Lane.BACKFILL, owner=f"worker {worker}"
+        )
+        if isinstance(answer, WaitUntil):
+            self.at(answer.at, lambda: self.ask(worker))
+            return
+        self.todo.popleft()
+        self.running += 1
+        transit = self.random.uniform(0.02, 0.5)
+        self.at(self.now + transit, lambda: self.arrive(worker, job, answer))
+
+    def arrive(self, worker: int, job: Job, reservation: Reservation) -> None:
+        if self.service.arrives(self.now):
+            self.at(self.now + job.seconds, lambda: self.end(worker, job, reservation))
+            return
+        self.ledger.settle(reservation, seconds=0)
+        self.ledger.block(until=self.now + 60, reason="429")
+        self.todo.appendleft(job)
+        self.running -= 1
+        self.at(self.now, lambda: self.ask(worker))
+
+    def end(self, worker: int, job: Job, reservation: Reservation) -> None:
+        self.service.ends(self.now, job.seconds)
+        self.at(self.now + job.transfer, lambda: self.done(worker, job, reservation))
+
+    def done(self, worker: int, job: Job, reservation: Reservation) -> None:
+        self.timed(self.ledger.settle, reservation=reservation, seconds=job.seconds)
+        self.running -= 1
+        self.ask(worker)
+
+    def other_consumer(self) -> None:
+        """Spells of asking at the full 30 % of every rate, and spells of rest."""
+        rates = [rate for rate in self.limits.rates if rate.kind is Kind.CALLS]
+        pace = max(rate.period / math.floor(rate.amount * OTHER) for rate in rates)
+        self.service.other(self.now, Kind.CALLS, 1.0)
+        seconds = [rate for rate in self.limits.rates if rate.kind is Kind.SECONDS]
+        if seconds:
+            spent = pace * min(OTHER * rate.amount / rate.period for rate in seconds)
+            self.service.other(self.now, Kind.SECONDS, spent)
+        rest = self.random.uniform(0, 1800) if self.random.random() < pace / 3600 else 0.0
+        self.at(self.now + pace + rest, self.other_consumer)
+
+
+def simulate(case: tuple[str, int, bool, int]) -> Result:
+    """One backfill; the ledger lies in memory where the machine has such a folder."""
+    profile, workers, other, seed = case
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        limits = PROFILES[profile]
+        return Simulation(limits, workers, other=other, seed=seed, folder=Path(folder)).run()
+
+
+HEADER = (
+    f"{'profile':<9}{'workers':>8}{'other':>7}{'calls':>8}{'429':>5}{'fullest window':>16}"
+    f"{'took':>10}{'bound':>10}{'ratio':>8}{'ledger ms':>11}"
+)
+
+
+def line(result: Result) -> str:
+    """As the table prints it."""
+    return (
+        f"{result.profile:<9}{result.workers:>8}{'30 %' if result.other else '-':>7}{result.calls:>8}"
+        f"{result.refused:>5}{result.worst:>16.2%}{result.took / 3600:>8.2f} h{result.bound / 3600:>8.2f} h"
+        f"{result.ratio:>8.3f}{result.ledger_ms:>11.2f}"
+    )
+
+
+WIDTH, HEIGHT, MARGIN, POINTS = 900, 170, 40, 450
+
+
+def panel(result: Result, rate: Rate, top: int) -> str:
+    """One rate's window over the whole run, as a part of its amount; red is the limit."""
+    log = sorted(result.log[rate.kind])
+    times, sums = [t for t, _ in log], list(accumulate((a for _, a in log), initial=0.0))
+    xs = [START + result.took * i / POINTS for i in range(POINTS + 1)]
+    window = [sums[bisect_right(times, x)] - sums[bisect_right(times, x - rate.period)] for x in xs]
+    base, scale = top + HEIGHT - MARGIN, (HEIGHT - MARGIN - 30) / (1.1 * rate.amount)
+    points = " ".join(
+        f"{MARGIN + (WIDTH - 2 * MARGIN) * i / POINTS:.1f},{base - used * scale:.1f}"
+        for i, used in enumerate(window)
+    )
+    limit = base - rate.amount * scale
+    return (
+        f'<text x="{MARGIN}" y="{top + 18}">{rate.kind} in {rate.period:g} s, limit {rate.amount:g}</text>'
+        f'<polyline points="{points}" fill="none" stroke="#2563eb"/>'
+        f'<path d="M{MARGIN} {limit:.1f}H{WIDTH - MARGIN}" stroke="#dc2626" stroke-dasharray="6 3"/>'
+        f'<path d="M{MARGIN} {base}H{WIDTH - MARGIN}" stroke="#888"/>'
+        f'<text x="{WIDTH - MARGIN}" y="{base + 16}" text-anchor="end">{result.took / 3600:.1f} h</text>'
+    )
+
+
+def plot(result: Result, folder: Path) -> None:
+    """Spending against the limits, one SVG for one run."""
+    rates = PROFILES[result.profile].rates
+    panels = "".join(panel(result, rate, 30 + HEIGHT * number) for number, rate in enumerate(rates))
+    title = f"{result.profile}: {result.calls} calls by {result.workers} workers" + (
+        ", another consumer takes 30 %" if result.other else ""
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"quota-{result.profile}-{result.workers}{'-other' if result.other else ''}.svg"
+    (folder / name).write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {40 + HEIGHT * len(rates)}"'
+        f' font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="white"/>'
+        f'<text x="{MARGIN}" y="22" font-weight="bold">{title}</text>{panels}</svg>\n'
+    )
+
+
+def held(result: Result) -> bool:
+    """Whether the promise holds: no 429, and close to the bound."""
+    return result.refused == 0 and result.ratio <= (1.10 if result.other else 1.03)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Backfills under the quota, on a virtual clock.")
+    parser.add_argument("--plot", type=Path, help="folder to write an SVG of every run with 16 workers into")
+    parser.add_argument("--profile", choices=sorted(PROFILES), help="only this one")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    cases = [
+        (profile.name, workers, other, arguments.seed)
+        for profile in (ORIGINAL, XDR, GRAPH, ENDPOINT)
+        if arguments.profile in {None, profile.name}
+        for workers, other in [(workers, False) for workers in WORKERS] + [(max(WORKERS), True)]
+    ]
+    started = time.perf_counter()
+    print(f"{TABLES} tables, 30 days, {ROWS:,} rows\n\n{HEADER}")
+    results = []
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for result in pool.map(simulate, cases):
+            print(line(result) + ("" if held(result) else "   <-- NOT KEPT"), flush=True)
+            results.append(result)
+            if arguments.plot and result.workers == max(WORKERS):
+                plot(result, arguments.plot)
+    days = sum(result.took for result in results) / 86400
+    print(f"\nsimulated {days:.1f} days in {time.perf_counter() - started:.0f} s")
+    return 0 if all(map(held, results)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

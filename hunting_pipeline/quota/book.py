@@ -1,0 +1,174 @@
+"""A tenant's page in the ledger, open for one transaction: its own row, history, queue and estimates.
+
+All times are on the ledger's own time line.
+"""
+
+import math
+import uuid
+
+from hunting_pipeline.quota.rules import GRACE_SECONDS, Estimate, Lane, Spend, Waiting, elapsed, learned
+from hunting_pipeline.quota.store import Run
+
+__all__ = ["Book"]
+
+COARSE_AFTER_SECONDS = 3700.0
+"""Calls that ended longer ago matter to windows of a day only, and are summed up: just above an hour."""
+COARSE_SECONDS = 300.0
+"""They are summed by so much time: a window of a day renews 0.35 % later at most."""
+
+
+class Book:
+    """What a transaction may read and write of one tenant. `write` must end the transaction.
+
+    Attributes:
+        now: the ledger's time.
+        blocked_until: nobody asks before; in the past where there is no block.
+        block_reason: what the service said.
+        fresh_run: how many fresh calls went since the last backfill call.
+    """
+
+    def __init__(self, run: Run, tenant: str, *, reading: tuple[float, float | None]) -> None:
+        self._run = run
+        self._tenant = tenant
+        self._reading = reading
+        rows = run(
+            "SELECT now, wall, steady, blocked_until, block_reason, next_turn, fresh_run"
+            " FROM quota_tenant WHERE tenant = ?",
+            tenant,
+        )
+        if not rows:
+            row = (tenant, reading[0], *reading, 0.0, "", 0, 0)
+            run("INSERT INTO quota_tenant VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)
+            rows = [row[1:]]
+        before, wall, steady, self.blocked_until, self.block_reason, self._next_turn, self.fresh_run = rows[0]
+        self.now: float = before + elapsed((wall, steady), reading)
+
+    def write(self) -> None:
+        """Write the tenant's own row back, with the time that this transaction saw."""
+        self._run(
+            "UPDATE quota_tenant SET now = ?, wall = ?, steady = ?, blocked_until = ?, block_reason = ?,"
+            " next_turn = ?, fresh_run = ? WHERE tenant = ?",
+            *(self.now, *self._reading, self.blocked_until, self.block_reason),
+            *(self._next_turn, self.fresh_run, self._tenant),
+        )
+
+    def prune(self, *, horizon: float) -> None:
+        """Forget what ended `horizon` seconds ago, and places that nobody came back for."""
+        oldest = self.now - horizon
+        self._run("DELETE FROM quota_spend WHERE tenant = ? AND ended < ?", self._tenant, oldest)
+        self._run("DELETE FROM quota_past WHERE tenant = ? AND ended < ?", self._tenant, oldest)
+        dead = "DELETE FROM quota_spend WHERE tenant = ? AND ended IS NULL AND expires < ?"
+        self._run(dead, self._tenant, oldest)
+        gone = "DELETE FROM quota_waiting WHERE tenant = ? AND wake_at < ?"
+        self._run(gone, self._tenant, self.now - GRACE_SECONDS)
+
+    def history(self, *, longest: float) -> list[Spend]:
+        """What ended within `longest` seconds or may still run; what ended long ago in sums."""
+        oldest = self.now - longest
+        slot = math.floor((self.now - COARSE_AFTER_SECONDS) / COARSE_SECONDS)
+        columns = "reserved_at, 1, seconds, expires, ended, likely FROM quota_spend WHERE tenant = ?"
+        rows = self._run(
+            f"SELECT {columns} AND ended IS NULL UNION ALL SELECT {columns} AND ended >= ?"  # noqa: S608 - constants
+            " UNION ALL SELECT reserved_at, calls, seconds, ended, ended, 0 FROM quota_past"
+            " WHERE tenant = ? AND slot < ? AND ended > ?",
+            *(self._tenant, self._tenant, max(oldest, slot * COARSE_SECONDS), self._tenant, slot, oldest),
+        )
+        return [Spend(*row) for row in rows]
+
+    def counted(self, column: str, *, longest: float) -> dict[str, int]:
+        """Calls of the history by `column`: owner or lane."""
+        rows = self._run(
+            f"SELECT {column}, count(*) FROM quota_spend WHERE tenant = ?"  # noqa: S608 - one of two names
+            f" AND (ended IS NULL OR ended > ?) GROUP BY {column} ORDER BY {column}",
+            *(self._tenant, self.now - longest),
+        )
+        return {str(name): int(calls) for name, calls in rows}
+
+    def spend(
+        self, *, table: str, lane: Lane, owner: str, seconds: float, likely: float, expires: float
+    ) -> str:
+        """Enter a reservation; gives its name."""
+        self.fresh_run = self.fresh_run + 1 if lane is Lane.FRESH else 0
+        name = uuid.uuid4().hex
+        self._run(
+            "INSERT INTO quota_spend"
+            " (id, tenant, lane, owner, source_table, reserved_at, seconds, likely, expires)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(name, self._tenant, lane, owner, table, self.now, seconds, likely, expires),
+        )
+        return name
+
+    def settle(self, name: str, *, table: str, seconds: float) -> None:
+        """Enter the truth and learn from it; nothing where it is settled, cancelled or pruned already."""
+        statement = (
+            "UPDATE quota_spend SET ended = ?, seconds = ? WHERE id = ? AND ended IS NULL RETURNING id"
+        )
+        if not self._run(statement, self.now, seconds, name):
+            return
+        self._run(
+            "INSERT INTO quota_past (tenant, slot, calls, seconds, reserved_at, ended)"
+            " VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT (tenant, slot) DO UPDATE"
+            " SET calls = quota_past.calls + 1, seconds = quota_past.seconds + excluded.seconds,"
+            " reserved_at = excluded.reserved_at, ended = excluded.ended",
+            *(self._tenant, math.floor(self.now / COARSE_SECONDS), seconds, self.now, self.now),
+        )
+        estimate = learned(self._estimate_of(table), seconds)
+        self._run(
+            "INSERT INTO quota_estimate (tenant, source_table, mean, deviation) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (tenant, source_table) DO UPDATE SET mean = excluded.mean,"
+            " deviation = excluded.deviation",
+            *(self._tenant, table, estimate.mean, estimate.deviation),
+        )
+
+    def cancel(self, name: str) -> None:
+        """Strike an unsettled reservation."""
+        self._run("DELETE FROM quota_spend WHERE id = ? AND ended IS NULL", name)
+
+    def estimate(self, table: str) -> Estimate | None:
+        """What was learnt of the table, else of the dearest one; None while nothing is known."""
+        known = self._estimate_of(table)
+        if known is not None:
+            return known
+        rows = self._run("SELECT mean, deviation FROM quota_estimate WHERE tenant = ?", self._tenant)
+        return max((Estimate(*row) for row in rows), key=lambda e: e.upper, default=None)
+
+    def _estimate_of(self, table: str) -> Estimate | None:
+        rows = self._run(
+            "SELECT mean, deviation FROM quota_estimate WHERE tenant = ? AND source_table = ?",
+            *(self._tenant, table),
+        )
+        return Estimate(*rows[0]) if rows else None
+
+    def turn(self, seat: str, *, lane: Lane) -> int:
+        """The turn that this seat was given when it first asked, or a new one."""
+        rows = self._run(
+            "SELECT turn FROM quota_waiting WHERE tenant = ? AND seat = ? AND lane = ?",
+            *(self._tenant, seat, lane),
+        )
+        if rows:
+            return int(rows[0][0])
+        turn = int(self._next_turn) + 1
+        self._next_turn = turn
+        return turn
+
+    def waiting(self) -> list[Waiting]:
+        """All who wait, whether or not they will come back."""
+        rows = self._run(
+            "SELECT turn, lane, seconds, asked_at, wake_at FROM quota_waiting WHERE tenant = ?", self._tenant
+        )
+        return [Waiting(turn, Lane(lane), seconds, asked, at) for turn, lane, seconds, asked, at in rows]
+
+    def wait(self, seat: str, place: Waiting) -> None:
+        """Keep a place for this seat."""
+        self._run(
+            "INSERT INTO quota_waiting (tenant, seat, lane, turn, seconds, asked_at, wake_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, seat, lane) DO UPDATE"
+            " SET seconds = excluded.seconds, asked_at = excluded.asked_at, wake_at = excluded.wake_at",
+            *(self._tenant, seat, place.lane, place.turn, place.seconds, place.asked, place.at),
+        )
+
+    def leave(self, seat: str, *, lane: Lane) -> None:
+        """Give up this seat's place."""
+        self._run(
+            "DELETE FROM quota_waiting WHERE tenant = ? AND seat = ? AND lane = ?", self._tenant, seat, lane
+        )
