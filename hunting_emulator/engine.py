@@ -53,10 +53,6 @@ def answer(tenant: Tenant, query: str, limits: Limits, dialect: encoding.Dialect
     """
     started = time.monotonic()
     cursor = tenant.cursor()
-    alarm = threading.Timer(limits.request_seconds or threading.TIMEOUT_MAX, cursor.interrupt)
-    alarm.daemon = True
-    if limits.request_seconds is not None:
-        alarm.start()
     body: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL)  # noqa: SIM115 - the reader closes it
     try:
         with _deadline(cursor, limits.request_seconds):
@@ -90,7 +86,7 @@ def _sql(
 
 @contextmanager
 def _deadline(cursor: duckdb.DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
-    """Interrupt the cursor after so many seconds, again and again: between two statements an interrupt is lost."""
+    """Interrupt the cursor after so many seconds, again and again: between statements one is lost."""
     over, late = threading.Event(), threading.Event()
 
     def watch() -> None:

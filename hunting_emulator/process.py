@@ -56,13 +56,17 @@ def running(*, ready_seconds: float = 60.0, **options: object) -> Iterator[Endpo
         given = {"directory": folder, **options, "ready_file": ready}
         command = [sys.executable, "-m", "hunting_emulator", *arguments(given)]
         with errors.open("wb") as stderr:
-            process = subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, stderr=stderr, cwd=Path(__file__).parents[1]
-            )
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, env=_environment())
         try:
             yield _endpoint(process, ready, errors, time.monotonic() + ready_seconds)
         finally:
             _end(process)
+
+
+def _environment() -> dict[str, str]:
+    """This process's, in which the package is found even where it is not installed."""
+    folder = str(Path(__file__).parents[1])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))}
 
 
 def arguments(options: Mapping[str, object]) -> Sequence[str]:

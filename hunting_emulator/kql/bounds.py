@@ -34,6 +34,29 @@ def spans(  # noqa: PLR0911 - one answer per shape of predicate
             return ALWAYS
 
 
+def exact(predicate: s.Expr, column: str, instant: Callable[[s.Expr], int | None]) -> bool:
+    """Whether the spans say all that the predicate says."""
+    match predicate:
+        case s.Binary("and" | "or", left, right):
+            return exact(left, column, instant) and exact(right, column, instant)
+        case s.Binary(op, s.Name(name), right) if name == column and op in _FLIPPED:
+            return instant(right) is not None
+        case _:
+            return False
+
+
+def sql(ref: str, allowed: Spans) -> str:
+    """A test that `ref` lies in the spans, by halving: hundreds of them cost as much as a few comparisons."""
+    if not allowed:
+        return "false"
+    if len(allowed) == 1:
+        low, high = allowed[0]
+        return f"({ref} >= {low} AND {ref} < {high})"
+    middle = len(allowed) // 2
+    left, right = sql(ref, allowed[:middle]), sql(ref, allowed[middle:])
+    return f"CASE WHEN {ref} < {allowed[middle][0]} THEN {left} ELSE {right} END"
+
+
 def _compared(op: str, at: int | None) -> Spans:
     if at is None:
         return ALWAYS

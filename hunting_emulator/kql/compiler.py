@@ -135,7 +135,8 @@ class _Compiler:
             raise KqlError(f"Failed to resolve table or column expression named '{name}'")
         self.tables.append(name)
         columns = tuple(Column(title, kind, f"c{at}") for at, (title, kind) in enumerate(source.columns))
-        return Relation(source.scan(self._spans(source, operators, columns)), columns)
+        sql = source.scan(self._spans(source, operators, columns))
+        return Relation(sql, columns, time_column=source.time_column)
 
     def _spans(
         self, source: Source, operators: tuple[s.Operator, ...], columns: tuple[Column, ...]
@@ -165,8 +166,7 @@ class _Compiler:
     def _apply(self, relation: Relation, operator: s.Operator) -> Relation:  # noqa: PLR0911 - one answer per kind of operator
         match operator:
             case s.Where(predicate):
-                test = boolean(predicate, self._scope("where", relation.columns))
-                return replace(relation, sql=f"SELECT * FROM ({relation.sql}) WHERE {test.sql}")
+                return self._where(relation, predicate)
             case s.Columns(op, items):
                 return self._columns(relation, op, items)
             case s.Summarize(measures, by):
@@ -185,6 +185,15 @@ class _Compiler:
                 return relations.join(relation, self.pipeline(right), kind, keys)
             case s.Union(sources):
                 return relations.union([relation, *(self.pipeline(source) for source in sources)])
+
+    def _where(self, relation: Relation, predicate: s.Expr) -> Relation:
+        test = boolean(predicate, self._scope("where", relation.columns)).sql
+        for column in relation.columns:
+            if column.name == relation.time_column:
+                arguments = (predicate, column.name, lambda expr: self._instant(expr, relation.columns))
+                if bounds.exact(*arguments):
+                    test = bounds.sql(column.ref, bounds.spans(*arguments))
+        return replace(relation, sql=f"SELECT * FROM ({relation.sql}) WHERE {test}")
 
     def _number(self, expr: s.Expr, operator: str) -> int:
         made = compile_scalar(expr, self._scope(operator, ()))

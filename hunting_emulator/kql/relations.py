@@ -22,11 +22,15 @@ _JOINS = {
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """SQL that yields c0, c1, ... and, where `ordered`, the rank `ord`."""
+    """SQL that yields c0, c1, ... and, where `ordered`, the rank `ord`.
+
+    `time_column` is known as long as nothing but `where` came after the table.
+    """
 
     sql: str
     columns: tuple[Column, ...]
     ordered: bool = False
+    time_column: str | None = None
 
     def refs(self) -> str:
         """The inner names of all columns, for a select list."""

@@ -84,7 +84,7 @@ def _name(name: str, scope: Scope) -> Typed:
     )
 
 
-def _call(expr: s.Call, scope: Scope) -> Typed:  # noqa: PLR0911 - one answer per kind of function
+def _call(expr: s.Call, scope: Scope) -> Typed:  # noqa: PLR0911 - one answer per function
     name, args = expr.name, expr.args
     if name in aggregates.NAMES:
         return _aggregate(expr, scope)
@@ -107,7 +107,38 @@ def _call(expr: s.Call, scope: Scope) -> Typed:  # noqa: PLR0911 - one answer pe
     made = [compile_scalar(arg, scope) for arg in args]
     if name in ("iff", "iif", "case"):
         made[:-1:2] = [convert(test, "bool") for test in made[:-1:2]]
+        steps = _steps(args, scope) if name == "case" and len(args) > 7 else None
+        if steps:
+            return _staircase(*steps, functions.case(made), made)
     return functions.call(name, made)
+
+
+def _steps(args: Sequence[s.Expr], scope: Scope) -> tuple[str, list[int]] | None:
+    """The column and the ascending bounds, if every test of a `case` is `column < bound` of one column."""
+    refs, bounds = set(), []
+    for test in args[:-1:2]:
+        if not (isinstance(test, s.Binary) and test.op == "<" and isinstance(test.left, s.Name)):
+            return None
+        bound = compile_scalar(test.right, scope).value
+        if not isinstance(bound, int):
+            return None
+        refs.add(compile_scalar(test.left, scope).sql)
+        bounds.append(bound)
+    return (refs.pop(), bounds) if len(refs) == 1 and bounds == sorted(bounds) else None
+
+
+def _staircase(ref: str, bounds: Sequence[int], whole: Typed, made: Sequence[Typed]) -> Typed:
+    """The same `case` by halving, for one may have hundreds of branches."""
+    values = [convert(value, whole.type).sql for value in [*made[1::2], made[-1]]]
+
+    def between(first: int, last: int) -> str:
+        if first == last:
+            return values[first]
+        middle = (first + last) // 2
+        low, high = between(first, middle), between(middle + 1, last)
+        return f"CASE WHEN {ref} < {bounds[middle]} THEN {low} ELSE {high} END"
+
+    return Typed(between(0, len(bounds)), whole.type)
 
 
 def _aggregate(expr: s.Call, scope: Scope) -> Typed:

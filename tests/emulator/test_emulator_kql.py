@@ -215,3 +215,12 @@ def test_unnamed_results_get_kustos_names(catalogue: Catalogue, query: str, titl
 def test_errors_read_as_the_service_words_them(ask: Ask, query: str, message: str) -> None:
     with pytest.raises(KqlError, match=message):
         ask(query)
+
+
+def test_many_branches_mean_what_few_do(ask: Ask) -> None:
+    bounds = range(10, 100, 10)
+    tests = ", ".join(f"x < {bound}, {at}" for at, bound in enumerate(bounds))
+    values = [-5, 9, 10, 11, 55, 89, 90, 1000]
+    table = f"datatable(x: long)[{', '.join(map(str, values))}, long(null)]"
+    found = dict(ask(f"{table} | extend y = case({tests}, 9) | project x, y"))
+    assert found == {value: sum(value >= bound for bound in bounds) for value in values} | {None: 9}

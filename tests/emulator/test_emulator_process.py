@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from emulator_client import client_of, sign_in
+from emulator_client import PATHS, client_of, sign_in
 
 from hunting_emulator.process import EmulatorFailed, arguments, running
 
@@ -49,6 +49,7 @@ def test_options_certificate_permissions_and_loaded_rows(tmp_path: Path) -> None
         deny=["graph"],
         load={"AlertInfo": tmp_path / "rows.parquet"},
         limit={"retention_days": "off"},
+        gzip=True,
     ) as endpoint:
         good = {
             "private_key": key.decode(),
@@ -66,6 +67,12 @@ def test_options_certificate_permissions_and_loaded_rows(tmp_path: Path) -> None
         refused = client.post("graph", "AlertInfo")
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "Forbidden")
         assert "ThreatHunting.Read.All" in refused.json()["error"]["message"]
+        headers = {"Authorization": f"Bearer {client.token}", "Accept-Encoding": "gzip"}
+        squeezed = client.session.post(
+            endpoint.url + PATHS["xdr"], json={"Query": "EmailEvents | take 50"}, headers=headers
+        )
+        assert squeezed.headers["content-encoding"] == "gzip"
+        assert len(squeezed.json()["Results"]) == 50
         times = sorted(row["Timestamp"] for row in client.rows("AlertInfo"))
         assert times == ["0001-01-01T00:00:00.0000005Z", "0001-01-01T00:00:00Z"]
 

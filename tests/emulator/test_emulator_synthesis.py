@@ -174,3 +174,19 @@ def test_spans_of_a_predicate(predicate: str, expected: object) -> None:
 def test_spans_meet_and_unite() -> None:
     assert intersect(((0, 10), (20, 30)), ((5, 25),)) == ((5, 10), (20, 25))
     assert unite([(5, 7), (0, 5), (9, 12), (10, 11)]) == ((0, 7), (9, 12))
+
+
+def test_many_spans_hold_what_each_holds(tenant: Tenant) -> None:
+    cursor = tenant.cursor()
+
+    def count(predicate: str) -> int:
+        compiled = compile_query(f"DeviceNetworkEvents | where {predicate} | count", tenant.catalogue(cursor))
+        found: int = cursor.execute(compiled.sql).fetchall()[0][0]
+        return found
+
+    hours = [NOW - at * 7 * ticks.HOUR for at in range(1, 40)]
+    parts = [
+        f"(Timestamp >= datetime({ticks.text(at)}) and Timestamp < datetime({ticks.text(at + ticks.HOUR)}))"
+        for at in hours
+    ]
+    assert count(" or ".join(parts)) == sum(count(part) for part in parts) > 0
