@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from hunting_pipeline.catalog import catalog
-from hunting_pipeline.cli import demo as demo_
 from hunting_pipeline.cli.asked import Asked, asked_specs
+from hunting_pipeline.cli.demo import demonstrate
 from hunting_pipeline.cli.emulator import emulated_tenant, homed, without_settings
 from hunting_pipeline.cli.show import bytes_of, duration_of, facts, following, print_json, print_table, warn
 from hunting_pipeline.errors import (
@@ -324,7 +324,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Thirty days of an emulated tenant through Dagster into Parquet, then a query over the result."""
-    demo_.run(rows=rows, as_json=as_json)
+    demonstrate(rows=rows, as_json=as_json)
 
 
 def _asked(pipeline: Pipeline, start: str | None, end: str | None) -> Asked:

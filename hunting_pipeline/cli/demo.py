@@ -1,5 +1,136 @@
-"""placeholder"""
+"""`hunting demo`: an emulated tenant, thirty days of six tables through Dagster, a query over the Parquet."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hunting_pipeline.catalog import spec
+from hunting_pipeline.cli.emulator import emulated_tenant, homed, without_settings
+from hunting_pipeline.cli.show import bytes_of, duration_of, facts, print_json, print_table, warn
+from hunting_pipeline.errors import Misconfigured, ServiceFailed
+from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.model import DAY, SECOND
+from hunting_pipeline.window import partition_of, partitions_in
+
+__all__ = ["HOME", "TABLES", "demonstrate"]
+
+HOME = Path(".demo")
+"""Holds the demo's lake, ledger and Dagster log; made anew each time."""
+
+TABLES = ("AlertInfo", "IdentityLogonEvents", "EmailEvents", "DeviceNetworkEvents")
+"""From a few thousand rows to the busy one, which gets `rows` rows."""
+
+SNAPSHOT = "DeviceTvmSoftwareInventory"
+
+_MARK = "this-folder-belongs-to-hunting-demo"
+
+_QUERY = """
+SELECT date_trunc('week', Timestamp)::DATE AS week, count(*) AS connections,
+       count(DISTINCT DeviceId) AS devices, count(DISTINCT RemoteIP) AS remote_addresses
+FROM read_parquet('{lake}/DeviceNetworkEvents/**/*.parquet', hive_partitioning = true)
+GROUP BY ALL ORDER BY ALL"""
 
 
-def run(*, rows: int, as_json: bool) -> None:
-    """placeholder"""
+def demonstrate(*, rows: int, as_json: bool) -> None:
+    """Run it. Made-up data, real everything else: TLS, MSAL, HTTP, quota, Dagster, Parquet.
+
+    Raises:
+        Misconfigured: the emulator did not start, or `.demo` is not the demo's.
+        ServiceFailed: the Dagster run failed; its log is in `.demo/dagster.log`.
+    """
+    _fresh(HOME)
+    started = time.monotonic()
+    with emulated_tenant(["--profile", "graph", "--rows", f"DeviceNetworkEvents={rows}"]) as variables:
+        environment = without_settings() | variables | homed(HOME)
+        today = partition_of(spec(SNAPSHOT), round(time.time() * SECOND)).window
+        month = partitions_in(spec(TABLES[0]), type(today)(today.start - 29 * DAY, today.end))
+        warn(f"materializing {len(TABLES)} tables, {month[0].key} to {month[-1].key}, through Dagster")
+        spent = _materialize(environment, month[0].key, month[-1].key, *TABLES)
+        spent |= _materialize(environment, month[-1].key, month[-1].key, SNAPSHOT)
+    landed = [
+        _landed(LocalStore(HOME / "lake"), table, spent.get(table, {})) for table in (*TABLES, SNAPSHOT)
+    ]
+    seconds = time.monotonic() - started
+    columns, answer = _query(HOME / "lake")
+    if as_json:
+        print_json(
+            {
+                "landed": landed,
+                "seconds": seconds,
+                "query": [dict(zip(columns, row, strict=True)) for row in answer],
+            }
+        )
+        return
+    print_table(
+        "Landed",
+        ["table", "rows", "files", "Parquet", "JSON received", "calls", "quota waited"],
+        [
+            [one["table"], one["rows"], one["files"], bytes_of(one["file_bytes"]), bytes_of(one["json_bytes"]),
+             one["calls"], duration_of(one["waited_seconds"])]
+            for one in landed
+        ],
+    )  # fmt: skip
+    print_table("DuckDB over the Parquet: connections by week", columns, answer)
+    facts(
+        {
+            "took": duration_of(seconds),
+            "the lake": str((HOME / "lake").absolute()),
+            "the query": _QUERY.format(lake=HOME / "lake"),
+        }
+    )
+
+
+def _fresh(home: Path) -> None:
+    """An empty folder that is the demo's own."""
+    if home.exists() and not (home / _MARK).exists():
+        raise Misconfigured(f"{home.absolute()} exists and is not the demo's: move it away")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    (home / _MARK).touch()
+
+
+def _materialize(environment: Mapping[str, str], first: str, last: str, *tables: str) -> dict[str, Any]:
+    """Run the assets in a process of their own; its log goes to a file, its progress to the terminal."""
+    command = [sys.executable, "-m", "hunting_pipeline.materialize", first, last, *tables]
+    with (
+        (HOME / "dagster.log").open("a") as log,
+        subprocess.Popen(
+            command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        assert process.stdout and process.stderr  # noqa: S101 # pipes were asked for
+        for line in process.stderr:
+            log.write(line)
+            if progress := re.search(r" - INFO - .*? - \w+ - (.*)", line):
+                warn(progress[1])
+        said = process.stdout.read()
+    if process.returncode:
+        raise ServiceFailed(f"the Dagster run failed: see {(HOME / 'dagster.log').absolute()}")
+    return dict(json.loads(said))
+
+
+def _landed(store: LocalStore, table: str, spent: Mapping[str, float]) -> dict[str, Any]:
+    archived = list(load_all(store, table))
+    return {
+        "table": table,
+        "rows": sum(manifest.tally.rows for manifest in archived),
+        "files": len(archived),
+        "file_bytes": sum(manifest.file_bytes for manifest in archived),
+        "json_bytes": sum(manifest.body_bytes for manifest in archived),
+        "calls": round(spent.get("calls", 0)),
+        "waited_seconds": spent.get("seconds waited", 0.0),
+    }
+
+
+def _query(lake: Path) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+    import duckdb  # only the demo needs it, and the emulator's extra brings it  # noqa: PLC0415
+
+    done = duckdb.connect().execute(_QUERY.format(lake=lake))
+    return [column[0] for column in done.description or ()], done.fetchall()
