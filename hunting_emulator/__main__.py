@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--unlicensed", action="append", default=[], metavar="TABLE")
     add("--now", help="freeze the tenant's clock at this instant, ISO 8601")
+    add("--clock-runs", action="store_true", help="let the clock run from --now on")
     add("--late-share", type=float, default=0.0, help="share of rows that arrive after their time")
     add("--late-seconds", type=float, default=0.0, help="how late at most")
     add("--token-seconds", type=float, default=3599.0, help="lifetime of tokens")
@@ -116,6 +117,7 @@ def _tenant(options: argparse.Namespace, folder: Path) -> Tenant:
             bursts=_bursts(options.burst),
             unlicensed=frozenset(options.unlicensed),
             now=None if options.now is None else ticks.parse(options.now),
+            clock_runs=options.clock_runs,
             late_share=options.late_share,
             late_seconds=options.late_seconds,
         ),
@@ -220,7 +222,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             _serve(options, folder)
-        except (ValueError, OSError) as error:
+        except (ValueError, TypeError, OSError) as error:
             sys.stderr.write(f"hunting_emulator: {error}\n")
             return 2
     return 0

@@ -85,6 +85,8 @@ class Chaos:
         }
         with self._lock:
             for key, value in changes.items():
+                if key not in handlers:
+                    raise ValueError(f"faults have no {key!r}")
                 handlers[key](value)
 
     def draw(self, kind: str) -> str | None:

@@ -95,12 +95,12 @@ class Service:
     async def _configure(self, request: Request) -> Response:
         try:
             self.configure(await request.json())
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
         return JSONResponse({})
 
     def configure(self, changes: dict[str, object]) -> None:
-        """Apply what the admin door was sent. ValueError, TypeError or KeyError for what makes no sense."""
+        """Apply what the admin door was sent; ValueError or TypeError for what makes no sense."""
         handlers: dict[str, Callable[[object], None]] = {
             "limits": lambda value: setattr(self, "limits", self.limits.changed(dict(value))),  # type: ignore[call-overload]
             "now": lambda value: self.tenant.configure(
@@ -116,6 +116,8 @@ class Service:
             "revoke_tokens": lambda value: self.identity.revoke() if value else None,
         }
         for key, value in changes.items():
+            if key not in handlers:
+                raise ValueError(f"there is no setting {key!r}")
             handlers[key](value)
 
     def _runner(self, surface: Surface) -> Callable[[Request], object]:

@@ -3,6 +3,7 @@
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,9 +30,10 @@ _MEMORY = "700MB"
 class TenantOptions:
     """What a tenant holds. The same options give the same rows.
 
-    `rows` overrides a table's volume in 30 days, else the catalogue's volume times `scale`. `now` is a frozen
-    instant in ticks; None is the real clock. Events begin `history_days` before the first `now`. `late_share`
-    of the rows of timed tables arrive up to `late_seconds` after their time.
+    `rows` overrides a table's volume in 30 days, else the catalogue's volume times `scale`. `now` is the
+    present instant in ticks, frozen unless `clock_runs`; None is the real clock. Events begin `history_days`
+    before the first `now`. `late_share` of the rows of timed tables arrive up to `late_seconds` after their
+    time. `drift` changes the schema of tables.
     """
 
     seed: int = 7
@@ -40,6 +42,7 @@ class TenantOptions:
     bursts: Mapping[str, tuple[Burst, ...]] = field(default_factory=dict)
     unlicensed: frozenset[str] = frozenset()
     now: int | None = None
+    clock_runs: bool = False
     history_days: int = 45
     late_share: float = 0.0
     late_seconds: float = 0.0
@@ -63,7 +66,7 @@ class Tenant:
         for name in [*self.options.rows, *self.options.bursts]:
             if name not in tables():
                 raise ValueError(f"there is no hunting table {name!r}")
-        self._offset = 0
+        self._set_at = time.monotonic()
         self._origin = self.now() // ticks.DAY * ticks.DAY - self.options.history_days * ticks.DAY
         self._loaded: dict[str, _LoadedTable] = {}
         self._lock = threading.Lock()
@@ -90,11 +93,14 @@ class Tenant:
     def now(self) -> int:
         """The present instant of this tenant, in ticks."""
         if self.options.now is not None:
-            return self.options.now
+            passed = time.monotonic() - self._set_at if self.options.clock_runs else 0.0
+            return self.options.now + int(passed * ticks.SECOND)
         return ticks.from_datetime(datetime.now(UTC))
 
     def configure(self, **changes: object) -> None:
         """Change options of a running tenant: `now`, `late_share`, `late_seconds`, `unlicensed`, `drift`."""
+        if "now" in changes:
+            self._set_at = time.monotonic()
         self.options = replace(self.options, **changes)  # type: ignore[arg-type]
 
     def cursor(self) -> duckdb.DuckDBPyConnection:

@@ -1,6 +1,7 @@
 """Precedence parser for expressions; the tabular parser builds on it."""
 
 import json
+from collections.abc import Sequence
 
 from hunting_emulator.kql import syntax as s
 from hunting_emulator.kql.errors import KqlError
@@ -107,16 +108,16 @@ class ExpressionParser:
         return s.Item(None, expr)
 
     def expression(self) -> s.Expr:
-        left = self._and()
+        parts = [self._and()]
         while self.accept_name("or"):
-            left = s.Binary("or", left, self._and())
-        return left
+            parts.append(self._and())
+        return _balanced("or", parts)
 
     def _and(self) -> s.Expr:
-        left = self._comparison()
+        parts = [self._comparison()]
         while self.accept_name("and"):
-            left = s.Binary("and", left, self._comparison())
-        return left
+            parts.append(self._comparison())
+        return _balanced("and", parts)
 
     def _comparison(self) -> s.Expr:
         left = self._sum()
@@ -251,3 +252,11 @@ class ExpressionParser:
             except ValueError:
                 raise self.error("the dynamic literal is not JSON") from None
         return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _balanced(op: str, parts: Sequence[s.Expr]) -> s.Expr:
+    """The parts joined as a tree of little depth, for there may be hundreds of them."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return s.Binary(op, _balanced(op, parts[:middle]), _balanced(op, parts[middle:]))

@@ -1,6 +1,7 @@
 """Synthetic rows: the same for the same seed, cut off by time before they are made, and shaped like work."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -184,9 +185,19 @@ def test_many_spans_hold_what_each_holds(tenant: Tenant) -> None:
         found: int = cursor.execute(compiled.sql).fetchall()[0][0]
         return found
 
-    hours = [NOW - at * 7 * ticks.HOUR for at in range(1, 40)]
+    hours = [NOW - at * 7 * ticks.HOUR for at in range(1, 60)]
     parts = [
         f"(Timestamp >= datetime({ticks.text(at)}) and Timestamp < datetime({ticks.text(at + ticks.HOUR)}))"
         for at in hours
     ]
+    assert count(" or ".join(parts * 20)) == count(" or ".join(parts))
     assert count(" or ".join(parts)) == sum(count(part) for part in parts) > 0
+
+
+def test_a_clock_stands_still_or_runs() -> None:
+    still, runs = Tenant(TenantOptions(now=NOW)), Tenant(TenantOptions(now=NOW, clock_runs=True))
+    time.sleep(0.05)
+    assert still.now() == NOW
+    assert NOW < runs.now() < NOW + ticks.MINUTE
+    runs.configure(now=NOW - ticks.DAY)
+    assert runs.now() < NOW
