@@ -1,4 +1,4 @@
-"""`hunting demo`: an emulated tenant, thirty days of five tables through Dagster, a query over the Parquet."""
+"""`hunting demo`: an emulated tenant, a month of five tables through Dagster, a query over the Parquet."""
 
 import json
 import re
@@ -32,7 +32,7 @@ SNAPSHOT = "DeviceTvmSoftwareInventory"
 _MARK = "this-folder-belongs-to-hunting-demo"
 
 _QUERY = """
-SELECT date_trunc('week', Timestamp)::DATE AS week, count(*) AS connections,
+SELECT date_trunc('week', date)::DATE AS week, count(*) AS connections,
        count(DISTINCT DeviceId) AS devices, count(DISTINCT RemoteIP) AS remote_addresses
 FROM read_parquet('{lake}/DeviceNetworkEvents/**/*.parquet', hive_partitioning = true)
 GROUP BY ALL ORDER BY ALL"""
@@ -54,10 +54,12 @@ def demonstrate(*, rows: int, as_json: bool) -> None:
         warn(f"materializing {len(TABLES)} tables, {month[0].key} to {month[-1].key}, through Dagster")
         spent = _materialize(environment, month[0].key, month[-1].key, *TABLES)
         spent |= _materialize(environment, month[-1].key, month[-1].key, SNAPSHOT)
-    landed = [
-        _landed(LocalStore(HOME / "lake"), table, spent.get(table, {})) for table in (*TABLES, SNAPSHOT)
-    ]
-    seconds = time.monotonic() - started
+    store = LocalStore(HOME / "lake")
+    landed = [_landed(store, table, spent.get(table, {})) for table in (*TABLES, SNAPSHOT)]
+    _show(landed, seconds=time.monotonic() - started, as_json=as_json)
+
+
+def _show(landed: Sequence[Mapping[str, Any]], *, seconds: float, as_json: bool) -> None:
     columns, answer = _query(HOME / "lake")
     if as_json:
         rows = [dict(zip(columns, row, strict=True)) for row in answer]
