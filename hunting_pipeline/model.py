@@ -68,7 +68,8 @@ def datetime_of(ticks: int) -> datetime:
 def iso_of(ticks: int) -> str:
     """`2026-11-20T10:00:00.1234567Z`: all seven digits, or none on a whole second."""
     seconds, fraction = divmod(ticks, SECOND)
-    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    # not strftime, which does not pad years before 1000 on every platform
+    text = (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
     return f"{text}.{fraction:07d}Z" if fraction else f"{text}Z"
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "buckets_needed",
     "cost",
     "finer_step",
+    "fits",
     "pack",
     "row_target",
     "step_for",
@@ -60,7 +61,7 @@ class Width:
         """What a reply teaches. Follows a wider reply at once and a narrower one slowly."""
         if rows < 100:  # the envelope outweighs the rows
             return self
-        seen = body_bytes / rows
+        seen = max(1.0, body_bytes / rows)
         if not self.learnt or seen > self.bytes_per_row:
             return Width(seen, learnt=True)
         return Width(0.8 * self.bytes_per_row + 0.2 * seen, learnt=True)
@@ -68,7 +69,7 @@ class Width:
 
 def row_target(limits: Limits, width: Width) -> int:
     """Rows a slice is planned to, so that neither the row cap nor the byte cap is reached; at least 1."""
-    by_rows = min(limits.rows - 1, math.floor(limits.rows * _ROW_HEADROOM))
+    by_rows = max(1, min(limits.rows - 1, math.floor(limits.rows * _ROW_HEADROOM)))
     if limits.reply_bytes is None:
         return by_rows
     headroom = _BYTE_HEADROOM if width.learnt else _GUESS_HEADROOM

@@ -130,8 +130,8 @@ def load_settings() -> Settings:
     """
     _refuse_unknown(name for name in os.environ if name.startswith(_PREFIX) and name != CONFIG_VARIABLE)
     path = os.environ.get(CONFIG_VARIABLE)
-    if path and not Path(path).exists():
-        raise Misconfigured(f"{CONFIG_VARIABLE} names {path}, which does not exist")
+    if path and (not Path(path).exists() or Path(path).is_dir()):
+        raise Misconfigured(f"{CONFIG_VARIABLE} names {path}, which is no file")
     try:
         return Settings()
     except ValidationError as error:
@@ -140,7 +140,7 @@ def load_settings() -> Settings:
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise Misconfigured("; ".join(lines)) from None
-    except ValueError as error:  # tomllib
+    except (ValueError, OSError) as error:  # tomllib, or a file that may not be read
         raise Misconfigured(f"{path or 'hunting.toml'} cannot be read: {error}") from None
 
 

@@ -22,8 +22,8 @@ class Debt:
 
     Attributes:
         owed: spans to fetch; each lies within one partition.
-        covered: partitions of which nothing asked is missing.
-        forgotten: partitions wholly or partly wanted that the service no longer (or not at all) holds.
+        covered: partitions that need nothing: whole, or archived and lacking only what is forgotten.
+        forgotten: partitions of which nothing is archived and nothing can be had any more.
         future: partitions that have not begun, or not yet settled.
     """
 
@@ -73,6 +73,9 @@ def owed(
     partitions: Iterable[Partition], covered: Mapping[Partition, Iterable[Window]], *, held: Window
 ) -> Debt:
     """Sort `partitions` by what is missing of them.
+
+    What of a partition lies behind the edge is left out without a word as long as another part of it is
+    archived or still owed: its manifest shows the gap.
 
     Args:
         partitions: what was asked for.

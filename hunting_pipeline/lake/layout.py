@@ -10,8 +10,9 @@ Paths are relative, with forward slashes. Names that start with `_` are passed o
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import count
 
 from hunting_pipeline.model import DAY, HOUR, Bucket, Column, Partition, Window, ticks_of
 
@@ -23,6 +24,7 @@ __all__ = [
     "manifest_folder",
     "manifest_path",
     "partition_from_key",
+    "partition_from_path",
     "staging_folder",
     "staging_path",
 ]
@@ -32,6 +34,9 @@ LAKE_FILE = "_lake.json"
 
 RESCUED = "_rescued_data"
 """The column that keeps values verbatim which did not fit their type."""
+
+_RESERVED = frozenset({RESCUED, "date", "hour"})
+"""Names of the lake's own: the column above, and the folders that Hive readers turn into columns."""
 
 
 def data_path(partition: Partition) -> str:
@@ -73,21 +78,43 @@ def partition_from_key(table: str, key: str) -> Partition:
         raise ValueError(f"{key!r} is not a partition key: YYYY-MM-DD, or YYYY-MM-DDTHH for an hour")
     hourly = "T" in key
     start = ticks_of(datetime.fromisoformat(f"{key}:00:00+00:00" if hourly else f"{key}T00:00:00+00:00"))
-    return Partition(table, Window(start, start + (HOUR if hourly else DAY)))
+    partition = Partition(table, Window(start, start + (HOUR if hourly else DAY)))
+    if partition.key != key:  # newer Pythons read T24 as the next day
+        raise ValueError(f"{key!r} is not a partition key: the hours of a day are 00 … 23")
+    return partition
 
 
-def lake_names(columns: Sequence[Column]) -> tuple[str, ...]:
+def partition_from_path(table: str, path: str) -> Partition | None:
+    """The inverse of `data_path`; None for a file that this layout does not name."""
+    name = path.rsplit("/", 1)[-1]
+    try:
+        partition = partition_from_key(table, name.removeprefix(f"{table}-").removesuffix(".parquet"))
+    except ValueError:
+        return None
+    return partition if data_path(partition) == path else None
+
+
+def lake_names(columns: Sequence[Column], known: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """What each column is called in the lake: its own name, unless another differs from it by case alone.
 
     DuckDB, Spark and Hive cannot tell `LogonId` from `LogonID`. Of such a pair the name that sorts last
-    (`LogonId`) stays, and the others get `_1`, `_2`, …, whatever the order of the Schema.
+    (`LogonId`) stays, and the others get `_1`, `_2`, …, whatever the order of the Schema. So does a column
+    that bears a name of the lake's own (`date`, `hour`, `_rescued_data`).
+
+    Args:
+        columns: as the service names them.
+        known: lake names that the table's columns have already; these stay.
     """
-    clashes: dict[str, list[str]] = {}
-    for column in columns:
-        clashes.setdefault(column.name.lower(), []).append(column.name)
-    names = {}
-    for same in clashes.values():
-        first, *others = sorted(same, reverse=True)
-        names[first] = first
-        names |= {name: f"{name}_{number}" for number, name in enumerate(others, 1)}
+    names = dict(known or {})
+    taken = {name.lower() for name in names.values()} | _RESERVED
+    clashing = []
+    for name in sorted({column.name for column in columns} - names.keys(), reverse=True):
+        if name.lower() in taken:
+            clashing.append(name)
+        else:
+            names[name] = name
+            taken.add(name.lower())
+    for name in clashing:
+        names[name] = next(free for n in count(1) if (free := f"{name}_{n}").lower() not in taken)
+        taken.add(names[name].lower())
     return tuple(names[column.name] for column in columns)

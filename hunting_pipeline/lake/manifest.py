@@ -6,14 +6,15 @@ the two leaves a file that can still prove itself: `load` then reads the footer 
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hunting_pipeline.errors import CommitRefused
-from hunting_pipeline.lake.layout import data_path, manifest_folder, manifest_path, partition_from_key
+from hunting_pipeline.errors import CommitRefused, Misconfigured
+from hunting_pipeline.lake.layout import data_path, manifest_path, partition_from_key, partition_from_path
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.model import Column, Partition, Tally, Window
 
@@ -111,7 +112,7 @@ class Manifest:
     def from_json(cls, text: str | bytes) -> "Manifest":
         """Raises: ValueError, KeyError or TypeError where the text is no manifest of this version."""
         body: dict[str, Any] = json.loads(text)
-        if body.pop("version") != _VERSION:
+        if not isinstance(body, dict) or body.pop("version") != _VERSION:
             raise ValueError("a manifest of another version")
         body.pop("file")
         pieces = tuple(
@@ -147,6 +148,8 @@ def merge_windows(windows: Iterable[Window]) -> tuple[Window, ...]:
 def load(store: Store, partition: Partition) -> Manifest | None:
     """The manifest of a partition, mended from the footer where it does not fit the file; None: no file.
 
+    A lake that may only be read is not mended; the manifest is right all the same.
+
     Raises:
         CommitRefused: there is a file that this package did not write.
     """
@@ -157,26 +160,33 @@ def load(store: Store, partition: Partition) -> Manifest | None:
     if manifest is not None and manifest.file_bytes == size:
         return manifest
     mended = replace(_from_footer(store, partition), file_bytes=size)
-    store.put(manifest_path(partition), mended.to_json().encode())
+    with suppress(Misconfigured):
+        store.put(manifest_path(partition), mended.to_json().encode())
     return mended
 
 
 def load_all(store: Store, table: str) -> Iterator[Manifest]:
-    """The manifest of every archived partition of a table, oldest first."""
-    for path in store.list(manifest_folder(table)):
-        name = path.rsplit("/", 1)[1]
-        if name.endswith(".json"):
-            manifest = load(store, partition_from_key(table, name.removesuffix(".json")))
-            if manifest is not None:
-                yield manifest
+    """The manifest of every archived partition of a table, oldest first.
+
+    The files are what is looked for: one whose manifest was never written is archived all the same.
+
+    Raises:
+        CommitRefused: as in `load`.
+    """
+    for path in store.find(table, ".parquet"):
+        partition = partition_from_path(table, path)
+        manifest = load(store, partition) if partition else None
+        if manifest is not None:
+            yield manifest
 
 
 def _read(store: Store, partition: Partition) -> Manifest | None:
     data = store.get(manifest_path(partition))
     try:
-        return Manifest.from_json(data) if data is not None else None
+        manifest = Manifest.from_json(data) if data is not None else None
     except (ValueError, KeyError, TypeError):
         return None
+    return manifest if manifest is not None and manifest.partition == partition else None
 
 
 def _from_footer(store: Store, partition: Partition) -> Manifest:
@@ -184,9 +194,14 @@ def _from_footer(store: Store, partition: Partition) -> Manifest:
     try:
         with store.filesystem.open_input_file(path) as file:
             metadata = pq.read_metadata(file).metadata or {}
-        return Manifest.from_json(metadata[FOOTER_KEY.encode()])
-    except (pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
+        manifest = Manifest.from_json(metadata[FOOTER_KEY.encode()])
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise CommitRefused(
             f"{partition}: {path} was not written by this pipeline, or is damaged; it is left as it is."
             " Move it away to archive this partition anew"
         ) from error
+    if manifest.partition != partition:
+        raise CommitRefused(
+            f"{partition}: {path} holds {manifest.partition}; it is left as it is. Move it where it belongs"
+        )
+    return manifest

@@ -8,7 +8,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.lake.layout import data_path
+from hunting_pipeline.lake.layout import RESCUED, data_path
 from hunting_pipeline.lake.manifest import load, load_all
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.model import Partition
@@ -45,7 +45,9 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
         pa.schema([("date", pa.date32())] + ([("hour", pa.int8())] if "/hour=" in paths[0] else [])),
         flavor="hive",
     )
-    schema = pa.unify_schemas([*schemas, hive.schema], promote_options="permissive")
+    union = pa.unify_schemas(schemas, promote_options="permissive")
+    own = [field for field in union if field.name != RESCUED]
+    schema = pa.schema([*own, union.field(RESCUED), *hive.schema])
     return ds.dataset(paths, schema=schema, format="parquet", filesystem=store.filesystem, partitioning=hive)
 
 

@@ -1,4 +1,8 @@
-"""One schema for many replies: a table's schema only grows, and a type only widens where nothing is lost."""
+"""One schema for many replies: a table's schema only grows, and a type only widens where nothing is lost.
+
+A field keeps Kusto's word for its type in its metadata, and the service's own name where the lake had to
+choose another. So a column is found again under its lake name, whichever replies it stood in before.
+"""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -11,6 +15,9 @@ from hunting_pipeline.model import Column, TableSpec
 
 __all__ = ["columns_of", "conform", "fingerprint", "merged"]
 
+_KUSTO = b"kusto"
+_SOURCE = b"source"
+
 _WIDER = {
     (pa.int32(), pa.int64()): pa.int64(),
     (pa.int32(), pa.float64()): pa.float64(),
@@ -22,17 +29,23 @@ def merged(spec: TableSpec, known: pa.Schema | None, schemas: Iterable[pa.Schema
     """The schema that holds every row of `schemas`, in lake names, `_rescued_data` last.
 
     Args:
-        spec: the table; `evolve=False` refuses any difference from `known`.
+        spec: the table; `evolve=False` refuses new columns and wider types.
         known: what the table's archive already has; None at its first commit.
-        schemas: of the pieces, in the names of their replies.
+        schemas: of staged pieces and archived files.
 
     Raises:
         CommitRefused: a column changed its type and no type holds both, or the spec freezes the schema.
     """
-    fields = {field.name: field for field in known or () if field.name != RESCUED}
+    fields = {_source(field): field for field in _own(known or ())}
+    taken = {source: field.name for source, field in fields.items()}
     for schema in schemas:
-        for field in _renamed(schema):
-            fields[field.name] = _widened(spec, fields.get(field.name), field)
+        for field in _own(schema):
+            fields[_source(field)] = _widened(spec, fields.get(_source(field)), field)
+    names = lake_names([Column(source, "") for source in fields], taken)
+    fields = {
+        source: _named(field, name, source)
+        for (source, field), name in zip(fields.items(), names, strict=True)
+    }
     schema = pa.schema([*fields.values(), pa.field(RESCUED, pa.string())])
     if known is not None and not spec.evolve and fingerprint(schema) != fingerprint(known):
         changed = sorted({f.name for f in schema} ^ {f.name for f in known}) or ["types"]
@@ -45,10 +58,10 @@ def merged(spec: TableSpec, known: pa.Schema | None, schemas: Iterable[pa.Schema
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The rows of a piece under the merged schema: renamed, widened, missing columns null."""
-    table = table.rename_columns([field.name for field in _renamed(table.schema, keep_rescued=True)])
+    present = {_source(field): table.column(index) for index, field in enumerate(table.schema)}
     columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
+        present[source].cast(field.type)
+        if (source := _source(field)) in present
         else pa.nulls(table.num_rows, field.type)
         for field in schema
     ]
@@ -58,9 +71,7 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
     """Lake names and Kusto types, `_rescued_data` left out."""
     return tuple(
-        Column(field.name, (field.metadata or {}).get(b"kusto", b"").decode())
-        for field in schema
-        if field.name != RESCUED
+        Column(field.name, (field.metadata or {}).get(_KUSTO, b"").decode()) for field in _own(schema)
     )
 
 
@@ -73,10 +84,19 @@ def fingerprint(schema: pa.Schema) -> str:
     return sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def _renamed(schema: pa.Schema, *, keep_rescued: bool = False) -> list[pa.Field]:
-    fields = [field for field in schema if keep_rescued or field.name != RESCUED]
-    names = lake_names([Column(field.name, "") for field in fields])
-    return [field.with_name(name) for field, name in zip(fields, names, strict=True)]
+def _own(fields: Iterable[pa.Field]) -> list[pa.Field]:
+    """The service's columns: all but `_rescued_data`."""
+    return [field for field in fields if field.name != RESCUED]
+
+
+def _source(field: pa.Field) -> str:
+    """What the service calls a column."""
+    return str((field.metadata or {}).get(_SOURCE, field.name.encode()).decode())
+
+
+def _named(field: pa.Field, name: str, source: str) -> pa.Field:
+    metadata = {_KUSTO: (field.metadata or {}).get(_KUSTO, b"")}
+    return field.with_name(name).with_metadata(metadata if name == source else metadata | {_SOURCE: source})
 
 
 def _widened(spec: TableSpec, old: pa.Field | None, new: pa.Field) -> pa.Field:

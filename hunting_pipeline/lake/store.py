@@ -4,6 +4,7 @@ A put is all or nothing: a reader sees the old object or the new one, and a fail
 """
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -17,9 +18,16 @@ from hunting_pipeline.errors import Misconfigured
 
 __all__ = ["LocalStore", "Store"]
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+
 
 class Store(Protocol):
-    """Objects under one root, addressed by relative paths with forward slashes."""
+    """Objects under one root, addressed by relative paths with forward slashes.
+
+    Raises:
+        Misconfigured: the store is full, or cannot be used; the message names it.
+    """
 
     @property
     def filesystem(self) -> pafs.FileSystem:
@@ -37,6 +45,9 @@ class Store(Protocol):
     def size(self, path: str) -> int | None:
         """Bytes of an object, or None if there is none."""
 
+    def find(self, folder: str, ending: str) -> list[str]:
+        """Paths of the objects anywhere under a folder whose names end so, sorted."""
+
     def list(self, folder: str) -> list[str]:
         """Paths of the objects right under a folder, sorted; none if the folder does not exist."""
 
@@ -45,24 +56,26 @@ class Store(Protocol):
 
 
 class LocalStore:
-    """A folder of the local disk: temporary file, fsync, rename, fsync of the folder.
+    """A folder of the local disk: temporary file, fsync, rename, fsync of the folders.
 
-    Raises:
-        Misconfigured: the disk is full or the folder cannot be written; the message names it.
+    A writer holds a lock on its temporary file. So what a killed process left behind is told from what
+    another one is writing, and swept by the next put into the same folder.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._swept: set[Path] = set()
 
     @property
     def filesystem(self) -> pafs.FileSystem:
         return pafs.SubTreeFileSystem(str(self.root), pafs.LocalFileSystem())
 
     def get(self, path: str) -> bytes | None:
-        try:
-            return (self.root / path).read_bytes()
-        except FileNotFoundError:
-            return None
+        with self._explaining():
+            try:
+                return (self.root / path).read_bytes()
+            except FileNotFoundError:
+                return None
 
     def put(self, path: str, data: bytes) -> None:
         with self.put_file(path) as temporary:
@@ -73,43 +86,79 @@ class LocalStore:
         target = self.root / path
         # readers match *.parquet, so a leftover of a killed process is invisible to them
         temporary = target.with_name(f"_{uuid4().hex}.tmp")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            _sync(temporary)
-            temporary.replace(target)
-            _sync(target.parent)
-        except OSError as error:
-            raise self._explained(error) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        with self._explaining():
+            _make_folder(target.parent)
+            self._sweep(target.parent)
+            try:
+                with temporary.open("xb") as lock:
+                    with suppress(OSError):  # a file system without locks is never swept
+                        fcntl.flock(lock, fcntl.LOCK_EX)
+                    yield temporary
+                    _sync(temporary)
+                    temporary.replace(target)
+                    _sync(target.parent)
+            finally:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
 
     def size(self, path: str) -> int | None:
-        try:
-            return (self.root / path).stat().st_size
-        except FileNotFoundError:
-            return None
+        with self._explaining():
+            try:
+                return (self.root / path).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def find(self, folder: str, ending: str) -> list[str]:
+        with self._explaining():
+            found = (self.root / folder).rglob(f"*{ending}")
+            return sorted(path.relative_to(self.root).as_posix() for path in found if path.is_file())
 
     def list(self, folder: str) -> list[str]:
-        try:
-            names = sorted(entry.name for entry in (self.root / folder).iterdir() if entry.is_file())
-        except FileNotFoundError:
-            return []
+        with self._explaining():
+            try:
+                names = sorted(entry.name for entry in (self.root / folder).iterdir() if entry.is_file())
+            except FileNotFoundError:
+                return []
         return [f"{folder}/{name}" for name in names]
 
     def delete(self, path: str) -> None:
-        (self.root / path).unlink(missing_ok=True)
+        with self._explaining():
+            (self.root / path).unlink(missing_ok=True)
 
-    def _explained(self, error: OSError) -> Exception:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return Misconfigured(f"the disk of the lake {self.root} is full; what was there before is intact")
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            return Misconfigured(
-                f"the lake {self.root} cannot be written ({error.strerror}):"
-                " change HUNTING_LAKE, or the rights of that folder"
-            )
-        return error
+    def _sweep(self, folder: Path) -> None:
+        """Remove what killed writers left in a folder; once for each folder is enough."""
+        if folder in self._swept:
+            return
+        self._swept.add(folder)
+        for leftover in folder.glob("_*.tmp"):
+            with suppress(OSError), leftover.open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                leftover.unlink()
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _FULL:
+                raise Misconfigured(
+                    f"the disk of the lake {self.root} is full ({error.strerror});"
+                    " what was there before is intact"
+                ) from error
+            if error.errno in _UNUSABLE:
+                raise Misconfigured(
+                    f"the lake {self.root} cannot be used ({error.strerror}):"
+                    " change HUNTING_LAKE, or the rights of that folder"
+                ) from error
+            raise
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder whose existence survives a power cut."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _sync(path.parent)
 
 
 def _sync(path: Path) -> None:

@@ -11,6 +11,7 @@ import pyarrow.ipc
 
 from hunting_pipeline.errors import ReplyUnreadable
 from hunting_pipeline.lake.layout import RESCUED, staging_folder, staging_path
+from hunting_pipeline.lake.manifest import load
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.model import (
     Bucket,
@@ -23,7 +24,16 @@ from hunting_pipeline.model import (
     Window,
 )
 
-__all__ = ["Origin", "Ticks", "stage", "staged_pieces", "tally_of", "tally_of_reply", "unstage"]
+__all__ = [
+    "Origin",
+    "Ticks",
+    "rescued_values",
+    "stage",
+    "staged_pieces",
+    "tally_of",
+    "tally_of_reply",
+    "unstage",
+]
 
 _DOTNET_EPOCH = 621_355_968_000_000_000
 """Ticks from 0001-01-01, where Kusto's `tolong(datetime)` counts from, to 1970-01-01."""
@@ -154,7 +164,7 @@ def _put(
         query=origin.query,
         fetched_at=origin.fetched_at,
         body_bytes=round(width * piece.tally.rows),
-        rescued=_rescued_values(piece.rows),
+        rescued=rescued_values(piece.rows),
     )
     table = piece.rows.replace_schema_metadata({_METADATA: json.dumps(asdict(staged))})
     options = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -163,7 +173,8 @@ def _put(
     return staged
 
 
-def _rescued_values(table: pa.Table) -> int:
+def rescued_values(table: pa.Table) -> int:
+    """Values that `_rescued_data` keeps."""
     if RESCUED not in table.column_names:
         return 0
     return sum(len(json.loads(row)) for row in table[RESCUED].drop_null().to_pylist())
@@ -172,34 +183,50 @@ def _rescued_values(table: pa.Table) -> int:
 def staged_pieces(store: Store, partition: Partition, shape: str) -> tuple[Staged, ...]:
     """The pieces that an earlier run left behind and that are still good, in order of time.
 
-    Sweeps the others away: unreadable ones, those asked for in another shape, and bucket pieces, whose
-    numbers are only good within one run.
+    Sweeps the others away: unreadable ones; those asked for in another shape; bucket pieces, whose numbers
+    are only good within one run; pieces older than the partition's file, which holds them or what replaced
+    them; and pieces that overlap one before them, since their rows would be doubled.
+
+    Raises:
+        CommitRefused: the partition's file is not this pipeline's.
     """
-    good = []
-    for path in store.list(staging_folder(partition)):
-        piece = _read_staged(store, path)
-        if piece is None or piece.shape != shape or piece.bucket is not None:
+    archived = load(store, partition)
+    good: list[Staged] = []
+    for path, piece in _read_all(store, partition):
+        stale = piece is None or piece.shape != shape or piece.bucket is not None
+        buried = archived is not None and piece is not None and piece.fetched_at <= archived.committed_at
+        if piece is None or stale or buried or (good and _overlap(good[-1].span, piece.span)):
             store.delete(path)
         else:
             good.append(piece)
-    return tuple(sorted(good, key=lambda piece: piece.span.start if piece.span else 0))
+    return tuple(good)
 
 
-def _read_staged(store: Store, path: str) -> Staged | None:
-    """What a staged file says of itself; None if it is no whole Arrow file."""
+def _overlap(one: Window | None, other: Window | None) -> bool:
+    return one is None or other is None or one.intersection(other) is not None
+
+
+def _read_all(store: Store, partition: Partition) -> list[tuple[str, Staged | None]]:
+    """What lies staged for a partition, in order of time; None for what is no piece of it."""
+    found = [(path, _read_staged(store, path, partition)) for path in store.list(staging_folder(partition))]
+    return sorted(found, key=lambda pair: pair[1].span.start if pair[1] and pair[1].span else 0)
+
+
+def _read_staged(store: Store, path: str, partition: Partition) -> Staged | None:
+    """What a staged file says of itself; None if it is no whole Arrow file of this version."""
     try:
         with store.filesystem.open_input_file(path) as file:
             schema = pa.ipc.open_file(file).schema
         fields = json.loads(schema.metadata[_METADATA])
-    except (pa.ArrowInvalid, OSError, KeyError, TypeError):
+        piece = Staged(**fields | {
+            "partition": Partition(fields["partition"]["table"], Window(**fields["partition"]["window"])),
+            "span": Window(**fields["span"]) if fields["span"] else None,
+            "bucket": Bucket(**fields["bucket"]) if fields["bucket"] else None,
+            "tally": Tally(**fields["tally"]),
+        })  # fmt: skip
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
         return None
-    window = Window(**fields["partition"]["window"])
-    return Staged(**fields | {
-        "partition": Partition(fields["partition"]["table"], window),
-        "span": Window(**fields["span"]) if fields["span"] else None,
-        "bucket": Bucket(**fields["bucket"]) if fields["bucket"] else None,
-        "tally": Tally(**fields["tally"]),
-    })  # fmt: skip
+    return piece if (piece.path, piece.partition) == (path, partition) else None
 
 
 def unstage(store: Store, partition: Partition) -> None:

@@ -1,0 +1,153 @@
+"""What a partition's new file is made of: staged pieces, and the archived rows that they do not replace."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from hunting_pipeline.errors import CommitRefused
+from hunting_pipeline.lake.layout import data_path
+from hunting_pipeline.lake.manifest import Manifest, Piece
+from hunting_pipeline.lake.store import Store
+from hunting_pipeline.model import Bucket, Staged, Tally, Window
+
+__all__ = ["Source", "overlapping", "sources"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows of one file that go into the new one: a staged piece, or a stretch of the archived file.
+
+    Attributes:
+        path: of the file.
+        span: filters an archived file's rows; None takes them all.
+        pieces: what proves them.
+        body_bytes: JSON bytes that brought them.
+    """
+
+    path: str
+    span: Window | None
+    pieces: tuple[Piece, ...]
+    body_bytes: int
+
+    @property
+    def start(self) -> int:
+        """Where it stands in the order of time."""
+        first = self.pieces[0].span
+        return first.start if first else 0
+
+    @property
+    def tally(self) -> Tally:
+        """Rows and checksum that are proven."""
+        return sum((piece.tally for piece in self.pieces), Tally(0, 0))
+
+    def schema(self, store: Store) -> pa.Schema:
+        """Of the file, without its own metadata.
+
+        Raises:
+            CommitRefused: the file cannot be read.
+        """
+        try:
+            with store.filesystem.open_input_file(self.path) as file:
+                schema = pq.read_schema(file) if self._archived else pa.ipc.open_file(file).schema
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(store, error) from error
+        return schema.remove_metadata()
+
+    def tables(self, store: Store, time_column: str | None) -> Iterator[pa.Table]:
+        """The rows, a table at a time.
+
+        Raises:
+            CommitRefused: the file cannot be read.
+        """
+        try:
+            with store.filesystem.open_input_file(self.path) as file:
+                if not self._archived:
+                    yield pa.ipc.open_file(file).read_all()
+                    return
+                for batch in pq.ParquetFile(file).iter_batches():
+                    table = pa.Table.from_batches([batch])
+                    yield table if self.span is None else _within(table, str(time_column), self.span)
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(store, error) from error
+
+    @property
+    def _archived(self) -> bool:
+        return self.path.endswith(".parquet")
+
+    def _unreadable(self, store: Store, error: Exception) -> CommitRefused:
+        """What to raise; a staged piece is thrown away, so that the next run fetches it again."""
+        if not self._archived:
+            store.delete(self.path)
+        return CommitRefused(f"{self.path} cannot be read ({error}); the archive is untouched. Run again")
+
+
+def sources(staged: Sequence[Staged], archived: Manifest | None) -> list[Source]:
+    """Staged pieces, and the stretches of the archive that none of them touches, in order of time."""
+    found = [Source(piece.path, None, (_proof(piece),), piece.body_bytes) for piece in staged]
+    if archived is not None:
+        replaced = [piece.span for piece in staged]
+        kept = [piece for piece in archived.pieces if not _touched(piece.span, replaced)]
+        for run in _runs(kept):
+            first, last = run[0].span, run[-1].span
+            span = Window(first.start, last.end) if first and last else None
+            share = sum(piece.tally.rows for piece in run) / max(1, archived.tally.rows)
+            found.append(
+                Source(data_path(archived.partition), span, tuple(run), round(archived.body_bytes * share))
+            )
+    return sorted(found, key=lambda source: source.start)
+
+
+def overlapping(staged: Iterable[Staged]) -> bool:
+    """Whether two pieces hold the same rows: their spans overlap, and no hash keeps them apart."""
+    by_span = sorted(staged, key=lambda piece: (piece.span is not None, piece.span))
+    groups = [(span, [piece.bucket for piece in pieces]) for span, pieces in groupby(by_span, _span)]
+    return any(
+        one is None or other is None or one.intersection(other) for (one, _), (other, _) in pairwise(groups)
+    ) or any(_meeting(buckets) for _, buckets in groups)
+
+
+def _span(piece: Staged) -> Window | None:
+    return piece.span
+
+
+def _meeting(buckets: Sequence[Bucket | None]) -> bool:
+    """Whether two of these have rows in common. Finer buckets refine coarser ones."""
+    seen: dict[int, set[int]] = {}
+    for bucket in sorted((bucket or Bucket(0, 1) for bucket in buckets), key=lambda bucket: bucket.of):
+        if any(bucket.index % of in indexes for of, indexes in seen.items()):
+            return True
+        seen.setdefault(bucket.of, set()).add(bucket.index)
+    return False
+
+
+def _proof(piece: Staged) -> Piece:
+    bucket = (piece.bucket.index, piece.bucket.of) if piece.bucket else None
+    return Piece(piece.span, bucket, piece.tally, piece.query, piece.fetched_at)
+
+
+def _touched(span: Window | None, others: Sequence[Window | None]) -> bool:
+    return any(span is None or other is None or span.intersection(other) for other in others)
+
+
+def _runs(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Neighbouring pieces together, so that each stretch of the archive is read once."""
+    run: list[Piece] = []
+    for piece in pieces:
+        last = run[-1].span if run else None
+        if run and last and piece.span and piece.span.start > last.end:
+            yield run
+            run = []
+        run.append(piece)
+    if run:
+        yield run
+
+
+def _within(table: pa.Table, time_column: str, span: Window) -> pa.Table:
+    times = table[time_column]
+    low, high = (pa.scalar(ticks * 100, pa.int64()).cast(times.type) for ticks in (span.start, span.end))
+    return table.filter(pc.and_(pc.greater_equal(times, low), pc.less(times, high)))
