@@ -17,7 +17,7 @@ def line_of(progress: Progress, *, seconds: float) -> str:
     rate = progress.rows / seconds if seconds > 0 else 0.0
     left = f", about {_span((progress.rows_planned - progress.rows) / rate)} left" if rate else ""
     return (
-        f"{progress.message}: {progress.rows:,} of {progress.rows_planned:,} rows ({share:.0%}),"
+        f"{progress.message}, {progress.rows:,} of {progress.rows_planned:,} rows ({share:.0%}),"
         f" {progress.partitions} of {progress.partitions_planned} partitions,"
         f" {progress.calls} calls, {rate:,.0f} rows/s{left}"
     )

@@ -61,7 +61,7 @@ def materialize_table(
     """
     partitions = [partition_from_key(spec.name, partition) for partition in context.partition_keys]
     try:
-        with hunting.pipeline(run_id=context.run_id) as pipeline:
+        with hunting.pipeline(run_id=context.run.run_id) as pipeline:
             yield from _Telling(context, spec, pipeline=pipeline, key=key).pulled(partitions)
     except HuntingError as error:
         raise outcome_of(error, now=datetime.now(UTC)) from error

@@ -1,0 +1,111 @@
+"""A `defs.yaml` in a project of somebody else's: what it may say, and how it is told what is wrong."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+
+from hunting_pipeline.model import Grain, TableSpec
+from hunting_pipeline.orchestration import HuntingTables, TableConfig
+
+PROJECT = """
+[tool.dg]
+directory_type = "project"
+[tool.dg.project]
+root_module = "{module}"
+"""
+
+
+def located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attributes: str) -> dg.Definitions:
+    """Load a project that has nothing but one `defs.yaml`; `attributes` begin on its third line."""
+    module = f"team_{uuid4().hex}"
+    folder = tmp_path / module / "defs" / "hunting"
+    folder.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(PROJECT.format(module=module))
+    head = "type: hunting_pipeline.orchestration.HuntingTables\nattributes:\n"
+    indented = "".join(f"  {line}\n" for line in attributes.splitlines())
+    (folder / "defs.yaml").write_text(head + indented)
+    monkeypatch.syspath_prepend(tmp_path)
+    return dg.load_from_defs_folder(path_within_project=tmp_path)
+
+
+def test_another_project_uses_the_component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = located(
+        tmp_path,
+        monkeypatch,
+        "group: security\nowners: [team:soc]\ntags: {tier: gold}\nstart: 2026-10-01\n"
+        "tables:\n- name: AlertInfo\n- name: EmailEvents\n  group: mail\n  owners: [a@example.org]\n"
+        "  tags: {pii: yes-please}\n  grain: hour\n  description: Mail.",
+    )
+    alerts, mail = sorted(found.resolve_all_asset_specs(), key=lambda spec: spec.key)
+    assert (alerts.group_name, list(alerts.owners), alerts.tags["tier"]) == ("security", ["team:soc"], "gold")
+    assert (mail.group_name, list(mail.owners)) == ("mail", ["team:soc", "a@example.org"])
+    assert (mail.description, mail.tags["pii"]) == ("Mail.", "yes-please")
+    assert mail.partitions_def is not None
+    assert mail.partitions_def.get_first_partition_key() == "2026-10-01T00"
+    dg.Definitions.validate_loadable(found)
+
+
+def test_a_table_is_told_to_the_pipeline_as_it_stands() -> None:
+    table = TableConfig(
+        name="EmailEvents", grain=Grain.HOUR, columns=["Subject"], where="Subject != ''", policy="freeze"
+    )
+    assert table.spec == TableSpec(
+        name="EmailEvents",
+        time_column="Timestamp",
+        grain=Grain.HOUR,
+        columns=("Timestamp", "Subject"),
+        where="Subject != ''",
+        bytes_per_row=table.spec.bytes_per_row,
+        service="Office 365",
+        evolve=False,
+    )
+
+
+WRONG = {
+    "tables:\n- name: AlertInfo\n- name: AlertInf0": (5, "did you mean AlertInfo"),
+    "tables:\n- name: ExposureGraphNodes\n  grain: hour": (5, "no time column"),
+    "tables:\n- name: AlertInfo\n  grain: week": (5, "'day' or 'hour'"),
+    "tables:\n- name: AlertInfo\n  policy: melt": (5, "'evolve' or 'freeze'"),
+    "tables:\n- name: AlertInfo\n  columns:\n  - Title\n  - 'Ti tle'": (5, "is no name of a table or column"),
+    "tables:\n- name: AlertInfo\n  where: 'Title == \"x'": (5, "where"),
+    "tables:\n- name: AlertInfo\n  owners: [nobody]": (5, "must be an email address or a team name"),
+    "tables:\n- name: AlertInfo\n  tags: {'a b': c}": (5, "invalid tag keys"),
+    "tables:\n- name: AlertInfo\n  group: a b": (5, "not a valid asset group name"),
+    "tables:\n- name: AlertInfo\n  grian: hour": (3, "grian"),
+    "tables:\n- name: AlertInfo\n- name: AlertInfo": (3, "AlertInfo: listed more than once"),
+    "start: 1st of May\ntables:\n- name: AlertInfo": (3, "isoformat"),
+    "group: a b\ntables:\n- name: AlertInfo": (3, "not a valid asset group name"),
+    "group: lonely": (2, "attributes.tables"),
+}
+
+
+def told_by(error: BaseException | None) -> Iterator[str]:
+    """An error and its causes, as Dagster shows them."""
+    while error is not None:
+        yield str(error)
+        error = error.__cause__
+
+
+@pytest.mark.parametrize("attributes", WRONG)
+def test_what_is_wrong_is_named_with_file_and_line(
+    attributes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, words = WRONG[attributes]
+    with pytest.raises(Exception) as caught:  # noqa: PT011 # Dagster wraps what it finds in several types
+        located(tmp_path, monkeypatch, attributes)
+    told = "\n".join(told_by(caught.value))
+    assert f"defs.yaml:{line}" in told
+    assert words in told
+
+
+def test_a_subclass_changes_how_tables_look() -> None:
+    class Ours(HuntingTables):
+        def get_asset_spec(self, table: TableConfig) -> dg.AssetSpec:
+            return super().get_asset_spec(table).replace_attributes(key=["raw", table.name.lower()])
+
+    component = Ours(tables=[TableConfig(name="AlertInfo")])
+    (spec,) = component.build_defs(None).resolve_all_asset_specs()  # type: ignore[arg-type] # needs no context
+    assert spec.key == dg.AssetKey(["raw", "alertinfo"])

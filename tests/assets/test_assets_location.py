@@ -1,0 +1,110 @@
+"""The code location as it is: it loads anywhere, and says all there is to say of every table."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from hunting_pipeline.catalog import catalog
+from hunting_pipeline.definitions import defs
+from hunting_pipeline.lake.layout import partition_from_key
+from hunting_pipeline.model import Grain
+from hunting_pipeline.orchestration.partitions import partitions_for
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def location() -> dg.Definitions:
+    return defs()
+
+
+@pytest.fixture(scope="module")
+def specs(location: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.path[-1]: spec for spec in location.resolve_all_asset_specs()}
+
+
+def test_every_current_table_of_the_catalogue_is_an_asset(specs: dict[str, dg.AssetSpec]) -> None:
+    assert set(specs) == {entry.name for entry in catalog().values() if not entry.deprecated}
+    assert len(specs) >= 60
+    assert all(spec.key == dg.AssetKey(["defender", table]) for table, spec in specs.items())
+
+
+def test_groups_are_the_folders_of_the_services(specs: dict[str, dg.AssetSpec]) -> None:
+    for folder in (ROOT / "assets").iterdir():
+        if (folder / "defs.yaml").exists():
+            listed = yaml.safe_load((folder / "defs.yaml").read_text())["attributes"]["tables"]
+            assert {specs[table["name"]].group_name for table in listed} == {folder.name}
+
+
+def test_an_asset_says_what_it_is(specs: dict[str, dg.AssetSpec]) -> None:
+    spec = specs["DeviceProcessEvents"]
+    assert spec.kinds == {"microsoft", "parquet"}
+    assert "Defender for Endpoint" in str(spec.description)
+    schema = spec.metadata["dagster/column_schema"].value
+    time = next(column for column in schema.columns if column.name == "Timestamp")
+    assert (time.type, time.tags["kusto"]) == ("timestamp[ns, tz=UTC]", "datetime")
+    (reference,) = spec.metadata["dagster/code_references"].code_references
+    assert reference.file_path == str(ROOT / "assets" / "device" / "defs.yaml")
+
+
+def test_each_asset_has_its_check_policy_and_pool(location: dg.Definitions) -> None:
+    for asset in location.assets or ():
+        assert isinstance(asset, dg.AssetsDefinition)
+        assert [check.name for check in asset.check_specs] == ["complete"]
+        assert asset.backfill_policy == dg.BackfillPolicy.single_run()
+        assert asset.op.pool == "hunting"
+        assert all(spec.skippable for spec in asset.specs)
+
+
+@pytest.mark.parametrize("tenant", [True, False])
+def test_automation_starts_by_itself_where_there_is_a_tenant(
+    tenant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if tenant:
+        for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"):
+            monkeypatch.setenv(f"HUNTING_{name}", "x")
+    (sensor,) = defs().sensors or ()
+    expected = dg.DefaultSensorStatus.RUNNING if tenant else dg.DefaultSensorStatus.STOPPED
+    assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    assert sensor.default_status is expected
+
+
+@pytest.mark.parametrize("grain", Grain)
+def test_partitions_are_the_lakes_and_include_the_running_one(grain: Grain) -> None:
+    import datetime
+
+    start = datetime.date(2026, 1, 1)
+    now = datetime.datetime(2026, 11, 20, 15, 30, tzinfo=datetime.UTC)
+    with dg.partition_loading_context(effective_dt=now):
+        keys = partitions_for(grain, start).get_partition_keys()
+    assert (keys[0], keys[-1]) == (
+        ("2026-01-01", "2026-11-20") if grain is Grain.DAY else ("2026-01-01T00", "2026-11-20T15")
+    )
+    for key in (keys[0], keys[-1]):
+        assert partition_from_key("T", key).key == key
+        assert partition_from_key("T", key).window.ticks == grain.ticks
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("dagster", "definitions", "validate", "-w", "workspace.yaml"), ("dg", "check", "yaml")],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_the_tools_accept_it(command: tuple[str, ...], tmp_path: Path) -> None:
+    """As a person types them: from the root, with no tenant."""
+    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+    done = subprocess.run(
+        [BIN / command[0], *command[1:]],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

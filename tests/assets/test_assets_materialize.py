@@ -1,0 +1,212 @@
+"""Runs against an emulated tenant: what is committed is told, partition by partition, and never lost."""
+
+import datetime
+import random
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+
+from hunting_emulator.process import Endpoint, running
+from hunting_pipeline.definitions import defs
+from hunting_pipeline.lake.manifest import FOOTER_KEY
+from hunting_pipeline.orchestration import HuntingResource, HuntingTables, TableConfig, materialize_range
+from support import Emulated
+
+TODAY = datetime.datetime.now(datetime.UTC).date()
+
+
+def day(back: int) -> str:
+    return str(TODAY - datetime.timedelta(days=back))
+
+
+def days(first: int, last: int) -> list[str]:
+    return [day(back) for back in range(first, last - 1, -1)]
+
+
+@pytest.fixture(scope="module")
+def location() -> dg.Definitions:
+    return defs()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Endpoint]:
+    rows = {"AlertInfo": 2_000, "EmailEvents": 9_000, "ExposureGraphNodes": 300}
+    with running(profile="test", rows=rows, unlicensed=["CloudDnsEvents"]) as started:
+        yield started
+
+
+@pytest.fixture
+def tenant(endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emulated:
+    """The settings point at the emulated tenant."""
+    for name, value in (endpoint.settings() | {"HUNTING_LIMITS": "test"}).items():
+        monkeypatch.setenv(name, value)
+    emulated = Emulated(endpoint, tenant=None, home=tmp_path)  # type: ignore[arg-type] # rows are not compared here
+    emulated.post("reset")
+    return emulated
+
+
+def materialized(result: dg.ExecuteInProcessResult, table: str) -> list[str]:
+    """Oldest first: partitions are committed as replies come."""
+    return sorted(
+        str(event.partition)
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey(["defender", table])
+    )
+
+
+def checked(result: dg.ExecuteInProcessResult) -> list[tuple[str, bool]]:
+    """By partition; that of the whole run, which has none, comes first."""
+    return sorted((each.partition or "", each.passed) for each in result.get_asset_check_evaluations())
+
+
+def failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [
+        str(event.step_failure_data.user_failure_data.description)
+        for event in result.all_events
+        if event.is_step_failure and event.step_failure_data.user_failure_data
+    ]
+
+
+def files(lake: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in lake.rglob("*.parquet")}
+
+
+def test_a_range_tells_each_partition_with_its_rows_and_its_check(
+    tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    tables = ["AlertInfo", "EmailEvents"]
+    result = materialize_range(location, tables, first=day(4), last=day(1), instance=instance)
+    assert result.success
+    for table in tables:
+        assert materialized(result, table) == days(4, 1)
+    assert checked(result) == sorted([("", True), *((key, True) for key in days(4, 1))] * 2)
+    for event in result.get_asset_materialization_events():
+        told = event.step_materialization_data.materialization.metadata
+        assert Path(str(told["dagster/uri"].value)).exists()
+        rows = told["dagster/partition_row_count"].value
+        assert isinstance(rows, int)
+        assert rows > 0
+        assert "data:image/svg+xml" in str(told["preview"].value)
+
+
+def test_what_the_lake_holds_is_told_to_a_dagster_that_does_not_know_it_and_to_no_other(
+    tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    materialize_range(location, ["AlertInfo"], first=day(4), last=day(1), instance=instance)
+    before, calls = files(tenant.home / "lake"), tenant.stats()["calls"]
+    again = materialize_range(location, ["AlertInfo"], first=day(4), last=day(1), instance=instance)
+    assert (again.success, materialized(again, "AlertInfo")) == (True, [])
+    with dg.DagsterInstance.ephemeral() as another:
+        first = materialize_range(location, ["AlertInfo"], first=day(4), last=day(1), instance=another)
+        assert (first.success, materialized(first, "AlertInfo")) == (True, days(4, 1))
+    assert (files(tenant.home / "lake"), tenant.stats()["calls"]) == (before, calls)
+
+
+def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_does_the_rest(
+    tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUNTING_WORKERS", "1")
+    strikes = {"share": 0.3, "kinds": ["teapot"], "on": "rows", "seed": seed_that_strikes(0.3, after=6)}
+    tenant.post("config", faults=strikes)
+    failed = materialize_range(location, ["EmailEvents"], first=day(9), last=day(1), instance=instance)
+    done = materialized(failed, "EmailEvents")
+    assert not failed.success
+    assert 0 < len(done) < 9
+    assert "418" in failures(failed)[0]
+    before = files(tenant.home / "lake")
+    assert len(before) == len(done)
+
+    tenant.post("config", faults={"share": 0})
+    again = materialize_range(location, ["EmailEvents"], first=day(9), last=day(1), instance=instance)
+    assert again.success
+    assert sorted(done + materialized(again, "EmailEvents")) == days(9, 1)
+    assert files(tenant.home / "lake").items() >= before.items()
+    key = dg.AssetKey(["defender", "EmailEvents"])
+    assert instance.get_materialized_partitions(key) == set(days(9, 1))
+
+
+def seed_that_strikes(share: float, *, after: int) -> int:
+    """A seed whose first draw under `share` is the one after `after` others."""
+
+    def draws(seed: int) -> Sequence[bool]:
+        chance = random.Random(seed)
+        return [chance.random() < share for _ in range(after + 1)]
+
+    return next(seed for seed in count() if draws(seed) == [False] * after + [True])
+
+
+def test_what_the_service_has_forgotten_is_refused_after_all_else_is_done(
+    tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    result = materialize_range(location, ["AlertInfo"], first=day(33), last=day(27), instance=instance)
+    assert not result.success
+    assert materialized(result, "AlertInfo")[-3:] == days(29, 27)
+    (told,) = failures(result)
+    assert f"{day(33)}, {day(32)}, {day(31)}" in told
+    assert "forgotten" in told
+
+
+def test_of_a_snapshot_table_today_is_taken_and_other_days_are_named(
+    tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    result = materialize_range(location, ["ExposureGraphNodes"], first=day(2), last=day(0), instance=instance)
+    assert (result.success, materialized(result, "ExposureGraphNodes")) == (False, [day(0)])
+    (told,) = failures(result)
+    assert f"{day(2)}, {day(1)}" in told
+    assert materialize_range(
+        location, ["ExposureGraphNodes"], first=day(0), last=day(0), instance=instance
+    ).success
+
+
+def test_a_table_that_fails_does_not_stop_the_others(
+    tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    tables = ["CloudDnsEvents", "AlertInfo"]
+    result = materialize_range(location, tables, first=day(2), last=day(1), instance=instance)
+    assert (result.success, materialized(result, "AlertInfo")) == (False, days(2, 1))
+    assert "CloudDnsEvents" in failures(result)[0]
+
+
+def test_a_spent_quota_is_waited_for_as_a_retry_of_the_step(
+    tenant: Emulated, instance: dg.DagsterInstance
+) -> None:
+    class Impatient(HuntingTables):
+        @property
+        def hunting(self) -> HuntingResource:
+            return HuntingResource(patience=0.5)
+
+    component = Impatient(tables=[TableConfig(name="AlertInfo")])
+    tenant.post("config", manners={"wait_seconds": 2}, faults={"queue": ["cpu"]})
+    found = component.build_defs(None)  # type: ignore[arg-type] # needs no context
+    result = materialize_range(found, ["AlertInfo"], first=day(3), last=day(1), instance=instance)
+    assert result.success
+    assert [event.event_type_value for event in result.all_events].count("STEP_UP_FOR_RETRY") == 1
+    assert materialized(result, "AlertInfo") == days(3, 1)
+
+
+def test_without_a_tenant_nothing_is_asked_or_written_and_the_message_says_what_to_do(
+    location: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    result = materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=instance)
+    assert not result.success
+    (told,) = failures(result)
+    assert "HUNTING_TENANT_ID" in told
+    assert "make ui" in told
+    assert not (tmp_path / "lake").exists()
+    assert not list(tmp_path.glob("quota*"))
+
+
+def test_a_row_that_vanished_from_a_file_turns_the_check_red(
+    tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=instance)
+    (path,) = (tenant.home / "lake").rglob(f"AlertInfo-{day(2)}.parquet")
+    footer = {FOOTER_KEY: pq.read_metadata(path).metadata[FOOTER_KEY.encode()]}
+    pq.write_table(pq.read_table(path, partitioning=None).slice(1).replace_schema_metadata(footer), path)
+    with dg.DagsterInstance.ephemeral() as another:
+        result = materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=another)
+    assert checked(result) == [("", False), (day(2), False), (day(1), True)]

@@ -1,0 +1,203 @@
+"""Errors, metadata, checks and the log: values in, Dagster's words out."""
+
+from base64 import b64decode
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from xml.etree import ElementTree
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from hunting_pipeline import errors
+from hunting_pipeline.catalog import entry, spec
+from hunting_pipeline.errors import HuntingError, QuotaExhausted
+from hunting_pipeline.lake.layout import partition_from_key
+from hunting_pipeline.lake.manifest import Manifest, Piece
+from hunting_pipeline.model import Column, Progress, Receipt, Report, Step, Tally
+from hunting_pipeline.orchestration import checks, metadata
+from hunting_pipeline.orchestration.look import Look
+from hunting_pipeline.orchestration.outcomes import OUTCOMES, outcome_of
+from hunting_pipeline.orchestration.picture import bars, preview
+from hunting_pipeline.orchestration.progress import Narrator, line_of
+
+NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
+DAY = partition_from_key("AlertInfo", "2026-11-20")
+KEY = dg.AssetKey(["defender", "AlertInfo"])
+
+
+def seen(*pieces: Tally, archived: Tally) -> Look:
+    """A partition of which the service counted `pieces`, and whose file holds `archived`."""
+    manifest = Manifest(
+        partition=DAY,
+        tenant="t",
+        shape="s",
+        tally=archived,
+        file_bytes=1234,
+        body_bytes=5678,
+        rescued=0,
+        fingerprint="f",
+        columns=(Column("Timestamp", "datetime"), Column("Title", "string")),
+        pieces=tuple(Piece(DAY.window, None, tally, "AlertInfo", 0) for tally in pieces),
+        surface="graph",
+        engine="e",
+        run_id="r",
+        committed_at=DAY.window.end,
+    )
+    return Look(manifest, archived, (1, 0, 3), pa.table({"Title": ["a|b", None]}))
+
+
+def raised(name: str) -> HuntingError:
+    kind = getattr(errors, name)
+    error: HuntingError = (
+        kind("what is the case", until=NOW + timedelta(seconds=90.5))
+        if kind is QuotaExhausted
+        else kind("what is the case")
+    )
+    return error
+
+
+LEAVES = sorted(set(errors.__all__) - {"HuntingError"})
+
+
+def test_every_error_has_an_outcome() -> None:
+    assert {kind.__name__ for kind in OUTCOMES} == set(LEAVES)
+
+
+@pytest.mark.parametrize("name", sorted(set(LEAVES) - {"QuotaExhausted", "ServiceFailed"}))
+def test_what_a_person_must_fix_is_not_retried(name: str) -> None:
+    error = raised(name)
+    error.add_note("and another partition")
+    outcome = outcome_of(error, now=NOW)
+    assert isinstance(outcome, dg.Failure)
+    assert not outcome.allow_retries
+    assert outcome.description == "what is the case\nand another partition"
+    assert outcome.metadata["error"].value == name
+
+
+def test_a_spent_quota_comes_back_when_it_is_there_again() -> None:
+    outcome = outcome_of(raised("QuotaExhausted"), now=NOW)
+    assert isinstance(outcome, dg.RetryRequested)
+    assert outcome.seconds_to_wait == 91
+    assert outcome.max_retries >= 96, "a day's budget returns by quarters of an hour"
+
+
+def test_a_failed_service_is_given_a_few_chances() -> None:
+    outcome = outcome_of(raised("ServiceFailed"), now=NOW)
+    assert isinstance(outcome, dg.RetryRequested)
+    assert (outcome.max_retries, outcome.seconds_to_wait) == (3, 300)
+
+
+def test_a_partition_is_complete_when_rows_and_checksum_are_what_the_service_counted() -> None:
+    parts = (Tally(2, 10), Tally(1, 5))
+    whole = checks.proof_of(seen(*parts, archived=Tally(3, 15)))
+    short = checks.proof_of(seen(*parts, archived=Tally(2, 15)))
+    other = checks.proof_of(seen(*parts, archived=Tally(3, 16)))
+    assert [proof.holds for proof in (whole, short, other)] == [True, False, False]
+    evaluation = checks.evaluation(KEY, short)
+    assert (evaluation.passed, evaluation.partition) == (False, "2026-11-20")
+    assert evaluation.metadata["rows counted"].value == 3
+    assert checks.summary(KEY, [whole]).passed
+    told = checks.summary(KEY, [whole, short])
+    assert not told.passed
+    assert told.description == "1 of 2 partitions differ: 2026-11-20"
+
+
+def test_a_partitions_metadata_is_what_dagster_displays() -> None:
+    told = metadata.of_archived(seen(Tally(4, 1), archived=Tally(4, 1)), uri="/lake/x.parquet")
+    assert told["dagster/partition_row_count"].value == 4
+    assert told["dagster/uri"].value == "/lake/x.parquet"
+    assert [column.type for column in told["dagster/column_schema"].value.columns] == [
+        "timestamp[ns, tz=UTC]",
+        "string",
+    ]
+    assert (told["bytes"].value, told["slices"].value) == (1234, 1)
+    assert "data:image/svg+xml" in str(told["preview"].value)
+    assert "| a\\|b |" in str(told["preview"].value)
+
+
+def test_a_commit_tells_what_changed_and_what_it_cost() -> None:
+    receipt = Receipt(
+        DAY,
+        covered=(DAY.window,),
+        path="p",
+        tally=Tally(10, 0),
+        file_bytes=1,
+        body_bytes=1,
+        slices=1,
+        fingerprint="f",
+        columns=(),
+        previous_rows=7,
+        time_range=(DAY.window.start, DAY.window.start + 1),
+    )
+    told = metadata.of_receipt(receipt)
+    assert {name: value.value for name, value in told.items()} == {
+        "rows added": 3,
+        "first row": "2026-11-20T00:00:00Z",
+        "last row": "2026-11-20T00:00:00.0000001Z",
+    }
+    assert metadata.of_receipt(replace(receipt, previous_rows=None, time_range=None)) == {}
+    spent = metadata.of_spending(
+        Report("T", calls=2, running_seconds=1.5), Report("T", calls=5, running_seconds=4)
+    )
+    assert {name: value.value for name, value in spent.items()} == {
+        "calls": 3,
+        "quota seconds": 2.5,
+        "seconds waited": 0.0,
+    }
+
+
+def test_a_tables_schema_is_that_of_the_columns_asked_for() -> None:
+    told = metadata.of_asset(spec("AlertInfo", columns=("Title",), where="Title != ''"), entry("AlertInfo"))
+    assert {column.name for column in told["dagster/column_schema"].value.columns} == {"Timestamp", "Title"}
+    assert "Title != ''" in str(told["where"].value)
+
+
+def test_bars_are_an_image_whose_greatest_fills_it() -> None:
+    markdown = bars([0, 5, 10], first="00:00", last="24:00")
+    svg = ElementTree.fromstring(b64decode(markdown.split("base64,")[1].rstrip(")")))
+    heights = [float(bar.get("height", 0)) for bar in svg.iter("{http://www.w3.org/2000/svg}rect")]
+    assert heights == [48.0, 96.0]
+    ElementTree.fromstring(b64decode(bars([], first="", last="").split("base64,")[1].rstrip(")")))
+
+
+def test_a_preview_is_a_markdown_table_whatever_the_values() -> None:
+    rows = pa.table({"A": ["x|y", "<b>", "a\nb", "z" * 99, None], "B": [1, 2, 3, 4, 5]})
+    lines = preview(rows).splitlines()
+    assert lines[:2] == ["| A | B |", "| --- | --- |"]
+    assert lines[2:5] == ["| x\\|y | 1 |", "| &lt;b> | 2 |", "| a b | 3 |"]
+    assert lines[5] == f"| {'z' * 59}… | 4 |"
+    assert lines[6] == "|  | 5 |"
+
+
+def progress(step: Step, rows: int = 250) -> Progress:
+    return Progress(
+        "T",
+        step,
+        f"T: {step}",
+        slices=1,
+        slices_planned=4,
+        rows=rows,
+        rows_planned=1000,
+        partitions=0,
+        partitions_planned=2,
+        calls=3,
+    )
+
+
+def test_a_line_of_the_log_says_how_far_how_fast_and_until_when() -> None:
+    assert line_of(progress(Step.FETCHED), seconds=10) == (
+        "T: fetched, 250 of 1,000 rows (25%), 0 of 2 partitions, 3 calls, 25 rows/s, about 30 s left"
+    )
+    assert line_of(progress(Step.FETCHED, rows=0), seconds=10).endswith("0 rows/s")
+
+
+def test_the_log_tells_plans_and_waits_at_once_and_slices_now_and_then() -> None:
+    now, told = [0.0], list[str]()
+    narrator = Narrator(told.append, lambda: now[0])
+    narrator(progress(Step.PLANNED))
+    for now[0] in (1.0, 9.0, 11.0, 12.0):
+        narrator(progress(Step.FETCHED))
+    narrator(progress(Step.COMMITTED))
+    narrator(progress(Step.WAITING))
+    assert [line.split(",")[0] for line in told] == ["T: planned", "T: fetched", "T: waiting"]
