@@ -26,18 +26,24 @@ from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, PROFILES, XDR, Ki
 from hunting_pipeline.quota import Lane, Ledger, Reservation, WaitUntil, open_ledger
 
 START = 1_800_000_000.0
-TABLES, ROWS = 60, 200_000_000
+TABLES, ROWS = 60, 300_000_000
 WORKERS = (1, 4, 16)
 OTHER = 0.3
 
 
 @dataclass(frozen=True)
 class Job:
-    """One call: running seconds at the service, and seconds to carry the reply home."""
+    """One call: seconds on its way, running at the service, and carrying the reply home."""
 
     table: str
+    transit: float
     seconds: float
     transfer: float
+
+    @property
+    def busy(self) -> float:
+        """How long it occupies a worker."""
+        return self.transit + self.seconds + self.transfer
 
 
 @dataclass
@@ -110,33 +116,36 @@ def backfill(limits: Limits, random_: random.Random) -> list[Job]:
         for call in range(1 + math.ceil(rows / target)):
             seconds = min(random_.lognormvariate(math.log(typical), 0.4), limits.request_seconds)
             size = rows / max(1, math.ceil(rows / target)) * width if call else 1e5
-            jobs.append(Job(f"Table{number}", seconds, 0.1 + size / 25e6))
+            jobs.append(Job(f"Table{number}", random_.uniform(0.02, 0.5), seconds, 0.1 + size / 25e6))
+    random_.shuffle(jobs)  # workers are at different tables
     return jobs
 
 
 def bound(limits: Limits, jobs: list[Job], workers: int, part: float) -> float:
     """Seconds that no scheduler can beat: what the limits let through by time t must reach what is wanted.
 
-    By t, a rate has let through at most its amount for every period begun, and in the last period begun at
-    most what shorter periods let through. And workers can only do one thing at a time.
+    By t, a rate has let through at most its amount for every period begun, and in the last one begun at most
+    what shorter periods and the workers let through. And workers can only do one thing at a time.
     """
+    dearest = list(accumulate(sorted((job.seconds for job in jobs), reverse=True), initial=0.0))
 
     def let_through(kind: Kind, t: float) -> float:
-        rates = sorted((r for r in limits.rates if r.kind is kind), key=lambda r: r.period)
-        total = math.inf
-        for rate in rates:
-            whole, rest = divmod(t, rate.period)
-            shorter = [r.amount * part * (rest // r.period + 1) for r in rates if r.period < rate.period]
-            total = min(total, rate.amount * part * whole + min([rate.amount * part, *shorter]))
-        return total
+        return min((so_far(rate, t) for rate in limits.rates if rate.kind is kind), default=math.inf)
+
+    def so_far(rate: Rate, t: float) -> float:
+        whole, rest = divmod(t, rate.period)
+        shorter = [r for r in limits.rates if r.period < rate.period]
+        last = min(r.amount * part * (rest // r.period + 1) for r in (*shorter, rate) if r.kind is rate.kind)
+        if rate.kind is Kind.SECONDS:
+            calls = [r.amount * part * (rest // r.period + 1) for r in shorter if r.kind is Kind.CALLS]
+            last = min([last, workers * rest, *(dearest[min(int(c), len(jobs))] for c in calls)])
+        return rate.amount * part * whole + last
 
     wanted = {Kind.CALLS: float(len(jobs)), Kind.SECONDS: sum(job.seconds for job in jobs)}
-    steps = sorted({rate.period for rate in limits.rates})
     t = 0.0
     while any(let_through(kind, t) < amount - 1e-6 for kind, amount in wanted.items()):
-        t += steps[0] if len(steps) == 1 else 60.0
-    busy = sum(job.seconds + job.transfer for job in jobs) / workers
-    return max(t, busy)
+        t += 60.0
+    return max(t, sum(job.busy for job in jobs) / workers)
 
 
 @dataclass(frozen=True)
@@ -228,8 +237,7 @@ class Simulation:
             return
         self.todo.popleft()
         self.running += 1
-        transit = self.random.uniform(0.02, 0.5)
-        self.at(self.now + transit, lambda: self.arrive(worker, job, answer))
+        self.at(self.now + job.transit, lambda: self.arrive(worker, job, answer))
 
     def arrive(self, worker: int, job: Job, reservation: Reservation) -> None:
         if self.service.arrives(self.now):

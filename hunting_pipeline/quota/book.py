@@ -5,16 +5,51 @@ All times are on the ledger's own time line.
 
 import math
 import uuid
+from dataclasses import dataclass
 
-from hunting_pipeline.quota.rules import GRACE_SECONDS, Estimate, Lane, Spend, Waiting, elapsed, learned
+from hunting_pipeline.quota.rules import GRACE_SECONDS, Lane, Spend, Waiting
 from hunting_pipeline.quota.store import Run
 
-__all__ = ["Book"]
+__all__ = ["Book", "Estimate", "elapsed", "learned"]
 
 COARSE_AFTER_SECONDS = 3700.0
 """Calls that ended longer ago matter to windows of a day only, and are summed up: just above an hour."""
 COARSE_SECONDS = 300.0
 """They are summed by so much time: a window of a day renews 0.35 % later at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is known of a table's running seconds: smoothed mean and mean deviation."""
+
+    mean: float
+    deviation: float
+
+    @property
+    def upper(self) -> float:
+        """What to reserve: hardly a call takes longer (RFC 6298, 2.3: mean + 4 deviations)."""
+        return self.mean + 4 * self.deviation
+
+
+def learned(before: Estimate | None, seconds: float) -> Estimate:
+    """The estimate after one more call took `seconds`. Gains 1/8 and 1/4 are RFC 6298's (2.2 and 2.3)."""
+    if before is None:
+        return Estimate(seconds, seconds / 2)
+    deviation = before.deviation + (abs(before.mean - seconds) - before.deviation) / 4
+    return Estimate(before.mean + (seconds - before.mean) / 8, deviation)
+
+
+def elapsed(before: tuple[float, float | None], after: tuple[float, float | None]) -> float:
+    """Seconds between two readings `(wall clock, steady clock)`; never negative.
+
+    The steady clock decides, so a wall clock that is set forwards or back changes nothing. Where there is
+    none, or it started anew (a reboot), the wall clock decides, and one that was set back counts as standing
+    still: too little time can only make the ledger wait, too much would overdraw.
+    """
+    (wall, steady), (wall_after, steady_after) = before, after
+    if steady is not None and steady_after is not None and steady_after >= steady:
+        return steady_after - steady
+    return max(0.0, wall_after - wall)
 
 
 class Book:
@@ -139,32 +174,33 @@ class Book:
         )
         return Estimate(*rows[0]) if rows else None
 
-    def turn(self, seat: str, *, lane: Lane) -> int:
-        """The turn that this seat was given when it first asked, or a new one."""
+    def turn(self, seat: str, *, lane: Lane) -> tuple[int, float]:
+        """The turn that this seat was given when it first asked, and when that was; or a new one."""
         rows = self._run(
-            "SELECT turn FROM quota_waiting WHERE tenant = ? AND seat = ? AND lane = ?",
+            "SELECT turn, since FROM quota_waiting WHERE tenant = ? AND seat = ? AND lane = ?",
             *(self._tenant, seat, lane),
         )
         if rows:
-            return int(rows[0][0])
+            return rows[0][0], rows[0][1]
         turn = int(self._next_turn) + 1
         self._next_turn = turn
-        return turn
+        return turn, self.now
 
     def waiting(self) -> list[Waiting]:
         """All who wait, whether or not they will come back."""
         rows = self._run(
-            "SELECT turn, lane, seconds, asked_at, wake_at FROM quota_waiting WHERE tenant = ?", self._tenant
+            "SELECT turn, lane, seconds, since, asked_at, wake_at FROM quota_waiting WHERE tenant = ?",
+            self._tenant,
         )
-        return [Waiting(turn, Lane(lane), seconds, asked, at) for turn, lane, seconds, asked, at in rows]
+        return [Waiting(turn, Lane(lane), *times) for turn, lane, *times in rows]
 
     def wait(self, seat: str, place: Waiting) -> None:
         """Keep a place for this seat."""
         self._run(
-            "INSERT INTO quota_waiting (tenant, seat, lane, turn, seconds, asked_at, wake_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, seat, lane) DO UPDATE"
+            "INSERT INTO quota_waiting (tenant, seat, lane, turn, seconds, since, asked_at, wake_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, seat, lane) DO UPDATE"
             " SET seconds = excluded.seconds, asked_at = excluded.asked_at, wake_at = excluded.wake_at",
-            *(self._tenant, seat, place.lane, place.turn, place.seconds, place.asked, place.at),
+            *(self._tenant, seat, place.lane, place.turn, place.seconds, place.since, place.asked, place.at),
         )
 
     def leave(self, seat: str, *, lane: Lane) -> None:

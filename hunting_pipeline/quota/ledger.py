@@ -19,12 +19,11 @@ from typing import Protocol
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.limits import PROFILES, Limits
-from hunting_pipeline.quota.book import Book
+from hunting_pipeline.quota.book import Book, Estimate
 from hunting_pipeline.quota.rules import (
     GRACE_SECONDS,
     TRANSIT_SECONDS,
     Block,
-    Estimate,
     Lane,
     Queue,
     RateUse,
@@ -171,7 +170,7 @@ class _StoredLedger:
             cap = self._limits.request_seconds
             estimate = book.estimate(table) or Estimate(0.0, cap / 4)
             seconds = min(cap, estimate.upper)
-            turn = book.turn(seat, lane=lane)
+            turn, since = book.turn(seat, lane=lane)
             answer = decide(
                 book.history(longest=self._longest),
                 self._limits,
@@ -183,7 +182,7 @@ class _StoredLedger:
                 queue=Queue(turn, tuple(w for w in book.waiting() if w.turn != turn), book.fresh_run),
             )
             if isinstance(answer, WaitUntil):
-                book.wait(seat, Waiting(turn, lane, seconds=seconds, asked=book.now, at=answer.at))
+                book.wait(seat, Waiting(turn, lane, seconds, since=since, asked=book.now, at=answer.at))
                 return WaitUntil(answer.at + offset, answer.reason)
             book.leave(seat, lane=lane)
             expires = book.now + cap + EXPIRY_SECONDS

@@ -15,11 +15,12 @@ A limit is a sum over a sliding window. How each kind of spending enters that su
 Whoever may not go yet is told when to ask again. All who wait form one queue; those ahead are placed into the
 windows first, as if they had already gone, so everyone is given a slot of his own and nobody wakes up for the
 same one. Fresh calls stand before backfill, but after `FRESH_TURNS` of them in a row one backfill call goes.
+A cheap call may overtake a dear one that does not fit, until that one has waited `PATIENCE_SECONDS`.
 A place is kept until `GRACE_SECONDS` after its time. One who was told to come back in more than
 `NEAR_SECONDS` keeps no place, for he may come back as another process: his time only spreads the times of
 others who are told to come back as late.
 
-All times are seconds on the ledger's own time line, which only ever moves forward (see `elapsed`).
+All times are seconds on the ledger's own time line, which only ever moves forward (see `book.elapsed`).
 """
 
 import heapq
@@ -32,7 +33,6 @@ from hunting_pipeline.limits import Kind, Limits, Rate
 
 __all__ = [
     "Block",
-    "Estimate",
     "Go",
     "Lane",
     "Queue",
@@ -41,8 +41,6 @@ __all__ = [
     "WaitUntil",
     "Waiting",
     "decide",
-    "elapsed",
-    "learned",
     "rate_uses",
 ]
 
@@ -59,6 +57,8 @@ SPREAD_SECONDS = 0.1
 NEAR_SECONDS = 120.0
 """A wait up to this is slept through, so its place is kept; whoever is told more may go away. Twice the
 period of the shortest rate, so that a queue for the calls of a minute keeps its order."""
+PATIENCE_SECONDS = 600.0
+"""How long a dear call lets cheaper ones overtake it: a sixth of the shortest period of running seconds."""
 FRESH_TURNS = 4
 """Fresh calls in a row before one backfill call goes: backfill keeps a fifth of the quota at worst."""
 _EPSILON = 1e-6
@@ -112,6 +112,7 @@ class Waiting:
         turn: the order in which callers first asked; unique.
         lane: in which lane.
         seconds: running seconds it will reserve.
+        since: when it first asked.
         asked: when it last asked.
         at: when it was told to ask again.
     """
@@ -119,6 +120,7 @@ class Waiting:
     turn: int
     lane: Lane
     seconds: float
+    since: float
     asked: float
     at: float
 
@@ -185,40 +187,6 @@ class RateUse:
     renews_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What is known of a table's running seconds: smoothed mean and mean deviation."""
-
-    mean: float
-    deviation: float
-
-    @property
-    def upper(self) -> float:
-        """What to reserve: hardly a call takes longer (RFC 6298, 2.3: mean + 4 deviations)."""
-        return self.mean + 4 * self.deviation
-
-
-def learned(before: Estimate | None, seconds: float) -> Estimate:
-    """The estimate after one more call took `seconds`. Gains 1/8 and 1/4 are RFC 6298's (2.2 and 2.3)."""
-    if before is None:
-        return Estimate(seconds, seconds / 2)
-    deviation = before.deviation + (abs(before.mean - seconds) - before.deviation) / 4
-    return Estimate(before.mean + (seconds - before.mean) / 8, deviation)
-
-
-def elapsed(before: tuple[float, float | None], after: tuple[float, float | None]) -> float:
-    """Seconds between two readings `(wall clock, steady clock)`; never negative.
-
-    The steady clock decides, so a wall clock that is set forwards or back changes nothing. Where there is
-    none, or it started anew (a reboot), the wall clock decides, and one that was set back counts as standing
-    still: too little time can only make the ledger wait, too much would overdraw.
-    """
-    (wall, steady), (wall_after, steady_after) = before, after
-    if steady is not None and steady_after is not None and steady_after >= steady:
-        return steady_after - steady
-    return max(0.0, wall_after - wall)
-
-
 def decide(
     history: Iterable[Spend],
     limits: Limits,
@@ -246,15 +214,16 @@ def decide(
         queue: who else waits.
     """
     settled, running = _parted(history, now)
-    mine = Waiting(queue.turn, lane, seconds=estimate, asked=now, at=now)
+    mine = Waiting(queue.turn, lane, seconds=estimate, since=now, asked=now, at=now)
     places = [place for place in queue.waiting if place.at + GRACE_SECONDS > now]
     block = max(blocks, key=lambda b: b.until, default=Block(now, ""))
     for held in ([place for place in places if place.near], places):
         ahead = _ahead(held, mine, fresh_run=queue.fresh_run)
         windows = _windows(settled, running, limits, now, share=share)
-        at, bound = _slot(windows, (*ahead, mine), start=max(now, block.until))
-        if at <= now:
+        if block.until <= now and _may_go(windows, ahead, mine, now):
             return Go()
+        windows = _windows(settled, running, limits, now, share=share)
+        at, bound = _slot(windows, (*ahead, mine), start=max(now, block.until))
         if at <= now + NEAR_SECONDS:
             break
     reason = bound or (f"blocked by the service: {block.reason}" if block.until > now else "")
@@ -339,6 +308,12 @@ class _Window:
             at = max(at, release)
         return at
 
+    def fits(self, seconds: float, at: float) -> bool:
+        """Whether one more call fits at `at`."""
+        while self._releases and self._releases[0][0] <= at:
+            self._used -= heapq.heappop(self._releases)[1]
+        return self._used + self._cost(seconds) <= self._amount + _EPSILON
+
     def take(self, seconds: float, at: float) -> None:
         """Enter a call that goes at `at`."""
         transit = TRANSIT_SECONDS if self._rate.kind is Kind.CALLS else 0.0
@@ -368,6 +343,26 @@ def _windows(
         charges += _running_charges(running, rate, now, longest=limits.request_seconds)
         windows.append(_Window(rate, charges, amount=_amount(rate, share)))
     return windows
+
+
+def _may_go(windows: Sequence[_Window], ahead: Iterable[Waiting], mine: Waiting, now: float) -> bool:
+    """Whether there is room now for this call after those ahead who may go now too.
+
+    Where one ahead needs more running seconds than are left, a cheaper call may overtake it, for a while;
+    but backfill never overtakes a fresh call.
+    """
+    for place in ahead:
+        if all(window.fits(place.seconds, now) for window in windows):
+            for window in windows:
+                window.take(place.seconds, now)
+            continue
+        patient = place.since + PATIENCE_SECONDS > now and (place.lane, mine.lane) != (
+            Lane.FRESH,
+            Lane.BACKFILL,
+        )
+        if place.seconds <= mine.seconds or not patient:
+            return False
+    return all(window.fits(mine.seconds, now) for window in windows)
 
 
 def _slot(windows: Sequence[_Window], places: Iterable[Waiting], *, start: float) -> tuple[float, str]:

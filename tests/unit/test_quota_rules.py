@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, Kind, Limits, Rate
 from hunting_pipeline.quota import rules
+from hunting_pipeline.quota.book import Estimate, elapsed, learned
 from hunting_pipeline.quota.rules import (
     Block,
-    Estimate,
     Go,
     Lane,
     Queue,
@@ -19,8 +19,6 @@ from hunting_pipeline.quota.rules import (
     Waiting,
     WaitUntil,
     decide,
-    elapsed,
-    learned,
     rate_uses,
 )
 
@@ -34,7 +32,7 @@ def spend(at: float, *, seconds: float = 1, ended: float | None = None) -> Spend
 
 
 def place(turn: int, at: float, *, lane: Lane = Lane.FRESH, asked: float | None = None) -> Waiting:
-    return Waiting(turn, lane, seconds=1, asked=at if asked is None else asked, at=at)
+    return Waiting(turn, lane, seconds=1, since=at, asked=at if asked is None else asked, at=at)
 
 
 def ask(history, rates, now, *, share=1.0, lane=Lane.FRESH, estimate=1.0, blocks=(), queue=None):
@@ -138,6 +136,16 @@ def test_one_who_was_sent_away_for_long_keeps_no_place_but_spreads_the_others():
     answer = ask(history, [SECONDS], 10, estimate=10, queue=Queue(2, (replace(gone, seconds=10),)))
     assert isinstance(answer, WaitUntil)
     assert answer.at == pytest.approx(3601 + 3600, abs=0.01)
+
+
+def test_a_cheap_call_overtakes_a_dear_one_that_does_not_fit_but_not_for_ever():
+    history = [spend(0, seconds=8, ended=1)]
+    dear = replace(place(1, 3601, asked=3500), seconds=5, since=3500)
+    assert ask(history, [SECONDS], 3510, estimate=2, queue=Queue(2, (dear,))) == Go()
+    impatient = replace(dear, since=3510 - rules.PATIENCE_SECONDS)
+    assert isinstance(ask(history, [SECONDS], 3510, estimate=2, queue=Queue(2, (impatient,))), WaitUntil)
+    backfill = ask(history, [SECONDS], 3510, lane=Lane.BACKFILL, estimate=2, queue=Queue(2, (dear,)))
+    assert isinstance(backfill, WaitUntil)
 
 
 def test_fresh_goes_before_backfill_that_came_earlier():
@@ -259,7 +267,7 @@ def run(rates: list[Rate], jobs: list[Job], share: float) -> list[Call]:
         )
         if isinstance(answer, WaitUntil):
             assert answer.at > now
-            waiting[number] = Waiting(number, job.lane, estimate, asked=now, at=answer.at)
+            waiting[number] = Waiting(number, job.lane, estimate, since=job.ready, asked=now, at=answer.at)
             heapq.heappush(events, (answer.at, number, "ask"))
             continue
         waiting.pop(number, None)
