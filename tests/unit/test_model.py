@@ -1,0 +1,161 @@
+"""Ticks, spans and keys: arithmetic that everything else leans on."""
+
+import re
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hunting_pipeline.model import (
+    DAY,
+    HOUR,
+    SECOND,
+    Bin,
+    Bucket,
+    Grain,
+    Histogram,
+    Partition,
+    Slice,
+    TableSpec,
+    Tally,
+    Window,
+    datetime_of,
+    iso_of,
+    ticks_of,
+)
+
+FIRST = ticks_of(date(1, 1, 1))
+LAST = ticks_of(datetime.max.replace(tzinfo=UTC)) + 9
+ticks = st.integers(FIRST, LAST)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0001-01-01T00:00:00Z", FIRST),
+        ("0999-12-31T23:59:59Z", ticks_of(date(1000, 1, 1)) - SECOND),
+        ("1969-12-31T23:59:59.9999999Z", -1),
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01T00:00:00.0000001Z", 1),
+        ("2026-11-20T10:00:00.1234567Z", ticks_of(date(2026, 11, 20)) + 10 * HOUR + 1_234_567),
+        ("2026-11-20T10:00:00.1000000Z", ticks_of(date(2026, 11, 20)) + 10 * HOUR + 1_000_000),
+        ("9999-12-31T23:59:59.9999999Z", LAST),
+    ],
+)
+def test_an_instant_is_written_with_four_digits_of_year_and_seven_or_none_of_fraction(
+    text: str, expected: int
+) -> None:
+    assert iso_of(expected) == text
+
+
+@given(ticks)
+def test_every_instant_of_kusto_reads_back_from_its_text(instant: int) -> None:
+    text = iso_of(instant)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{7})?Z", text)
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    assert ticks_of(datetime.fromisoformat(f"{whole}+00:00")) + int(fraction or 0) == instant
+
+
+@given(ticks, ticks)
+def test_text_sorts_as_time_does_on_whole_seconds(one: int, other: int) -> None:
+    one, other = one // SECOND * SECOND, other // SECOND * SECOND
+    assert (iso_of(one) < iso_of(other)) == (one < other)
+
+
+@given(ticks)
+def test_a_datetime_loses_less_than_a_microsecond(instant: int) -> None:
+    moment = datetime_of(instant)
+    assert moment.utcoffset() == timedelta(0)
+    assert 0 <= instant - ticks_of(moment) < 10
+
+
+@given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)), st.integers(-23, 23))
+def test_a_datetime_of_any_zone_is_the_same_instant(naive: datetime, hours: int) -> None:
+    zone = timezone(timedelta(hours=hours))
+    assert ticks_of(naive.replace(tzinfo=zone)) == ticks_of(naive.replace(tzinfo=UTC)) - hours * HOUR
+
+
+def test_a_datetime_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="no time zone"):
+        ticks_of(datetime(2026, 11, 20))
+
+
+@pytest.mark.parametrize(("start", "end"), [(5, 5), (6, 5)])
+def test_a_window_is_never_empty_or_backwards(start: int, end: int) -> None:
+    with pytest.raises(ValueError, match="must end after it starts"):
+        Window(start, end)
+
+
+small = st.integers(0, 20)
+windows = st.tuples(small, small).filter(lambda pair: pair[0] < pair[1]).map(lambda pair: Window(*pair))
+
+
+def instants(window: Window | None) -> set[int]:
+    return set(range(window.start, window.end)) if window else set()
+
+
+@given(windows, windows)
+def test_windows_behave_as_sets_of_instants(one: Window, other: Window) -> None:
+    assert instants(one.intersection(other)) == instants(one) & instants(other)
+    assert one.contains(other) == (instants(one) >= instants(other))
+    assert one.ticks == len(instants(one))
+
+
+def test_a_window_shows_both_its_ends() -> None:
+    assert str(Window(0, 15_000_000)) == "1970-01-01T00:00:00Z … 1970-01-01T00:00:01.5000000Z"
+
+
+@pytest.mark.parametrize(
+    ("year", "expected"), [(7, "0007-03-01"), (2026, "2026-03-01"), (9998, "9998-03-01")]
+)
+def test_the_key_of_a_partition_is_its_day_or_hour(year: int, expected: str) -> None:
+    start = ticks_of(date(year, 3, 1))
+    assert Partition("T", Window(start, start + DAY)).key == expected
+    hour = Partition("T", Window(start + 5 * HOUR, start + 6 * HOUR))
+    assert (hour.key, str(hour)) == (f"{expected}T05", f"T {expected}T05")
+
+
+def test_grains_know_their_length() -> None:
+    assert (Grain.DAY.ticks, Grain.HOUR.ticks) == (DAY, HOUR)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        TableSpec("T", "TimeGenerated"),
+        TableSpec("T", "Timestamp", columns=("A",)),
+        TableSpec("T", "Timestamp", where="A == 1"),
+    ],
+)
+def test_what_is_asked_of_a_row_changes_the_shape(other: TableSpec) -> None:
+    assert other.shape != TableSpec("T", "Timestamp").shape
+
+
+def test_how_it_is_stored_does_not_change_the_shape() -> None:
+    stored = TableSpec("T", "Timestamp", grain=Grain.HOUR, bytes_per_row=9, service="S", evolve=False)
+    assert stored.shape == TableSpec("T", "Timestamp").shape
+
+
+tallies = st.builds(Tally, st.integers(0, 10**9), st.integers(0, 10**18))
+
+
+@given(st.lists(tallies), st.randoms())
+def test_tallies_add_up_in_any_order(parts: list[Tally], chance: object) -> None:
+    shuffled = parts.copy()
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    total = sum(shuffled, Tally(0, 0))
+    assert total == sum(parts, Tally(0, 0))
+    assert total.rows == sum(part.rows for part in parts)
+
+
+def test_a_histogram_counts_its_rows() -> None:
+    bins = (Bin(Window(0, 1), Tally(3, 30)), Bin(Window(5, 6), Tally(4, 40)))
+    assert Histogram((Window(0, 10),), 1, bins).rows == 7
+
+
+def test_a_slice_names_table_span_bucket_and_rows() -> None:
+    slice_ = Slice("T", Window(0, SECOND), Tally(3, 0), bucket=Bucket(2, 16))
+    assert str(slice_) == "T 1970-01-01T00:00:00Z … 1970-01-01T00:00:01Z bucket 2/16 (3 rows)"
+    assert str(Slice("T", None, Tally(0, 0))) == "T snapshot (0 rows)"
+    assert slice_.recounted(Tally(5, 1)) == Slice("T", Window(0, SECOND), Tally(5, 1), bucket=Bucket(2, 16))

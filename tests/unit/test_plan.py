@@ -1,0 +1,228 @@
+"""Slices tile their window, add up, and stay under the target; buckets refine; a plan has its price."""
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from hunting_pipeline import plan
+from hunting_pipeline.limits import ENDPOINT, ORIGINAL, PROFILES, TEST, Kind, Limits, Rate
+from hunting_pipeline.model import DAY, HOUR, Bin, Bucket, Histogram, Slice, Tally, Window
+
+STEP = 10
+
+
+@st.composite
+def histograms(draw: st.DrawFn) -> Histogram:
+    """One window that need not begin or end at a bin's edge, and counted bins within it."""
+    start = draw(st.integers(0, 25))
+    window = Window(start, start + draw(st.integers(1, 300)))
+    bins = []
+    for edge in range(window.start // STEP * STEP, window.end, STEP):
+        rows = draw(st.sampled_from([0, 0, 1, 5, 50, 400, 999]))
+        own = Window(edge, edge + STEP).intersection(window)
+        if rows and own:
+            bins.append(Bin(own, Tally(rows, draw(st.integers(0, rows * 10**9)))))
+    return Histogram((window,), STEP, tuple(bins))
+
+
+@given(histograms(), st.integers(1, 1200))
+def test_slices_tile_the_window_and_add_up_to_the_count(histogram: Histogram, target: int) -> None:
+    (window,) = histogram.windows
+    slices = list(plan.pack(histogram, window, target=lambda: target, table="T"))
+    assert slices[0].window.start == window.start
+    assert slices[-1].window.end == window.end
+    assert all(one.window.end == other.window.start for one, other in pairwise(slices))
+    for slice_ in slices:
+        mine = [b for b in histogram.bins if slice_.window.contains(b.window)]
+        assert slice_.expected == sum((b.tally for b in mine), Tally(0, 0))
+        assert slice_.hull == (Window(mine[0].window.start, mine[-1].window.end) if mine else None)
+    assert sum(slice_.expected.rows for slice_ in slices) == histogram.rows, "a bin was cut in two"
+    assert {slice_.table for slice_ in slices} == {"T"}
+
+
+@given(histograms(), st.integers(1, 1200))
+def test_a_slice_is_over_the_target_only_if_it_holds_one_bin(histogram: Histogram, target: int) -> None:
+    (window,) = histogram.windows
+    for slice_ in plan.pack(histogram, window, target=lambda: target):
+        bins = [b for b in histogram.bins if slice_.window.contains(b.window)]
+        assert slice_.expected.rows <= target or len(bins) == 1
+
+
+@given(histograms(), st.integers(1, 1200))
+def test_neighbouring_slices_could_not_have_been_one(histogram: Histogram, target: int) -> None:
+    """Greedy: the next slice's first bin did not fit any more. So calls are near what rows demand."""
+    (window,) = histogram.windows
+    slices = list(plan.pack(histogram, window, target=lambda: target))
+    for one, other in pairwise(slices):
+        first = next(b for b in histogram.bins if other.window.contains(b.window))
+        assert one.expected.rows + first.tally.rows > target
+
+
+def test_the_target_is_asked_anew_for_every_slice() -> None:
+    bins = tuple(Bin(Window(n, n + 1), Tally(10, 0)) for n in range(10))
+    targets = iter([10, 30, 20, 1000])
+    packed = plan.pack(Histogram((Window(0, 10),), 1, bins), Window(0, 10), target=lambda: next(targets))
+    first = next(packed)
+    assert first.expected.rows == 10
+    assert next(targets) == 30, "the second target was asked before the second slice"
+    assert [slice_.expected.rows for slice_ in packed] == [20, 70]
+
+
+def test_a_window_without_rows_is_one_slice_all_the_same() -> None:
+    assert list(plan.pack(Histogram((Window(3, 9),), 1, ()), Window(3, 9), target=lambda: 5)) == [
+        Slice("", Window(3, 9), Tally(0, 0))
+    ]
+
+
+def test_only_the_asked_window_of_a_histogram_is_packed() -> None:
+    bins = (Bin(Window(0, 1), Tally(5, 0)), Bin(Window(20, 21), Tally(7, 0)))
+    histogram = Histogram((Window(0, 10), Window(20, 30)), 1, bins)
+    (slice_,) = plan.pack(histogram, Window(20, 30), target=lambda: 100)
+    assert (slice_.window, slice_.expected.rows) == (Window(20, 30), 7)
+
+
+@given(st.integers(1, 400 * DAY), st.integers(1, 60_000))
+def test_the_step_is_the_finest_that_keeps_a_histogram_small(ticks: int, bins: int) -> None:
+    step = plan.step_for(ticks, bins)
+    assert step == DAY or ticks <= step * bins
+    assert DAY % step == 0, "bins would not start where partitions do"
+    assert step > HOUR or HOUR % step == 0
+    finer = [s for s in plan._STEPS if s < step]
+    assert not finer or ticks > finer[-1] * bins
+
+
+def test_a_finer_histogram_is_asked_only_where_it_saves_calls() -> None:
+    window = Window(0, 30 * DAY)
+    step = plan.step_for(window.ticks)
+    full = tuple(Bin(Window(n * step, (n + 1) * step), Tally(600, 0)) for n in range(100))
+    loose = tuple(Bin(Window(n * step, (n + 1) * step), Tally(10, 0)) for n in range(100))
+    finer = plan.finer_step(Histogram((window,), step, full), 1000)
+    assert finer is not None
+    assert finer < step
+    assert plan.finer_step(Histogram((window,), step, loose), 1000) is None
+    assert plan.finer_step(Histogram((window,), finer, full), 1000) is None, "no step is finer than itself"
+
+
+widths = st.builds(plan.Width, st.floats(1, 1e6), st.booleans())
+
+
+@given(st.sampled_from(list(PROFILES.values())), widths)
+def test_the_row_target_stays_below_both_caps(limits: Limits, width: plan.Width) -> None:
+    target = plan.row_target(limits, width)
+    assert 1 <= target < limits.rows
+    if limits.reply_bytes is not None:
+        assert target == 1 or target * width.bytes_per_row <= 0.9 * limits.reply_bytes
+
+
+@given(st.integers(1, 5), widths)
+def test_the_row_target_is_at_least_one_row(rows: int, width: plan.Width) -> None:
+    tiny = Limits("tiny", "", (), rows, None, 1)
+    assert 1 <= plan.row_target(tiny, width) <= rows
+
+
+def test_a_guess_leaves_more_room_than_what_was_learnt() -> None:
+    assert plan.row_target(ENDPOINT, plan.Width(5000)) == 5_000
+    assert plan.row_target(ENDPOINT, plan.Width(5000, learnt=True)) == 9_000
+    assert plan.row_target(ORIGINAL, plan.Width(5000)) == 99_000
+
+
+@given(widths, st.integers(0, 10**5), st.integers(0, 10**8))
+def test_a_width_follows_wider_replies_at_once_and_narrower_ones_slowly(
+    width: plan.Width, rows: int, body: int
+) -> None:
+    after = width.after(rows, body)
+    if rows < 100:
+        assert after == width
+        return
+    seen = max(1.0, body / rows)
+    assert after.learnt
+    assert after.bytes_per_row >= seen * (1 - 1e-9)
+    assert after.bytes_per_row <= max(seen, width.bytes_per_row) * (1 + 1e-9)
+    if width.learnt and seen < width.bytes_per_row:
+        assert math.isclose(after.bytes_per_row, 0.8 * width.bytes_per_row + 0.2 * seen)
+
+
+def test_a_width_is_never_nothing() -> None:
+    """Else the row target would divide by it."""
+    assert plan.row_target(TEST, plan.Width(1000).after(1000, 0)) < TEST.rows
+
+
+def rows_of(rows: int, bucket: Bucket | None = None) -> Slice:
+    return Slice("T", Window(0, 1), Tally(rows, 0), Window(0, 1), bucket)
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "expected"),
+    [(999, 1000, True), (1000, 1, False), (500, 2000, True), (500, 2001, False), (1, 10**9, True)],
+)
+def test_whether_a_reply_can_carry_a_slice(rows: int, width: float, expected: bool) -> None:
+    assert plan.fits(rows_of(rows), TEST, plan.Width(width)) is expected
+
+
+@given(st.integers(2, 10**7), st.integers(1, 10**5), st.one_of(st.none(), st.integers(0, 8)))
+def test_buckets_are_a_power_of_two_and_filled_to_two_thirds(rows: int, target: int, own: int | None) -> None:
+    bucket = None if own is None else Bucket(0, 1 << own)
+    of = plan.buckets_needed(rows_of(rows, bucket), target)
+    fan_out = of // (bucket.of if bucket else 1)
+    assert of.bit_count() == 1
+    assert fan_out >= (16 if bucket else 2)
+    assert rows / fan_out <= target / 1.5 or rows <= target
+    if fan_out > 16:
+        assert rows / (fan_out / 2) > target / 1.5, "twice as many calls as needed"
+
+
+@given(st.integers(0, 3), st.integers(1, 4), st.data())
+def test_buckets_refine_their_own_and_add_up(own: int, finer: int, data: st.DataObject) -> None:
+    bucket = Bucket(data.draw(st.integers(0, (1 << own) - 1)), 1 << own)
+    of = 1 << (own + finer)
+    tallies = [Tally(0, 0)] * of
+    for index in range(bucket.index, of, bucket.of):
+        tallies[index] = Tally(data.draw(st.integers(0, 3)), data.draw(st.integers(0, 99)))
+    whole = sum(tallies, Tally(0, 0))
+    slice_ = Slice("T", Window(0, 1), whole, bucket=bucket if own else None)
+    if own == 0:
+        assume(bucket.index == 0)
+    parts = plan.bucket_slices(slice_, tallies)
+    assert sum(part.expected.rows for part in parts) == whole.rows
+    assert len({part.bucket for part in parts}) == len(parts) >= 1
+    assert all(part.bucket.of == of and part.bucket.index % bucket.of == bucket.index for part in parts)
+    assert all(part.expected.rows for part in parts) or (whole.rows == 0 and len(parts) == 1)
+    assert all(part.window == slice_.window for part in parts)
+
+
+def test_a_plan_within_every_rate_takes_as_long_as_its_calls_run() -> None:
+    found = plan.cost(calls=8, rows=1000, width=plan.Width(2.5), limits=ORIGINAL, share=0.8, seconds_a_call=5)
+    assert found == plan.Cost(8, 1000, 2500, 40, 40)
+
+
+def test_the_tightest_rate_says_how_long_a_plan_takes() -> None:
+    """120 calls of 5 s fill an hour of the original limits; a third hour's worth waits for two renewals."""
+    found = plan.cost(calls=360, rows=0, width=plan.Width(1), limits=ORIGINAL, share=1, seconds_a_call=5)
+    assert found.wall_seconds == pytest.approx(2 * 3600)
+
+
+@given(st.integers(0, 10**5), st.integers(1, 10**4), st.floats(0.05, 1), st.floats(0, 600))
+def test_more_calls_and_a_smaller_share_never_take_less_time(
+    calls: int, more: int, share: float, seconds: float
+) -> None:
+    def price(calls: int, share: float) -> plan.Cost:
+        return plan.cost(
+            calls=calls, rows=calls, width=plan.Width(3), limits=ENDPOINT, share=share, seconds_a_call=seconds
+        )
+
+    assert price(calls, share).wall_seconds <= price(calls + more, share).wall_seconds
+    assert price(calls, share).wall_seconds <= price(calls, share / 2).wall_seconds
+    assert price(calls, share).wall_seconds >= price(calls, share).running_seconds == calls * seconds
+
+
+@given(st.integers(1, 500), st.integers(1, 60), st.integers(1, 600))
+def test_the_wall_time_is_one_that_the_rate_allows(calls: int, amount: int, period: int) -> None:
+    """Whole renewals can never be fewer than the price says."""
+    limits = Limits("one", "", (Rate(Kind.CALLS, amount, period),), 10, None, 1)
+    found = plan.cost(calls=calls, rows=0, width=plan.Width(1), limits=limits, share=1, seconds_a_call=0)
+    renewals = math.ceil(calls / amount) - 1
+    assert found.wall_seconds <= renewals * period + period
+    assert found.wall_seconds >= (renewals - 1) * period

@@ -1,0 +1,157 @@
+"""Which spans are owed: nothing twice, nothing left out, nothing behind the edge."""
+
+import itertools
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hunting_pipeline.model import DAY, HOUR, SECOND, Grain, Partition, TableSpec, Window, ticks_of
+from hunting_pipeline.window import (
+    SETTLING,
+    held,
+    owed,
+    owed_snapshot,
+    partition_of,
+    partitions_in,
+    subtract,
+)
+
+DAILY = TableSpec("T", "Timestamp")
+HOURLY = TableSpec("T", "Timestamp", grain=Grain.HOUR)
+SNAPSHOT = TableSpec("S", None)
+MIDNIGHT = ticks_of(date(2026, 11, 20))
+MINUTE = 60 * SECOND
+
+
+def spans(low: int, high: int) -> st.SearchStrategy[Window]:
+    """Windows within small integers, so that edges meet often."""
+    return st.tuples(st.integers(low, high), st.integers(low, high)).filter(lambda p: p[0] < p[1]).map(
+        lambda p: Window(*p)
+    )  # fmt: skip
+
+
+def instants(windows: object) -> set[int]:
+    return {instant for window in windows for instant in range(window.start, window.end)}  # type: ignore[attr-defined]
+
+
+@given(spans(0, 30), st.lists(spans(-5, 35), max_size=6))
+def test_what_is_left_of_a_window(window: Window, taken: list[Window]) -> None:
+    left = subtract(window, taken)
+    assert instants(left) == instants([window]) - instants(taken)
+    assert sum(part.ticks for part in left) == len(instants(left)), "parts overlap"
+    assert list(left) == sorted(left)
+    assert all(one.end < other.start for one, other in itertools.pairwise(left)), "parts touch"
+
+
+@given(st.integers(0, 100 * DAY), st.integers(1, 60))
+def test_what_is_held_is_settled_and_clear_of_the_edge(offset: int, days: int) -> None:
+    now = MIDNIGHT + offset
+    span = held(now, days)
+    assert span.end <= now - SETTLING < span.end + MINUTE
+    assert now - days * DAY + 10 * MINUTE < span.start <= now - days * DAY + 11 * MINUTE
+    assert span.start % MINUTE == span.end % MINUTE == 0
+
+
+@given(st.sampled_from([DAILY, HOURLY, SNAPSHOT]), st.integers(-(10**6) * DAY // 2, 10**6 * DAY))
+def test_an_instant_lies_in_its_partition(spec: TableSpec, instant: int) -> None:
+    window = partition_of(spec, instant).window
+    assert window.start <= instant < window.end
+    assert window.ticks == (HOUR if spec is HOURLY else DAY)
+    assert window.start % window.ticks == 0
+
+
+@given(st.sampled_from([DAILY, HOURLY]), st.integers(-5 * HOUR, 5 * HOUR), st.integers(1, 4 * DAY))
+def test_partitions_tile_what_is_asked(spec: TableSpec, start: int, length: int) -> None:
+    asked = Window(MIDNIGHT + start, MIDNIGHT + start + length)
+    found = partitions_in(spec, asked)
+    assert all(partition.window.intersection(asked) for partition in found)
+    assert found[0].window.start <= asked.start
+    assert asked.end <= found[-1].window.end
+    assert all(a.window.end == b.window.start for a, b in itertools.pairwise(found))
+
+
+def test_the_end_of_what_is_asked_does_not_belong_to_it() -> None:
+    assert len(partitions_in(DAILY, Window(MIDNIGHT, MIDNIGHT + DAY))) == 1
+    assert len(partitions_in(DAILY, Window(MIDNIGHT, MIDNIGHT + DAY + 1))) == 2
+
+
+LENGTH = 10
+"""Ticks of a partition in the drawn cases; `owed` takes any."""
+
+partitions = st.sets(st.integers(0, 5), max_size=6).map(
+    lambda numbers: [Partition("T", Window(n * LENGTH, (n + 1) * LENGTH)) for n in numbers]
+)
+
+
+@given(partitions, st.data())
+def test_owed_covered_and_lost_are_together_what_is_wanted(
+    asked: list[Partition], data: st.DataObject
+) -> None:
+    """And none of them meets another, and nothing owed lies behind the edge or is not settled."""
+    covered = {
+        partition: data.draw(st.lists(spans(partition.window.start, partition.window.end), max_size=3))
+        for partition in asked
+        if data.draw(st.booleans())
+    }
+    held_ = data.draw(spans(-10, 70))
+    debt = owed(asked, covered, held=held_)
+
+    settled = instants([p.window for p in asked]) & set(range(-100, held_.end))
+    have = instants([span for taken in covered.values() for span in taken]) & settled
+    to_fetch = instants([span for _, span in debt.owed])
+    lost = {instant for instant in settled - have if instant < held_.start}
+    assert have | to_fetch | lost == settled
+    assert not have & to_fetch
+    assert not to_fetch & lost
+    assert to_fetch <= instants([held_])
+    assert sum(span.ticks for _, span in debt.owed) == len(to_fetch)
+    assert all(partition.window.contains(span) for partition, span in debt.owed)
+
+
+@given(partitions, st.data())
+def test_every_partition_is_in_one_list_and_the_oldest_goes_first(
+    asked: list[Partition], data: st.DataObject
+) -> None:
+    covered = {p: [p.window] for p in asked if data.draw(st.booleans())}
+    held_ = data.draw(spans(-10, 70))
+    debt = owed(asked, covered, held=held_)
+    lists = [list(dict.fromkeys(p for p, _ in debt.owed)), debt.covered, debt.forgotten, debt.future]
+    assert sorted(p for found in lists for p in found) == sorted(asked)
+    assert all(list(found) == sorted(found) for found in lists)
+    assert all(p.window.end <= held_.start and p not in covered for p in debt.forgotten)
+    assert all(p.window.start >= held_.end for p in debt.future)
+
+
+def at(number: int) -> Partition:
+    return Partition("T", Window(number * LENGTH, (number + 1) * LENGTH))
+
+
+def test_a_partition_that_straddles_the_edge_is_owed_in_part_and_not_forgotten() -> None:
+    debt = owed([at(0)], {}, held=Window(4, 30))
+    assert debt.owed == ((at(0), Window(4, 10)),)
+    assert debt.forgotten == ()
+
+
+def test_an_archived_partition_lacking_only_what_is_forgotten_needs_nothing() -> None:
+    debt = owed([at(0)], {at(0): [Window(4, 10)]}, held=Window(20, 30))
+    assert (debt.owed, debt.covered, debt.forgotten) == ((), (at(0),), ())
+
+
+def test_the_running_partition_is_owed_as_far_as_it_is_settled() -> None:
+    assert owed([at(0)], {}, held=Window(-9, 7)).owed == ((at(0), Window(0, 7)),)
+    assert owed([at(0)], {at(0): [Window(0, 7)]}, held=Window(-9, 7)).covered == (at(0),)
+
+
+def day(number: int) -> Partition:
+    return partition_of(SNAPSHOT, MIDNIGHT + number * DAY)
+
+
+@pytest.mark.parametrize("since_midnight", [0, 1, DAY - 1])
+def test_only_the_present_day_of_a_snapshot_can_be_taken_and_only_once(since_midnight: int) -> None:
+    asked = [day(n) for n in (1, -2, 0, -1)]
+    debt = owed_snapshot(asked, [day(-2)], now=MIDNIGHT + since_midnight)
+    assert debt.owed == ((day(0), day(0).window),)
+    assert (debt.covered, debt.forgotten, debt.future) == ((day(-2),), (day(-1),), (day(1),))
+    assert owed_snapshot([day(0)], [day(0)], now=MIDNIGHT + since_midnight).covered == (day(0),)
