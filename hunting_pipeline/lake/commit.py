@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake.layout import LAKE_FILE, data_path, manifest_path
-from hunting_pipeline.lake.manifest import FOOTER_KEY, Manifest, load, merge_windows
+from hunting_pipeline.lake.manifest import FOOTER_KEY, Manifest, load
 from hunting_pipeline.lake.schema import columns_of, conform, fingerprint, merged
 from hunting_pipeline.lake.sources import Source, overlapping, sources
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.lake.write import Ticks, rescued_values, tally_of, unstage
-from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec, Tally, Window
+from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec, Tally, Window, merge_windows
 
 __all__ = ["Author", "claim", "commit", "known_schema"]
 
@@ -75,11 +75,11 @@ def claim(store: Store, tenant: str, *, write: bool) -> None:
         raise Misconfigured(f"the lake has layout {layout}; this version writes layout {_LAYOUT_VERSION}")
 
 
-def known_schema(store: Store, newest: Manifest | None) -> pa.Schema | None:
+def known_schema(store: Store, newest: Partition | None) -> pa.Schema | None:
     """The schema of a table's newest file; None before its first commit."""
     if newest is None:
         return None
-    with store.filesystem.open_input_file(data_path(newest.partition)) as file:
+    with store.filesystem.open_input_file(data_path(newest)) as file:
         return pq.read_schema(file).remove_metadata()
 
 
@@ -120,7 +120,7 @@ def commit(
             " the archive is untouched. Run again"
         )
     same_shape = archived if archived and archived.shape == spec.shape else None
-    parts = sources(staged, same_shape)
+    parts = sources(store, staged, same_shape, time_column=spec.time_column)
     if archived is not None:
         _refuse_less_coverage(partition, parts, archived)
     tally = sum((source.tally for source in parts), Tally(0, 0))
@@ -246,7 +246,12 @@ def _write_parquet(
     """Stream row groups into one file, counting what is really written."""
     written, spans = _Written(), archived.covered if archived else ()
     with pq.ParquetWriter(
-        path, schema, compression="zstd", compression_level=_ZSTD_LEVEL, write_page_index=True
+        path,
+        schema,
+        compression="zstd",
+        compression_level=_ZSTD_LEVEL,
+        write_page_index=True,
+        write_page_checksum=True,
     ) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)

@@ -3,6 +3,7 @@
     <lake>/_lake.json                                     whose data this is
     <lake>/<Table>/date=2026-11-20/<Table>-2026-11-20.parquet
     <lake>/<Table>/date=2026-11-20/hour=05/<Table>-2026-11-20T05.parquet
+    <lake>/<Table>/date=__HIVE_DEFAULT_PARTITION__/<Table>-undated.parquet    rows whose time is null
     <lake>/<Table>/_manifest/2026-11-20.json              the proof of a partition
     <lake>/_staging/<Table>/<partition>/<piece>.arrow     slices waiting for their commit
 
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import count
 
-from hunting_pipeline.model import DAY, HOUR, Bucket, Column, Partition, Window, ticks_of
+from hunting_pipeline.model import DAY, HOUR, UNDATED, Bucket, Column, Partition, Window, ticks_of
 
 __all__ = [
     "LAKE_FILE",
@@ -29,6 +30,9 @@ __all__ = [
     "staging_path",
 ]
 
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+"""What Hive, and every reader of its layout, calls the folder of a null."""
+
 LAKE_FILE = "_lake.json"
 """Names the tenant and the layout version."""
 
@@ -42,6 +46,8 @@ _RESERVED = frozenset({RESCUED, "date", "hour"})
 def data_path(partition: Partition) -> str:
     """The one Parquet file of a partition."""
     key = partition.key
+    if partition.undated:
+        return f"{partition.table}/date={_HIVE_NULL}/{partition.table}-{key}.parquet"
     hour = f"hour={key[11:]}/" if partition.window.ticks == HOUR else ""
     return f"{partition.table}/date={key[:10]}/{hour}{partition.table}-{key}.parquet"
 
@@ -72,8 +78,10 @@ def partition_from_key(table: str, key: str) -> Partition:
     """The inverse of `Partition.key`.
 
     Raises:
-        ValueError: the key is neither `YYYY-MM-DD` nor `YYYY-MM-DDTHH`.
+        ValueError: the key is neither `YYYY-MM-DD` nor `YYYY-MM-DDTHH` nor `undated`.
     """
+    if key == Partition(table, UNDATED).key:
+        return Partition(table, UNDATED)
     if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d)?", key):
         raise ValueError(f"{key!r} is not a partition key: YYYY-MM-DD, or YYYY-MM-DDTHH for an hour")
     hourly = "T" in key

@@ -5,7 +5,7 @@ the two leaves a file that can still prove itself: `load` then reads the footer 
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake.layout import data_path, manifest_path, partition_from_key, partition_from_path
 from hunting_pipeline.lake.store import Store
-from hunting_pipeline.model import Column, Partition, Tally, Window
+from hunting_pipeline.model import Column, Partition, Tally, Window, merge_windows
 
-__all__ = ["FOOTER_KEY", "Manifest", "Piece", "load", "load_all", "merge_windows"]
+__all__ = ["FOOTER_KEY", "Manifest", "Piece", "load", "load_all"]
 
 FOOTER_KEY = "hunting.manifest"
 """Key of the Parquet footer's metadata under which the manifest stands."""
@@ -132,17 +132,6 @@ class Manifest:
             pieces=pieces,
             **body,
         )
-
-
-def merge_windows(windows: Iterable[Window]) -> tuple[Window, ...]:
-    """The same instants in as few windows as possible, ascending."""
-    merged: list[Window] = []
-    for window in sorted(windows):
-        if merged and window.start <= merged[-1].end:
-            merged[-1] = Window(merged[-1].start, max(merged[-1].end, window.end))
-        else:
-            merged.append(window)
-    return tuple(merged)
 
 
 def load(store: Store, partition: Partition) -> Manifest | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -11,9 +12,18 @@ from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake.layout import RESCUED, data_path
 from hunting_pipeline.lake.manifest import load, load_all
 from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.write import Ticks
 from hunting_pipeline.model import Partition
 
-__all__ = ["dataset", "frame"]
+__all__ = ["archived_ticks", "dataset", "frame"]
+
+
+def archived_ticks(store: Store, partition: Partition, time_column: str) -> Ticks:
+    """The times of a partition's archived rows, ascending."""
+    with store.filesystem.open_input_file(data_path(partition)) as file:
+        times = pq.read_table(file, columns=[time_column])[time_column]
+    ticks: Ticks = np.sort(times.cast(pa.int64()).to_numpy() // 100)
+    return ticks
 
 
 def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = None) -> ds.Dataset:

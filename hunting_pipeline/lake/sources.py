@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
@@ -12,8 +13,10 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import Manifest, Piece
+from hunting_pipeline.lake.read import archived_ticks
 from hunting_pipeline.lake.store import Store
-from hunting_pipeline.model import Bucket, Staged, Tally, Window
+from hunting_pipeline.lake.write import tally_of
+from hunting_pipeline.model import Bucket, Staged, Tally, Window, subtract
 
 __all__ = ["Source", "overlapping", "sources"]
 
@@ -69,7 +72,7 @@ class Source:
                 if not self._archived:
                     yield pa.ipc.open_file(file).read_all()
                     return
-                for batch in pq.ParquetFile(file).iter_batches():
+                for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches():
                     table = pa.Table.from_batches([batch])
                     yield table if self.span is None else _within(table, str(time_column), self.span)
         except (pa.ArrowException, OSError) as error:
@@ -86,13 +89,13 @@ class Source:
         return CommitRefused(f"{self.path} cannot be read ({error}); the archive is untouched. Run again")
 
 
-def sources(staged: Sequence[Staged], archived: Manifest | None) -> list[Source]:
-    """Staged pieces, and the stretches of the archive that none of them touches, in order of time."""
+def sources(
+    store: Store, staged: Sequence[Staged], archived: Manifest | None, *, time_column: str | None
+) -> list[Source]:
+    """Staged pieces, and the stretches of the archive outside their spans, in order of time."""
     found = [Source(piece.path, None, (_proof(piece),), piece.body_bytes) for piece in staged]
     if archived is not None:
-        replaced = [piece.span for piece in staged]
-        kept = [piece for piece in archived.pieces if not _touched(piece.span, replaced)]
-        for run in _runs(kept):
+        for run in _runs(_kept(store, archived, [piece.span for piece in staged], time_column)):
             first, last = run[0].span, run[-1].span
             span = Window(first.start, last.end) if first and last else None
             share = sum(piece.tally.rows for piece in run) / max(1, archived.tally.rows)
@@ -128,6 +131,30 @@ def _meeting(buckets: Sequence[Bucket | None]) -> bool:
 def _proof(piece: Staged) -> Piece:
     bucket = (piece.bucket.index, piece.bucket.of) if piece.bucket else None
     return Piece(piece.span, bucket, piece.tally, piece.query, piece.fetched_at)
+
+
+def _kept(
+    store: Store, archived: Manifest, replaced: Sequence[Window | None], time_column: str | None
+) -> list[Piece]:
+    """What still proves the rest of an archived file; where a piece is only partly replaced, its rest is
+    counted in the file."""
+    whole = [piece for piece in archived.pieces if not _touched(piece.span, replaced)]
+    cut = [piece for piece in archived.pieces if _touched(piece.span, replaced)]
+    spans = [span for span in replaced if span is not None]
+    if time_column is None or len(spans) < len(replaced):
+        return whole
+    rests = [
+        (rest, piece)
+        for span, piece in {piece.span: piece for piece in cut}.items()
+        if span is not None
+        for rest in subtract(span, spans)
+    ]
+    if rests:
+        ticks = archived_ticks(store, archived.partition, time_column)
+        for rest, piece in rests:
+            low, high = np.searchsorted(ticks, [rest.start, rest.end])
+            whole.append(Piece(rest, None, tally_of(ticks[low:high]), piece.query, piece.fetched_at))
+    return sorted(whole, key=lambda piece: piece.span.start if piece.span else 0)
 
 
 def _touched(span: Window | None, others: Sequence[Window | None]) -> bool:

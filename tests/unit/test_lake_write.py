@@ -1,0 +1,320 @@
+"""Replies become staged pieces: every row in its partition, and nothing taken for good that is not."""
+
+import fcntl
+import json
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lake_workshop import (
+    EVENTS,
+    MIDNIGHT,
+    NOON,
+    SNAPSHOT,
+    TIME,
+    Workshop,
+    day,
+    files_no_longer_than,
+    reply,
+    text,
+)
+
+from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
+from hunting_pipeline.lake.layout import staging_folder
+from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.write import staged_pieces, tally_of, tally_of_reply, unstage
+from hunting_pipeline.model import DAY, HOUR, Bucket, Grain, Staged, TableSpec, Tally, Window
+from hunting_pipeline.window import partitions_in
+
+WHOLE = day().window
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path / "lake")
+
+
+def rows_of(shop: Workshop, piece: Staged) -> pa.Table:
+    with pa.OSFile(str(shop.root / piece.path)) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def ticks_in(table: pa.Table) -> list[int]:
+    return [moment // 100 for moment in table["Timestamp"].cast(pa.int64()).to_pylist()]
+
+
+@given(st.lists(st.integers(-(10**17), 9 * 10**16), max_size=20))
+def test_the_checksum_is_the_services(ticks: list[int]) -> None:
+    """`sum(tolong(Timestamp) % 1000000007)`: .NET ticks, each remainder taken before the sum."""
+    expected = sum((t + 621_355_968_000_000_000) % 1_000_000_007 for t in ticks)
+    assert tally_of(np.array(ticks, np.int64)) == Tally(len(ticks), expected)
+
+
+EDGES = {Grain.DAY: [0, DAY, 2 * DAY, 3 * DAY], Grain.HOUR: [0, HOUR, 2 * HOUR, 3 * HOUR]}
+
+
+@st.composite
+def replies(draw: st.DrawFn) -> tuple[Grain, Window, list[int]]:
+    """Times in three partitions, many of them at an edge."""
+    grain = draw(st.sampled_from(list(Grain)))
+    edges = EDGES[grain]
+    start, end = draw(st.integers(0, edges[1] - 1)), draw(st.integers(edges[2] + 1, edges[3]))
+    near = [
+        tick for edge in [start, end, *edges] for tick in (edge - 1, edge, edge + 1) if start <= tick < end
+    ]
+    times = draw(st.lists(st.one_of(st.integers(start, end - 1), st.sampled_from(near)), max_size=12))
+    return grain, Window(MIDNIGHT + start, MIDNIGHT + end), [MIDNIGHT + tick for tick in times]
+
+
+@settings(max_examples=40, deadline=None)
+@given(replies())
+def test_every_row_of_a_reply_lands_in_its_partition_once(drawn: tuple[Grain, Window, list[int]]) -> None:
+    grain, window, ticks = drawn
+    spec = TableSpec("DeviceEvents", "Timestamp", grain=grain)
+    touched = partitions_in(spec, window)
+    with TemporaryDirectory() as folder:
+        shop = Workshop(Path(folder), spec)
+        answer = reply(ticks, {"Row": ("long", pa.int64(), list(range(len(ticks))))})
+        pieces = shop.stage(answer, window, partitions=touched)
+        assert [piece.partition for piece in pieces] == list(touched)
+        landed: Counter[tuple[int, int]] = Counter()
+        for piece in pieces:
+            table = rows_of(shop, piece)
+            mine = ticks_in(table)
+            assert piece.span == piece.partition.window.intersection(window)
+            assert all(piece.span.start <= t < piece.span.end for t in mine)
+            assert mine == sorted(mine)
+            assert piece.tally == tally_of(np.array(mine, np.int64))
+            landed.update(zip(mine, table["Row"].to_pylist(), strict=True))
+        assert landed == Counter(zip(ticks, range(len(ticks)), strict=True))
+
+
+def test_rows_of_the_same_instant_keep_their_order_and_their_number(shop: Workshop) -> None:
+    values = [str(n % 3) for n in range(9)]
+    (piece,) = shop.stage(reply([NOON] * 9, {"A": text(*values)}), WHOLE)
+    assert rows_of(shop, piece)["A"].to_pylist() == values
+
+
+@pytest.mark.parametrize("outside", [MIDNIGHT - 1, NOON, NOON + 1])
+def test_a_row_outside_the_slice_is_refused_and_nothing_is_staged(shop: Workshop, outside: int) -> None:
+    with pytest.raises(ReplyUnreadable, match="outside the slice"):
+        shop.stage(reply([MIDNIGHT, outside]), Window(MIDNIGHT, NOON))
+    assert shop.contents() == {}
+
+
+@pytest.mark.parametrize("inside", [MIDNIGHT, NOON - 1])
+def test_a_row_at_the_edge_of_the_slice_is_taken(shop: Workshop, inside: int) -> None:
+    (piece,) = shop.stage(reply([inside]), Window(MIDNIGHT, NOON))
+    assert piece.tally.rows == 1
+
+
+def test_a_row_without_a_time_is_refused(shop: Workshop) -> None:
+    answer = reply([NOON])
+    times = pa.array([NOON * 100, None], pa.int64()).cast(TIME)
+    broken = replace(answer, table=pa.table({"Timestamp": times}))
+    for wrong in (broken, replace(answer, table=answer.table.rename_columns(["Time"]))):
+        with pytest.raises(ReplyUnreadable, match="Timestamp"):
+            tally_of_reply(wrong, EVENTS)
+    text_instead = replace(answer, table=pa.table({"Timestamp": ["2026-11-20"]}))
+    with pytest.raises(ReplyUnreadable, match="Timestamp"):
+        shop.stage(text_instead, WHOLE)
+    assert shop.contents() == {}
+
+
+def test_a_snapshot_is_one_piece_without_a_span(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, SNAPSHOT)
+    (piece,) = shop.stage(reply(None, {"A": text("x", "y", "x")}))
+    assert (piece.span, piece.tally) == (None, Tally(3, 0))
+    assert rows_of(shop, piece)["A"].to_pylist() == ["x", "y", "x"]
+
+
+def test_a_piece_says_all_of_itself_to_the_next_run(shop: Workshop) -> None:
+    asked = Window(MIDNIGHT, MIDNIGHT + 2 * DAY)
+    first, second = shop.stage(reply([NOON, NOON + DAY], rescued=1), asked, partitions=[day(), day(1)])
+    assert staged_pieces(shop.store, day(), EVENTS.shape) == (first,)
+    assert staged_pieces(shop.store, day(1), EVENTS.shape) == (second,)
+    assert (first.rescued, second.rescued, first.body_bytes) == (1, 0, 100)
+    kinds = {field.name: field.metadata for field in rows_of(shop, first).schema}
+    assert kinds["Timestamp"] == {b"kusto": b"datetime"}
+
+
+def test_fetching_a_slice_again_replaces_its_piece(shop: Workshop) -> None:
+    shop.stage(reply([NOON]), WHOLE)
+    (second,) = shop.stage(reply([NOON, NOON]), WHOLE)
+    assert staged_pieces(shop.store, day(), EVENTS.shape) == (second,)
+
+
+def test_pieces_come_in_order_of_time(shop: Workshop) -> None:
+    late = Window(NOON, WHOLE.end)
+    early = Window(MIDNIGHT, NOON)
+    pieces = [*shop.stage(reply([]), late), *shop.stage(reply([]), early)]
+    assert staged_pieces(shop.store, day(), EVENTS.shape) == (pieces[1], pieces[0])
+
+
+def rewritten(shop: Workshop, piece: Staged, **changes: object) -> None:
+    """The piece's file with other words about itself."""
+    table = rows_of(shop, piece)
+    told = json.loads(table.schema.metadata[b"hunting.staged"]) | changes
+    table = table.replace_schema_metadata({"hunting.staged": json.dumps(told)})
+    with pa.ipc.new_file(str(shop.root / piece.path), table.schema) as writer:
+        writer.write_table(table)
+
+
+def spoil(kind: str, shop: Workshop, piece: Staged) -> None:
+    path = shop.root / piece.path
+    match kind:
+        case "empty":
+            path.write_bytes(b"")
+        case "cut":
+            path.write_bytes(path.read_bytes()[:-20])
+        case "no Arrow file":
+            path.write_bytes(b"not an Arrow file at all")
+        case "no metadata":
+            with pa.ipc.new_file(str(path), pa.schema([])) as writer:
+                writer.write_table(pa.table({}))
+        case "of a later version":
+            rewritten(shop, piece, surprise=1)
+        case "nonsense":
+            rewritten(shop, piece, span={"start": 5, "end": 5})
+        case "of another shape":
+            rewritten(shop, piece, shape="0" * 16)
+        case "copied from elsewhere":
+            path.rename(path.with_name("1-2.arrow"))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["empty", "cut", "no Arrow file", "no metadata", "of a later version", "nonsense", "of another shape",
+     "copied from elsewhere"],
+)  # fmt: skip
+def test_what_cannot_be_trusted_is_swept(shop: Workshop, kind: str) -> None:
+    (bad,) = shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
+    (good,) = shop.stage(reply([MIDNIGHT]), Window(MIDNIGHT, NOON))
+    spoil(kind, shop, bad)
+    assert staged_pieces(shop.store, day(), EVENTS.shape) == (good,)
+    assert list(shop.contents()) == [good.path]
+
+
+def test_a_bucket_piece_is_swept_because_its_number_is_only_good_in_one_run(shop: Workshop) -> None:
+    shop.stage(reply([NOON]), WHOLE, bucket=Bucket(0, 2))
+    assert staged_pieces(shop.store, day(), EVENTS.shape) == ()
+    assert shop.contents() == {}
+
+
+def test_pieces_that_overlap_are_swept_but_for_the_first(shop: Workshop) -> None:
+    """Else the rows in both would be doubled: two runs with clocks apart cut the same day differently."""
+    (first,) = shop.stage(reply([MIDNIGHT, NOON]), Window(MIDNIGHT, NOON + 5))
+    shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
+    assert staged_pieces(shop.store, day(), EVENTS.shape) == (first,)
+    assert list(shop.contents()) == [first.path]
+
+
+def test_a_piece_older_than_the_partitions_file_is_swept(shop: Workshop) -> None:
+    """A run that died right after its commit leaves pieces behind; a later re-pull must not trust them."""
+    pieces = shop.stage(reply([NOON]), WHOLE)
+    leftover = shop.contents()
+    shop.commit(pieces)
+    for path, data in leftover.items():
+        (shop.root / path).write_bytes(data)
+    assert staged_pieces(shop.store, day(), EVENTS.shape) == ()
+    (newer,) = shop.stage(reply([NOON]), WHOLE)
+    assert staged_pieces(shop.store, day(), EVENTS.shape) == (newer,)
+
+
+def test_unstaging_takes_all_of_a_partition_and_nothing_else(shop: Workshop) -> None:
+    asked = Window(MIDNIGHT, MIDNIGHT + 2 * DAY)
+    _, kept = shop.stage(reply([NOON]), asked, partitions=[day(), day(1)])
+    (shop.root / staging_folder(day()) / "_leftover.tmp").write_bytes(b"half a piece")
+    unstage(shop.store, day())
+    assert list(shop.contents()) == [kept.path]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "lake")
+
+
+def test_what_is_put_can_be_got_listed_found_and_deleted(store: LocalStore) -> None:
+    assert (store.get("a/b"), store.size("a/b")) == (None, None)
+    assert (store.list("a"), store.find("a", "b")) == ([], [])
+    store.delete("a/b")
+    store.put("a/b", b"1")
+    store.put("a/b", b"22")
+    store.put("a/c/d.b", b"")
+    assert (store.get("a/b"), store.size("a/b")) == (b"22", 2)
+    assert (store.list("a"), store.find("a", "b")) == (["a/b"], ["a/b", "a/c/d.b"])
+    store.delete("a/b")
+    assert store.list("a") == []
+
+
+def everything(store: LocalStore) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in store.root.rglob("*") if p.is_file()}
+
+
+def test_a_writer_that_fails_leaves_the_old_object_and_no_litter(store: LocalStore) -> None:
+    store.put("a/b", b"old")
+    with suppress(ZeroDivisionError), store.put_file("a/b") as path:
+        path.write_bytes(b"half of the n")
+        raise ZeroDivisionError
+    assert everything(store) == {"b": b"old"}
+
+
+def test_a_full_disk_is_told_and_leaves_the_old_object_and_no_litter(store: LocalStore) -> None:
+    store.put("a/b", b"old")
+    with files_no_longer_than(1000), pytest.raises(Misconfigured, match="full"):
+        store.put("a/b", b"x" * 5000)
+    assert everything(store) == {"b": b"old"}
+
+
+def test_a_disk_that_fills_while_a_piece_is_staged(shop: Workshop) -> None:
+    noise = [str(n * 7919) for n in range(3000)]
+    answer = reply([NOON] * 3000, {"A": text(*noise)})
+    with files_no_longer_than(5000), pytest.raises(Misconfigured, match=r"disk of the lake .* is full"):
+        shop.stage(answer, WHOLE)
+    assert shop.contents() == {}
+
+
+@pytest.mark.parametrize("place", ["lake", "lake/a", "lake/a/b"])
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
+    """The root, a folder within, or the object itself is of the wrong kind."""
+    wrong = tmp_path / place
+    wrong.parent.mkdir(parents=True, exist_ok=True)
+    wrong.mkdir() if place == "lake/a/b" else wrong.write_text("in the way")
+    (wrong / "inside").mkdir() if wrong.is_dir() else None
+    store = LocalStore(tmp_path / "lake")
+    with pytest.raises(Misconfigured, match=f"{tmp_path / 'lake'} cannot be used"):
+        store.put("a/b", b"data")
+    assert not [p for p in tmp_path.rglob("*") if p.suffix == ".tmp"]
+
+
+@pytest.mark.parametrize("call", ["get", "size", "list", "delete"])
+def test_a_lake_that_is_a_file_is_named_by_every_call(tmp_path: Path, call: str) -> None:
+    (tmp_path / "lake").write_text("in the way")
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        getattr(LocalStore(tmp_path / "lake"), call)("a/b")
+
+
+def test_what_a_killed_writer_left_is_swept_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "_dead.tmp").write_bytes(b"half")
+    with (folder / "_live.tmp").open("wb") as live:
+        fcntl.flock(live, fcntl.LOCK_EX)
+        LocalStore(tmp_path).put("a/b", b"whole")
+        assert sorted(p.name for p in folder.iterdir()) == ["_live.tmp", "b"]
+
+
+def test_two_writers_at_once_end_with_one_whole_object(tmp_path: Path) -> None:
+    one, other = LocalStore(tmp_path), LocalStore(tmp_path)
+    with one.put_file("a/b") as first, other.put_file("a/b") as second:
+        first.write_bytes(b"first")
+        second.write_bytes(b"second")
+    assert everything(one) == {"b": b"first"}
