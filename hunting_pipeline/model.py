@@ -5,6 +5,7 @@ resolution of Kusto's datetime and a Python `datetime` only holds microseconds. 
 its start belongs to it, its end does not.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -17,6 +18,7 @@ __all__ = [
     "DAY",
     "HOUR",
     "SECOND",
+    "UNDATED",
     "Bin",
     "Bucket",
     "Column",
@@ -35,6 +37,8 @@ __all__ = [
     "Window",
     "datetime_of",
     "iso_of",
+    "merge_windows",
+    "subtract",
     "ticks_of",
 ]
 
@@ -102,6 +106,32 @@ class Window:
         return f"{iso_of(self.start)} … {iso_of(self.end)}"
 
 
+def merge_windows(windows: Iterable[Window]) -> tuple[Window, ...]:
+    """The same instants in as few windows as possible, ascending."""
+    merged: list[Window] = []
+    for window in sorted(windows):
+        if merged and window.start <= merged[-1].end:
+            merged[-1] = Window(merged[-1].start, max(merged[-1].end, window.end))
+        else:
+            merged.append(window)
+    return tuple(merged)
+
+
+def subtract(window: Window, taken: Iterable[Window]) -> tuple[Window, ...]:
+    """What of `window` none of `taken` holds, in ascending order."""
+    left: list[Window] = []
+    start = window.start
+    for other in sorted(taken):
+        if other.end <= start or other.start >= window.end:
+            continue
+        if other.start > start:
+            left.append(Window(start, other.start))
+        start = other.end
+    if start < window.end:
+        left.append(Window(start, window.end))
+    return tuple(left)
+
+
 class Grain(StrEnum):
     """How long a partition is."""
 
@@ -152,16 +182,30 @@ class TableSpec:
         return sha256(repr((self.time_column, self.columns, self.where)).encode()).hexdigest()[:16]
 
 
+UNDATED = Window(-621_355_968_000_000_000, -621_355_967_999_999_999)
+"""Stands for no time at all: the first tick of year 1, which is older than anything the service remembers."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
-    """One file of the lake: a day or an hour of a table; of a snapshot table, the day it was taken."""
+    """One file of the lake: a day or an hour of a table; of a snapshot table, the day it was taken.
+
+    The rows of a table whose time is null share one more file, the partition of `UNDATED`.
+    """
 
     table: str
     window: Window
 
     @property
+    def undated(self) -> bool:
+        """Whether it holds the rows without a time."""
+        return self.window == UNDATED
+
+    @property
     def key(self) -> str:
         """`2026-11-20` for a day, `2026-11-20T05` for an hour: the same in the lake and in Dagster."""
+        if self.undated:
+            return "undated"
         text = iso_of(self.window.start)
         return text[:13] if self.window.ticks == HOUR else text[:10]
 
@@ -194,11 +238,15 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Rows by bin over disjoint, ascending windows. Bins are ascending and never cross a window's edge."""
+    """Rows by bin over disjoint, ascending windows. Bins are ascending and never cross a window's edge.
+
+    `undated` counts the table's rows whose time is null, where the histogram was asked for them.
+    """
 
     windows: tuple[Window, ...]
     step: int
     bins: tuple[Bin, ...]
+    undated: int = 0
 
     @property
     def rows(self) -> int:

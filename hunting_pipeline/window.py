@@ -1,11 +1,21 @@
 """Which spans are owed: asked, not yet covered, and still held by the service. Pure: `now` is an argument."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hunting_pipeline.model import DAY, SECOND, Partition, TableSpec, Window
+from hunting_pipeline.model import DAY, SECOND, Partition, TableSpec, Window, subtract
 
-__all__ = ["SETTLING", "Debt", "held", "owed", "owed_snapshot", "partition_of", "partitions_in", "subtract"]
+__all__ = [
+    "SETTLING",
+    "Debt",
+    "forgotten_before",
+    "held",
+    "owed",
+    "owed_snapshot",
+    "partition_of",
+    "partitions_in",
+    "undated_spec",
+]
 
 SETTLING = 15 * 60 * SECOND
 """Ticks by which the young end is held back: most events arrive within minutes of happening."""
@@ -40,6 +50,19 @@ def held(now: int, retention_days: int) -> Window:
     return Window(start // _MINUTE * _MINUTE + _MINUTE, end // _MINUTE * _MINUTE)
 
 
+def forgotten_before(now: int, retention_days: int) -> int:
+    """The instant (ticks) before which the service may already have forgotten rows, `now` being uncertain
+    by a minute."""
+    return now - retention_days * DAY + _MINUTE
+
+
+def undated_spec(spec: TableSpec) -> TableSpec:
+    """The rows of a table whose time is null, as a table without a time column."""
+    condition = f"isnull({spec.time_column})"
+    where = f"{condition} and ({spec.where}\n)" if spec.where else condition  # a comment ends with its line
+    return replace(spec, time_column=None, where=where)
+
+
 def partition_of(spec: TableSpec, ticks: int) -> Partition:
     """The partition that holds the instant `ticks`; a snapshot table's is a day."""
     length = DAY if spec.time_column is None else spec.grain.ticks
@@ -52,21 +75,6 @@ def partitions_in(spec: TableSpec, asked: Window) -> tuple[Partition, ...]:
     length = partition_of(spec, asked.start).window.ticks
     first = asked.start // length * length
     return tuple(partition_of(spec, start) for start in range(first, asked.end, length))
-
-
-def subtract(window: Window, taken: Iterable[Window]) -> tuple[Window, ...]:
-    """What of `window` none of `taken` holds, in ascending order."""
-    left: list[Window] = []
-    start = window.start
-    for other in sorted(taken):
-        if other.end <= start or other.start >= window.end:
-            continue
-        if other.start > start:
-            left.append(Window(start, other.start))
-        start = other.end
-    if start < window.end:
-        left.append(Window(start, window.end))
-    return tuple(left)
 
 
 def owed(

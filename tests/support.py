@@ -34,10 +34,10 @@ PATIENCE = 60.0
 
 
 class Shifted:
-    """A clock that runs like the machine's but starts at `NOW`."""
+    """A clock that runs like the machine's but starts at an instant (unix seconds)."""
 
-    def __init__(self) -> None:
-        self._offset = NOW.timestamp() - time.time()
+    def __init__(self, start: float = NOW.timestamp()) -> None:
+        self._offset = start - time.time()
 
     def now(self) -> float:
         return time.time() + self._offset
@@ -105,8 +105,9 @@ class Emulated:
             return pulling.report, receipts
 
     @contextmanager
-    def open(self, **changes: Any) -> Iterator[Pipeline]:
-        with open_pipeline(self.settings(**changes), patience=PATIENCE, clock=Shifted()) as pipeline:
+    def open(self, *, clock: Shifted | None = None, **changes: Any) -> Iterator[Pipeline]:
+        settings = self.settings(**changes)
+        with open_pipeline(settings, patience=PATIENCE, clock=clock or Shifted()) as pipeline:
             yield pipeline
 
     def landed(self, table: str, partitions: list[Partition] | None = None, **changes: Any) -> pa.Table:
@@ -121,7 +122,7 @@ def emulated(home: Path, *, limits: Mapping[str, object] | None = None, **option
     frozen = {"now": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"), "profile": "test", **options}
     if limits:
         frozen["limit"] = dict(limits)
-    keys = ("seed", "scale", "rows", "late_share", "late_seconds")
+    keys = ("seed", "scale", "rows", "late_share", "late_seconds")  # what decides about rows
     tenant = Tenant(
         TenantOptions(
             now=ticks_of(NOW) + DOTNET_EPOCH,

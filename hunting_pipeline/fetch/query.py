@@ -6,15 +6,31 @@ both. Readers take a bin's start from the reply and never compute it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pyarrow as pa
 
 from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
 from hunting_pipeline.fetch.kql import datetime_literal, name, predicate, timespan_literal, within
-from hunting_pipeline.model import Bin, Histogram, Reply, Slice, TableSpec, Tally, Window
+from hunting_pipeline.model import Bin, Column, Histogram, Reply, Slice, TableSpec, Tally, Window
 
-__all__ = ["buckets", "histogram", "probe", "read_buckets", "read_histogram", "read_tally", "rows", "tally"]
+__all__ = [
+    "buckets",
+    "distinct",
+    "histogram",
+    "probe",
+    "read_buckets",
+    "read_distinct",
+    "read_histogram",
+    "read_tally",
+    "rows",
+    "tally",
+]
+
+_TIMES = "Times_"
+_KEY = "Key_"
+"""Names that no hunting table has: how often a row occurs, and the text of its dynamic values."""
 
 MODULUS = 1_000_000_007
 """Of the checksum over time ticks: a prime, small enough that a sum over 9 billion rows fits a long."""
@@ -80,10 +96,11 @@ def read_buckets(reply: Reply, of: int) -> tuple[Tally, ...]:
     return tuple(found)
 
 
-def histogram(spec: TableSpec, windows: Sequence[Window], step: int) -> str:
+def histogram(spec: TableSpec, windows: Sequence[Window], step: int, *, undated: bool = False) -> str:
     """Rows and checksum by bins of `step` ticks, over ascending disjoint windows: all in one call.
 
-    Several windows are told apart by `Span`, so that a bin which two of them share is counted for each.
+    Several windows are told apart by `Span`, so that a bin which two of them share is counted for each. With
+    `undated`, the rows whose time is null are counted too: they fall into a bin that is null.
 
     Raises:
         Misconfigured: as in `rows`, or the table has no time column.
@@ -93,6 +110,7 @@ def histogram(spec: TableSpec, windows: Sequence[Window], step: int) -> str:
         raise ValueError("a histogram needs windows, ascending and disjoint")
     column = _time(spec)
     bounds = " or ".join(f"({within(column, window)})" for window in windows)
+    bounds += f" or isnull({column})" if undated else ""
     span = f"Span = {_span(column, windows)}, " if len(windows) > 1 else ""
     return _lines(
         name(spec.name),
@@ -102,7 +120,7 @@ def histogram(spec: TableSpec, windows: Sequence[Window], step: int) -> str:
     )
 
 
-def read_histogram(reply: Reply, windows: Sequence[Window], step: int) -> Histogram:
+def read_histogram(reply: Reply, windows: Sequence[Window], step: int, *, undated: bool = False) -> Histogram:
     """The answer to `histogram` for the same windows and step; bins are cut to their window.
 
     Raises:
@@ -111,8 +129,13 @@ def read_histogram(reply: Reply, windows: Sequence[Window], step: int) -> Histog
     """
     starts = _moments(reply, "Bin")
     spans = _integers(reply, "Span") if len(windows) > 1 else [0] * len(starts)
-    found = []
-    for span, start, counted in zip(spans, starts, _tallies(reply), strict=True):
+    found, without_time = [], 0
+    for span, start, counted in zip(spans, starts, _tallies(reply, of_nulls=undated), strict=True):
+        if start is None and undated:
+            without_time += counted.rows
+            continue
+        if start is None:
+            raise ReplyUnreadable("a histogram has a bin without a time, and none was asked for")
         if span is None or not 0 <= span < len(windows):
             raise ReplyUnreadable(f"a histogram over {len(windows)} windows answered for number {span}")
         window = Window(start, start + step).intersection(windows[span])
@@ -123,7 +146,46 @@ def read_histogram(reply: Reply, windows: Sequence[Window], step: int) -> Histog
     for (start, earlier), (next_start, later) in pairwise(found):
         if earlier.window.end > later.window.start or start < next_start < start + step:
             raise ReplyUnreadable(f"two bins of a histogram overlap at {later.window}")
-    return Histogram(tuple(windows), step, tuple(b for _, b in found if b.tally.rows))
+    return Histogram(tuple(windows), step, tuple(b for _, b in found if b.tally.rows), without_time)
+
+
+def distinct(spec: TableSpec, slice_: Slice, columns: Sequence[Column]) -> str:
+    """The slice's different rows, each once, with how often it occurs: for rows that no hash parts.
+
+    A dynamic value cannot be a key, so its text is, and any one of the equal values stands for them.
+
+    Args:
+        columns: the Schema of `rows` for the same table.
+
+    Raises:
+        Misconfigured: as in `rows`.
+    """
+    dynamic = [name(column.name) for column in columns if column.kusto_type == "dynamic"]
+    plain = [name(column.name) for column in columns if column.kusto_type != "dynamic"]
+    taken = "".join(f", {column} = take_any({column})" for column in dynamic)
+    keys = ", ".join(
+        [*plain, *(f"{_KEY}{number} = tostring({column})" for number, column in enumerate(dynamic))]
+    )
+    return _lines(
+        *_of_slice(spec, slice_),
+        f"summarize {_TIMES} = count(){taken} by {keys}",
+        f"project {', '.join([*(name(column.name) for column in columns), _TIMES])}",
+    )
+
+
+def read_distinct(reply: Reply) -> Reply:
+    """The answer to `distinct` as `rows` would have given it: every row as often as it occurs.
+
+    Raises:
+        ReplyUnreadable: a count is missing or not positive.
+    """
+    times = _integers(reply, _TIMES)
+    if any(count is None or count < 1 for count in times):
+        raise ReplyUnreadable("a row is said to occur less than once")
+    indices = [row for row, count in enumerate(times) for _ in range(count or 0)]
+    table = reply.table.take(pa.array(indices, pa.int64())).drop_columns([_TIMES])
+    columns = tuple(column for column in reply.columns if column.name != _TIMES)
+    return replace(reply, columns=columns, table=table)
 
 
 def _lines(source: str, *operators: str) -> str:
@@ -171,12 +233,13 @@ def _span(column: str, windows: Sequence[Window]) -> str:
     return f"case({cases}{len(windows) - 1})"
 
 
-def _tallies(reply: Reply) -> list[Tally]:
+def _tallies(reply: Reply, *, of_nulls: bool = False) -> list[Tally]:
+    """Counts and checksums; `of_nulls` allows that a sum over times which are all null is null."""
     counts = _integers(reply, "Rows")
     sums = _integers(reply, "Checksum") if "Checksum" in reply.table.column_names else [0] * len(counts)
     found = []
     for count, checksum in zip(counts, sums, strict=True):
-        if count is None or count < 0 or (checksum is None and count) or (checksum or 0) < 0:
+        if count is None or count < 0 or (checksum is None and count and not of_nulls) or (checksum or 0) < 0:
             raise ReplyUnreadable(f"a count answered {count} rows with checksum {checksum}")
         found.append(Tally(count, checksum or 0))
     return found
@@ -196,10 +259,10 @@ def _integers(reply: Reply, column: str) -> list[int | None]:
     return found
 
 
-def _moments(reply: Reply, column: str) -> list[int]:
-    """Ticks of a timestamp column without nulls."""
+def _moments(reply: Reply, column: str) -> list[int | None]:
+    """Ticks of a timestamp column."""
     values = _column(reply, column)
-    if values.type != pa.timestamp("ns", "UTC") or values.null_count:
-        raise ReplyUnreadable(f"{column} came as {values.type} with {values.null_count} nulls")
-    nanoseconds: list[int] = values.cast(pa.int64()).to_pylist()
-    return [moment // 100 for moment in nanoseconds]
+    if values.type != pa.timestamp("ns", "UTC"):
+        raise ReplyUnreadable(f"{column} came as {values.type}")
+    nanoseconds: list[int | None] = values.cast(pa.int64()).to_pylist()
+    return [None if moment is None else moment // 100 for moment in nanoseconds]

@@ -13,7 +13,7 @@ from hunting_pipeline.lake.layout import LAKE_FILE, data_path, manifest_path
 from hunting_pipeline.lake.manifest import FOOTER_KEY, Manifest, load
 from hunting_pipeline.lake.schema import columns_of, conform, fingerprint, merged
 from hunting_pipeline.lake.sources import Source, overlapping, sources
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.store import Store, opened
 from hunting_pipeline.lake.write import Ticks, rescued_values, tally_of, unstage
 from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec, Tally, Window, merge_windows
 
@@ -76,10 +76,14 @@ def claim(store: Store, tenant: str, *, write: bool) -> None:
 
 
 def known_schema(store: Store, newest: Partition | None) -> pa.Schema | None:
-    """The schema of a table's newest file; None before its first commit."""
+    """The schema of a table's newest file; None before its first commit.
+
+    Raises:
+        CommitRefused: that file is damaged.
+    """
     if newest is None:
         return None
-    with store.filesystem.open_input_file(data_path(newest)) as file:
+    with opened(store, data_path(newest)) as file:
         return pq.read_schema(file).remove_metadata()
 
 

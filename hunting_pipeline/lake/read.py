@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake.layout import RESCUED, data_path
 from hunting_pipeline.lake.manifest import load, load_all
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.store import Store, opened
 from hunting_pipeline.lake.write import Ticks
 from hunting_pipeline.model import Partition
 
@@ -19,9 +19,13 @@ __all__ = ["archived_ticks", "dataset", "frame"]
 
 
 def archived_ticks(store: Store, partition: Partition, time_column: str) -> Ticks:
-    """The times of a partition's archived rows, ascending."""
-    with store.filesystem.open_input_file(data_path(partition)) as file:
-        times = pq.read_table(file, columns=[time_column])[time_column]
+    """The times of a partition's archived rows, ascending.
+
+    Raises:
+        CommitRefused: its file is damaged.
+    """
+    with opened(store, data_path(partition)) as file:
+        times = pq.read_table(file, columns=[time_column], page_checksum_verification=True)[time_column]
     ticks: Ticks = np.sort(times.cast(pa.int64()).to_numpy() // 100)
     return ticks
 
@@ -36,6 +40,7 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
 
     Raises:
         Misconfigured: none of them is archived.
+        CommitRefused: a file is not this pipeline's, or is damaged.
     """
     if partitions is None:
         archived = list(load_all(store, table))
@@ -49,12 +54,11 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
     newest = {manifest.fingerprint: data_path(manifest.partition) for manifest in archived}
     schemas = []
     for path in newest.values():
-        with store.filesystem.open_input_file(path) as file:
+        with opened(store, path) as file:
             schemas.append(pq.read_schema(file).remove_metadata())
-    hive = ds.partitioning(
-        pa.schema([("date", pa.date32())] + ([("hour", pa.int8())] if "/hour=" in paths[0] else [])),
-        flavor="hive",
-    )
+    hourly = any("/hour=" in path for path in paths)
+    folders = [("date", pa.date32()), ("hour", pa.int8())] if hourly else [("date", pa.date32())]
+    hive = ds.partitioning(pa.schema(folders), flavor="hive")
     union = pa.unify_schemas(schemas, promote_options="permissive")
     own = [field for field in union if field.name != RESCUED]
     schema = pa.schema([*own, union.field(RESCUED), *hive.schema])

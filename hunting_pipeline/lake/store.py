@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
-from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.errors import CommitRefused, Misconfigured
 
-__all__ = ["LocalStore", "Store"]
+__all__ = ["LocalStore", "Store", "opened"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
@@ -151,6 +152,23 @@ class LocalStore:
                     " change HUNTING_LAKE, or the rights of that folder"
                 ) from error
             raise
+
+
+@contextmanager
+def opened(store: Store, path: str) -> Iterator[pa.NativeFile]:
+    """An archived file, to be read as Arrow reads it.
+
+    Raises:
+        CommitRefused: it is damaged, or may not be read.
+    """
+    try:
+        with store.filesystem.open_input_file(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise CommitRefused(
+            f"{path} cannot be read ({error}); it is left as it is."
+            " Move it away to archive that partition anew"
+        ) from error
 
 
 def _make_folder(folder: Path) -> None:

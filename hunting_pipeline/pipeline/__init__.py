@@ -3,6 +3,17 @@
 from hunting_pipeline.pipeline.calls import Clock
 from hunting_pipeline.pipeline.opening import open_lake, open_pipeline
 from hunting_pipeline.pipeline.pull import Pull
+from hunting_pipeline.pipeline.recount import Recount
 from hunting_pipeline.pipeline.session import Coverage, Pipeline, TablePlan, coverage
 
-__all__ = ["Clock", "Coverage", "Pipeline", "Pull", "TablePlan", "coverage", "open_lake", "open_pipeline"]
+__all__ = [
+    "Clock",
+    "Coverage",
+    "Pipeline",
+    "Pull",
+    "Recount",
+    "TablePlan",
+    "coverage",
+    "open_lake",
+    "open_pipeline",
+]

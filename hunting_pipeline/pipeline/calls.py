@@ -133,6 +133,7 @@ class Calls:
 
     def _ask_within_quota(self, query: str) -> Reply:
         while True:
+            self.tokens.token()  # signing in takes time, and a reservation counts from when it is made
             reservation = self._reserve()
             try:
                 return self._ask_once(query, reservation)
@@ -167,6 +168,7 @@ class Calls:
                 reply = decode(body, max_bytes=body_ceiling(self.limits))
             seconds = _running_seconds(reply)
         except NotAccepted as error:
+            seconds = 0.0 if isinstance(error.verdict, Wait) else None  # a throttled query never ran
             raise _signal(error) from error
         finally:
             measured = time.monotonic() - started if seconds is None else seconds

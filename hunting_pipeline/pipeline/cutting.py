@@ -1,20 +1,23 @@
 """A slice is fetched exactly, or cut: the one splitter for every way a slice can be too big."""
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from hunting_pipeline import plan
 from hunting_pipeline.errors import ServiceFailed, SliceTooDense
 from hunting_pipeline.fetch import query
 from hunting_pipeline.lake.write import tally_of_reply
-from hunting_pipeline.model import Histogram, Reply, Slice, TableSpec, Tally, Window
+from hunting_pipeline.model import SECOND, Column, Histogram, Reply, Slice, TableSpec, Tally, Window
 from hunting_pipeline.pipeline.calls import Calls, TooBig
 
 __all__ = ["Cutter", "Fetched"]
 
 _ROUNDS = 4
 """Times a slice whose count does not settle is counted and fetched before it is cut smaller."""
+
+_EDGE_STEP = 600 * SECOND
+"""Ticks by which a slice is cut back from the retention edge: time to count it and fetch it."""
 
 _MOST_BUCKETS = 65_536
 """Rows that more buckets than this cannot part are alike."""
@@ -35,10 +38,13 @@ class Cutter:
     The width of a row is learnt from every reply and used by everything that is cut afterwards.
     """
 
-    def __init__(self, spec: TableSpec, calls: Calls, width: plan.Width) -> None:
+    def __init__(
+        self, spec: TableSpec, calls: Calls, width: plan.Width, forgotten_before: Callable[[], int]
+    ) -> None:
         self.spec = spec
         self._calls = calls
         self._width = width
+        self._forgotten_before = forgotten_before
         self._lock = threading.Lock()
 
     @property
@@ -53,12 +59,15 @@ class Cutter:
     def histograms(self, windows: Sequence[Window]) -> tuple[Histogram, ...]:
         """Count the rows of disjoint, ascending windows by bin: one call, and more where that saves calls.
 
-        A histogram that is too heavy for the service is asked again over halves.
+        A histogram that is too heavy for the service is asked again over halves. One of them counts the
+        rows without a time as well.
         """
         found: list[Histogram] = []
-        for coarse in self._histogram(windows, plan.step_for(sum(window.ticks for window in windows))):
-            step = plan.finer_step(coarse, self.target())
-            found += [coarse] if step is None else self._histogram(coarse.windows, step)
+        step = plan.step_for(sum(window.ticks for window in windows))
+        for coarse in self.counted(windows, step, undated=True):
+            finer = plan.finer_step(coarse, self.target())
+            fine = [coarse] if finer is None else self.counted(coarse.windows, finer)
+            found += [replace(fine[0], undated=coarse.undated), *fine[1:]]
         return tuple(found)
 
     def snapshot(self) -> Slice:
@@ -66,26 +75,60 @@ class Cutter:
         whole = Slice(self.spec.name, None, Tally(0, 0))
         return whole.recounted(query.read_tally(self._calls.ask(query.tally(self.spec, whole))))
 
-    def _histogram(self, windows: Sequence[Window], step: int) -> list[Histogram]:
+    def counted(self, windows: Sequence[Window], step: int, *, undated: bool = False) -> list[Histogram]:
+        """Rows by bins of `step` ticks; several histograms where one is too heavy for the service."""
         try:
-            reply = self._calls.ask(query.histogram(self.spec, windows, step))
+            reply = self._calls.ask(query.histogram(self.spec, windows, step, undated=undated))
         except TooBig as error:
             halves = _halves(windows, step)
             if halves is None:
                 raise ServiceFailed(f"{self.spec.name}: even one bin cannot be counted: {error}") from error
-            return [histogram for half in halves for histogram in self._histogram(half, step)]
-        return [query.read_histogram(reply, windows, step)]
+            first, second = halves
+            return [*self.counted(first, step, undated=undated), *self.counted(second, step)]
+        return [query.read_histogram(reply, windows, step, undated=undated)]
 
     def fetch(self, slice_: Slice) -> Fetched | tuple[Slice, ...]:
         """The slice's rows, equal to the service's count of them; or the smaller slices to fetch instead.
+
+        Slices that the retention edge has reached are cut to what is still there, so the slices returned may
+        begin later than `slice_`, and may be none at all.
 
         Raises:
             SliceTooDense: it cannot be cut further.
             ServiceFailed: its count does not settle.
             HuntingError: whatever `Calls.ask` raises.
         """
+        if self._fading(slice_):
+            return self._remainder(slice_)
         if not plan.fits(slice_, self._calls.limits, self._width):
             return self._split(slice_)
+        outcome = self._fetch(slice_)
+        return self._remainder(slice_) if self._fading(slice_) else outcome
+
+    def _fading(self, slice_: Slice) -> bool:
+        """Whether rows of the slice may have been forgotten by now."""
+        return slice_.window is not None and slice_.window.start < self._forgotten_before()
+
+    def _remainder(self, slice_: Slice) -> tuple[Slice, ...]:
+        """What is left of a slice behind the moving edge, counted anew."""
+        if slice_.window is None:
+            return (slice_,)
+        start = self._forgotten_before() + _EDGE_STEP
+        if start >= slice_.window.end:
+            return ()
+        rest = Window(start, slice_.window.end)
+        histograms = self.counted([rest], plan.step_for(rest.ticks))
+        return self._packed(histograms, self.target())
+
+    def _packed(self, histograms: Sequence[Histogram], target: int) -> tuple[Slice, ...]:
+        return tuple(
+            part
+            for histogram in histograms
+            for window in histogram.windows
+            for part in plan.pack(histogram, window, target=lambda: target, table=self.spec.name)
+        )
+
+    def _fetch(self, slice_: Slice) -> Fetched | tuple[Slice, ...]:
         text = query.rows(self.spec, slice_)
         for _ in range(_ROUNDS):
             try:
@@ -112,7 +155,7 @@ class Cutter:
             with self._lock:
                 self._width = self._width.after(rows, limit)
 
-    def _split(self, slice_: Slice, cause: TooBig | None = None) -> tuple[Slice, ...]:
+    def _split(self, slice_: Slice, cause: TooBig | None = None) -> Fetched | tuple[Slice, ...]:
         """Smaller slices that together are `slice_`."""
         rows = slice_.expected.rows
         if rows <= 1:
@@ -121,14 +164,27 @@ class Cutter:
             ) from cause
         target = max(1, min(self.target(), (rows + 1) // 2))
         if slice_.bucket is None and slice_.window and slice_.hull and slice_.hull.ticks > 1:
-            histograms = self._histogram([slice_.window], plan.step_for(slice_.hull.ticks))
-            return tuple(
-                part
-                for histogram in histograms
-                for window in histogram.windows
-                for part in plan.pack(histogram, window, target=lambda: target, table=slice_.table)
-            )
+            return self._packed(self.counted([slice_.window], plan.step_for(slice_.hull.ticks)), target)
+        if slice_.bucket is not None and (alike := self._multiplied(slice_)):
+            return alike
         return self._bucketed(slice_, target)
+
+    def _multiplied(self, slice_: Slice) -> Fetched | None:
+        """A bucket that is fuller than chance allows holds equal rows: ask for each once, with its number.
+
+        None if that does not bring exactly what was counted.
+        """
+        columns = self._calls.ask(query.probe(self.spec)).columns
+        text = query.distinct(self.spec, slice_, self._asked_for(columns))
+        try:
+            reply = query.read_distinct(self._calls.ask(text))
+        except TooBig:
+            return None
+        return Fetched(slice_, reply, text) if tally_of_reply(reply, self.spec) == slice_.expected else None
+
+    def _asked_for(self, columns: Sequence[Column]) -> Sequence[Column]:
+        wanted = self.spec.columns
+        return [column for column in columns if not wanted or column.name in wanted]
 
     def _bucketed(self, slice_: Slice, target: int) -> tuple[Slice, ...]:
         of = plan.buckets_needed(slice_, target)

@@ -1,18 +1,19 @@
 """The one loop: owed spans become slices, slices become staged pieces, whole partitions are committed."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from hunting_pipeline import plan, window
 from hunting_pipeline.errors import BeyondRetention, CommitRefused, HuntingError, SliceTooDense
 from hunting_pipeline.lake.commit import Author, commit, known_schema
-from hunting_pipeline.lake.manifest import Manifest, merge_windows
+from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.lake.write import Origin, stage, staged_pieces
 from hunting_pipeline.model import (
+    UNDATED,
     Histogram,
     Partition,
     Progress,
@@ -23,9 +24,11 @@ from hunting_pipeline.model import (
     Step,
     TableSpec,
     Window,
+    merge_windows,
 )
 from hunting_pipeline.pipeline.calls import Calls
 from hunting_pipeline.pipeline.cutting import Cutter, Fetched
+from hunting_pipeline.pipeline.todo import Todo
 
 __all__ = ["Pull"]
 
@@ -38,11 +41,15 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Lake:
-    """Where a pull writes, and in whose name."""
+    """Where a pull writes, in whose name, and when (ticks).
+
+    `forgotten_before` is the instant that the retention edge has reached.
+    """
 
     store: Store
     author: Author
-    now_ticks: Callable[[], int]
+    now: Callable[[], int]
+    forgotten_before: Callable[[], int]
 
 
 @dataclass(slots=True)
@@ -82,20 +89,26 @@ class Pull:
         observe: Callable[[Progress], None],
     ) -> None:
         self.spec = spec
-        self.debt = debt
         self._archive = archive
+        self._newest = max(archive.values(), key=lambda one: one.committed_at, default=None)
         self._calls = calls(partial(self._tell, Step.WAITING))
-        self._cutter = Cutter(spec, self._calls, width)
+        self.cutter = Cutter(spec, self._calls, width, lake.forgotten_before)
         self._lake = lake
         self._workers = workers
         self._force = force
         self._observe = observe
-        self._todo = _Todo.of(debt)
+        self.owe(debt)
         self._receipts: list[Receipt] = []
         self._resumed = 0
         self._fetched = _Count()
         self._planned = _Count()
+        self._undated = 0
         self._errors: list[HuntingError] = []
+
+    def owe(self, debt: window.Debt) -> None:
+        """What to fetch; before the first iteration."""
+        self.debt = debt
+        self._todo = Todo.of(debt)
 
     @property
     def report(self) -> Report:
@@ -115,7 +128,7 @@ class Pull:
     @property
     def width(self) -> plan.Width:
         """What is known of the table's width now."""
-        return self._cutter.width
+        return self.cutter.width
 
     def dry_run(self) -> list[Slice]:
         """The slices that would be fetched; costs the calls that counting needs and writes nothing."""
@@ -128,6 +141,7 @@ class Pull:
             slices = self._slices()
             with ThreadPoolExecutor(self._workers, thread_name_prefix=self.spec.name) as pool:
                 yield from self._work(pool, slices)
+            yield from self._pull_undated()
         except HuntingError as error:
             self._errors.append(error)
             yield from self._commit_whole_ones()
@@ -147,10 +161,11 @@ class Pull:
         if not windows:
             return iter(())
         if self.spec.time_column is None:
-            slices = [self._cutter.snapshot()]
+            slices = [self.cutter.snapshot()]
             self._plan(len(slices), sum(s.expected.rows for s in slices))
             return iter(slices)
-        histograms = self._cutter.histograms(windows)
+        histograms = self.cutter.histograms(windows)
+        self._undated = sum(histogram.undated for histogram in histograms)
         now = list(self._pack(histograms))
         self._plan(len(now), sum(slice_.expected.rows for slice_ in now))
         return self._pack(histograms)
@@ -158,7 +173,32 @@ class Pull:
     def _pack(self, histograms: Sequence[Histogram]) -> Iterator[Slice]:
         for histogram in histograms:
             for window_ in histogram.windows:
-                yield from plan.pack(histogram, window_, target=self._cutter.target, table=self.spec.name)
+                yield from plan.pack(histogram, window_, target=self.cutter.target, table=self.spec.name)
+
+    def _pull_undated(self) -> Iterator[Receipt]:
+        """Rows without a time fall through every slice: fetch them whole when there are more than archived.
+
+        Fewer are left alone: which of the archived ones the service has forgotten, nobody can tell.
+        """
+        partition = Partition(self.spec.name, UNDATED)
+        archived = self._archive.get(partition)
+        if self._undated <= (archived.tally.rows if archived else 0):
+            return
+        pull = Pull(
+            window.undated_spec(self.spec),
+            debt=window.Debt(((partition, UNDATED),), (), (), ()),
+            archive={partition: archived} if archived else {},
+            calls=lambda _on_wait: self._calls,
+            width=self.width,
+            lake=self._lake,
+            workers=self._workers,
+            force=self._force,
+            observe=self._observe,
+        )
+        pull._newest = self._newest
+        for receipt in pull:
+            self._receipts.append(receipt)
+            yield receipt
 
     def _plan(self, slices: int, rows: int) -> None:
         self._planned.slices, self._planned.rows = slices, rows
@@ -175,7 +215,7 @@ class Pull:
                     if slice_ is None:
                         break
                     self._todo.outstanding.add(slice_)
-                    running[pool.submit(self._fetch, slice_)] = slice_
+                    running[pool.submit(self._fetch, slice_, self._todo.touched(slice_))] = slice_
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -188,9 +228,9 @@ class Pull:
                 if not future.cancelled() and future.exception() is None:
                     self._land(future, running[future])
 
-    def _fetch(self, slice_: Slice) -> _Landed | tuple[Slice, ...]:
+    def _fetch(self, slice_: Slice, partitions: Sequence[Partition]) -> _Landed | tuple[Slice, ...]:
         """In a worker: one slice, staged; or the slices to fetch in its place."""
-        outcome = self._cutter.fetch(slice_)
+        outcome = self.cutter.fetch(slice_)
         if not isinstance(outcome, Fetched):
             return outcome
         pieces = stage(
@@ -198,8 +238,8 @@ class Pull:
             outcome.reply,
             slice_=outcome.slice_,
             spec=self.spec,
-            partitions=self._todo.touched(slice_),
-            origin=Origin(outcome.query, self._lake.now_ticks()),
+            partitions=partitions,
+            origin=Origin(outcome.query, self._lake.now()),
         )
         return _Landed(outcome.slice_, pieces)
 
@@ -213,16 +253,24 @@ class Pull:
             return ()
         self._todo.outstanding.discard(slice_)
         if not isinstance(result, _Landed):
-            self._todo.outstanding.update(result)
-            self._planned.slices += len(result) - 1
-            self._tell(Step.SPLIT, f"{slice_} is too much for one reply: cut into {len(result)}")
-            return result
+            return self._divide(slice_, result)
         for piece in result.pieces:
             self._todo.add(piece)
         self._fetched.slices += 1
         self._fetched.rows += result.slice_.expected.rows
         self._tell(Step.FETCHED, f"{self._fetched.slices} of about {self._planned.slices} slices")
         return ()
+
+    def _divide(self, slice_: Slice, parts: Sequence[Slice]) -> Sequence[Slice]:
+        """Fetch `parts` in place of a slice. What of it they leave out, the service has forgotten."""
+        self._todo.outstanding.update(parts)
+        self._planned.slices += len(parts) - 1
+        if slice_.window is not None:
+            start = min((part.window.start for part in parts if part.window), default=slice_.window.end)
+            if start > slice_.window.start:
+                self._todo.forget(Window(slice_.window.start, start))
+        self._tell(Step.SPLIT, f"{slice_} is cut into {len(parts)}")
+        return parts
 
     def _commit_whole_ones(self) -> Iterator[Receipt]:
         for partition in self._todo.whole():
@@ -237,18 +285,19 @@ class Pull:
 
     def _commit(self, partition: Partition) -> Receipt:
         store = self._lake.store
-        newest = max(self._archive.values(), key=lambda manifest: manifest.committed_at, default=None)
-        return commit(
+        receipt = commit(
             store,
             partition,
             staged=self._todo.take(partition),
             archived=self._archive.get(partition),
-            known=known_schema(store, newest),
+            known=known_schema(store, self._newest.partition if self._newest else None),
             spec=self.spec,
             author=self._lake.author,
-            now=self._lake.now_ticks(),
+            now=self._lake.now(),
             force=self._force,
         )
+        self._newest = load(store, partition)
+        return receipt
 
     def _tell(self, step: Step, message: str) -> None:
         self._observe(
@@ -268,88 +317,13 @@ class Pull:
 
     def _raise(self) -> None:
         """Raise what went wrong, the first as the error and the others as its notes."""
-        if self.debt.forgotten:
-            self._errors.append(_beyond_retention(self.debt.forgotten, self.spec))
+        if forgotten := [*self.debt.forgotten, *self._todo.lost]:
+            self._errors.append(_beyond_retention(forgotten, self.spec))
         if self._errors:
             first, *others = self._errors
             for other in others:
                 first.add_note(str(other))
             raise first
-
-
-@dataclass(slots=True)
-class _Todo:
-    """What is owed of each partition, and the pieces that have come; kept by the main thread.
-
-    `outstanding` are the slices begun and not landed: a bucketed slice is only whole with its last bucket.
-    """
-
-    owed: dict[Partition, list[Window]]
-    pieces: dict[Partition, list[Staged]]
-    size: int
-    outstanding: set[Slice] = field(default_factory=set)
-
-    @classmethod
-    def of(cls, debt: window.Debt) -> "_Todo":
-        owed: dict[Partition, list[Window]] = {}
-        for partition, span in debt.owed:
-            owed.setdefault(partition, []).append(span)
-        return cls(owed, {partition: [] for partition in owed}, len(owed))
-
-    @property
-    def partitions(self) -> tuple[Partition, ...]:
-        return tuple(self.owed)
-
-    def wants(self, piece: Staged) -> bool:
-        """Whether a staged piece lies within what is owed."""
-        spans = self.owed[piece.partition]
-        return piece.span is not None and any(span.contains(piece.span) for span in spans)
-
-    def add(self, piece: Staged) -> None:
-        self.pieces[piece.partition].append(piece)
-
-    def missing(self) -> list[Window]:
-        """The spans that no piece covers yet."""
-        return [
-            gap
-            for partition, spans in self.owed.items()
-            for span in spans
-            for gap in window.subtract(span, _spans(self.pieces[partition]))
-        ]
-
-    def touched(self, slice_: Slice) -> tuple[Partition, ...]:
-        """The partitions a slice has rows for."""
-        if slice_.window is None:
-            return tuple(self.owed)
-        return tuple(p for p in self.owed if p.window.intersection(slice_.window))
-
-    def whole(self) -> Iterator[Partition]:
-        """Partitions of which nothing is missing any more, oldest first."""
-        for partition in sorted(self.owed):
-            if not self._open(partition):
-                yield partition
-
-    def _open(self, partition: Partition) -> bool:
-        spans = _spans(self.pieces[partition])
-        return any(window.subtract(span, spans) for span in self.owed[partition]) or any(
-            slice_.window is None or slice_.window.intersection(partition.window)
-            for slice_ in self.outstanding
-        )
-
-    def take(self, partition: Partition) -> list[Staged]:
-        """The pieces of a whole partition, which is then done with."""
-        del self.owed[partition]
-        return self.pieces.pop(partition)
-
-    def give_up(self, slice_: Slice) -> None:
-        """A slice cannot be had: its partitions stay as they are."""
-        for partition in self.touched(slice_):
-            del self.owed[partition]
-
-
-def _spans(pieces: Iterable[Staged]) -> list[Window]:
-    """The spans of pieces; a snapshot piece stands for its whole day."""
-    return [piece.span or piece.partition.window for piece in pieces]
 
 
 def _beyond_retention(partitions: Sequence[Partition], spec: TableSpec) -> BeyondRetention:

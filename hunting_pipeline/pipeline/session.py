@@ -21,10 +21,12 @@ from hunting_pipeline.fetch.client import Client
 from hunting_pipeline.lake.commit import Author
 from hunting_pipeline.lake.manifest import Manifest, load_all
 from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.write import unstage
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import DAY, SECOND, Column, Partition, Progress, TableSpec
 from hunting_pipeline.pipeline.calls import Calls, Clock
 from hunting_pipeline.pipeline.pull import Lake, Pull
+from hunting_pipeline.pipeline.recount import Recount, recount
 from hunting_pipeline.quota.ledger import Ledger
 from hunting_pipeline.quota.rules import Lane
 
@@ -41,6 +43,8 @@ _TEACHERS = 5
 """Partitions whose width says what the next replies will be like."""
 
 _log = logging.getLogger(__name__)
+
+_NO_DEBT = window.Debt((), (), (), ())
 
 Observer = Callable[[Progress], None]
 """Told about every step of a pull."""
@@ -97,7 +101,7 @@ def coverage(
 def _archive(store: LocalStore, spec: TableSpec) -> dict[Partition, Manifest]:
     archive = {manifest.partition: manifest for manifest in load_all(store, spec.name)}
     for partition in archive:
-        if window.partition_of(spec, partition.window.start) != partition:
+        if not partition.undated and window.partition_of(spec, partition.window.start) != partition:
             raise Misconfigured(
                 f"{spec.name} is archived by another grain than {spec.grain.value!r} (see {partition.key});"
                 " changing it would orphan that history. Change `grain` back, or choose another lake"
@@ -199,6 +203,44 @@ class Pipeline:
         with self._alone(spec):
             yield self._prepare(spec, partitions, force=force, observe=observe)
 
+    @contextmanager
+    def reconcile(
+        self,
+        spec: TableSpec,
+        partitions: Sequence[Partition],
+        *,
+        force: bool = False,
+        observe: Observer | None = None,
+    ) -> Iterator[tuple[Recount, Pull]]:
+        """Count archived partitions anew and fetch what differs. Iterate the `Pull` to make it happen.
+
+        What is not archived is not looked at; a pull brings that.
+
+        Args:
+            spec: the table.
+            partitions: of that table.
+            force: fetch bins again that now hold fewer rows than are archived, and replace them.
+            observe: told about every step.
+
+        Raises:
+            HuntingError: the service could not count, or the lake cannot be written.
+        """
+        with self._alone(spec):
+            archive = _archive(self.store, spec)
+            chosen = [archive[partition] for partition in sorted(partitions) if partition in archive]
+            pull = self._new_pull(spec, _NO_DEBT, archive, force=force, observe=observe)
+            held = window.held(self.now(), self.limits.retention_days)
+            found = recount(pull.cutter, self.store, chosen, held=held)
+            stale = found.stale(
+                [manifest.partition for manifest in chosen],
+                force=force,
+                worth_a_call=pull.cutter.target() // 2,
+            )
+            for partition, _ in stale:
+                unstage(self.store, partition)
+            pull.owe(window.Debt(tuple(stale), (), (), ()))
+            yield found, pull
+
     def _prepare(
         self,
         spec: TableSpec,
@@ -210,6 +252,17 @@ class Pipeline:
         archive = _archive(self.store, spec)
         retention = self.limits.retention_days
         debt = _debt(spec, partitions, archive, now=self.now(), retention_days=retention)
+        return self._new_pull(spec, debt, archive, force=force, observe=observe)
+
+    def _new_pull(
+        self,
+        spec: TableSpec,
+        debt: window.Debt,
+        archive: dict[Partition, Manifest],
+        *,
+        force: bool,
+        observe: Observer | None,
+    ) -> Pull:
         fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in debt.owed)
         return Pull(
             spec,
@@ -217,11 +270,14 @@ class Pipeline:
             archive=archive,
             calls=partial(self._calls, spec, Lane.FRESH if fresh else Lane.BACKFILL),
             width=_width(spec, archive),
-            lake=Lake(self.store, self.author, self.now),
+            lake=Lake(self.store, self.author, self.now, self._forgotten_before),
             workers=self.workers,
             force=force,
             observe=observe or _unobserved,
         )
+
+    def _forgotten_before(self) -> int:
+        return window.forgotten_before(self.now(), self.limits.retention_days)
 
     def _calls(self, spec: TableSpec, lane: Lane, on_wait: Callable[[str], None]) -> Calls:
         return Calls(

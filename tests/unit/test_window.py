@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hunting_pipeline.model import DAY, HOUR, SECOND, Grain, Partition, TableSpec, Window, ticks_of
+from hunting_pipeline.model import DAY, HOUR, SECOND, Grain, Partition, TableSpec, Window, subtract, ticks_of
 from hunting_pipeline.window import (
     SETTLING,
     held,
@@ -15,7 +15,6 @@ from hunting_pipeline.window import (
     owed_snapshot,
     partition_of,
     partitions_in,
-    subtract,
 )
 
 DAILY = TableSpec("T", "Timestamp")

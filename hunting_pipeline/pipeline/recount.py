@@ -1,0 +1,137 @@
+"""Does the archive still equal the tenant? Count both by bin, and name the spans where they differ."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from hunting_pipeline import plan
+from hunting_pipeline.lake.manifest import Manifest
+from hunting_pipeline.lake.read import archived_ticks
+from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.write import Ticks, tally_of
+from hunting_pipeline.model import Bin, Partition, TableSpec, Tally, Window, merge_windows
+from hunting_pipeline.pipeline.cutting import Cutter
+
+__all__ = ["Recount", "archived_bins", "recount"]
+
+_NOTHING = Tally(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """What the service holds now against what is archived of the same spans.
+
+    Attributes:
+        table: which.
+        windows: the spans that were compared; spans behind the retention edge are not among them.
+        bins: the service's count over them.
+        grown: bins where the service holds other rows, and no fewer: late ones, mostly.
+        shrunk: bins where it holds fewer. They are only replaced by force.
+    """
+
+    table: str
+    windows: tuple[Window, ...]
+    bins: tuple[Bin, ...]
+    grown: tuple[Window, ...]
+    shrunk: tuple[Window, ...]
+
+    @property
+    def rows(self) -> int:
+        """The service's count over the windows."""
+        return sum(b.tally.rows for b in self.bins)
+
+    @property
+    def equal(self) -> bool:
+        """Whether every bin has the same rows and the same checksum."""
+        return not self.grown and not self.shrunk
+
+    def stale(
+        self, partitions: Iterable[Partition], *, force: bool, worth_a_call: int
+    ) -> list[tuple[Partition, Window]]:
+        """The spans to fetch again, by partition; shrunk ones only with `force`.
+
+        Two spans are fetched as one where at most `worth_a_call` rows lie between them.
+        """
+        spans = self._bridged([*self.grown, *(self.shrunk if force else ())], worth_a_call)
+        return [
+            (partition, part)
+            for partition in sorted(partitions)
+            for span in spans
+            if (part := span.intersection(partition.window))
+        ]
+
+    def _bridged(self, spans: Iterable[Window], worth_a_call: int) -> tuple[Window, ...]:
+        """Never across bins that shrank, nor across what was not compared."""
+        starts = [b.window.start for b in self.bins]
+        sums = [0, *accumulate(b.tally.rows for b in self.bins)]
+        bridges, merged = [], merge_windows(spans)
+        for left, right in pairwise(merged):
+            gap = Window(left.end, right.start)
+            rows = sums[bisect_left(starts, gap.end)] - sums[bisect_left(starts, gap.start)]
+            compared = any(window.contains(gap) for window in self.windows)
+            if compared and rows <= worth_a_call and not any(gap.intersection(one) for one in self.shrunk):
+                bridges.append(gap)
+        return merge_windows([*merged, *bridges])
+
+
+def recount(cutter: Cutter, store: Store, archived: Sequence[Manifest], *, held: Window) -> Recount:
+    """Compare bin by bin, by one call to the service and the time columns of the archived files.
+
+    Args:
+        cutter: of the table.
+        archived: the partitions to compare.
+        held: what the service can be asked for.
+
+    Raises:
+        HuntingError: as `Calls.ask`.
+    """
+    spec = cutter.spec
+    spans = [part for manifest in archived for span in manifest.covered if (part := span.intersection(held))]
+    windows = merge_windows(spans)
+    if not windows or spec.time_column is None:
+        return Recount(spec.name, (), (), (), ())
+    step = plan.step_for(sum(window.ticks for window in windows))
+    there: dict[Window, Tally] = {}
+    for histogram in cutter.counted(windows, step):
+        there |= {b.window: b.tally for b in histogram.bins}
+    here = _here(store, spec, archived, windows, step)
+    different = sorted(b for b in here.keys() | there.keys() if here.get(b) != there.get(b))
+    return Recount(
+        table=spec.name,
+        windows=windows,
+        bins=tuple(Bin(b, there[b]) for b in sorted(there)),
+        grown=tuple(b for b in different if _rows(there, b) >= _rows(here, b)),
+        shrunk=tuple(b for b in different if _rows(there, b) < _rows(here, b)),
+    )
+
+
+def _rows(tallies: Mapping[Window, Tally], window: Window) -> int:
+    return tallies.get(window, _NOTHING).rows
+
+
+def _here(
+    store: Store, spec: TableSpec, archived: Sequence[Manifest], windows: Sequence[Window], step: int
+) -> dict[Window, Tally]:
+    found: dict[Window, Tally] = {}
+    for manifest in archived:
+        ticks = archived_ticks(store, manifest.partition, str(spec.time_column))
+        for window in windows:
+            found |= {b.window: b.tally for b in archived_bins(ticks, window, step)}
+    return found
+
+
+def archived_bins(ticks: Ticks, window: Window, step: int) -> list[Bin]:
+    """Ascending ticks as the service's histogram would count them: bins of `step`, cut to the window."""
+    low, high = np.searchsorted(ticks, [window.start, window.end])
+    inside = ticks[low:high]
+    numbers, starts = np.unique(inside // step, return_index=True)
+    edges = [*starts.tolist(), len(inside)]
+    bins = []
+    for position, number in enumerate(numbers.tolist()):
+        cut = Window(number * step, (number + 1) * step).intersection(window)
+        if cut is not None:
+            bins.append(Bin(cut, tally_of(inside[edges[position] : edges[position + 1]])))
+    return bins

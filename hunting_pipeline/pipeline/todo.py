@@ -1,0 +1,94 @@
+"""What a pull still owes, and what has come: the bookkeeping of its main thread."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from hunting_pipeline.model import Partition, Slice, Staged, Window, subtract
+from hunting_pipeline.window import Debt
+
+__all__ = ["Todo"]
+
+
+@dataclass(slots=True)
+class Todo:
+    """What is owed of each partition, and the pieces that have come; kept by the main thread.
+
+    `outstanding` are the slices begun and not landed: a bucketed slice is only whole with its last bucket.
+    `lost` are the partitions that the service forgot before they could be asked for.
+    """
+
+    owed: dict[Partition, list[Window]]
+    pieces: dict[Partition, list[Staged]]
+    size: int
+    outstanding: set[Slice] = field(default_factory=set)
+    lost: list[Partition] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, debt: Debt) -> "Todo":
+        owed: dict[Partition, list[Window]] = {}
+        for partition, span in debt.owed:
+            owed.setdefault(partition, []).append(span)
+        return cls(owed, {partition: [] for partition in owed}, len(owed))
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        return tuple(self.owed)
+
+    def wants(self, piece: Staged) -> bool:
+        """Whether a staged piece lies within what is owed."""
+        spans = self.owed[piece.partition]
+        return piece.span is not None and any(span.contains(piece.span) for span in spans)
+
+    def add(self, piece: Staged) -> None:
+        self.pieces[piece.partition].append(piece)
+
+    def missing(self) -> list[Window]:
+        """The spans that no piece covers yet."""
+        return [
+            gap
+            for partition, spans in self.owed.items()
+            for span in spans
+            for gap in subtract(span, _spans(self.pieces[partition]))
+        ]
+
+    def touched(self, slice_: Slice) -> tuple[Partition, ...]:
+        """The partitions a slice has rows for."""
+        if slice_.window is None:
+            return tuple(self.owed)
+        return tuple(p for p in self.owed if p.window.intersection(slice_.window))
+
+    def whole(self) -> Iterator[Partition]:
+        """Partitions of which nothing is missing any more, oldest first."""
+        for partition in sorted(self.owed):
+            if not self._open(partition):
+                yield partition
+
+    def _open(self, partition: Partition) -> bool:
+        spans = _spans(self.pieces[partition])
+        return any(subtract(span, spans) for span in self.owed[partition]) or any(
+            slice_.window is None or slice_.window.intersection(partition.window)
+            for slice_ in self.outstanding
+        )
+
+    def take(self, partition: Partition) -> list[Staged]:
+        """The pieces of a whole partition, which is then done with."""
+        del self.owed[partition]
+        return self.pieces.pop(partition)
+
+    def forget(self, gone: Window) -> None:
+        """The service no longer holds `gone`; partitions that are left with nothing are `lost`."""
+        for partition, spans in list(self.owed.items()):
+            self.owed[partition] = [rest for span in spans for rest in subtract(span, [gone])]
+            if not self.owed[partition] and not self.pieces[partition]:
+                del self.owed[partition]
+                self.lost.append(partition)
+
+    def give_up(self, slice_: Slice) -> None:
+        """A slice cannot be had: its partitions stay as they are."""
+        for partition in self.touched(slice_):
+            del self.owed[partition]
+
+
+def _spans(pieces: Iterable[Staged]) -> list[Window]:
+    """The spans of pieces; a snapshot piece stands for its whole day."""
+    return [piece.span or piece.partition.window for piece in pieces]

@@ -1,0 +1,161 @@
+"""Late rows, rows without a time, rows that are alike, an edge that moves: the lake stays exact."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hunting_pipeline.catalog import spec
+from hunting_pipeline.errors import BeyondRetention
+from hunting_pipeline.model import DAY, HOUR, SECOND, Receipt, Window, ticks_of
+from hunting_pipeline.pipeline import Pipeline, open_pipeline
+from hunting_pipeline.window import partitions_in
+from support import DOTNET_EPOCH, NOW, WEEK, Emulated, Shifted, days, differences, emulated, window_of_tenant
+
+ALERTS = [
+    ("AlertId", pa.string()),
+    ("Title", pa.string()),
+    ("Category", pa.string()),
+    ("Severity", pa.string()),
+    ("ServiceSource", pa.string()),
+    ("DetectionSource", pa.string()),
+    ("AttackTechniques", pa.string()),
+]
+
+
+def alerts(times: list[int | None], names: list[str]) -> pa.Table:
+    """AlertInfo rows at Unix ticks, otherwise alike but for their id."""
+    dotnet = [None if time is None else time + DOTNET_EPOCH for time in times]
+    rest = {name: pa.array(names if name == "AlertId" else ["x"] * len(names), kind) for name, kind in ALERTS}
+    return pa.table({"Timestamp": pa.array(dotnet, pa.int64())} | rest)
+
+
+def loaded(home: Path, table: pa.Table, name: str = "AlertInfo") -> Path:
+    path = home / f"{name}.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+def test_a_reconcile_brings_late_rows_and_touches_nothing_else(tmp_path: Path) -> None:
+    """Rows arrive up to three days late: after a second look the lake is exact again."""
+    late = {"late_share": 0.02, "late_seconds": 3 * 86400.0, "clock_runs": True}
+    with emulated(tmp_path, rows={"DeviceLogonEvents": 200_000}, **late) as tenant:
+        table = spec("DeviceLogonEvents")
+        asked = days("2026-11-06", "2026-11-20")
+        tenant.pull(table, asked)
+        before = {path: path.read_bytes() for path in (tenant.home / "lake").rglob("*.parquet")}
+        later = NOW.timestamp() + 4 * 86400
+        tenant.post("config", now="2026-11-24T15:00:00Z")
+        tenant.tenant.configure(now=ticks_of(NOW) + 4 * DAY + DOTNET_EPOCH)
+        tenant.post("reset")
+        clock = Shifted(later)
+        with tenant.open(clock=clock) as pipeline:
+            with pipeline.reconcile(table, partitions_in(table, asked)) as (found, pull):
+                assert found.grown
+                assert not found.shrunk
+                receipts = list(pull)
+            with pipeline.reconcile(table, partitions_in(table, asked)) as (again, pull):
+                assert again.equal
+                assert list(pull) == []
+        assert differences(tenant.landed(table.name), window_of_tenant(tenant, table.name, asked)) == (0, 0)
+        changed = {receipt.partition.key for receipt in receipts}
+        assert changed == {"2026-11-17", "2026-11-18", "2026-11-19"}
+        for path, content in before.items():
+            assert (path.read_bytes() == content) == (path.parent.name.removeprefix("date=") not in changed)
+        assert tenant.stats()["calls"] <= 3 + 3  # three counts; three days of 7,000 rows each
+
+
+def test_rows_without_a_time_are_fetched_once(tmp_path: Path) -> None:
+    times = [WEEK.start + n * HOUR for n in range(100)] + [None] * 7
+    data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(107)]))
+    with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
+        tenant.tenant.load("AlertInfo", data)
+        report, receipts = tenant.pull(spec("AlertInfo"), WEEK)
+        assert [receipt.tally.rows for receipt in receipts if receipt.partition.undated] == [7]
+        assert differences(tenant.landed("AlertInfo"), window_of_tenant(tenant, "AlertInfo")) == (0, 0)
+        assert report.calls == 4
+        again, receipts = tenant.pull(spec("AlertInfo"), WEEK)
+        assert (again.calls, receipts) == (0, [])
+
+
+def test_one_tick_of_more_distinct_rows_than_a_reply_carries_lands_exactly(tmp_path: Path) -> None:
+    data = loaded(tmp_path, alerts([WEEK.start + 5 * HOUR + 3] * 250_000, [f"a{n}" for n in range(250_000)]))
+    with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
+        tenant.tenant.load("AlertInfo", data)
+        tenant.pull(spec("AlertInfo"), WEEK)
+        assert differences(tenant.landed("AlertInfo"), window_of_tenant(tenant, "AlertInfo")) == (0, 0)
+
+
+def test_one_tick_of_identical_rows_lands_exactly(tmp_path: Path) -> None:
+    table = alerts([WEEK.start + 5 * HOUR + 3] * 250_000, ["a"] * 250_000)
+    data = loaded(tmp_path, table)
+    with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
+        tenant.tenant.load("AlertInfo", data)
+        tenant.pull(spec("AlertInfo"), WEEK)
+        assert differences(tenant.landed("AlertInfo"), window_of_tenant(tenant, "AlertInfo")) == (0, 0)
+
+
+def test_fewer_rows_than_archived_are_refused_unless_forced(tmp_path: Path) -> None:
+    times = [WEEK.start + n * HOUR for n in range(100)]
+    data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(100)]))
+    fewer = loaded(tmp_path, alerts(times[1:], [f"a{n}" for n in range(99)]), "Fewer")
+    asked = Window(WEEK.start, WEEK.start + DAY)
+    with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
+        tenant.pull(spec("AlertInfo"), asked)
+        before = {path: path.read_bytes() for path in (tenant.home / "lake").rglob("*.parquet")}
+        full = tenant
+    with emulated(tmp_path, load={"AlertInfo": fewer}) as tenant, tenant.open() as pipeline:
+        assert full.home == tenant.home
+        partitions = partitions_in(spec("AlertInfo"), asked)
+        with pipeline.reconcile(spec("AlertInfo"), partitions) as (found, pull):
+            assert [window.start for window in found.shrunk] == [WEEK.start]
+            assert list(pull) == []
+        assert {path: path.read_bytes() for path in (tenant.home / "lake").rglob("*.parquet")} == before
+        with pipeline.reconcile(spec("AlertInfo"), partitions, force=True) as (found, pull):
+            (receipt,) = pull
+        assert receipt.tally.rows == 23
+
+
+class _Waiting(Shifted):
+    """A clock that jumps when it is told to."""
+
+    jump = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.jump
+
+
+def test_an_edge_that_passes_a_slice_leaves_an_exact_partition(tmp_path: Path) -> None:
+    """Between planning and fetching, the service forgets half a day: what is left lands, and says so."""
+    first = ticks_of(NOW) - 30 * DAY
+    with emulated(tmp_path, rows={"AlertInfo": 20_000}) as tenant:
+        table, clock = spec("AlertInfo"), _Waiting()
+        asked = Window(first // DAY * DAY + DAY, first // DAY * DAY + 3 * DAY)
+        with open_pipeline(tenant.settings(), patience=1, clock=clock) as pipeline:
+            receipts = _pull_while_time_passes(pipeline, tenant, clock, asked)
+        moved = first + int(clock.jump) * SECOND
+        covered = [span for receipt in receipts for span in receipt.covered]
+        assert all(span.start >= moved for span in covered)
+        assert covered[-1].end == asked.end
+        for span in covered:
+            held = window_of_tenant(tenant, table.name, span)
+            assert held.num_rows > 0
+        landed = tenant.landed(table.name)
+        whole = Window(covered[0].start, covered[-1].end)
+        assert differences(landed, window_of_tenant(tenant, table.name, whole)) == (0, 0)
+
+
+def _pull_while_time_passes(
+    pipeline: Pipeline, tenant: Emulated, clock: _Waiting, asked: Window
+) -> tuple[Receipt, ...]:
+    def jump(told: object) -> None:
+        if not clock.jump:
+            clock.jump = 36 * 3600.0
+            tenant.post("config", now="2026-11-22T03:00:00Z")
+
+    spec_ = spec("AlertInfo")
+    with pipeline.pull(spec_, partitions_in(spec_, asked), observe=jump) as pull:
+        with pytest.raises(BeyondRetention):
+            list(pull)
+        return pull.report.receipts
