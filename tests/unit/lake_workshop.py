@@ -116,7 +116,7 @@ class Workshop:
             **{
                 "staged": staged,
                 "archived": load(self.store, partition),
-                "known": known_schema(self.store, newest),
+                "known": known_schema(self.store, newest.partition if newest else None),
                 "spec": self.spec,
                 "author": author,
                 "now": self.tick(),

@@ -1,0 +1,117 @@
+"""Kill a commit with SIGKILL at every file operation it makes, and let the next run mend what it left.
+
+Run as a program. Python's audit hooks see each `open`, `rename`, `remove` and `mkdir`; the child that commits
+counts them and ends itself at the n-th, for every n until a child comes through. Each step is a process of
+its own, forked before Arrow has threads.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow.parquet as pq
+from lake_workshop import EVENTS, HOUR, MIDNIGHT, NOON, Window, Workshop, day, reply, text
+
+from hunting_pipeline.lake.manifest import load, load_all
+from hunting_pipeline.lake.write import staged_pieces
+
+WATCHED = {"open", "os.rename", "os.remove", "os.mkdir"}
+MORNING, AFTERNOON = Window(MIDNIGHT, NOON), Window(NOON, day().window.end)
+EARLY = [MIDNIGHT + n * HOUR for n in range(10)]
+LATE = [NOON + n * HOUR for n in range(10)]
+
+
+def in_child(work: Callable[..., None], *arguments: object) -> int:
+    """The wait status of a forked process that does `work`."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    code = 1
+    try:
+        work(*arguments)
+        code = 0
+    except Exception:  # noqa: BLE001 - the parent sees the status, and what was printed
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def die_at(operation: int) -> None:
+    """SIGKILL at the n-th file operation from now on."""
+    seen = 0
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal seen
+        if event in WATCHED:
+            seen += 1
+            if seen == operation:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def values(ticks: list[int]) -> dict[str, object]:
+    return {"A": text(*map(str, ticks))}
+
+
+def morning(folder: Path, kill_at: int = 0) -> None:
+    shop = Workshop(folder)
+    die_at(kill_at)
+    shop.land(EARLY, MORNING, values(EARLY))
+
+
+def afternoon(folder: Path, kill_at: int = 0) -> None:
+    shop = Workshop(folder)
+    die_at(kill_at)
+    shop.land(LATE, AFTERNOON, values(LATE))
+
+
+def check(folder: Path, before: list[int], after: list[int]) -> None:
+    """A reader sees one state or the other; what the lake says of it is true; the next run mends it."""
+    shop = Workshop(folder)
+    found = sorted(shop.ticks()) if shop.file().exists() else []
+    assert found in (before, after), f"{len(found)} rows"
+    manifest = load(shop.store, day())
+    assert (manifest.tally.rows if manifest else 0) == len(found)
+    assert [m.partition for m in load_all(shop.store, EVENTS.name)] == [day()] * bool(found)
+    mend(shop, after)
+
+
+def mend(shop: Workshop, after: list[int]) -> None:
+    """The next run, a minute later: it takes up what is staged and still good, and asks for what is not."""
+    shop.now += 600_000_000
+    archived = load(shop.store, day())
+    missing = [t for t in after if not archived or t >= archived.covered[-1].end]
+    pieces = staged_pieces(shop.store, day(), EVENTS.shape)
+    if missing:
+        window = MORNING if missing == EARLY else AFTERNOON
+        pieces = pieces or shop.stage(reply(missing, values(missing)), window)
+        shop.commit(pieces)
+    assert sorted(shop.ticks()) == after
+    assert sorted(shop.rows()["A"].to_pylist()) == sorted(map(str, after))
+    assert pq.read_metadata(shop.file()).num_rows == len(after)
+    left = [path for path in shop.contents() if path.endswith((".tmp", ".arrow"))]
+    assert not left, left
+
+
+def everywhere(step: Callable[..., None], before: list[int], after: list[int]) -> int:
+    """Points at which the step was killed."""
+    for operation in range(1, 200):
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            if before:
+                assert in_child(morning, folder) == 0
+            status = in_child(step, folder, operation)
+            assert status in (0, signal.SIGKILL), f"status {status} at operation {operation}"
+            assert in_child(check, folder, before, after) == 0, f"wrong after operation {operation}"
+            if status == 0:
+                return operation - 1
+    raise AssertionError("no child came through")
+
+
+if __name__ == "__main__":
+    print(everywhere(morning, [], EARLY), everywhere(afternoon, EARLY, EARLY + LATE))  # noqa: T201 - for the test

@@ -1,0 +1,655 @@
+"""A partition's file appears whole or not at all, never says less than before, and proves itself."""
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lake_workshop import (
+    EVENTS,
+    MIDNIGHT,
+    NOON,
+    SNAPSHOT,
+    TENANT,
+    Workshop,
+    day,
+    files_no_longer_than,
+    reply,
+    text,
+)
+
+from hunting_pipeline.errors import CommitRefused, Misconfigured
+from hunting_pipeline.lake.commit import claim
+from hunting_pipeline.lake.layout import manifest_path
+from hunting_pipeline.lake.manifest import FOOTER_KEY, Manifest, load, load_all
+from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.model import (
+    HOUR,
+    Bucket,
+    Column,
+    Partition,
+    TableSpec,
+    Tally,
+    Window,
+    merge_windows,
+)
+
+WHOLE = day().window
+MORNING, AFTERNOON = Window(MIDNIGHT, NOON), Window(NOON, WHOLE.end)
+OTHER_TENANT = "00000000-0000-0000-0000-000000000001"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path / "lake")
+
+
+def archive(shop: Workshop) -> dict[str, bytes]:
+    """Every file but what is staged."""
+    return {path: data for path, data in shop.contents().items() if not path.startswith("_staging/")}
+
+
+# what a commit leaves behind
+
+
+def test_a_commit_leaves_the_file_its_manifest_and_nothing_else(shop: Workshop) -> None:
+    receipt = shop.land([NOON + 1, NOON, MIDNIGHT])
+    assert list(shop.contents()) == [
+        "DeviceEvents/_manifest/2026-11-20.json",
+        "DeviceEvents/date=2026-11-20/DeviceEvents-2026-11-20.parquet",
+        "_lake.json",
+    ]
+    assert receipt.path == "DeviceEvents/date=2026-11-20/DeviceEvents-2026-11-20.parquet"
+    assert (receipt.tally.rows, receipt.slices, receipt.previous_rows) == (3, 1, None)
+    assert receipt.covered == (WHOLE,)
+    assert receipt.time_range == (MIDNIGHT, NOON + 1)
+    assert receipt.file_bytes == shop.file().stat().st_size
+    assert receipt.columns == (Column("Timestamp", "datetime"),)
+    assert shop.ticks() == [MIDNIGHT, NOON, NOON + 1]
+
+
+def test_the_manifest_and_the_footer_say_the_same(shop: Workshop) -> None:
+    receipt = shop.land([NOON], columns={"A": text("x")})
+    manifest = load(shop.store, day())
+    assert manifest is not None
+    assert (manifest.tally, manifest.covered) == (receipt.tally, receipt.covered)
+    assert (manifest.tenant, manifest.run_id, manifest.shape) == (TENANT, "run", EVENTS.shape)
+    assert manifest.fingerprint == receipt.fingerprint
+    footer = Manifest.from_json(pq.read_metadata(shop.file()).metadata[FOOTER_KEY.encode()])
+    assert replace(footer, file_bytes=receipt.file_bytes) == manifest
+
+
+def test_100_ns_ticks_survive(shop: Workshop) -> None:
+    ticks = [MIDNIGHT, MIDNIGHT + 1, NOON + 1_234_567, WHOLE.end - 1]
+    shop.land(ticks)
+    assert shop.ticks() == ticks
+    assert shop.rows().schema.field("Timestamp").type == pa.timestamp("ns", "UTC")
+
+
+def test_identical_rows_are_kept(shop: Workshop) -> None:
+    shop.land([NOON] * 5, columns={"A": text(*"xxxxy")})
+    assert sorted(shop.rows()["A"].to_pylist()) == list("xxxxy")
+
+
+def test_an_empty_partition_has_its_file_and_its_schema(shop: Workshop) -> None:
+    receipt = shop.land([], columns={"A": text()})
+    assert (receipt.tally, receipt.time_range) == (Tally(0, 0), None)
+    assert shop.rows().num_rows == 0
+    assert shop.rows().schema.names == ["Timestamp", "A", "_rescued_data"]
+    assert shop.land([NOON], columns={"A": text("late")}).previous_rows == 0
+
+
+def test_rescued_values_are_kept_and_counted(shop: Workshop) -> None:
+    staged = shop.stage(reply([MIDNIGHT, NOON, NOON], {"A": text("x", "y", "z")}, rescued=2), WHOLE)
+    assert shop.commit(staged).rescued == 2
+    assert shop.rows().schema.names[-1] == "_rescued_data"
+    assert shop.rows()["_rescued_data"].null_count == 1
+    manifest = load(shop.store, day())
+    assert manifest is not None
+    assert manifest.rescued == 2
+
+
+def test_rows_are_sorted_by_time_over_all_slices(shop: Workshop) -> None:
+    quarter = WHOLE.ticks // 4
+    spans = [Window(MIDNIGHT + n * quarter, MIDNIGHT + (n + 1) * quarter) for n in range(4)]
+    staged = [
+        piece for span in reversed(spans) for piece in shop.stage(reply([span.end - 1, span.start]), span)
+    ]
+    shop.commit(staged)
+    assert shop.ticks() == [tick for span in spans for tick in (span.start, span.end - 1)]
+
+
+def test_row_groups_are_bounded_and_can_be_skipped_by_time(shop: Workshop) -> None:
+    rows, parts = 300_000, 3
+    step = WHOLE.ticks // rows
+    staged = []
+    for part in range(parts):
+        first = part * rows // parts
+        ticks = [MIDNIGHT + n * step for n in range(first, first + rows // parts)]
+        staged += shop.stage(reply(ticks), Window(ticks[0], MIDNIGHT + (first + rows // parts) * step))
+    shop.commit(staged)
+    metadata = pq.read_metadata(shop.file())
+    groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
+    assert metadata.num_rows == rows
+    assert all(group.num_rows <= 131_072 for group in groups)
+    assert 3 <= len(groups) <= 5
+    ranges = [(group.column(0).statistics.min, group.column(0).statistics.max) for group in groups]
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(ranges))
+
+
+# extending and replacing
+
+
+def test_a_second_commit_replaces_what_it_covers(shop: Workshop) -> None:
+    shop.land([NOON], columns={"A": text("old")})
+    receipt = shop.land([NOON, NOON], columns={"A": text("new", "new")})
+    assert (receipt.previous_rows, receipt.tally.rows) == (1, 2)
+    assert shop.rows()["A"].to_pylist() == ["new", "new"]
+
+
+def test_an_extension_keeps_the_archived_rows_outside_the_staged_spans(shop: Workshop) -> None:
+    first = shop.land([MIDNIGHT, NOON - 1], MORNING, {"A": text("x", "y")})
+    assert first.covered == (MORNING,)
+    second = shop.land([NOON], AFTERNOON, {"A": text("z")})
+    assert (second.covered, second.previous_rows, second.slices) == ((WHOLE,), 2, 2)
+    assert second.tally == first.tally + Tally(1, second.tally.checksum - first.tally.checksum)
+    assert shop.ticks() == [MIDNIGHT, NOON - 1, NOON]
+    assert shop.rows()["A"].to_pylist() == ["x", "y", "z"]
+    assert second.body_bytes == 300
+
+
+def test_only_what_is_still_in_the_file_counts_as_rescued(shop: Workshop) -> None:
+    shop.commit([*shop.stage(reply([MIDNIGHT], rescued=1), MORNING), *shop.stage(reply([NOON]), AFTERNOON)])
+    assert shop.commit(shop.stage(reply([NOON, NOON], rescued=1), AFTERNOON)).rescued == 2
+    assert shop.commit(shop.stage(reply([MIDNIGHT]), MORNING)).rescued == 1
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[list[tuple[int, int]]]:
+    """Hours of a day, each part of one commit or of several, one after the other."""
+    edges = sorted(draw(st.sets(st.integers(1, 23), max_size=5)) | {0, 24})
+    spans = list(itertools.pairwise(edges))
+    commits = []
+    for span in draw(st.permutations(spans)):
+        if commits and draw(st.booleans()):
+            commits[-1].append(span)
+        else:
+            commits.append([span])
+    return commits
+
+
+@settings(max_examples=25, deadline=None)
+@given(histories(), st.randoms(use_true_random=False))
+def test_however_a_day_comes_together_it_holds_every_row_once(
+    tmp_path_factory: pytest.TempPathFactory, history: list[list[tuple[int, int]]], chance: random.Random
+) -> None:
+    shop = Workshop(tmp_path_factory.mktemp("day"))
+    landed: list[int] = []
+    covered: list[Window] = []
+    for spans in history:
+        staged = []
+        for first, end in spans:
+            span = Window(MIDNIGHT + first * HOUR, MIDNIGHT + end * HOUR)
+            ticks = [
+                chance.choice([span.start, span.end - 1, span.start + 1]) for _ in range(chance.randrange(4))
+            ]
+            staged += shop.stage(reply(ticks, {"A": text(*map(str, ticks))}), span)
+            landed += ticks
+            covered.append(span)
+        receipt = shop.commit(staged)
+        assert receipt.covered == merge_windows(covered)
+        assert shop.ticks() == sorted(landed)
+        assert shop.rows()["A"].to_pylist() == [str(tick) for tick in sorted(landed)]
+        assert receipt.tally.rows == len(landed)
+    assert receipt.covered == (WHOLE,)
+
+
+def test_part_of_an_archived_slice_can_be_replaced(shop: Workshop) -> None:
+    """The rest of it is kept, and counted anew."""
+    shop.land([MIDNIGHT, NOON, NOON + 1, WHOLE.end - 1], columns={"A": text("a", "b", "c", "d")})
+    inner = Window(NOON, NOON + 10)
+    receipt = shop.commit(shop.stage(reply([NOON, NOON + 1, NOON + 2], {"A": text("B", "C", "new")}), inner))
+    assert shop.rows()["A"].to_pylist() == ["a", "B", "C", "new", "d"]
+    assert (receipt.covered, receipt.tally.rows, receipt.slices) == ((WHOLE,), 5, 3)
+    manifest = load(shop.store, day())
+    assert manifest is not None
+    assert [piece.tally.rows for piece in manifest.pieces] == [1, 3, 1]
+    assert [piece.span for piece in manifest.pieces] == [
+        Window(MIDNIGHT, NOON), inner, Window(NOON + 10, WHOLE.end)
+    ]  # fmt: skip
+
+
+def test_buckets_of_one_tick_are_all_of_them_kept(shop: Workshop) -> None:
+    tick = Window(NOON, NOON + 1)
+    before, after = Window(MIDNIGHT, NOON), Window(NOON + 1, WHOLE.end)
+    staged = [
+        *shop.stage(reply([NOON] * 3, {"A": text("0", "0", "0")}), tick, bucket=Bucket(0, 2)),
+        *shop.stage(reply([NOON] * 2, {"A": text("1", "1")}), tick, bucket=Bucket(1, 32)),
+        *shop.stage(reply([NOON] * 1, {"A": text("17")}), tick, bucket=Bucket(17, 32)),
+        *shop.stage(reply([MIDNIGHT], {"A": text("-")}), before),
+        *shop.stage(reply([WHOLE.end - 1], {"A": text("+")}), after),
+    ]
+    assert shop.commit(staged).tally.rows == 8
+    assert sorted(shop.rows()["A"].to_pylist()) == ["+", "-", "0", "0", "0", "1", "1", "17"]
+    extended = shop.commit(shop.stage(reply([MIDNIGHT, MIDNIGHT], {"A": text("-", "-")}), before))
+    assert extended.tally.rows == 9, "bucket pieces of the archive were lost or read twice"
+
+
+def test_a_snapshot_is_replaced_whole(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, SNAPSHOT)
+    half = [shop.stage(reply(None, {"A": text(str(n))}), bucket=Bucket(n, 2))[0] for n in range(2)]
+    first = shop.commit(half)
+    assert (first.tally, first.covered, first.time_range) == (Tally(2, 0), (WHOLE,), None)
+    assert sorted(shop.rows()["A"].to_pylist()) == ["0", "1"]
+    shop.land(None, columns={"A": text("new", "newer")})
+    assert shop.rows()["A"].to_pylist() == ["new", "newer"]
+
+
+# what is refused; the old file stays byte for byte
+
+
+def refused(shop: Workshop, words: str, **land: object) -> None:
+    before = archive(shop)
+    with pytest.raises(CommitRefused, match=words):
+        shop.land(**land)  # type: ignore[arg-type]
+    assert archive(shop) == before
+    assert not list(shop.root.rglob("*.tmp"))
+
+
+def test_fewer_rows_are_refused_unless_forced(shop: Workshop) -> None:
+    shop.land([MIDNIGHT, NOON])
+    refused(shop, "holds 1 rows where 2 are archived.*--force", ticks=[NOON])
+    assert shop.land([NOON], force=True).tally.rows == 1
+
+
+def test_new_hours_do_not_make_up_for_rows_lost_in_old_ones(shop: Workshop) -> None:
+    """The whole would have as many rows as before, and yet one archived row would be gone."""
+    shop.land([MIDNIGHT, MIDNIGHT + 1], MORNING)
+    refused(shop, "holds 1 rows where 2 are archived", ticks=[MIDNIGHT, NOON, NOON + 1], window=WHOLE)
+
+
+def test_less_time_is_refused_even_with_force(shop: Workshop) -> None:
+    shop.land([MIDNIGHT])
+    staged = shop.stage(reply([MIDNIGHT, MIDNIGHT]), MORNING)
+    other_shape = replace(EVENTS, where="true")
+    before = archive(shop)
+    with pytest.raises(CommitRefused, match="no longer cover 2026-11-20T00:00:00Z … 2026-11-21"):
+        shop.commit(staged, spec=other_shape, force=True)
+    assert archive(shop) == before
+
+
+def test_rows_asked_for_in_another_shape_are_not_mixed(shop: Workshop) -> None:
+    """Half a day of all rows, and half a day of chosen ones, would be a file that nobody asked for."""
+    shop.land([MIDNIGHT], MORNING)
+    shop.land([NOON], AFTERNOON)
+    refused(shop, "no longer cover", ticks=[NOON, NOON], window=AFTERNOON, spec=replace(EVENTS, where="true"))
+    assert shop.land([MIDNIGHT, NOON], spec=replace(EVENTS, where="true")).slices == 1
+
+
+def test_nothing_staged_is_refused_where_there_is_an_archive(shop: Workshop) -> None:
+    shop.land([MIDNIGHT])
+    before = archive(shop)
+    with pytest.raises(CommitRefused, match="nothing is staged"):
+        shop.commit([], spec=replace(EVENTS, where="true"))
+    assert archive(shop) == before
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((WHOLE, None), (AFTERNOON, None)),
+        ((MORNING, None), (Window(NOON - 1, WHOLE.end), None)),
+        ((WHOLE, Bucket(1, 2)), (WHOLE, Bucket(3, 4))),
+        ((WHOLE, Bucket(0, 2)), (WHOLE, None)),
+        ((WHOLE, Bucket(0, 2)), (AFTERNOON, Bucket(1, 2))),
+    ],
+)
+def test_pieces_that_would_double_rows_are_refused_and_thrown_away(
+    shop: Workshop, one: tuple[Window, Bucket | None], other: tuple[Window, Bucket | None]
+) -> None:
+    staged = [piece for span, bucket in (one, other) for piece in shop.stage(reply([]), span, bucket=bucket)]
+    with pytest.raises(CommitRefused, match="would double rows"):
+        shop.commit(staged)
+    assert list(shop.contents()) == ["_lake.json"]
+
+
+def test_a_file_that_another_run_changed_meanwhile_is_left_as_it_is(shop: Workshop) -> None:
+    shop.land([MIDNIGHT], MORNING)
+    planned_with = load(shop.store, day())
+    shop.land([NOON], AFTERNOON)
+    refused(shop, "another run changed", ticks=[NOON], window=AFTERNOON, archived=planned_with)
+    refused(shop, "another run changed", ticks=[MIDNIGHT, NOON, NOON], archived=None)
+
+
+def test_a_file_of_another_tenant_is_left_as_it_is(shop: Workshop) -> None:
+    shop.land([MIDNIGHT])
+    (shop.root / "_lake.json").unlink()
+    shop.tenant = OTHER_TENANT
+    before = shop.file().read_bytes()
+    with pytest.raises(CommitRefused, match=f"rows of tenant {TENANT}, not of {OTHER_TENANT}"):
+        shop.land([MIDNIGHT, NOON])
+    assert shop.file().read_bytes() == before
+
+
+def test_another_tenants_lake_is_refused(shop: Workshop) -> None:
+    shop.land([MIDNIGHT])
+    before = archive(shop)
+    shop.tenant = OTHER_TENANT
+    with pytest.raises(Misconfigured, match=f"holds tenant {TENANT}.*HUNTING_LAKE or HUNTING_TENANT_ID"):
+        shop.land([MIDNIGHT, NOON])
+    assert archive(shop) == before
+
+
+def test_a_lake_belongs_to_the_first_who_writes(shop: Workshop) -> None:
+    claim(shop.store, TENANT, write=False)
+    assert shop.contents() == {}
+    claim(shop.store, TENANT, write=True)
+    claim(shop.store, TENANT.upper(), write=False)
+    assert json.loads(shop.contents()["_lake.json"]) == {"tenant": TENANT, "layout": 1}
+
+
+@pytest.mark.parametrize(
+    ("text_", "words"),
+    [
+        ("", "cannot be read"),
+        ("[]", "cannot be read"),
+        ("null", "cannot be read"),
+        ('{"tenant": "x"}', "cannot be read"),
+        (f'{{"tenant": "{TENANT}", "layout": 2}}', "layout 2"),
+    ],
+)
+def test_a_lake_of_unknown_make_is_refused(shop: Workshop, text_: str, words: str) -> None:
+    shop.root.mkdir()
+    (shop.root / "_lake.json").write_text(text_)
+    with pytest.raises(Misconfigured, match=words):
+        claim(shop.store, TENANT, write=True)
+    assert (shop.root / "_lake.json").read_text() == text_
+
+
+def damage(kind: str, shop: Workshop) -> None:
+    path = shop.file()
+    data = path.read_bytes()
+    match kind:
+        case "cut short":
+            path.write_bytes(data[: len(data) // 2])
+        case "empty":
+            path.write_bytes(b"")
+        case "no Parquet":
+            path.write_bytes(b"something else altogether")
+        case "another program's":
+            pq.write_table(pa.table({"A": [1]}), path)
+        case "broken footer":
+            path.write_bytes(data[:-60] + b"\xff" * 51 + data[-10:])
+        case "of another day":
+            shop.land([day(1).window.start], partition=day(1))
+            path.write_bytes(shop.file(day(1)).read_bytes())
+
+
+KINDS = ["cut short", "empty", "no Parquet", "another program's", "broken footer", "of another day"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("manifest", [True, False])
+def test_a_damaged_or_foreign_file_is_named_and_left_as_it_is(
+    shop: Workshop, kind: str, manifest: bool
+) -> None:
+    shop.land([MIDNIGHT, NOON])
+    damage(kind, shop)
+    if not manifest:
+        (shop.root / manifest_path(day())).unlink()
+    before = shop.file().read_bytes()
+    with pytest.raises(CommitRefused, match="left as it is"):
+        load(shop.store, day())
+    with pytest.raises(CommitRefused, match="left as it is"):
+        shop.commit(shop.stage(reply([MIDNIGHT]), WHOLE), archived=None, known=None)
+    assert shop.file().read_bytes() == before
+
+
+def test_a_flipped_bit_in_archived_rows_is_noticed_when_they_are_taken_over(shop: Workshop) -> None:
+    noise = [str(n * 7919 % 10_007) for n in range(5_000)]
+    shop.land([MIDNIGHT] * 5_000, MORNING, {"A": text(*noise)})
+    column = pq.read_metadata(shop.file()).row_group(0).column(1)
+    data = bytearray(shop.file().read_bytes())
+    data[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+    shop.file().write_bytes(data)
+    refused(shop, "cannot be read", ticks=[NOON], window=AFTERNOON, columns={"A": text("z")})
+
+
+def test_a_staged_piece_that_cannot_be_read_is_thrown_away(shop: Workshop) -> None:
+    """So that the next run fetches it again, and does not fail on it for ever."""
+    (piece,) = shop.stage(reply([NOON] * 1000, {"A": text(*map(str, range(1000)))}), WHOLE)
+    path = shop.root / piece.path
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(CommitRefused, match=r"cannot be read.*Run again"):
+        shop.commit([piece])
+    assert list(shop.contents()) == ["_lake.json"]
+
+
+def test_a_piece_that_holds_other_rows_than_it_says_is_thrown_away(shop: Workshop) -> None:
+    (piece,) = shop.stage(reply([NOON, NOON + 1]), WHOLE)
+    lying = replace(piece, tally=Tally(2, piece.tally.checksum + 1))
+    with pytest.raises(CommitRefused, match=r"was written where .* is proven"):
+        shop.commit([lying])
+    assert list(shop.contents()) == ["_lake.json"]
+
+
+# failures of the disk
+
+
+def test_a_disk_that_fills_during_a_commit_leaves_the_old_file(shop: Workshop) -> None:
+    shop.land([MIDNIGHT], MORNING)
+    before = archive(shop)
+    noise = [f"{n * 7919 % 10_007}-{n}" for n in range(20_000)]
+    staged = shop.stage(reply([NOON] * 20_000, {"A": text(*noise)}), AFTERNOON)
+    with files_no_longer_than(10_000), pytest.raises(Misconfigured, match="full"):
+        shop.commit(staged)
+    assert archive(shop) == before
+    assert shop.commit(staged).tally.rows == 20_001, "what was staged is still good"
+
+
+def test_a_place_that_cannot_be_written_is_named_and_staged_work_stays(shop: Workshop) -> None:
+    staged = shop.stage(reply([MIDNIGHT]), WHOLE)
+    in_the_way = shop.root / "DeviceEvents"
+    in_the_way.write_text("in the way")
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        shop.commit(staged, archived=None, known=None)
+    in_the_way.unlink()
+    assert shop.commit(staged).tally.rows == 1
+
+
+# manifests
+
+
+def test_a_manifest_that_was_never_written_is_mended_from_the_footer(shop: Workshop) -> None:
+    """As after a kill between the file and its manifest: the file speaks for itself."""
+    shop.land([MIDNIGHT, NOON])
+    path = shop.root / manifest_path(day())
+    whole = path.read_bytes()
+    path.unlink()
+    (found,) = load_all(shop.store, EVENTS.name)
+    assert found.tally.rows == 2
+    assert path.read_bytes() == whole
+
+
+def test_a_manifest_of_the_file_before_is_mended_from_the_footer(shop: Workshop) -> None:
+    shop.land([MIDNIGHT], MORNING)
+    path = shop.root / manifest_path(day())
+    old = path.read_bytes()
+    shop.land([NOON], AFTERNOON)
+    new = path.read_bytes()
+    path.write_bytes(old)
+    assert load(shop.store, day()) == Manifest.from_json(new)
+    assert path.read_bytes() == new
+
+
+@pytest.mark.parametrize(
+    "bad", [b"", b"null", b"[]", b"7", b"{}", b'{"version": 2}', b"\xff", b'{"version": 1}']
+)
+def test_a_manifest_that_is_none_is_mended_from_the_footer(shop: Workshop, bad: bytes) -> None:
+    shop.land([MIDNIGHT])
+    path = shop.root / manifest_path(day())
+    whole = path.read_bytes()
+    path.write_bytes(bad)
+    assert load(shop.store, day()) is not None
+    assert path.read_bytes() == whole
+
+
+def test_a_manifest_of_another_partition_is_not_believed(shop: Workshop) -> None:
+    shop.land([MIDNIGHT])
+    shop.land([day(1).window.start], partition=day(1))
+    size = shop.file().stat().st_size
+    stranger = json.loads((shop.root / manifest_path(day(1))).read_text()) | {"file_bytes": size}
+    (shop.root / manifest_path(day())).write_text(json.dumps(stranger))
+    found = load(shop.store, day())
+    assert found is not None
+    assert found.partition == day()
+
+
+def test_a_manifest_without_its_file_proves_nothing(shop: Workshop) -> None:
+    shop.land([MIDNIGHT])
+    shop.file().unlink()
+    assert load(shop.store, day()) is None
+    assert list(load_all(shop.store, EVENTS.name)) == []
+
+
+class ReadOnly(LocalStore):
+    """A lake that may only be read."""
+
+    def put(self, path: str, data: bytes) -> None:
+        raise Misconfigured("read-only")
+
+
+def test_a_lake_that_may_only_be_read_is_understood_all_the_same(shop: Workshop) -> None:
+    shop.land([MIDNIGHT])
+    (shop.root / manifest_path(day())).unlink()
+    (found,) = load_all(ReadOnly(shop.root), EVENTS.name)
+    assert found.tally.rows == 1
+    assert not (shop.root / manifest_path(day())).exists()
+
+
+def test_strange_files_do_not_disturb(shop: Workshop) -> None:
+    shop.land([MIDNIGHT])
+    (shop.root / "DeviceEvents" / "_manifest" / "notes.json").write_text("{}")
+    (shop.root / "DeviceEvents" / "date=2026-11-20" / "part-0.parquet").write_bytes(b"")
+    assert [manifest.partition for manifest in load_all(shop.store, EVENTS.name)] == [day()]
+
+
+def test_partitions_come_oldest_first(shop: Workshop) -> None:
+    for number in (2, 0, 1):
+        shop.land([day(number).window.start], partition=day(number))
+    assert [manifest.partition for manifest in load_all(shop.store, EVENTS.name)] == [day(0), day(1), day(2)]
+
+
+spans = st.tuples(st.integers(0, 30), st.integers(1, 9)).map(lambda pair: Window(pair[0], sum(pair)))
+
+
+@given(st.lists(spans, max_size=8))
+def test_merged_windows_hold_the_same_instants_in_as_few_as_possible(windows: list[Window]) -> None:
+    merged = merge_windows(windows)
+    instants = {instant for window in windows for instant in range(window.start, window.end)}
+    assert instants == {instant for window in merged for instant in range(window.start, window.end)}
+    assert all(one.end < other.start for one, other in itertools.pairwise(merged))
+
+
+# killed writers
+
+
+def test_a_commit_killed_at_any_file_operation_leaves_one_state_and_is_mended() -> None:
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, str(here / "lake_killed.py")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    points = [int(word) for word in done.stdout.split()]
+    assert len(points) == 2
+    assert min(points) > 10, "the kills did not happen where files are touched"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from lake_workshop import *
+shop = Workshop(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+found = load(shop.store, day())
+generation = found.tally.rows - 1000 if found else 0
+while True:
+    generation += 1
+    rows = 1000 + generation
+    shop.now = MIDNIGHT + 2 * DAY + generation * 100_000_000
+    shop.land([MIDNIGHT + n for n in range(rows)], columns={"G": ("int", pa.int32(), [generation] * rows)})
+"""
+
+SECONDS = 6.0
+
+
+def test_readers_see_whole_files_while_writers_are_killed(tmp_path: Path) -> None:
+    """Each file holds 1000 + g rows that all say g: a torn or mixed one would tell."""
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), str(Path(__file__).parent)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    shop = Workshop(tmp_path)
+    path, chance = shop.file(), random.Random(7)
+    waiting = start()
+    reads = kills = 0
+    seen: set[int] = set()
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        writer, waiting = waiting, start()
+        assert writer.stdout is not None
+        assert writer.stdin is not None
+        assert writer.stdout.readline() == "ready\n"
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+        dies = time.monotonic() + chance.uniform(0.02, 0.5)
+        while time.monotonic() < dies:
+            if path.exists():
+                seen.add(_read_whole(path, with_duckdb=reads % 2 == 1))
+                reads += 1
+        assert writer.poll() is None, "the writer ended by itself"
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.communicate()
+        kills += 1
+        manifest = load(shop.store, day())
+        assert manifest is None or manifest.tally.rows == 1000 + _read_whole(path, with_duckdb=False)
+    waiting.kill()
+    waiting.communicate()
+    assert (kills >= 3, reads > 20, len(seen) > 3) == (True, True, True), (kills, reads, len(seen))
+
+
+def _read_whole(path: Path, *, with_duckdb: bool) -> int:
+    if with_duckdb:
+        query = f"SELECT min(G), max(G), count(*) FROM read_parquet('{path}')"
+        low, high, rows = duckdb.connect().execute(query).fetchall()[0]
+    else:
+        table = pq.ParquetFile(path).read()
+        generations = table["G"].to_pylist()
+        low, high, rows = min(generations), max(generations), table.num_rows
+    assert low == high == rows - 1000
+    return int(low)
+
+
+def test_hourly_partitions_lie_in_folders_of_their_day(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, TableSpec("DeviceEvents", "Timestamp"))
+    hour = Partition("DeviceEvents", Window(NOON, NOON + HOUR))
+    receipt = shop.land([NOON, NOON + HOUR - 1], partition=hour)
+    assert receipt.path == "DeviceEvents/date=2026-11-20/hour=12/DeviceEvents-2026-11-20T12.parquet"
+    assert [m.partition for m in load_all(shop.store, "DeviceEvents")] == [hour]
