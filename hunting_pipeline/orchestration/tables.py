@@ -19,7 +19,7 @@ from hunting_pipeline.pipeline import Pipeline
 
 __all__ = ["Event", "materialize_table", "table_asset"]
 
-Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.AssetCheckResult
+Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation | dg.AssetCheckResult
 
 _POOL = "hunting"
 """Steps that ask the tenant: with a small limit, a crowd of runs waits in the queue and not in its steps."""
@@ -64,7 +64,10 @@ def materialize_table(
         with hunting.pipeline(run_id=context.run.run_id) as pipeline:
             yield from _Telling(context, spec, pipeline=pipeline, key=key).pulled(partitions)
     except HuntingError as error:
-        raise outcome_of(error, now=datetime.now(UTC)) from error
+        outcome = outcome_of(error, now=datetime.now(UTC))
+        if isinstance(outcome, dg.RetryRequested):  # which has no words of its own
+            context.log.warning("%s Tried again in %.0f seconds.", error, outcome.seconds_to_wait)
+        raise outcome from error
 
 
 class _Telling:
@@ -113,13 +116,12 @@ class _Telling:
 
     def _committed(self, partition: Partition, **more: dg.MetadataValue) -> Iterator[Event]:
         store = self._pipeline.store
-        seen = look(store, partition, self._spec.time_column)
+        seen = look(store, partition, None if partition.undated else self._spec.time_column)
         proof = checks.proof_of(seen)
         self._proofs.append(proof)
-        uri = str(store.root / data_path(partition))
-        yield dg.AssetMaterialization(
-            asset_key=self._key,
-            partition=partition.key,
-            metadata={**metadata.of_archived(seen, uri=uri), **more},
-        )
+        told = {**metadata.of_archived(seen, uri=str(store.root / data_path(partition))), **more}
+        if partition.undated:  # its rows have no time, so Dagster has no partition for them
+            yield dg.AssetObservation(self._key, description="rows without a time", metadata=told)
+            return
+        yield dg.AssetMaterialization(self._key, partition=partition.key, metadata=told)
         yield checks.evaluation(self._key, proof)

@@ -7,14 +7,17 @@ from itertools import count
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from hunting_emulator.process import Endpoint, running
+from hunting_pipeline.catalog import entry
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.lake.manifest import FOOTER_KEY
+from hunting_pipeline.model import ticks_of
 from hunting_pipeline.orchestration import HuntingResource, HuntingTables, TableConfig, materialize_range
-from support import Emulated
+from support import DOTNET_EPOCH, Emulated
 
 TODAY = datetime.datetime.now(datetime.UTC).date()
 
@@ -198,6 +201,23 @@ def test_without_a_tenant_nothing_is_asked_or_written_and_the_message_says_what_
     assert "make ui" in told
     assert not (tmp_path / "lake").exists()
     assert not list(tmp_path.glob("quota*"))
+
+
+def test_rows_without_a_time_are_told_as_an_observation(
+    location: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noon = datetime.datetime.combine(TODAY, datetime.time(12), datetime.UTC) - datetime.timedelta(days=1)
+    columns = {column.name: ["x"] * 3 for column in entry("AlertInfo").columns}
+    columns["Timestamp"] = [ticks_of(noon) + DOTNET_EPOCH, None, None]
+    pq.write_table(pa.table(columns), tmp_path / "alerts.parquet")
+    with running(profile="test", load={"AlertInfo": tmp_path / "alerts.parquet"}) as endpoint:
+        for name, value in endpoint.settings().items():
+            monkeypatch.setenv(name, value)
+        result = materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=instance)
+    assert (result.success, materialized(result, "AlertInfo")) == (True, days(2, 1))
+    (seen,) = result.get_asset_observation_events()
+    assert seen.asset_observation_data.asset_observation.metadata["dagster/partition_row_count"].value == 2
+    assert checked(result) == [("", True), (day(2), True), (day(1), True)]
 
 
 def test_a_row_that_vanished_from_a_file_turns_the_check_red(
