@@ -15,7 +15,15 @@ from hunting_pipeline.catalog import catalog
 from hunting_pipeline.cli.asked import Asked, asked_specs
 from hunting_pipeline.cli.demo import demonstrate
 from hunting_pipeline.cli.emulator import emulated_tenant, homed, without_settings
-from hunting_pipeline.cli.show import bytes_of, duration_of, facts, following, print_json, print_table, warn
+from hunting_pipeline.cli.report import (
+    show_catalogue,
+    show_coverage,
+    show_plans,
+    show_recounts,
+    show_reports,
+    show_usage,
+)
+from hunting_pipeline.cli.show import following, print_json, warn
 from hunting_pipeline.errors import (
     HuntingError,
     Misconfigured,
@@ -23,8 +31,15 @@ from hunting_pipeline.errors import (
     Refused,
     ServiceFailed,
 )
-from hunting_pipeline.model import SECOND, Report, datetime_of
-from hunting_pipeline.pipeline import Coverage, Pipeline, TablePlan, coverage, open_lake, open_pipeline
+from hunting_pipeline.model import SECOND, Report
+from hunting_pipeline.pipeline import (
+    Pipeline,
+    Pull,
+    Recount,
+    coverage,
+    open_lake,
+    open_pipeline,
+)
 from hunting_pipeline.settings import load_settings
 
 __all__ = ["app", "complain", "exit_code"]
@@ -87,24 +102,7 @@ def check(tables: Tables = None, as_json: Json = False) -> None:
 @app.command()
 def tables(as_json: Json = False) -> None:
     """The tables that are known, from the catalogue. Asks nothing."""
-    entries = list(catalog().values())
-    if as_json:
-        print_json([{"table": e.name, "service": e.service, "time_column": e.time_column,
-                     "columns": len(e.columns), "preview": e.preview, "deprecated": e.deprecated}
-                    for e in entries])  # fmt: skip
-        return
-    print_table(
-        "Hunting tables",
-        ["table", "service", "time column", "columns", "bytes a row", "state"],
-        [
-            [e.name, e.service, e.time_column or "– (snapshot)", len(e.columns), e.bytes_per_row, _state(e)]
-            for e in entries
-        ],
-    )
-
-
-def _state(entry: Any) -> str:
-    return "deprecated" if entry.deprecated else "preview" if entry.preview else ""
+    show_catalogue(list(catalog().values()), as_json=as_json)
 
 
 @app.command()
@@ -114,34 +112,7 @@ def plan(tables: Tables = None, start: From = None, end: To = None, as_json: Jso
     with open_pipeline(settings, patience=_PATIENCE) as pipeline:
         asked = _asked(pipeline, start, end)
         plans = [pipeline.plan(spec, asked.partitions(spec)) for spec in asked_specs(tables or [], settings)]
-    if as_json:
-        print_json([_plan_json(p) for p in plans])
-        return
-    print_table(
-        f"Plan for {asked}",
-        ["table", "partitions", "rows", "JSON", "calls", "running time", "least time under the quota"],
-        [
-            [p.spec.name, len({partition for partition, _ in p.debt.owed}), p.cost.rows,
-             bytes_of(p.cost.body_bytes), p.cost.calls, duration_of(p.cost.running_seconds),
-             duration_of(p.cost.wall_seconds)]
-            for p in plans
-        ],
-    )  # fmt: skip
-
-
-def _plan_json(plan: TablePlan) -> dict[str, Any]:
-    return {
-        "table": plan.spec.name,
-        "partitions": [partition.key for partition in dict.fromkeys(p for p, _ in plan.debt.owed)],
-        "covered": [partition.key for partition in plan.debt.covered],
-        "forgotten": [partition.key for partition in plan.debt.forgotten],
-        "rows": plan.cost.rows,
-        "json_bytes": plan.cost.body_bytes,
-        "calls": plan.cost.calls,
-        "planning_calls": plan.planning_calls,
-        "running_seconds": plan.cost.running_seconds,
-        "wall_seconds": plan.cost.wall_seconds,
-    }
+    show_plans(plans, str(asked), as_json=as_json)
 
 
 @app.command()
@@ -164,15 +135,24 @@ def pull(
         asked = _asked(pipeline, start, end)
         for spec in asked_specs(tables or [], settings):
             with pipeline.pull(spec, asked.partitions(spec), force=force, observe=observe) as pulling:
-                try:
-                    for _ in pulling:
-                        pass
-                except HuntingError as error:
-                    problems.append(error)
+                _drain(pulling, problems)
                 reports.append(pulling.report)
             if problems and _hopeless(problems[-1]):
                 break
-    _show_reports(reports, as_json=as_json)
+    show_reports(reports, as_json=as_json)
+    _end(problems)
+
+
+def _drain(pulling: Pull, problems: list[HuntingError]) -> None:
+    """Make a pull happen; what goes wrong is added to `problems`."""
+    try:
+        for _ in pulling:
+            pass
+    except HuntingError as error:
+        problems.append(error)
+
+
+def _end(problems: list[HuntingError]) -> None:
     for problem in problems:
         complain(problem)
     if problems:
@@ -186,32 +166,6 @@ def _hopeless(error: HuntingError) -> bool:
     )
 
 
-def _show_reports(reports: list[Report], *, as_json: bool) -> None:
-    if as_json:
-        print_json([
-            {"table": r.table, "partitions": [receipt.partition.key for receipt in r.receipts],
-             "covered": [partition.key for partition in r.covered],
-             "rows": sum(receipt.tally.rows for receipt in r.receipts),
-             "file_bytes": sum(receipt.file_bytes for receipt in r.receipts),
-             "json_bytes": sum(receipt.body_bytes for receipt in r.receipts),
-             "calls": r.calls, "running_seconds": r.running_seconds, "waited_seconds": r.waited_seconds,
-             "resumed_slices": r.resumed}
-            for r in reports
-        ])  # fmt: skip
-        return
-    print_table(
-        "Landed",
-        ["table", "partitions", "rows", "Parquet", "JSON", "calls", "waited for quota", "already there"],
-        [
-            [r.table, len(r.receipts), sum(receipt.tally.rows for receipt in r.receipts),
-             bytes_of(sum(receipt.file_bytes for receipt in r.receipts)),
-             bytes_of(sum(receipt.body_bytes for receipt in r.receipts)),
-             r.calls, duration_of(r.waited_seconds), len(r.covered)]
-            for r in reports
-        ],
-    )  # fmt: skip
-
-
 @app.command()
 def status(tables: Tables = None, start: From = None, end: To = None, as_json: Json = False) -> None:
     """What the lake holds, and what is missing. Asks nothing."""
@@ -223,41 +177,39 @@ def status(tables: Tables = None, start: From = None, end: To = None, as_json: J
         coverage(store, spec, asked.partitions(spec), now=now, retention_days=limits.retention_days)
         for spec in asked_specs(tables or [], settings)
     ]
-    if as_json:
-        print_json([_status_json(c) for c in found])
-        return
-    print_table(
-        f"Lake {store.root}, {asked}",
-        ["table", "archived", "owed", "lost", "rows", "Parquet", "covered up to"],
-        [
-            [c.spec.name, f"{len(c.archived)} of {len(c.partitions) - len(c.debt.future)}",
-             len({partition for partition, _ in c.debt.owed}), len(c.debt.forgotten),
-             sum(manifest.tally.rows for manifest in c.archived),
-             bytes_of(sum(manifest.file_bytes for manifest in c.archived)), _covered_to(c)]
-            for c in found
-        ],
-    )  # fmt: skip
+    show_coverage(found, f"Lake {store.root}, {asked}", as_json=as_json)
 
 
-def _covered_to(found: Coverage) -> str:
-    if not found.archived:
-        return "–"
-    return f"{datetime_of(found.archived[-1].covered[-1].end):%Y-%m-%d %H:%M}"
-
-
-def _status_json(found: Coverage) -> dict[str, Any]:
-    return {
-        "table": found.spec.name,
-        "archived": [
-            {"partition": manifest.partition.key, "rows": manifest.tally.rows,
-             "file_bytes": manifest.file_bytes, "covered": [str(window) for window in manifest.covered],
-             "slices": len(manifest.pieces)}
-            for manifest in found.archived
-        ],
-        "owed": [{"partition": partition.key, "span": str(span)} for partition, span in found.debt.owed],
-        "forgotten": [partition.key for partition in found.debt.forgotten],
-        "future": [partition.key for partition in found.debt.future],
-    }  # fmt: skip
+@app.command()
+def reconcile(
+    tables: Tables = None,
+    start: From = None,
+    end: To = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="count and compare only")] = False,
+    force: Annotated[bool, typer.Option(help="replace spans that now hold fewer rows, too")] = False,
+    as_json: Json = False,
+) -> None:
+    """Count archived partitions anew, one call a table, and fetch only the spans that differ."""
+    settings = load_settings()
+    found: list[tuple[Recount, Report]] = []
+    problems: list[HuntingError] = []
+    with open_pipeline(settings, patience=_PATIENCE) as pipeline, following(quiet=as_json) as observe:
+        asked = _asked(pipeline, start, end)
+        for spec in asked_specs(tables or [], settings):
+            try:
+                with pipeline.reconcile(spec, asked.partitions(spec), force=force, observe=observe) as (
+                    compared,
+                    pulling,
+                ):
+                    if not dry_run:
+                        _drain(pulling, problems)
+                    found.append((compared, pulling.report))
+            except HuntingError as error:
+                problems.append(error)
+            if problems and _hopeless(problems[-1]):
+                break
+    show_recounts(found, as_json=as_json)
+    _end(problems)
 
 
 @app.command()
@@ -266,32 +218,7 @@ def quota(as_json: Json = False) -> None:
     settings = load_settings()
     with open_pipeline(settings, patience=_PATIENCE) as pipeline:
         usage = pipeline.ledger.usage()
-    if as_json:
-        print_json({
-            "tenant": usage.tenant, "share": usage.share, "blocked_until": usage.blocked_until,
-            "block_reason": usage.block_reason, "running": usage.running,
-            "rates": [{"kind": use.rate.kind, "period_seconds": use.rate.period, "amount": use.amount,
-                       "spent": use.spent, "reserved": use.reserved, "left": use.left}
-                      for use in usage.rates],
-            "waiting": dict(usage.waiting), "owners": dict(usage.owners), "lanes": dict(usage.lanes),
-        })  # fmt: skip
-        return
-    print_table(
-        f"Quota of tenant {usage.tenant} at a share of {usage.share:.0%}",
-        ["limit", "spent", "reserved", "left"],
-        [
-            [f"{use.amount:g} {use.rate.kind} in {duration_of(use.rate.period)}", f"{use.spent:g}",
-             f"{use.reserved:g}", f"{use.left:g}"]
-            for use in usage.rates
-        ],
-    )  # fmt: skip
-    facts(
-        {
-            "calls running": usage.running,
-            "blocked": usage.block_reason or "no",
-            **{f"calls by {owner}": calls for owner, calls in usage.owners.items()},
-        }
-    )
+    show_usage(usage, as_json=as_json)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

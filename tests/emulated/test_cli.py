@@ -72,6 +72,15 @@ def test_pull_then_status_shows_full_coverage(variables: dict[str, str]) -> None
     assert quota["rates"][0]["spent"] >= 4
 
 
+def test_reconcile_finds_an_equal_archive_equal(variables: dict[str, str]) -> None:
+    hunting(variables, "pull", "AlertInfo", *DATES)
+    done = hunting(variables, "reconcile", "AlertInfo", *DATES, "--json")
+    (found,) = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert (found["differing"], found["shrunk"], found["replaced"], found["calls"]) == ([], [], [], 1)
+    assert found["rows"] > 50
+
+
 def test_progress_goes_to_standard_error_in_plain_lines(variables: dict[str, str]) -> None:
     done = hunting(variables, "pull", "AlertInfo", *DATES)
     assert "AlertInfo: " in done.stderr
@@ -130,7 +139,7 @@ def test_a_file_of_settings_is_read_and_its_mistakes_named(variables: dict[str, 
 
 
 def test_every_command_explains_itself() -> None:
-    for word in ("check", "tables", "plan", "pull", "status", "quota", "emulate", "demo"):
+    for word in ("check", "tables", "plan", "pull", "status", "reconcile", "quota", "emulate", "demo"):
         done = hunting(dict(os.environ), word, "--help")
         assert done.returncode == 0
         assert "--help" in done.stdout

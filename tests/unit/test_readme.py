@@ -1,0 +1,59 @@
+"""What the README says is what the code does."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from typer.main import get_command
+
+from hunting_pipeline.cli.app import app
+from hunting_pipeline.cli.demo import SNAPSHOT, TABLES
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    found = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert found
+    assert found.loader
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_settings_and_limits_are_those_of_the_code(generate: ModuleType) -> None:
+    assert generate.generated(README) == README, "run: python docs/generate.py"
+
+
+def test_every_command_it_names_exists() -> None:
+    commands = set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert set(re.findall(r"^hunting (\w+)", README, re.MULTILINE)) <= commands
+
+
+def test_every_make_target_it_names_exists() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"make (\w+)", README)) <= targets
+
+
+def test_every_file_it_links_exists() -> None:
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page.name} links {link}"
+
+
+def test_its_demo_shows_the_demos_tables() -> None:
+    (shown,) = re.findall(r"<!-- demo -->\n(.*?)<!-- /demo -->", README, re.DOTALL)
+    for table in (*TABLES, SNAPSHOT):
+        assert re.search(rf"{table} +[\d,]+ +\d+ +[\d.]+ [kMG]?B", shown), table
+
+
+def test_the_promises_name_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "promises.md").read_text("utf-8")
+    named = re.findall(r"\]\(\.\./(tests/[\w/]+\.py)\) `(\w+)`", page)
+    assert len(named) > 10
+    for path, test in named:
+        assert f"def {test}(" in (ROOT / path).read_text("utf-8"), f"{path} has no {test}"
