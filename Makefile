@@ -29,7 +29,7 @@ bench: $(READY) ## figures of the docs, as ratios measured side by side
 lock: $(READY) ## pin every dependency anew
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
-	    --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock
+	    --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .demo .ui .emulated

@@ -1,0 +1,51 @@
+"""Microsoft Defender's hunting tables, complete and typed, as partitioned Parquet.
+
+The nouns and the errors. To pull from Python: `hunting_pipeline.pipeline.open_pipeline`; to read a lake:
+`hunting_pipeline.lake.read`.
+"""
+
+from hunting_pipeline.errors import (
+    BeyondRetention,
+    CommitRefused,
+    HuntingError,
+    Misconfigured,
+    QuotaExhausted,
+    Refused,
+    ReplyUnreadable,
+    ServiceFailed,
+    SliceTooDense,
+)
+from hunting_pipeline.model import (
+    Column,
+    Grain,
+    Partition,
+    Progress,
+    Receipt,
+    Report,
+    Slice,
+    TableSpec,
+    Tally,
+    Window,
+)
+
+__all__ = [
+    "BeyondRetention",
+    "Column",
+    "CommitRefused",
+    "Grain",
+    "HuntingError",
+    "Misconfigured",
+    "Partition",
+    "Progress",
+    "QuotaExhausted",
+    "Receipt",
+    "Refused",
+    "ReplyUnreadable",
+    "Report",
+    "ServiceFailed",
+    "Slice",
+    "SliceTooDense",
+    "TableSpec",
+    "Tally",
+    "Window",
+]

@@ -9,7 +9,7 @@ from hunting_pipeline.decode.text import EXACT
 from hunting_pipeline.errors import ReplyUnreadable
 
 _BLOCK = 4 << 20
-"""Bytes in a block: of 256 KiB to 32 MiB measured, 2 to 8 MiB cost least (reference/measured.md)."""
+"""Bytes in a block: of 256 KiB to 32 MiB measured, 2 to 8 MiB cost least."""
 _TRIES = 20
 """Separators tried from the end of a block before more of the body is awaited."""
 

@@ -188,7 +188,7 @@ _KINDS = {
     "long": _LONG,
     "real": _FLOAT,
 }
-"""Wire types by their lower-case names (reference/api.md, section 4); Kusto's own words mean themselves."""
+"""Wire types by their lower-case names; Kusto's own words mean themselves."""
 
 
 def kind_of(wire: str) -> Kind:

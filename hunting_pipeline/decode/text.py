@@ -22,7 +22,7 @@ from hunting_pipeline.errors import ReplyUnreadable
 MAX_DEPTH = 100
 """Nesting that a value may have. .NET's readers stop at 64 by default, the service is written in .NET."""
 NOISE = "@odata.type"
-"""How the keys end by which OData tells types: no column, no data (reference/api.md, section 4)."""
+"""How the keys end by which OData tells types: no column, no data."""
 
 
 class Number(str):
