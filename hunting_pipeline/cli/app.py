@@ -1,11 +1,14 @@
 """The `hunting` command: what each word does. Exit codes are those of `exit_code`."""
 
+import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,12 +43,15 @@ from hunting_pipeline.pipeline import (
     open_lake,
     open_pipeline,
 )
-from hunting_pipeline.settings import load_settings
+from hunting_pipeline.settings import Settings, load_settings
 
-__all__ = ["app", "complain", "exit_code"]
+__all__ = ["INTERRUPTED", "app", "complain", "exit_code"]
 
 _PATIENCE = 900.0
 """Seconds a command waits for quota at a stretch: the renewal period of the CPU share (15 minutes)."""
+
+INTERRUPTED = 130
+"""Exit code that shells expect of a program which Ctrl-C ended."""
 
 app = typer.Typer(
     name="hunting",
@@ -82,7 +88,7 @@ def check(tables: Tables = None, as_json: Json = False) -> None:
     """Can we sign in, are we allowed to hunt, and which tables are there? One call a table."""
     settings = load_settings()
     found: list[dict[str, Any]] = []
-    with open_pipeline(settings, patience=_PATIENCE) as pipeline:
+    with _open(settings) as pipeline:
         for spec in asked_specs(tables or [], settings):
             try:
                 columns = len(pipeline.probe(spec))
@@ -109,7 +115,7 @@ def tables(as_json: Json = False) -> None:
 def plan(tables: Tables = None, start: From = None, end: To = None, as_json: Json = False) -> None:
     """What a pull would fetch and cost. Counting takes about one call a table; nothing is written."""
     settings = load_settings()
-    with open_pipeline(settings, patience=_PATIENCE) as pipeline:
+    with _open(settings) as pipeline:
         asked = _asked(pipeline, start, end)
         plans = [pipeline.plan(spec, asked.partitions(spec)) for spec in asked_specs(tables or [], settings)]
     show_plans(plans, str(asked), as_json=as_json)
@@ -131,7 +137,7 @@ def pull(
     settings = load_settings()
     reports: list[Report] = []
     problems: list[HuntingError] = []
-    with open_pipeline(settings, patience=_PATIENCE) as pipeline, following(quiet=as_json) as observe:
+    with _leaving_at_once(), _open(settings) as pipeline, following(quiet=as_json) as observe:
         asked = _asked(pipeline, start, end)
         for spec in asked_specs(tables or [], settings):
             with pipeline.pull(spec, asked.partitions(spec), force=force, observe=observe) as pulling:
@@ -141,6 +147,25 @@ def pull(
                 break
     show_reports(reports, as_json=as_json)
     _end(problems)
+
+
+def _open(settings: Settings) -> AbstractContextManager[Pipeline]:
+    return open_pipeline(settings, patience=_PATIENCE)
+
+
+@contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process without waiting for calls under way, which may take minutes."""
+
+    def leave(*_: object) -> None:
+        warn("hunting: interrupted; what was fetched is staged, the next run takes it up")
+        os._exit(INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _drain(pulling: Pull, problems: list[HuntingError]) -> None:
@@ -193,7 +218,7 @@ def reconcile(
     settings = load_settings()
     found: list[tuple[Recount, Report]] = []
     problems: list[HuntingError] = []
-    with open_pipeline(settings, patience=_PATIENCE) as pipeline, following(quiet=as_json) as observe:
+    with _leaving_at_once(), _open(settings) as pipeline, following(quiet=as_json) as observe:
         asked = _asked(pipeline, start, end)
         for spec in asked_specs(tables or [], settings):
             try:
@@ -216,7 +241,7 @@ def reconcile(
 def quota(as_json: Json = False) -> None:
     """What of the tenant's quota is spent, reserved and left, and by whom."""
     settings = load_settings()
-    with open_pipeline(settings, patience=_PATIENCE) as pipeline:
+    with _open(settings) as pipeline:
         usage = pipeline.ledger.usage()
     show_usage(usage, as_json=as_json)
 

@@ -163,3 +163,15 @@ def test_ctrl_c_ends_the_emulator_and_says_nothing_ugly(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in said
+
+
+def test_ctrl_c_ends_a_pull_at_once_and_the_next_takes_it_up(variables: dict[str, str]) -> None:
+    words = [sys.executable, "-m", "hunting_pipeline.cli.main", "pull", "DeviceNetworkEvents"]
+    process = subprocess.Popen(words, env=variables, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    while " of about " not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=10)[1]
+    assert (process.returncode, "Traceback" in said) == (130, False)
+    assert hunting(variables, "pull", "DeviceNetworkEvents").returncode == 0
