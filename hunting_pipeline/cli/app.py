@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -261,13 +261,21 @@ def emulate(
     with emulated_tenant(context.args) as variables:
         if run:
             environment = without_settings() | variables | homed(home)
-            raise typer.Exit(subprocess.run(shlex.split(run), env=environment, check=False).returncode)
+            raise typer.Exit(_run_to_its_end(shlex.split(run), environment))
         with suppress(KeyboardInterrupt):
             for name, value in (variables | homed(home)).items():
                 sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
             sys.stdout.flush()
             warn("an emulated tenant answers with these settings; Ctrl-C ends it")
             threading.Event().wait()
+
+
+def _run_to_its_end(command: list[str], environment: Mapping[str, str]) -> int:
+    """Its exit code. Ctrl-C reaches the command too, and it may take its time to end."""
+    with subprocess.Popen(command, env=dict(environment)) as process:
+        while True:
+            with suppress(KeyboardInterrupt):
+                return process.wait()
 
 
 @app.command()

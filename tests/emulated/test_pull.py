@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+import trustme
 
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.errors import BeyondRetention, HuntingError, Misconfigured, Refused
@@ -195,3 +196,14 @@ def test_the_lake_is_readable_by_partition(tenant: Emulated) -> None:
     rows = frame(open_lake(tenant.settings()), "AlertInfo", first)
     assert set(map(str, rows["date"])) == {"2026-11-10"}
     assert len(rows) > 0
+
+
+def test_a_certificate_signs_in_as_well_as_a_secret(tenant: Emulated) -> None:
+    pem = tenant.home / "app.pem"
+    certificate = tenant.home / "certificate.pem"
+    authority = trustme.CA().issue_cert("hunting.example")
+    certificate.write_bytes(authority.cert_chain_pems[0].bytes())
+    pem.write_bytes(authority.private_key_and_cert_chain_pem.bytes())
+    with emulated(tenant.home, rows={"AlertInfo": 3_000}, certificate=certificate) as signed:
+        report, _ = signed.pull(spec("AlertInfo"), WEEK, client_secret=None, certificate=pem)
+        assert report.calls == 2
