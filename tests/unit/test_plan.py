@@ -21,14 +21,14 @@ def histograms(draw: st.DrawFn) -> Histogram:
     window = Window(start, start + draw(st.integers(1, 300)))
     bins = []
     for edge in range(window.start // STEP * STEP, window.end, STEP):
-        rows = draw(st.sampled_from([0, 0, 1, 5, 50, 400, 999]))
+        rows = draw(st.sampled_from([0, 0, 1, 2, 3, 4, 20]))
         own = Window(edge, edge + STEP).intersection(window)
         if rows and own:
             bins.append(Bin(own, Tally(rows, draw(st.integers(0, rows * 10**9)))))
     return Histogram((window,), STEP, tuple(bins))
 
 
-@given(histograms(), st.integers(1, 1200))
+@given(histograms(), st.integers(1, 25))
 def test_slices_tile_the_window_and_add_up_to_the_count(histogram: Histogram, target: int) -> None:
     (window,) = histogram.windows
     slices = list(plan.pack(histogram, window, target=lambda: target, table="T"))
@@ -43,7 +43,7 @@ def test_slices_tile_the_window_and_add_up_to_the_count(histogram: Histogram, ta
     assert {slice_.table for slice_ in slices} == {"T"}
 
 
-@given(histograms(), st.integers(1, 1200))
+@given(histograms(), st.integers(1, 25))
 def test_a_slice_is_over_the_target_only_if_it_holds_one_bin(histogram: Histogram, target: int) -> None:
     (window,) = histogram.windows
     for slice_ in plan.pack(histogram, window, target=lambda: target):
@@ -51,7 +51,7 @@ def test_a_slice_is_over_the_target_only_if_it_holds_one_bin(histogram: Histogra
         assert slice_.expected.rows <= target or len(bins) == 1
 
 
-@given(histograms(), st.integers(1, 1200))
+@given(histograms(), st.integers(1, 25))
 def test_neighbouring_slices_could_not_have_been_one(histogram: Histogram, target: int) -> None:
     """Greedy: the next slice's first bin did not fit any more. So calls are near what rows demand."""
     (window,) = histogram.windows
@@ -178,10 +178,11 @@ def test_buckets_are_a_power_of_two_and_filled_to_two_thirds(rows: int, target: 
 def test_buckets_refine_their_own_and_add_up(own: int, finer: int, data: st.DataObject) -> None:
     bucket = Bucket(data.draw(st.integers(0, (1 << own) - 1)), 1 << own)
     of = 1 << (own + finer)
-    tallies = [Tally(0, 0)] * of
-    for index in range(bucket.index, of, bucket.of):
+    tallies = [Tally(7, 7)] * of  # of other buckets; not to be taken
+    mine = range(bucket.index, of, bucket.of)
+    for index in mine:
         tallies[index] = Tally(data.draw(st.integers(0, 3)), data.draw(st.integers(0, 99)))
-    whole = sum(tallies, Tally(0, 0))
+    whole = sum((tallies[index] for index in mine), Tally(0, 0))
     slice_ = Slice("T", Window(0, 1), whole, bucket=bucket if own else None)
     if own == 0:
         assume(bucket.index == 0)
