@@ -201,7 +201,9 @@ def test_the_lake_is_readable_by_partition(tenant: Emulated) -> None:
 def test_a_certificate_signs_in_as_well_as_a_secret(tenant: Emulated) -> None:
     pem = tenant.home / "app.pem"
     certificate = tenant.home / "certificate.pem"
-    authority = trustme.CA().issue_cert("hunting.example")
+    authority = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert(
+        "hunting.example", key_type=trustme.KeyType.RSA
+    )
     certificate.write_bytes(authority.cert_chain_pems[0].bytes())
     pem.write_bytes(authority.private_key_and_cert_chain_pem.bytes())
     with emulated(tenant.home, rows={"AlertInfo": 3_000}, certificate=certificate) as signed:
