@@ -1,6 +1,7 @@
 """Precedence parser for expressions; the tabular parser builds on it."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from hunting_emulator.kql import syntax as s
@@ -16,7 +17,7 @@ _COMPARISONS = (
 )
 
 
-class ExpressionParser:
+class ExpressionParser(ABC):
     """A cursor over the tokens with one method per level of precedence."""
 
     def __init__(self, query: str) -> None:
@@ -86,8 +87,9 @@ class ExpressionParser:
             raise self.error("expected a literal")
         return value
 
+    @abstractmethod
     def pipeline(self) -> s.Pipeline:
-        raise NotImplementedError
+        """A tabular expression inside brackets; the parser that knows operators provides it."""
 
     def items(self) -> tuple[s.Item, ...]:
         found = [self._item()]

@@ -114,7 +114,7 @@ HOSTS = (
         "cdn.contoso.com",
         "update.googleapis.com",
         "settings-win.data.microsoft.com",
-        "pypi.org",
+        "example.org",
         "teams.microsoft.com",
     ),
 )
