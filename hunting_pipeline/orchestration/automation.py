@@ -1,18 +1,25 @@
 """When a partition is asked for without anybody asking: the archive heals itself."""
 
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 
 from hunting_pipeline.model import Grain, TableSpec
 
-__all__ = ["automation_sensor", "condition_for"]
+__all__ = ["automation_sensor", "condition_for", "recount_condition", "watch_condition"]
 
 _HOURLY = "20 * * * *"
 """Past the settling delay, so that a partition that has just begun has something to give."""
 
 _NIGHTLY = "30 3 * * *"
 """When yesterday's late rows have come."""
+
+_DAILY = "30 4 * * *"
+"""When the whole of what the service holds is counted again: after the nightly pull."""
+
+_WATCH = "50 */3 * * *"
+"""When the checks that ask nobody are made."""
 
 _HELD = timedelta(days=29)
 """A day less than the service holds: what is about to be forgotten is no longer started."""
@@ -38,6 +45,22 @@ def condition_for(spec: TableSpec) -> dg.AutomationCondition[dg.AssetKey]:
         gap = condition.missing() & condition.in_latest_time_window(_HELD) & ~running
         wanted = (hourly & running) | (whole & before) | (gap & ~condition.execution_failed())
     return (wanted & ~condition.in_progress()).with_label("keeps itself complete")
+
+
+def recount_condition(tag: str) -> dg.AutomationCondition[Any]:
+    """Once a day, and when a run with this tag has brought what was stale."""
+    condition = dg.AutomationCondition
+    healed = condition.any_deps_match(condition.any_new_update_has_run_tags(tag_keys={tag}))
+    asked = (healed | condition.cron_tick_passed(_DAILY)).since(condition.newly_requested())
+    wanted = asked & ~condition.any_deps_in_progress() & ~condition.in_progress()
+    return wanted.with_label("counted again every day")
+
+
+def watch_condition() -> dg.AutomationCondition[Any]:
+    """Every few hours: nobody is asked, but each is a step of a run."""
+    condition = dg.AutomationCondition
+    wanted = condition.cron_tick_passed(_WATCH) & ~condition.in_progress()
+    return wanted.with_label("looked after every three hours")
 
 
 def automation_sensor(*, running: bool) -> dg.AutomationConditionSensorDefinition:

@@ -1,18 +1,21 @@
 """The component that a `defs.yaml` names: `type: hunting_pipeline.orchestration.HuntingTables`."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 
 import dagster as dg
 from pydantic import Field, field_validator
 
 from hunting_pipeline import catalog
+from hunting_pipeline.model import ticks_of
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.automation import condition_for
 from hunting_pipeline.orchestration.config import Located, TableConfig, accepted
 from hunting_pipeline.orchestration.partitions import DEFAULT_START, partitions_for
+from hunting_pipeline.orchestration.recounts import recount_check
 from hunting_pipeline.orchestration.resources import HUNTING, HuntingResource
 from hunting_pipeline.orchestration.tables import Event, materialize_table, table_asset
+from hunting_pipeline.orchestration.watch import watch_checks
 
 __all__ = ["HuntingTables"]
 
@@ -37,6 +40,7 @@ class HuntingTables(dg.Component, Located):
         DEFAULT_START,
         description="first day of the archive (YYYY-MM-DD); a later one hides what is archived before it",
     )
+    fresh_hours: float = Field(6.0, gt=0, description="hours that the archive may lag before `fresh` warns")
 
     @field_validator("tables")
     @classmethod
@@ -100,11 +104,20 @@ class HuntingTables(dg.Component, Located):
         yield from materialize_table(context, table.spec, key=self.get_asset_spec(table).key, hunting=hunting)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """One asset a table, and the resource they share."""
+        """One asset a table with its checks, and the resource they share."""
         del context
         return dg.Definitions(
-            assets=[self._asset(table) for table in self.tables], resources={"hunting": self.hunting}
+            assets=[self._asset(table) for table in self.tables],
+            asset_checks=[check for table in self.tables for check in self._checks(table)],
+            resources={"hunting": self.hunting},
         )
+
+    def _checks(self, table: TableConfig) -> Iterator[dg.AssetChecksDefinition]:
+        key, spec = self.get_asset_spec(table).key, table.spec
+        start = ticks_of(datetime.fromisoformat(self.start).replace(tzinfo=UTC))
+        yield watch_checks(key, spec, start=start, fresh_hours=self.fresh_hours)
+        if spec.time_column is not None:  # a snapshot cannot be counted again: the service has moved on
+            yield recount_check(key, spec)
 
     def _asset(self, table: TableConfig) -> dg.AssetsDefinition:
         def body(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:

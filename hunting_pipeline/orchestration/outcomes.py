@@ -1,8 +1,9 @@
 """What each error means to Dagster: a person must act, or the step comes back later."""
 
 import math
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 import dagster as dg
@@ -10,7 +11,7 @@ import dagster as dg
 from hunting_pipeline import errors
 from hunting_pipeline.errors import HuntingError
 
-__all__ = ["OUTCOMES", "outcome_of"]
+__all__ = ["OUTCOMES", "outcome_of", "told_to_dagster"]
 
 Outcome = dg.Failure | dg.RetryRequested
 
@@ -59,6 +60,23 @@ OUTCOMES: Mapping[type[HuntingError], Callable[..., Outcome]] = MappingProxyType
 def outcome_of(error: HuntingError, *, now: datetime) -> Outcome:
     """What to raise in a step for `error`; what it left unsaid (its notes) is told too."""
     return OUTCOMES.get(type(error), _for_a_person)(error, now=now)
+
+
+@contextmanager
+def told_to_dagster(log: dg.DagsterLogManager) -> Iterator[None]:
+    """Around the work of a step: an error of ours leaves as its outcome.
+
+    Raises:
+        dg.Failure: a person must act.
+        dg.RetryRequested: the step comes back later; the log says why, for the request has no words.
+    """
+    try:
+        yield
+    except HuntingError as error:
+        outcome = outcome_of(error, now=datetime.now(UTC))
+        if isinstance(outcome, dg.RetryRequested):
+            log.warning("%s Tried again in %.0f seconds.", error, outcome.seconds_to_wait)
+        raise outcome from error
 
 
 def _told(error: HuntingError) -> str:

@@ -1,16 +1,24 @@
 """The tenant and the lake, as Dagster resources see them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
 from pydantic import Field
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.pipeline import Pipeline, open_pipeline
+from hunting_pipeline.limits import Limits
+from hunting_pipeline.model import Partition, TableSpec
+from hunting_pipeline.pipeline import Coverage, Pipeline, coverage, open_lake, open_pipeline
 from hunting_pipeline.settings import load_settings
 
-__all__ = ["HUNTING", "HuntingResource", "tenant_configured"]
+__all__ = ["HUNTING", "POOL", "RECONCILE_TAG", "HuntingResource", "tenant_configured"]
+
+POOL = "hunting"
+"""Steps that ask the tenant: with a small limit, a crowd of runs waits in the queue and not in its steps."""
+
+RECONCILE_TAG = "hunting/reconcile"
+"""On a run: count its archived partitions anew and fetch again what differs, instead of what is missing."""
 
 
 class HuntingResource(dg.ConfigurableResource[None]):
@@ -33,6 +41,24 @@ class HuntingResource(dg.ConfigurableResource[None]):
         """
         with open_pipeline(load_settings(), patience=self.patience, run_id=run_id) as pipeline:
             yield pipeline
+
+    def limits(self) -> Limits:
+        """The tenant's limits, its retention among them.
+
+        Raises:
+            Misconfigured: a setting is wrong.
+        """
+        return load_settings().limits_profile
+
+    def coverage(self, spec: TableSpec, partitions: Sequence[Partition], *, now: int) -> Coverage:
+        """What the lake holds of partitions at `now` (ticks), and what is owed. Asks nobody; needs no tenant.
+
+        Raises:
+            Misconfigured: a setting is wrong, or the table is archived in another grain.
+        """
+        settings = load_settings()
+        retention = settings.limits_profile.retention_days
+        return coverage(open_lake(settings), spec, partitions, now=now, retention_days=retention)
 
 
 HUNTING = HuntingResource()

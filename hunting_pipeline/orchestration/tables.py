@@ -2,27 +2,22 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 
 import dagster as dg
 
-from hunting_pipeline.errors import HuntingError
 from hunting_pipeline.lake.layout import data_path, partition_from_key
 from hunting_pipeline.model import Partition, TableSpec
 from hunting_pipeline.orchestration import checks, metadata
 from hunting_pipeline.orchestration.checks import Proof
 from hunting_pipeline.orchestration.look import look
-from hunting_pipeline.orchestration.outcomes import outcome_of
+from hunting_pipeline.orchestration.outcomes import told_to_dagster
 from hunting_pipeline.orchestration.progress import Narrator
-from hunting_pipeline.orchestration.resources import HuntingResource
-from hunting_pipeline.pipeline import Pipeline
+from hunting_pipeline.orchestration.resources import POOL, RECONCILE_TAG, HuntingResource
+from hunting_pipeline.pipeline import Pipeline, Pull
 
 __all__ = ["Event", "materialize_table", "table_asset"]
 
 Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation | dg.AssetCheckResult
-
-_POOL = "hunting"
-"""Steps that ask the tenant: with a small limit, a crowd of runs waits in the queue and not in its steps."""
 
 _BACKFILL_TAG = "dagster/backfill"
 
@@ -42,7 +37,7 @@ def table_asset(spec: dg.AssetSpec, body: Body) -> dg.AssetsDefinition:
         check_specs=[checks.complete_spec(spec.key)],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=_POOL,
+        pool=POOL,
     )
     def _asset(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
         yield from body(context, hunting)
@@ -53,21 +48,17 @@ def table_asset(spec: dg.AssetSpec, body: Body) -> dg.AssetsDefinition:
 def materialize_table(
     context: dg.AssetExecutionContext, spec: TableSpec, *, key: dg.AssetKey, hunting: HuntingResource
 ) -> Iterator[Event]:
-    """Bring the run's partitions of a table into the lake.
+    """Bring the run's partitions of a table into the lake; under `RECONCILE_TAG`, make them equal again.
 
     Raises:
         dg.Failure: a person must act; every partition that could be committed is.
         dg.RetryRequested: the quota is spent, or the service is down; finished work stays.
     """
     partitions = [partition_from_key(spec.name, partition) for partition in context.partition_keys]
-    try:
-        with hunting.pipeline(run_id=context.run.run_id) as pipeline:
-            yield from _Telling(context, spec, pipeline=pipeline, key=key).pulled(partitions)
-    except HuntingError as error:
-        outcome = outcome_of(error, now=datetime.now(UTC))
-        if isinstance(outcome, dg.RetryRequested):  # which has no words of its own
-            context.log.warning("%s Tried again in %.0f seconds.", error, outcome.seconds_to_wait)
-        raise outcome from error
+    with told_to_dagster(context.log), hunting.pipeline(run_id=context.run.run_id) as pipeline:
+        telling = _Telling(context, spec, pipeline=pipeline, key=key)
+        reconciling = RECONCILE_TAG in context.run.tags
+        yield from telling.reconciled(partitions) if reconciling else telling.pulled(partitions)
 
 
 class _Telling:
@@ -85,18 +76,33 @@ class _Telling:
     def pulled(self, partitions: Sequence[Partition]) -> Iterator[Event]:
         narrator = Narrator(self._context.log.info, time.monotonic)
         with self._pipeline.pull(self._spec, partitions, observe=narrator) as pull:
-            before = pull.report
-            self._say_what_is_not_due(before.future)
-            yield from self._archived_before(before.covered)
-            for receipt in pull:
-                after = pull.report
-                yield from self._committed(
-                    receipt.partition,
-                    **metadata.of_receipt(receipt),
-                    **metadata.of_spending(before, after),
-                )
-                before = after
+            self._say_what_is_not_due(pull.report.future)
+            yield from self._archived_before(pull.report.covered)
+            yield from self._receipts(pull)
         yield checks.summary(self._key, self._proofs)
+
+    def reconciled(self, partitions: Sequence[Partition]) -> Iterator[Event]:
+        narrator = Narrator(self._context.log.info, time.monotonic)
+        with self._pipeline.reconcile(self._spec, partitions, observe=narrator) as (found, pull):
+            different = len(found.grown) + len(found.shrunk)
+            self._context.log.info(
+                "%s: %d of %d bins differ, %d of them shrank",
+                self._spec.name,
+                different,
+                len(found.bins),
+                len(found.shrunk),
+            )
+            yield from self._receipts(pull)
+        yield checks.summary(self._key, self._proofs)
+
+    def _receipts(self, pull: Pull) -> Iterator[Event]:
+        before = pull.report
+        for receipt in pull:
+            after = pull.report
+            yield from self._committed(
+                receipt.partition, **metadata.of_receipt(receipt), **metadata.of_spending(before, after)
+            )
+            before = after
 
     def _say_what_is_not_due(self, future: Sequence[Partition]) -> None:
         if future:

@@ -1,0 +1,90 @@
+"""Does the archive still equal the tenant? The service counts again, and each bin must be as archived."""
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from hunting_pipeline.model import Partition, TableSpec, Window
+from hunting_pipeline.orchestration.automation import recount_condition
+from hunting_pipeline.orchestration.outcomes import told_to_dagster
+from hunting_pipeline.orchestration.resources import POOL, RECONCILE_TAG, HuntingResource
+from hunting_pipeline.pipeline import Recount
+from hunting_pipeline.window import held, partitions_in
+
+__all__ = ["RECONCILED", "STALE", "recount_check", "recounted"]
+
+RECONCILED = "reconciled"
+"""Name of the check."""
+
+STALE = "stale partitions"
+"""Under this name the metadata lists their keys; the sensor reads them there."""
+
+_NAMED = 20
+"""Spans that the metadata names before it says how many more there are."""
+
+
+def recount_check(key: dg.AssetKey, spec: TableSpec) -> dg.AssetChecksDefinition:
+    """The check of a table, as a step of its own: one call as a rule, and no row is fetched."""
+
+    @dg.asset_check(
+        asset=key,
+        name=RECONCILED,
+        description=(
+            "The service, asked again, counts in every bin of what it still holds the rows that are archived"
+            " and the same checksum over their times. Late rows turn it yellow; the sensor `reconcile_stale`"
+            " then requests exactly the partitions that differ."
+        ),
+        automation_condition=recount_condition(RECONCILE_TAG),
+        pool=POOL,
+    )
+    def _reconciled(context: dg.AssetCheckExecutionContext, hunting: HuntingResource) -> dg.AssetCheckResult:
+        with told_to_dagster(context.log), hunting.pipeline(run_id=context.run.run_id) as pipeline:
+            partitions = partitions_in(spec, held(pipeline.now(), pipeline.limits.retention_days))
+            with pipeline.reconcile(spec, partitions) as (found, _):
+                return recounted(found, partitions)
+
+    return _reconciled
+
+
+def recounted(found: Recount, partitions: Sequence[Partition]) -> dg.AssetCheckResult:
+    """What a recount means: late rows are a warning that heals itself, vanished ones are for a person."""
+    stale = _touched(partitions, found.grown)
+    shrunk = _touched(partitions, found.shrunk)
+    value = dg.MetadataValue
+    return dg.AssetCheckResult(
+        passed=found.equal,
+        severity=dg.AssetCheckSeverity.ERROR if shrunk else dg.AssetCheckSeverity.WARN,
+        description=_told(found, stale, shrunk),
+        metadata={
+            "rows compared": value.int(found.rows),
+            "bins compared": value.int(len(found.bins)),
+            "bins that differ": value.int(len(found.grown) + len(found.shrunk)),
+            "bins that shrank": value.int(len(found.shrunk)),
+            STALE: value.json(stale),
+            "shrunk partitions": value.json(shrunk),
+            "spans": value.md(_spans([*found.grown, *found.shrunk])),
+        },
+    )
+
+
+def _touched(partitions: Iterable[Partition], bins: Sequence[Window]) -> list[str]:
+    return [p.key for p in sorted(partitions) if any(p.window.intersection(one) for one in bins)]
+
+
+def _told(found: Recount, stale: Sequence[str], shrunk: Sequence[str]) -> str:
+    said = []
+    if stale:
+        said.append(f"late rows in {len(stale)} partitions, which are requested again")
+    if shrunk:
+        said.append(
+            f"fewer rows than archived in {len(shrunk)} partitions, which are left as they are;"
+            f" `hunting reconcile {found.table} --force` replaces them"
+        )
+    return "; ".join(said) or f"{found.rows:,} rows, as archived"
+
+
+def _spans(bins: Iterable[Window]) -> str:
+    spans = sorted(bins)
+    lines = [f"* {span}" for span in spans[:_NAMED]]
+    more = [f"* and {len(spans) - _NAMED} more"] if len(spans) > _NAMED else []
+    return "\n".join([*lines, *more]) or "none"

@@ -1,0 +1,145 @@
+"""Is a table kept up, its schema steady, nothing about to be lost? Read from manifests; nobody is asked."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import dagster as dg
+
+from hunting_pipeline.lake.manifest import Manifest
+from hunting_pipeline.model import DAY, HOUR, SECOND, TableSpec, Window, iso_of
+from hunting_pipeline.orchestration.automation import watch_condition
+from hunting_pipeline.orchestration.outcomes import told_to_dagster
+from hunting_pipeline.orchestration.resources import HuntingResource
+from hunting_pipeline.pipeline import Coverage
+from hunting_pipeline.window import held, partitions_in
+
+__all__ = ["DEADLINE", "DRIFT", "FRESH", "deadline", "drift", "fresh", "watch_checks"]
+
+FRESH, DRIFT, DEADLINE = "fresh", "drift", "deadline"
+"""Names of the checks."""
+
+_NOTICE = 2 * DAY
+"""Ticks before the retention edge in which a gap is a warning."""
+
+_NAMED = 10
+"""Partitions that a message names before it says how many more there are."""
+
+
+def watch_checks(
+    key: dg.AssetKey, spec: TableSpec, *, start: int, fresh_hours: float
+) -> dg.AssetChecksDefinition:
+    """The three checks of a table as one step.
+
+    Args:
+        key: the asset.
+        spec: its table.
+        start: first instant (ticks) that is to be archived.
+        fresh_hours: how old the end of what is archived may be.
+    """
+
+    @dg.multi_asset_check(name=f"{'__'.join(key.path)}__watch", specs=_specs(key, fresh_hours))
+    def _watch(
+        context: dg.AssetCheckExecutionContext, hunting: HuntingResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        now = round(time.time() * SECOND)
+        with told_to_dagster(context.log):
+            there = hunting.limits()
+            still = held(now, there.retention_days)
+            asked = Window(max(start, still.start), max(start, still.end))
+            found = hunting.coverage(spec, partitions_in(spec, asked), now=now)
+        yield _result(FRESH, fresh(found.archived, now=now, hours=fresh_hours))
+        yield _result(DRIFT, drift(found.archived))
+        yield _result(DEADLINE, deadline(found, edge=still.start))
+
+    return _watch
+
+
+def _specs(key: dg.AssetKey, fresh_hours: float) -> list[dg.AssetCheckSpec]:
+    told = {
+        FRESH: f"What is archived reaches to within {fresh_hours:g} hours of now.",
+        DRIFT: "The archived partitions that the service still holds have one schema.",
+        DEADLINE: "No gap of the archive comes within two days of being forgotten by the service.",
+    }
+    return [
+        dg.AssetCheckSpec(name, asset=key, description=text, automation_condition=watch_condition())
+        for name, text in told.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check says: whether all is well, why, and what the UI shows beside it."""
+
+    passed: bool
+    said: str
+    metadata: dict[str, dg.MetadataValue]
+
+
+def _result(name: str, finding: Finding) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=finding.passed,
+        check_name=name,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=finding.said,
+        metadata=finding.metadata,
+    )
+
+
+def fresh(archived: Sequence[Manifest], *, now: int, hours: float) -> Finding:
+    """Does the newest archived span reach to within `hours` of `now` (ticks)?"""
+    end = max((span.end for manifest in archived for span in manifest.covered), default=None)
+    if end is None:
+        return Finding(False, "nothing of what the service holds is archived", {})
+    age = max(0, now - end) / HOUR
+    return Finding(
+        age <= hours,
+        f"archived up to {iso_of(end)}, {age:.1f} hours ago",
+        {"hours behind": dg.MetadataValue.float(round(age, 3))},
+    )
+
+
+def drift(archived: Iterable[Manifest]) -> Finding:
+    """Did the schema change from one archived partition to the next?"""
+    manifests = [manifest for manifest in archived if not manifest.partition.undated]
+    changes = [
+        f"{new.partition.key}: {_difference(old, new)}"
+        for old, new in pairwise(manifests)
+        if old.fingerprint != new.fingerprint
+    ]
+    return Finding(
+        not changes,
+        f"{len(changes)} changes of schema: {_listed(changes)}" if changes else "one schema",
+        {
+            "schemas": dg.MetadataValue.int(len({manifest.fingerprint for manifest in manifests})),
+            "partitions": dg.MetadataValue.int(len(manifests)),
+        },
+    )
+
+
+def _difference(old: Manifest, new: Manifest) -> str:
+    before, after = ({c.name: c.kusto_type for c in one.columns} for one in (old, new))
+    said = [f"+{name}" for name in after if name not in before]
+    said += [f"-{name}" for name in before if name not in after]
+    said += [f"{n} {before[n]} → {after[n]}" for n in after if n in before and before[n] != after[n]]
+    return ", ".join(said) or "order of columns"
+
+
+def deadline(found: Coverage, *, edge: int) -> Finding:
+    """Is a gap about to be forgotten? `edge` (ticks) is the oldest that the service can be asked for."""
+    near = sorted({partition for partition, span in found.debt.owed if span.start < edge + _NOTICE})
+    keys = [partition.key for partition in near]
+    return Finding(
+        not near,
+        f"about to be lost, pull them now: {_listed(keys)}" if near else "no gap near the edge",
+        {
+            "partitions near the edge": dg.MetadataValue.json(keys),
+            "retention edge": dg.MetadataValue.text(iso_of(edge)),
+        },
+    )
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return ", ".join(items[:_NAMED]) + more

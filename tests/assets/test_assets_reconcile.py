@@ -1,0 +1,205 @@
+"""Late rows turn a check yellow; the sensor requests the stale partitions and no other; then all is well."""
+
+import datetime
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from hunting_emulator.process import running
+from hunting_pipeline.definitions import defs
+from hunting_pipeline.lake.layout import partition_from_key
+from hunting_pipeline.model import DAY, Bin, Tally, Window
+from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
+from hunting_pipeline.orchestration.recounts import RECONCILED, STALE, recounted
+from hunting_pipeline.orchestration.stale import Asked, is_due, reconciled_checks, requests_for, stale_sensor
+from hunting_pipeline.pipeline import Recount
+from support import Emulated
+
+KEY = dg.AssetKey(["defender", "AlertInfo"])
+CHECK = dg.AssetCheckKey(KEY, RECONCILED)
+TODAY = datetime.datetime.now(datetime.UTC).date()
+HELD = [str(TODAY - datetime.timedelta(days=back)) for back in range(28, 0, -1)]
+
+
+@pytest.fixture
+def tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulated]:
+    """A tenant where one row in fifty comes up to twenty days after its time."""
+    late = {"late_share": 0.02, "late_seconds": 20 * 86400.0}
+    with running(profile="test", rows={"AlertInfo": 3_000}, **late) as endpoint:
+        for name, value in (endpoint.settings() | {"HUNTING_LIMITS": "test"}).items():
+            monkeypatch.setenv(name, value)
+        yield Emulated(endpoint, tenant=None, home=tmp_path)  # type: ignore[arg-type] # rows are not compared here
+
+
+class Operated:
+    """The code location and an instance, driven as the daemon would."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        component = HuntingTables(tables=[TableConfig(name="AlertInfo")])
+        self.defs = component.build_defs(None)  # type: ignore[arg-type] # needs no context
+        self.instance = instance
+        self.sensor = stale_sensor(reconciled_checks(self.defs), running=False)
+        self.cursor: str | None = None
+
+    def evaluate(self) -> dg.AssetCheckEvaluation:
+        """Run the check by itself."""
+        job = dg.define_asset_job("recount", dg.AssetSelection.checks(CHECK))
+        found = dg.Definitions.merge(self.defs, dg.Definitions(jobs=[job]))
+        result = found.resolve_job_def("recount").execute_in_process(instance=self.instance)
+        assert result.success
+        (evaluation,) = result.get_asset_check_evaluations()
+        return evaluation
+
+    def tick(self) -> list[dg.RunRequest]:
+        """What the sensor requests now."""
+        context = dg.build_sensor_context(
+            self.instance, cursor=self.cursor, definitions=dg.Definitions.merge(self.defs)
+        )
+        result = self.sensor.evaluate_tick(context)
+        self.cursor = result.cursor
+        return list(result.run_requests or ())
+
+    def run(self, request: dg.RunRequest) -> list[str]:
+        """Run a request; the partitions it materialized."""
+        (asset,) = [each for each in self.defs.assets or () if isinstance(each, dg.AssetsDefinition)]
+        result = dg.materialize(
+            [asset],
+            instance=self.instance,
+            resources=dict(self.defs.resources or {}),
+            tags=dict(request.tags),
+        )
+        assert result.success
+        return [str(event.partition) for event in result.get_asset_materialization_events()]
+
+
+def files(lake: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        path.stem.removeprefix("AlertInfo-"): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in lake.rglob("*.parquet")
+    }
+
+
+def test_late_rows_are_found_requested_and_brought_and_no_other_partition_is_touched(
+    tenant: Emulated, instance: dg.DagsterInstance
+) -> None:
+    operated = Operated(instance)
+    pulled = materialize_range(operated.defs, ["AlertInfo"], first=HELD[0], last=HELD[-1], instance=instance)
+    assert pulled.success
+    assert operated.evaluate().passed
+    assert operated.tick() == []
+
+    before = files(tenant.home / "lake")
+    tenant.post("config", late_share=0.0)  # everything that was late has arrived
+    tenant.post("reset")
+    red = operated.evaluate()
+    assert (red.passed, red.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert tenant.stats()["calls"] == 1
+    stale = red.metadata[STALE].value
+    assert isinstance(stale, list)
+    assert 3 < len(stale) < 20
+
+    requests = operated.tick()
+    assert operated.tick() == [], "the same evaluation never requests twice"
+    assert len(requests) > 1, "between the stale partitions there are others"
+    asked = [key for request in requests for key in between(request)]
+    assert asked == stale
+    brought = [key for request in requests for key in operated.run(request)]
+    assert sorted(brought) == stale
+
+    after = files(tenant.home / "lake")
+    assert sorted(key for key in before if before[key] != after[key]) == stale
+    green = operated.evaluate()
+    assert green.passed
+    assert green.metadata["rows compared"].value == sum_of_rows(instance)
+    assert operated.tick() == []
+
+
+def between(request: dg.RunRequest) -> list[str]:
+    first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
+    return [key for key in HELD if first <= key <= last]
+
+
+def sum_of_rows(instance: dg.DagsterInstance) -> int:
+    """Of the latest materialization of each partition."""
+    rows: dict[str, int] = {}
+    for record in instance.fetch_materializations(KEY, limit=1000, ascending=True).records:
+        materialization = record.asset_materialization
+        assert materialization is not None
+        rows[str(materialization.partition)] = int(
+            str(materialization.metadata["dagster/partition_row_count"].value)
+        )
+    return sum(rows.values())
+
+
+def test_what_a_reconciling_run_brings_makes_the_check_count_again(
+    tenant: Emulated, instance: dg.DagsterInstance
+) -> None:
+    operated = Operated(instance)
+    materialize_range(operated.defs, ["AlertInfo"], first=HELD[-9], last=HELD[-1], instance=instance)
+    night = datetime.datetime.combine(TODAY, datetime.time(4, 20), datetime.UTC)
+    ticks = [night + datetime.timedelta(minutes=minutes) for minutes in range(0, 60, 5)]
+    asked, cursor = [], None
+    for number, now in enumerate(ticks):
+        if number == 6:
+            tenant.post("config", late_share=0.0)
+            tags = {"dagster/asset_partition_range_start": HELD[-9], "hunting/reconcile": "true"}
+            tags |= {"dagster/asset_partition_range_end": HELD[-1]}
+            assert operated.run(dg.RunRequest(tags=tags))
+        result = dg.evaluate_automation_conditions(
+            operated.defs,
+            instance,
+            asset_selection=dg.AssetSelection.checks(CHECK),
+            evaluation_time=now,
+            cursor=cursor,
+        )
+        cursor = result.cursor
+        asked += [number] * result.total_requested
+    assert asked == [2, 6], "at half past four, and after the run"
+
+
+def test_a_second_evaluation_waits_until_the_first_has_been_dealt_with() -> None:
+    assert is_due(1, None, now=0.0)
+    assert not is_due(1, Asked(1, 0.0), now=1e9)
+    assert not is_due(2, Asked(1, 0.0), now=3600.0)
+    assert is_due(2, Asked(1, 0.0), now=6 * 3600.0)
+
+
+def test_each_unbroken_stretch_is_one_run_of_its_own_key() -> None:
+    stale = ["2026-11-03T23", "2026-11-04T00", "2026-11-04T02"]
+    requests = list(requests_for(CHECK, 7, stale))
+    assert [request.run_key for request in requests] == [
+        "defender/AlertInfo:reconciled:7:2026-11-03T23",
+        "defender/AlertInfo:reconciled:7:2026-11-04T02",
+    ]
+    assert requests[0].tags["dagster/asset_partition_range_end"] == "2026-11-04T00"
+    assert all(request.tags["hunting/reconcile"] == "true" for request in requests)
+
+
+def compared(*, grown: Sequence[Window] = (), shrunk: Sequence[Window] = ()) -> dg.AssetCheckResult:
+    partitions = [partition_from_key("AlertInfo", key) for key in ("2026-11-03", "2026-11-04", "2026-11-05")]
+    whole = Window(partitions[0].window.start, partitions[-1].window.end)
+    bins = tuple(Bin(partition.window, Tally(5, 0)) for partition in partitions)
+    return recounted(Recount("AlertInfo", (whole,), bins, tuple(grown), tuple(shrunk)), partitions)
+
+
+def test_rows_that_vanished_are_an_error_and_nothing_is_requested_for_them() -> None:
+    middle = partition_from_key("AlertInfo", "2026-11-04").window
+    gone = compared(shrunk=[middle])
+    assert (gone.passed, gone.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert gone.metadata is not None
+    assert gone.metadata[STALE].value == []
+    assert gone.metadata["shrunk partitions"].value == ["2026-11-04"]
+    assert "--force" in str(gone.description)
+    late = compared(grown=[Window(middle.start, middle.start + DAY // 24)])
+    assert late.severity is dg.AssetCheckSeverity.WARN
+    assert late.metadata is not None
+    assert late.metadata[STALE].value == ["2026-11-04"]
+    assert compared().passed
+
+
+def test_every_timed_table_is_counted_again_and_no_snapshot() -> None:
+    tables = {check.asset_key.path[-1] for check in reconciled_checks(defs())}
+    assert "DeviceProcessEvents" in tables
+    assert "ExposureGraphNodes" not in tables
