@@ -595,7 +595,7 @@ while True:
     shop.land([MIDNIGHT + n for n in range(rows)], columns={"G": ("int", pa.int32(), [generation] * rows)})
 """
 
-SECONDS = 6.0
+KILLS, READS = 6, 25
 
 
 def test_readers_see_whole_files_while_writers_are_killed(tmp_path: Path) -> None:
@@ -612,8 +612,7 @@ def test_readers_see_whole_files_while_writers_are_killed(tmp_path: Path) -> Non
     waiting = start()
     reads = kills = 0
     seen: set[int] = set()
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
+    while kills < KILLS or reads < READS:
         writer, waiting = waiting, start()
         assert writer.stdout is not None
         assert writer.stdin is not None
@@ -633,7 +632,7 @@ def test_readers_see_whole_files_while_writers_are_killed(tmp_path: Path) -> Non
         assert manifest is None or manifest.tally.rows == 1000 + _read_whole(path, with_duckdb=False)
     waiting.kill()
     waiting.communicate()
-    assert (kills >= 3, reads > 20, len(seen) > 3) == (True, True, True), (kills, reads, len(seen))
+    assert len(seen) > 3
 
 
 def _read_whole(path: Path, *, with_duckdb: bool) -> int:
