@@ -75,8 +75,11 @@ class Chaos:
         self._random = random.Random(self.seed)  # noqa: S311 - repeatable, not secret
 
     def configure(self, changes: dict[str, object]) -> None:
-        """`queue` adds faults; `share`, `kinds`, `seed`, `on` (any, or a kind of query) steer the chance."""
+        """`clear` empties the queue, `queue` adds faults; `share`, `kinds`, `seed`, `on` (any, or a kind of
+        query) steer the chance.
+        """
         handlers: dict[str, Callable[[object], None]] = {
+            "clear": lambda value: self._queue.clear() if value else None,
             "queue": lambda value: self._queue.extend(_known(value)),
             "kinds": lambda value: setattr(self, "kinds", _known(value)),
             "share": lambda value: setattr(self, "share", float(str(value))),

@@ -3,8 +3,9 @@
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from anyio import CapacityLimiter, sleep, to_thread
@@ -111,6 +112,7 @@ class Service:
             "unlicensed": lambda value: self.tenant.configure(unlicensed=frozenset(value)),  # type: ignore[call-overload]
             "faults": lambda value: self.chaos.configure(dict(value)),  # type: ignore[call-overload]
             "manners": lambda value: setattr(self, "manners", self.manners.changed(dict(value))),  # type: ignore[call-overload]
+            "load": lambda value: self._load(dict(value)),  # type: ignore[call-overload]
             "drift": lambda value: self.tenant.configure(drift=drifts(value)),
             "token_seconds": lambda value: setattr(self.identity, "lifetime", float(str(value))),
             "revoke_tokens": lambda value: self.identity.revoke() if value else None,
@@ -119,6 +121,10 @@ class Service:
             if key not in handlers:
                 raise ValueError(f"there is no setting {key!r}")
             handlers[key](value)
+
+    def _load(self, files: Mapping[str, str]) -> None:
+        for table, path in files.items():
+            self.tenant.load(table, Path(path))
 
     def _runner(self, surface: Surface) -> Callable[[Request], object]:
         async def run(request: Request) -> Response:

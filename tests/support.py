@@ -149,7 +149,7 @@ def specs(*names: str) -> list[TableSpec]:
 
 def differences(lake: pa.Table, tenant: pa.Table) -> tuple[int, int]:
     """Rows too many in the lake, and rows missing there, as multisets over every column."""
-    left, right = _plain(lake), _plain(tenant)
+    left, right = plain(lake), plain(tenant)
     right = right.rename_columns(list(lake_names([Column(name, "") for name in right.column_names])))
     assert left.column_names == right.column_names
     connection = duckdb.connect()
@@ -162,7 +162,7 @@ def differences(lake: pa.Table, tenant: pa.Table) -> tuple[int, int]:
     return counted[0], counted[1]
 
 
-def _plain(table: pa.Table) -> pa.Table:
+def plain(table: pa.Table) -> pa.Table:
     """Times as .NET ticks and JSON without blanks, so that both sides can be compared."""
     columns = {}
     for name in table.column_names:

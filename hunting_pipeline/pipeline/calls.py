@@ -107,6 +107,10 @@ class Calls:
             ServiceFailed: the service or the network failed in every attempt.
             ReplyUnreadable: every attempt brought a broken body.
         """
+        return self._attempt(self._ask_with_good_token, query)
+
+    def _attempt(self, ask: Callable[[str], Reply], query: str) -> Reply:
+        """Ask a few times, while the service stumbles."""
         attempts = Retrying(
             retry=retry_if_exception_type((_Stumbled, ReplyUnreadable)),
             stop=stop_after_attempt(_ATTEMPTS),
@@ -115,11 +119,26 @@ class Calls:
             reraise=True,
         )
         try:
-            return attempts(self._ask_with_good_token, query)
+            return attempts(ask, query)
         except _Stumbled as error:
             raise ServiceFailed(
                 f"{self.table}: {_ATTEMPTS} attempts failed, the last with: {error}. Safe to run again"
             ) from error
+
+    def ask_whole(self, query: str) -> Reply:
+        """The reply to a question that cannot be asked for less: one that was too much stumbled over itself.
+
+        Raises:
+            ServiceFailed: the service or the network failed in every attempt.
+            HuntingError: as `ask`.
+        """
+        return self._attempt(self._ask_indivisible, query)
+
+    def _ask_indivisible(self, query: str) -> Reply:
+        try:
+            return self._ask_with_good_token(query)
+        except TooBig as error:
+            raise _Stumbled(str(error)) from error
 
     def _ask_with_good_token(self, query: str) -> Reply:
         try:

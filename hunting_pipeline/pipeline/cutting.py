@@ -72,8 +72,11 @@ class Cutter:
 
     def snapshot(self) -> Slice:
         """A table without a time column as one slice, counted."""
-        whole = Slice(self.spec.name, None, Tally(0, 0))
-        return whole.recounted(query.read_tally(self._calls.ask(query.tally(self.spec, whole))))
+        return self._recounted(Slice(self.spec.name, None, Tally(0, 0)))
+
+    def _recounted(self, slice_: Slice) -> Slice:
+        """The slice with the service's present count."""
+        return slice_.recounted(query.read_tally(self._calls.ask_whole(query.tally(self.spec, slice_))))
 
     def counted(self, windows: Sequence[Window], step: int, *, undated: bool = False) -> list[Histogram]:
         """Rows by bins of `step` ticks; several histograms where one is too heavy for the service."""
@@ -140,7 +143,7 @@ class Cutter:
             received = tally_of_reply(reply, self.spec)
             if received == slice_.expected:
                 return Fetched(slice_, reply, text)
-            slice_ = slice_.recounted(query.read_tally(self._calls.ask(query.tally(self.spec, slice_))))
+            slice_ = self._recounted(slice_)
             if received == slice_.expected:
                 return Fetched(slice_, reply, text)
         return self._split(slice_)
@@ -174,7 +177,7 @@ class Cutter:
 
         None if that does not bring exactly what was counted.
         """
-        columns = self._calls.ask(query.probe(self.spec)).columns
+        columns = self._calls.ask_whole(query.probe(self.spec)).columns
         text = query.distinct(self.spec, slice_, self._asked_for(columns))
         try:
             reply = query.read_distinct(self._calls.ask(text))
@@ -186,8 +189,13 @@ class Cutter:
         wanted = self.spec.columns
         return [column for column in columns if not wanted or column.name in wanted]
 
+    def _most_counted(self, slice_: Slice) -> int:
+        """Buckets that one reply can count: those of the slice itself must stay below the row cap."""
+        own = slice_.bucket.of if slice_.bucket else 1
+        return own << max(1, (self._calls.limits.rows - 1).bit_length() - 1)
+
     def _bucketed(self, slice_: Slice, target: int) -> tuple[Slice, ...]:
-        of = plan.buckets_needed(slice_, target)
+        of = min(plan.buckets_needed(slice_, target), self._most_counted(slice_))
         if of > _MOST_BUCKETS:
             raise SliceTooDense(
                 f"{slice_}: more rows than one reply carries, and no hash parts them;"
@@ -195,11 +203,11 @@ class Cutter:
             )
         for _ in range(_ROUNDS):
             parts = plan.bucket_slices(
-                slice_, query.read_buckets(self._calls.ask(query.buckets(self.spec, slice_, of)), of)
+                slice_, query.read_buckets(self._calls.ask_whole(query.buckets(self.spec, slice_, of)), of)
             )
             if sum(part.expected.rows for part in parts) == slice_.expected.rows:
                 return parts
-            slice_ = slice_.recounted(query.read_tally(self._calls.ask(query.tally(self.spec, slice_))))
+            slice_ = self._recounted(slice_)
         raise ServiceFailed(f"{slice_}: its hash buckets do not add up to its count")
 
 

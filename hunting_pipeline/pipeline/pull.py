@@ -11,7 +11,7 @@ from hunting_pipeline.errors import BeyondRetention, CommitRefused, HuntingError
 from hunting_pipeline.lake.commit import Author, commit, known_schema
 from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.store import Store
-from hunting_pipeline.lake.write import Origin, stage, staged_pieces
+from hunting_pipeline.lake.write import Origin, stage, staged_pieces, unstage
 from hunting_pipeline.model import (
     UNDATED,
     Histogram,
@@ -139,16 +139,18 @@ class Pull:
         yield from self._commit_whole_ones()
         try:
             slices = self._slices()
+            yield from self._pull_undated()
             with ThreadPoolExecutor(self._workers, thread_name_prefix=self.spec.name) as pool:
                 yield from self._work(pool, slices)
-            yield from self._pull_undated()
         except HuntingError as error:
             self._errors.append(error)
             yield from self._commit_whole_ones()
         self._raise()
 
     def _resume(self) -> None:
-        """Take up what an earlier run staged."""
+        """Take up what an earlier run staged; sweep what it left behind after its commit."""
+        for partition in self.debt.covered:
+            unstage(self._lake.store, partition)
         for partition in self._todo.partitions:
             for piece in staged_pieces(self._lake.store, partition, self.spec.shape):
                 if self._todo.wants(piece):
@@ -178,7 +180,9 @@ class Pull:
     def _pull_undated(self) -> Iterator[Receipt]:
         """Rows without a time fall through every slice: fetch them whole when there are more than archived.
 
-        Fewer are left alone: which of the archived ones the service has forgotten, nobody can tell.
+        Fewer are left alone: which of the archived ones the service has forgotten, nobody can tell. They come
+        first, since they are only counted while something else is owed: a run that dies after them leaves
+        that debt to the next.
         """
         partition = Partition(self.spec.name, UNDATED)
         archived = self._archive.get(partition)
@@ -196,9 +200,13 @@ class Pull:
             observe=self._observe,
         )
         pull._newest = self._newest
-        for receipt in pull:
-            self._receipts.append(receipt)
-            yield receipt
+        try:
+            for receipt in pull:
+                self._receipts.append(receipt)
+                self._newest = pull._newest
+                yield receipt
+        except _DEFERRED as error:
+            self._errors.append(error)
 
     def _plan(self, slices: int, rows: int) -> None:
         self._planned.slices, self._planned.rows = slices, rows

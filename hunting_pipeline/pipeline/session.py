@@ -151,7 +151,7 @@ class Pipeline:
         Raises:
             Refused: the table is absent or not licensed, or a permission is missing.
         """
-        return self._calls(spec, Lane.FRESH, _unobserved).ask(query.probe(spec)).columns
+        return self._calls(spec, Lane.FRESH, _unobserved).ask_whole(query.probe(spec)).columns
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
         """See `coverage`."""

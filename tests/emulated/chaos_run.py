@@ -1,0 +1,383 @@
+"""A chaos case, played and judged: the lake must equal the tenant, or an error of the design must say why."""
+
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from chaos_case import MIDNIGHT, Case, Death
+
+from hunting_emulator.schema import drifts
+from hunting_pipeline.errors import CommitRefused, HuntingError
+from hunting_pipeline.lake import read
+from hunting_pipeline.lake.layout import RESCUED, lake_names
+from hunting_pipeline.lake.manifest import Manifest, load_all
+from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.limits import TEST, Limits
+from hunting_pipeline.model import (
+    DAY,
+    HOUR,
+    SECOND,
+    Column,
+    Partition,
+    Progress,
+    Window,
+    datetime_of,
+    ticks_of,
+)
+from hunting_pipeline.pipeline import Pipeline, open_lake, open_pipeline
+from hunting_pipeline.settings import Settings
+from hunting_pipeline.window import partitions_in
+from support import DOTNET_EPOCH, NOW, Emulated, plain
+
+PATIENCE = 60.0
+LATER = 4 * DAY
+"""Ticks after `NOW` by which every late row has come."""
+
+
+class Leaping:
+    """A clock whose sleep takes no time: it leaps instead."""
+
+    def __init__(self) -> None:
+        self._start = NOW.timestamp() - time.monotonic()
+        self._leapt = 0.0
+        self._lock = threading.Lock()
+
+    def now(self) -> float:
+        return time.monotonic() + self._start + self._leapt
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self._leapt += seconds
+        time.sleep(0)
+
+
+class Killed(Exception):
+    """The run dies here."""
+
+
+class DyingStore(LocalStore):
+    """A disk that is gone from the n-th put on: before it, in the middle of it, or right after it."""
+
+    def __init__(self, root: Path, death: Death) -> None:
+        super().__init__(root)
+        self._left = death.at
+        self._moment = death.moment
+
+    @contextmanager
+    def put_file(self, path: str) -> Iterator[Path]:
+        self._left -= 1
+        if self._left < 0 or (self._left == 0 and self._moment == "before"):
+            raise Killed(f"before {path}")
+        with super().put_file(path) as temporary:
+            yield temporary
+            if self._left == 0 and self._moment == "inside":
+                raise Killed(f"inside {path}")
+        if self._left == 0 and self._moment == "after":
+            raise Killed(f"after {path}")
+
+    def delete(self, path: str) -> None:
+        if self._left <= 0:
+            raise Killed(f"before {path} is deleted")
+        super().delete(path)
+
+
+class Tiny(Settings):
+    """Settings with limits of this case's own."""
+
+    tiny: Limits = TEST
+
+    @property
+    def limits_profile(self) -> Limits:
+        return self.tiny
+
+
+@dataclass
+class Tale:
+    """What happened in all the cases, for the report."""
+
+    cases: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    deaths: Counter[str] = field(default_factory=Counter)
+    commits: int = 0
+    calls: int = 0
+    rows: int = 0
+    late: int = 0
+
+
+class Chaos:
+    """One long-lived emulator, one case after the other."""
+
+    def __init__(self, emulated: Emulated, home: Path) -> None:
+        self.emulated = emulated
+        self.home = home
+        self.tale = Tale()
+
+    def play(self, case: Case) -> None:
+        """Run the case, judge the lake; then without faults, and judge it again."""
+        self._prepare(case)
+        clock = Leaping()
+        before = self._tenant(case)
+        self._disturb(case)
+        outcome = self._run(case, clock)
+        self._count(outcome)
+        self._judge(case, before, self._tenant(case))
+        self._calm(case, clock)
+        stopped = self._finish(case, clock)
+        after = self._tenant(case)
+        self._judge(case, after, after)
+        if not stopped:
+            self._whole(case)
+        self.tale.cases += 1
+
+    def _prepare(self, case: Case) -> None:
+        for folder in ("lake", "quota"):
+            shutil.rmtree(self.home / folder, ignore_errors=True)
+        (self.home / "quota").mkdir()
+        rows = case.loaded
+        if rows is not None:
+            path = self.home / "tenant.parquet"
+            pq.write_table(rows, path)
+            self.emulated.post("config", load={case.table: str(path)})
+            self.emulated.tenant.load(case.table, rows)
+        self._both(now=ticks_of(NOW), late_share=0.0 if rows is not None else case.late)
+        self.emulated.post("config", limits={"rows": case.cap, "bytes": TEST.reply_bytes}, drift={})
+        self.emulated.tenant.configure(drift={})
+        self.emulated.post("config", faults={"share": 0.0, "clear": True})
+        self.emulated.post("reset")
+
+    def _both(self, *, now: int, late_share: float | None = None) -> None:
+        """The emulator's clock and its twin's in this process."""
+        changes: dict[str, Any] = {"late_seconds": 3 * 86_400.0}
+        if late_share is not None:
+            changes["late_share"] = late_share
+        self.emulated.post("config", now=_text(now), **changes)
+        self.emulated.tenant.configure(now=now + DOTNET_EPOCH, **changes)
+
+    def _disturb(self, case: Case) -> None:
+        self.emulated.post("config", manners=case.manners, faults=case.faults)
+
+    def _calm(self, case: Case, clock: Leaping) -> None:
+        stats = self.emulated.stats()
+        self.tale.faults.update({k: n for k, n in stats["by_outcome"].items() if k != "ok"})
+        self.tale.calls += stats["calls"]
+        self.emulated.post("config", faults={"share": 0.0, "clear": True, "on": "any"})
+        clock.sleep(3600)  # whatever a 429 has blocked is free again
+        if case.late:
+            clock.sleep(LATER / SECOND)
+            self._both(now=ticks_of(NOW) + LATER)
+
+    def _run(self, case: Case, clock: Leaping) -> BaseException | None:
+        """The disturbed run; what ended it."""
+        death = case.death
+        seen = 0
+
+        def observe(told: Progress) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == case.turn:
+                self._turn(case, clock)
+            if death and death.how == "observer" and seen == death.at:
+                raise Killed(str(told.step))
+
+        try:
+            with self._open(case, clock, request_seconds=0.5) as pipeline:
+                store = DyingStore(pipeline.store.root, death) if _of_store(death) else pipeline.store
+                with replace(pipeline, store=store).pull(
+                    case.spec, _partitions(case), observe=observe
+                ) as pull:
+                    iterator = iter(pull)
+                    for number, _ in enumerate(iterator, 1):
+                        if death and death.how == "receipt" and number == death.at:
+                            iterator.close()
+                            return Killed("receipt")
+        except (HuntingError, Killed) as error:
+            return error
+        return None
+
+    def _turn(self, case: Case, clock: Leaping) -> None:
+        """The world changes under the run: an hour passes, late rows come, a schema drifts."""
+        if case.late:
+            clock.sleep(3600)
+            self._both(now=ticks_of(NOW) + HOUR)
+        if case.drift:
+            changed = {case.table: case.drift}
+            self.emulated.post("config", drift=changed)
+            self.emulated.tenant.configure(drift=drifts(changed))
+
+    def _count(self, outcome: BaseException | None) -> None:
+        if isinstance(outcome, Killed):
+            self.tale.deaths[str(outcome).split()[0]] += 1
+        elif outcome is not None:
+            self.tale.errors[type(outcome).__name__] += 1
+
+    def _finish(self, case: Case, clock: Leaping) -> bool:
+        """One more pull without faults, and a reconcile where rows came late; whether it was stopped by a
+        column whose old and new types no type holds."""
+        try:
+            self._mend(case, clock)
+        except CommitRefused as error:
+            self.tale.errors["CommitRefused"] += 1
+            if "changed its type" not in str(error) or "retype" not in case.drift:
+                raise
+            return True
+        return False
+
+    def _mend(self, case: Case, clock: Leaping) -> None:
+        with self._open(case, clock, request_seconds=30.0) as pipeline:
+            with pipeline.pull(case.spec, _partitions(case)) as pull:
+                list(pull)
+            if case.late:
+                with pipeline.reconcile(case.spec, _partitions(case)) as (found, pull):
+                    list(pull)
+                    self.tale.late += len(found.grown)
+                    assert not found.shrunk
+
+    @contextmanager
+    def _open(self, case: Case, clock: Leaping, *, request_seconds: float) -> Iterator[Pipeline]:
+        limits = replace(TEST, rows=case.cap, request_seconds=request_seconds)
+        known = self.emulated.settings().model_dump() | {
+            "lake": self.home / "lake",
+            "ledger": str(self.home / "quota" / "quota.sqlite"),
+            "surface": case.surface,
+            "workers": case.workers,
+        }
+        settings = Tiny(**known, tiny=limits)
+        with open_pipeline(settings, patience=PATIENCE, clock=clock) as pipeline:
+            yield pipeline
+
+    def _tenant(self, case: Case) -> pa.Table:
+        """Every row that the tenant shows now, in the columns that are compared."""
+        return self.emulated.tenant.rows(case.table)
+
+    def _archived(self, case: Case) -> list[Manifest]:
+        return list(load_all(LocalStore(self.home / "lake"), case.table))
+
+    def _judge(self, case: Case, before: pa.Table, after: pa.Table) -> None:
+        """Every committed partition is what the tenant had: no row more than now, none less than before."""
+        folder = self.home / "lake"
+        for path in folder.rglob("*.parquet"):
+            pq.ParquetFile(path).read()  # whole, or this raises
+        archived = self._archived(case)
+        self.tale.commits += len(archived)
+        if not archived:
+            return
+        lake = read.dataset(open_lake(Tiny(lake=folder)), case.table).to_table()
+        assert lake.num_rows == sum(manifest.tally.rows for manifest in archived)
+        self.tale.rows += lake.num_rows
+        _assert_rows_lie_in_their_day(lake, case)
+        rows = restored(lake.drop_columns([n for n in ("date", "hour") if n in lake.column_names]))
+        windows = [w for m in archived if not m.partition.undated for w in m.covered]
+        timeless = any(m.partition.undated for m in archived)
+        here = _counted(_comparable(rows, after, case)[0])
+        now = _counted(_comparable(rows, _within(after, case, windows, timeless=timeless), case)[1])
+        assert not here - now, f"{(here - now).total()} rows too many"
+        if before is not after:
+            now = _counted(_comparable(rows, _within(before, case, windows, timeless=timeless), case)[1])
+        assert not now - here, f"{(now - here).total()} rows missing"
+
+    def _whole(self, case: Case) -> None:
+        """Nothing is owed any more, and nothing is left over."""
+        archived = {manifest.partition: manifest for manifest in self._archived(case)}
+        for partition in _partitions(case):
+            if partition.window.end <= MIDNIGHT or case.spec.time_column is None:
+                assert archived[partition].covered == (partition.window,)
+        if case.spec.time_column is not None:
+            column = self._tenant(case)[case.spec.time_column]
+            held = [m.tally.rows for p, m in archived.items() if p.undated]
+            assert sum(held) == column.null_count, "rows without a time"
+        left = [p for p in (self.home / "lake").rglob("*") if p.suffix in (".tmp", ".arrow")]
+        assert not left, left
+
+
+def _of_store(death: Death | None) -> bool:
+    return death is not None and death.how == "store"
+
+
+def _partitions(case: Case) -> tuple[Partition, ...]:
+    return partitions_in(case.spec, case.asked)
+
+
+def _within(tenant: pa.Table, case: Case, windows: list[Window], *, timeless: bool) -> pa.Table:
+    """The tenant's rows in the archived spans."""
+    column = case.spec.time_column
+    if column is None:
+        return tenant
+    times = pc.subtract(tenant[column], DOTNET_EPOCH)
+    mask = pc.is_null(times) if timeless else pc.and_(pc.is_null(times), pa.scalar(False))
+    for window in windows:
+        inside = pc.and_(pc.greater_equal(times, window.start), pc.less(times, window.end))
+        mask = pc.or_(mask, pc.fill_null(inside, False))
+    return tenant.filter(mask)
+
+
+def _comparable(lake: pa.Table, tenant: pa.Table, case: Case) -> tuple[pa.Table, pa.Table]:
+    """Both in the columns that were asked for all the time, under the lake's names."""
+    drifting = {
+        *case.drift.get("add", {}),
+        *case.drift.get("remove", ()),
+        *case.drift.get("retype", {}),
+    }
+    wanted = case.spec.columns or list(tenant.column_names)
+    names = [name for name in wanted if name not in drifting]
+    there = tenant.select(names)
+    here = lake.select(list(lake_names([Column(name, "") for name in names])))
+    return here, there
+
+
+def _counted(table: pa.Table) -> Counter[tuple[Any, ...]]:
+    """The rows as a multiset."""
+    return Counter(zip(*(column.to_pylist() for column in plain(table).columns), strict=True))
+
+
+def restored(table: pa.Table) -> pa.Table:
+    """Times as .NET ticks, those among them that Arrow could not hold."""
+    rescued = table[RESCUED].to_pylist()
+    columns = {}
+    for name in table.column_names:
+        if name == RESCUED:
+            continue
+        column = table[name]
+        if pa.types.is_timestamp(column.type):
+            ticks = pc.add(pc.divide(column.cast(pa.int64()), 100), DOTNET_EPOCH).to_pylist()
+            for row, text in enumerate(rescued):
+                if text and (value := _rescued(text, name)) is not None:
+                    ticks[row] = value
+            column = pa.array(ticks, pa.int64())
+        columns[name] = column
+    return pa.table(columns)
+
+
+def _rescued(text: str, name: str) -> int | None:
+    value = json.loads(text).get(name)
+    if value is None:
+        return None
+    moment = json.loads(value) if value.startswith('"') else value
+    day_, _, clock = moment.removesuffix("Z").partition("T")
+    hours, minutes, seconds = clock.split(":")
+    whole, _, fraction = seconds.partition(".")
+    days = date.fromisoformat(day_).toordinal() - 1
+    passed = (int(hours) * 60 + int(minutes)) * 60 + int(whole)
+    return days * DAY + passed * SECOND + int(fraction.ljust(7, "0") or 0)
+
+
+def _assert_rows_lie_in_their_day(lake: pa.Table, case: Case) -> None:
+    if case.spec.time_column is None:
+        return
+    days = pc.cast(pc.floor_temporal(lake[case.spec.time_column], unit="day"), pa.date32())
+    same = pc.fill_null(pc.equal(days, lake["date"]), True)
+    assert pc.all(same).as_py() in (True, None)
+
+
+def _text(ticks: int) -> str:
+    return datetime_of(ticks).strftime("%Y-%m-%dT%H:%M:%SZ")

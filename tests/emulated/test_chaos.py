@@ -1,0 +1,48 @@
+"""Whatever the service does and whenever the run dies: the lake holds what the tenant held.
+
+Each example draws a tenant, its faults and a death, and plays a whole pull. `HUNTING_CHAOS_EXAMPLES` sets how
+many; what was met is printed at the end of the session.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import pytest
+from chaos_case import BURST, SYNTHETIC, Case, cases
+from chaos_run import Chaos
+from hypothesis import HealthCheck, Phase, given, settings
+
+from hunting_pipeline.limits import TEST
+from support import emulated
+
+EXAMPLES = int(os.environ.get("HUNTING_CHAOS_EXAMPLES", "200"))
+
+
+@pytest.fixture(scope="module")
+def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
+    home = tmp_path_factory.mktemp("chaos")
+    limits = {"rows": TEST.rows, "bytes": TEST.reply_bytes}
+    with emulated(home, rows=SYNTHETIC, burst=BURST, limits=limits) as tenant:
+        yield Chaos(tenant, home)
+
+
+def test_the_lake_equals_the_tenant_whatever_happens(
+    chaos: Chaos, record_property: Callable[[str, object], None]
+) -> None:
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases())
+    def every(case: Case) -> None:
+        chaos.play(case)
+
+    try:
+        every()
+    finally:
+        record_property("report: chaos", asdict(chaos.tale))
