@@ -510,8 +510,8 @@ def test_a_manifest_that_is_none_is_mended_from_the_footer(shop: Workshop, bad: 
 def test_a_manifest_of_another_partition_is_not_believed(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
     shop.land([day(1).window.start], partition=day(1))
-    size = shop.file().stat().st_size
-    stranger = json.loads((shop.root / manifest_path(day(1))).read_text()) | {"file_bytes": size}
+    version = shop.store.version(data_path(day()))
+    stranger = json.loads((shop.root / manifest_path(day(1))).read_text()) | {"file_version": version}
     (shop.root / manifest_path(day())).write_text(json.dumps(stranger))
     found = load(shop.store, day())
     assert found is not None
@@ -595,7 +595,8 @@ while True:
     shop.land([MIDNIGHT + n for n in range(rows)], columns={"G": ("int", pa.int32(), [generation] * rows)})
 """
 
-KILLS, READS = 6, 25
+KILLS, READS, MOST_KILLS = 6, 25, 40
+"""A busy machine takes more kills until enough was read; more than the last, and no writer gets anywhere."""
 
 
 def test_readers_see_whole_files_while_writers_are_killed(tmp_path: Path) -> None:
@@ -612,7 +613,7 @@ def test_readers_see_whole_files_while_writers_are_killed(tmp_path: Path) -> Non
     waiting = start()
     reads = kills = 0
     seen: set[int] = set()
-    while kills < KILLS or reads < READS:
+    while (kills < KILLS or reads < READS or len(seen) < 4) and kills < MOST_KILLS:
         writer, waiting = waiting, start()
         assert writer.stdout is not None
         assert writer.stdin is not None
@@ -632,7 +633,7 @@ def test_readers_see_whole_files_while_writers_are_killed(tmp_path: Path) -> Non
         assert manifest is None or manifest.tally.rows == 1000 + _read_whole(path, with_duckdb=False)
     waiting.kill()
     waiting.communicate()
-    assert len(seen) > 3
+    assert (reads >= READS, len(seen) >= 4) == (True, True), (reads, seen)
 
 
 def _read_whole(path: Path, *, with_duckdb: bool) -> int:
