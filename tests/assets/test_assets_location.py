@@ -69,10 +69,12 @@ def test_automation_starts_by_itself_where_there_is_a_tenant(
     if tenant:
         for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"):
             monkeypatch.setenv(f"HUNTING_{name}", "x")
-    (sensor,) = defs().sensors or ()
+    sensors = defs().sensors or ()
     expected = dg.DefaultSensorStatus.RUNNING if tenant else dg.DefaultSensorStatus.STOPPED
-    assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
-    assert sensor.default_status is expected
+    assert {sensor.name: getattr(sensor, "default_status", None) for sensor in sensors} == {
+        "keep_complete": expected,
+        "reconcile_stale": expected,
+    }
 
 
 @pytest.mark.parametrize("grain", Grain)

@@ -1,0 +1,112 @@
+"""Fresh, drift and deadline: from manifests alone, and so without a tenant."""
+
+import datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from hunting_emulator.process import running
+from hunting_pipeline.catalog import spec
+from hunting_pipeline.lake.layout import partition_from_key
+from hunting_pipeline.lake.manifest import Manifest, Piece
+from hunting_pipeline.model import DAY, HOUR, Column, Tally, Window
+from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
+from hunting_pipeline.orchestration.watch import DEADLINE, DRIFT, FRESH, deadline, drift, fresh
+from hunting_pipeline.pipeline import Coverage
+from hunting_pipeline.window import owed
+
+KEY = dg.AssetKey(["defender", "AlertInfo"])
+TODAY = datetime.datetime.now(datetime.UTC).date()
+
+
+def archived(key: str, fingerprint: str = "f", *columns: str, until: int | None = None) -> Manifest:
+    """A partition, whole or up to an instant, of text columns."""
+    partition = partition_from_key("AlertInfo", key)
+    span = Window(partition.window.start, until or partition.window.end)
+    return Manifest(
+        partition=partition,
+        tenant="t",
+        shape="s",
+        tally=Tally(1, 1),
+        file_bytes=1,
+        file_version="v",
+        body_bytes=1,
+        rescued=0,
+        fingerprint=fingerprint,
+        columns=tuple(Column(*name.split(":")) for name in columns),
+        pieces=(Piece(span, None, Tally(1, 1), "AlertInfo", 0),),
+        surface="graph",
+        engine="e",
+        run_id="r",
+        committed_at=span.end,
+    )
+
+
+def test_an_archive_is_fresh_while_its_end_is_near() -> None:
+    end = archived("2026-11-20").partition.window.start + 9 * HOUR
+    two = [archived("2026-11-19"), archived("2026-11-20", until=end)]
+    assert fresh(two, now=end + 6 * HOUR, hours=6).passed
+    late = fresh(two, now=end + 7 * HOUR, hours=6)
+    assert not late.passed
+    assert late.said == "archived up to 2026-11-20T09:00:00Z, 7.0 hours ago"
+    assert not fresh([], now=end, hours=6).passed
+
+
+def test_drift_names_the_partition_and_what_changed() -> None:
+    steady = [archived("2026-11-18", "f", "A:string"), archived("2026-11-19", "f", "A:string")]
+    assert drift(steady).passed
+    found = drift([*steady, archived("2026-11-20", "g", "A:long", "B:string")])
+    assert not found.passed
+    assert found.said == "1 changes of schema: 2026-11-20: +B, A string → long"
+
+
+def test_a_gap_near_the_edge_is_named_and_one_far_from_it_is_not() -> None:
+    partitions = [partition_from_key("AlertInfo", f"2026-11-{day:02}") for day in range(1, 8)]
+    edge = partitions[0].window.start + HOUR
+    held = Window(edge, partitions[-1].window.end)
+
+    def at(*done: int) -> Coverage:
+        covered = {partitions[number]: [partitions[number].window] for number in done}
+        debt = owed(partitions, covered, held=held)
+        return Coverage(spec("AlertInfo"), tuple(partitions), (), debt)
+
+    assert deadline(at(0, 1, 2), edge=edge).passed, "the third begins within two days, and is archived"
+    near = deadline(at(0, 3), edge=edge)
+    assert not near.passed
+    assert near.said == "about to be lost, pull them now: 2026-11-02, 2026-11-03"
+    assert deadline(at(*range(7)), edge=edge + DAY).passed
+
+
+def watched(instance: dg.DagsterInstance, start: str) -> dict[str, dg.AssetCheckEvaluation]:
+    """The three checks of an archive that begins at `start`, run by themselves."""
+    component = HuntingTables(tables=[TableConfig(name="AlertInfo")], start=start)
+    checks = [dg.AssetCheckKey(KEY, name) for name in (FRESH, DRIFT, DEADLINE)]
+    job = dg.define_asset_job("watch", dg.AssetSelection.checks(*checks))
+    defs = component.build_defs(None)  # type: ignore[arg-type] # needs no context
+    found = dg.Definitions.merge(defs, dg.Definitions(jobs=[job]))
+    result = found.resolve_job_def("watch").execute_in_process(instance=instance)
+    assert result.success
+    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+
+
+def test_an_empty_lake_is_stale_and_about_to_lose_its_first_days(instance: dg.DagsterInstance) -> None:
+    found = watched(instance, "2026-01-01")
+    assert [found[name].passed for name in (FRESH, DRIFT, DEADLINE)] == [False, True, False]
+    assert all(each.severity is dg.AssetCheckSeverity.WARN for each in found.values())
+    yesterday = str(TODAY - datetime.timedelta(days=1))
+    assert watched(instance, yesterday)[DEADLINE].passed, "what is before the archive's start is not missed"
+
+
+def test_a_pull_that_ends_now_makes_all_of_them_green(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = str(TODAY - datetime.timedelta(days=2)), str(TODAY)
+    component = HuntingTables(tables=[TableConfig(name="AlertInfo")])
+    defs = component.build_defs(None)  # type: ignore[arg-type] # needs no context
+    with running(profile="test", rows={"AlertInfo": 500}) as endpoint, monkeypatch.context() as configured:
+        for name, value in endpoint.settings().items():
+            configured.setenv(name, value)
+        assert materialize_range(defs, ["AlertInfo"], first=first, last=last, instance=instance).success
+    found = watched(instance, first)  # with the tenant gone
+    assert {name: each.passed for name, each in found.items()} == {FRESH: True, DRIFT: True, DEADLINE: True}
