@@ -1,5 +1,6 @@
 """A chaos case, played and judged: the lake must equal the tenant, or an error of the design must say why."""
 
+import json
 import shutil
 import threading
 import time
