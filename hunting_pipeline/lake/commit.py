@@ -135,6 +135,7 @@ def commit(
         shape=spec.shape,
         tally=tally,
         file_bytes=0,
+        file_version="",
         body_bytes=sum(source.body_bytes for source in parts),
         rescued=0,
         fingerprint=fingerprint(schema),
@@ -160,6 +161,7 @@ def commit(
                 " archived; the archive is untouched. Use --force to replace it all the same"
             )
         manifest = replace(manifest, file_bytes=path.stat().st_size, rescued=written.rescued)
+    manifest = replace(manifest, file_version=store.version(data_path(partition)) or "")
     store.put(manifest_path(partition), manifest.to_json().encode())
     unstage(store, partition)
     return Receipt(

@@ -55,6 +55,8 @@ class Manifest:
         shape: what was asked of a row, see `TableSpec.shape`.
         tally: rows and checksum of the whole file.
         file_bytes: size of the Parquet file; 0 in the footer, which cannot know it.
+        file_version: tells this very file from those before and after it, see `Store.version`; empty in the
+            footer.
         body_bytes: JSON bytes that brought it.
         rescued: values kept verbatim in `_rescued_data`.
         fingerprint: of the schema.
@@ -69,6 +71,7 @@ class Manifest:
     shape: str
     tally: Tally
     file_bytes: int
+    file_version: str
     body_bytes: int
     rescued: int
     fingerprint: str
@@ -142,13 +145,13 @@ def load(store: Store, partition: Partition) -> Manifest | None:
     Raises:
         CommitRefused: there is a file that this package did not write.
     """
-    size = store.size(data_path(partition))
-    if size is None:
+    size, version = store.size(data_path(partition)), store.version(data_path(partition))
+    if size is None or version is None:
         return None
     manifest = _read(store, partition)
-    if manifest is not None and manifest.file_bytes == size:
+    if manifest is not None and manifest.file_version == version:
         return manifest
-    mended = replace(_from_footer(store, partition), file_bytes=size)
+    mended = replace(_from_footer(store, partition), file_bytes=size, file_version=version)
     with suppress(Misconfigured):
         store.put(manifest_path(partition), mended.to_json().encode())
     return mended

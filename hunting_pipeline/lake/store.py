@@ -46,6 +46,9 @@ class Store(Protocol):
     def size(self, path: str) -> int | None:
         """Bytes of an object, or None if there is none."""
 
+    def version(self, path: str) -> str | None:
+        """What differs whenever an object was replaced, or None if there is none."""
+
     def find(self, folder: str, ending: str) -> list[str]:
         """Paths of the objects anywhere under a folder whose names end so, sorted."""
 
@@ -108,6 +111,14 @@ class LocalStore:
                 return (self.root / path).stat().st_size
             except FileNotFoundError:
                 return None
+
+    def version(self, path: str) -> str | None:
+        with self._explaining():
+            try:
+                found = (self.root / path).stat()
+            except FileNotFoundError:
+                return None
+            return f"{found.st_size}-{found.st_mtime_ns}"
 
     def find(self, folder: str, ending: str) -> list[str]:
         with self._explaining():

@@ -34,6 +34,7 @@ def seen(*pieces: Tally, archived: Tally) -> Look:
         shape="s",
         tally=archived,
         file_bytes=1234,
+        file_version="v",
         body_bytes=5678,
         rescued=0,
         fingerprint="f",
