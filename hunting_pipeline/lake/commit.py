@@ -127,13 +127,41 @@ def commit(
     parts = sources(store, staged, same_shape, time_column=spec.time_column)
     if archived is not None:
         _refuse_less_coverage(partition, parts, archived)
-    tally = sum((source.tally for source in parts), Tally(0, 0))
     schema = merged(spec, known, [source.schema(store) for source in parts])
-    manifest = Manifest(
+    manifest = _draft(partition, parts, schema, shape=spec.shape, author=author, now=now)
+    with store.put_file(data_path(partition)) as path:
+        tables = _row_groups(store, parts, schema, spec)
+        written = _write_parquet(path, tables, schema=schema, manifest=manifest, spec=spec, archived=archived)
+        if written.tally != manifest.tally:
+            unstage(store, partition)
+            raise CommitRefused(
+                f"{partition}: {written.tally} was written where {manifest.tally} is proven; what was staged"
+                " was thrown away, the archive is untouched. Run again"
+            )
+        if archived is not None and not force:
+            _refuse_fewer_rows(partition, written.again, archived)
+        manifest = replace(manifest, file_bytes=path.stat().st_size, rescued=written.rescued)
+    manifest = replace(manifest, file_version=store.version(data_path(partition)) or "")
+    store.put(manifest_path(partition), manifest.to_json().encode())
+    unstage(store, partition)
+    return _receipt(manifest, written.time_range, archived)
+
+
+def _draft(
+    partition: Partition,
+    parts: Sequence[Source],
+    schema: pa.Schema,
+    *,
+    shape: str,
+    author: Author,
+    now: int,
+) -> Manifest:
+    """What the file will prove, as far as it is known before it is written."""
+    return Manifest(
         partition=partition,
         tenant=author.tenant,
-        shape=spec.shape,
-        tally=tally,
+        shape=shape,
+        tally=sum((source.tally for source in parts), Tally(0, 0)),
         file_bytes=0,
         file_version="",
         body_bytes=sum(source.body_bytes for source in parts),
@@ -146,29 +174,14 @@ def commit(
         run_id=author.run_id,
         committed_at=now,
     )
-    with store.put_file(data_path(partition)) as path:
-        tables = _row_groups(store, parts, schema, spec)
-        written = _write_parquet(path, tables, schema=schema, manifest=manifest, spec=spec, archived=archived)
-        if written.tally != tally:
-            unstage(store, partition)
-            raise CommitRefused(
-                f"{partition}: {written.tally} was written where {tally} is proven; what was staged was"
-                " thrown away, the archive is untouched. Run again"
-            )
-        if archived is not None and written.again < archived.tally.rows and not force:
-            raise CommitRefused(
-                f"{partition}: the service now holds {written.again} rows where {archived.tally.rows} are"
-                " archived; the archive is untouched. Use --force to replace it all the same"
-            )
-        manifest = replace(manifest, file_bytes=path.stat().st_size, rescued=written.rescued)
-    manifest = replace(manifest, file_version=store.version(data_path(partition)) or "")
-    store.put(manifest_path(partition), manifest.to_json().encode())
-    unstage(store, partition)
+
+
+def _receipt(manifest: Manifest, time_range: tuple[int, int] | None, archived: Manifest | None) -> Receipt:
     return Receipt(
-        partition=partition,
+        partition=manifest.partition,
         covered=manifest.covered,
-        path=data_path(partition),
-        tally=tally,
+        path=data_path(manifest.partition),
+        tally=manifest.tally,
         file_bytes=manifest.file_bytes,
         body_bytes=manifest.body_bytes,
         slices=len(manifest.pieces),
@@ -176,8 +189,16 @@ def commit(
         columns=manifest.columns,
         previous_rows=archived.tally.rows if archived else None,
         rescued=manifest.rescued,
-        time_range=written.time_range,
+        time_range=time_range,
     )
+
+
+def _refuse_fewer_rows(partition: Partition, again: int, archived: Manifest) -> None:
+    if again < archived.tally.rows:
+        raise CommitRefused(
+            f"{partition}: the service now holds {again} rows where {archived.tally.rows} are"
+            " archived; the archive is untouched. Use --force to replace it all the same"
+        )
 
 
 def _refuse_surprises(store: Store, partition: Partition, archived: Manifest | None, author: Author) -> None:
