@@ -7,18 +7,33 @@ hash buckets.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hunting_pipeline.limits import Kind, Limits
-from hunting_pipeline.model import DAY, HOUR, SECOND, Bin, Bucket, Histogram, Slice, Tally, Window
+from hunting_pipeline.model import (
+    DAY,
+    HOUR,
+    SECOND,
+    Bin,
+    Bucket,
+    Histogram,
+    Partition,
+    Slice,
+    Tally,
+    Window,
+)
 
 __all__ = [
     "Cost",
+    "Due",
+    "Turn",
     "Width",
     "bucket_slices",
     "buckets_needed",
+    "by_deadline",
     "cost",
+    "dues",
     "finer_step",
     "fits",
     "pack",
@@ -181,6 +196,103 @@ class Cost:
 def cost(*, calls: int, rows: int, width: Width, limits: Limits, share: float, seconds_a_call: float) -> Cost:
     """Price a plan. The wall time is the tightest rate's: each allows one amount at once, then renews."""
     running = calls * seconds_a_call
+    _, wall = _tightest(calls, running, limits, share=share)
+    return Cost(calls, rows, math.ceil(rows * width.bytes_per_row), running, wall)
+
+
+def _tightest(calls: float, running: float, limits: Limits, *, share: float) -> tuple[Kind, float]:
+    """The seconds that so much takes at least, and the kind of spending that makes it so."""
     spent = {Kind.CALLS: float(calls), Kind.SECONDS: running}
-    waits = [max(0.0, spent[rate.kind] / (rate.amount * share) - 1) * rate.period for rate in limits.rates]
-    return Cost(calls, rows, math.ceil(rows * width.bytes_per_row), running, max([running, *waits]))
+    waits = [
+        (max(0.0, spent[rate.kind] / (rate.amount * share) - 1) * rate.period, rate.kind)
+        for rate in limits.rates
+    ]
+    wall, kind = max([(running, Kind.SECONDS), *waits], key=lambda wait: wait[0])
+    return kind, wall
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What one partition will cost.
+
+    Attributes:
+        partition: which.
+        calls: requests; a part of one where neighbours share it.
+        running_seconds: running time of them.
+        deadline: ticks from which on the service forgets its first rows; None if it never does.
+    """
+
+    partition: Partition
+    calls: float
+    running_seconds: float
+    deadline: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """When a partition's turn is over, in ticks, and whether it will have fallen off the edge by then."""
+
+    partition: Partition
+    done: int
+    lost: bool
+
+
+def dues(
+    slices: Iterable[Slice],
+    partitions: Sequence[Partition],
+    *,
+    seconds_a_call: float,
+    retention_days: int,
+) -> list[Due]:
+    """What each partition of one table costs: a call that several partitions share is dealt out evenly."""
+    calls = dict.fromkeys(partitions, 0.0)
+    for slice_ in slices:
+        window = slice_.window
+        touched = [p for p in partitions if window is None or p.window.intersection(window)]
+        for partition in touched:
+            calls[partition] += 1 / len(touched)
+    return [
+        Due(
+            partition,
+            number,
+            number * seconds_a_call,
+            None if partition.undated else partition.window.start + retention_days * DAY,
+        )
+        for partition, number in calls.items()
+    ]
+
+
+def by_deadline(owed: Iterable[Due], limits: Limits, *, share: float, now: int) -> list[Turn]:
+    """The order in which to work, and what will be lost all the same.
+
+    Oldest first; where not all can be had in time, the dearest of those that compete is given up, so that the
+    most partitions are kept (Moore and Hodgson, 1968; exact where one kind of rate binds). What is given up
+    goes last, the youngest first: of that the service still holds most.
+    """
+    kept: list[Due] = []
+    lost: list[Due] = []
+    calls = running = 0.0
+    for due in sorted(owed, key=_urgency):
+        kept.append(due)
+        calls, running = calls + due.calls, running + due.running_seconds
+        while kept:
+            kind, wall = _tightest(calls, running, limits, share=share)
+            if due.deadline is None or now + wall * SECOND < due.deadline:
+                break
+            dearest = max(kept, key=lambda d: d.calls if kind is Kind.CALLS else d.running_seconds)
+            kept.remove(dearest)
+            lost.append(dearest)
+            calls, running = calls - dearest.calls, running - dearest.running_seconds
+    given_up = {due.partition for due in lost}
+    lost.sort(key=_urgency, reverse=True)
+    turns = []
+    calls = running = 0.0
+    for due in (*kept, *lost):
+        calls, running = calls + due.calls, running + due.running_seconds
+        _, wall = _tightest(calls, running, limits, share=share)
+        turns.append(Turn(due.partition, now + math.ceil(wall * SECOND), due.partition in given_up))
+    return turns
+
+
+def _urgency(due: Due) -> tuple[float, Partition]:
+    return (math.inf if due.deadline is None else due.deadline, due.partition)

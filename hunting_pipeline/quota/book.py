@@ -177,8 +177,9 @@ class Book:
     def turn(self, seat: str, *, lane: Lane) -> tuple[int, float]:
         """The turn that this seat was given when it first asked, and when that was; or a new one."""
         rows = self._run(
-            "SELECT turn, since FROM quota_waiting WHERE tenant = ? AND seat = ? AND lane = ?",
-            *(self._tenant, seat, lane),
+            "SELECT turn, since FROM quota_waiting"
+            " WHERE tenant = ? AND seat = ? AND lane = ? AND wake_at >= ?",
+            *(self._tenant, seat, lane, self.now - GRACE_SECONDS),
         )
         if rows:
             return rows[0][0], rows[0][1]
@@ -189,7 +190,8 @@ class Book:
     def waiting(self) -> list[Waiting]:
         """All who wait, whether or not they will come back."""
         rows = self._run(
-            "SELECT turn, lane, seconds, since, asked_at, wake_at FROM quota_waiting WHERE tenant = ?",
+            "SELECT turn, lane, seconds, likely, since, asked_at, wake_at FROM quota_waiting"
+            " WHERE tenant = ?",
             self._tenant,
         )
         return [Waiting(turn, Lane(lane), *times) for turn, lane, *times in rows]
@@ -197,10 +199,12 @@ class Book:
     def wait(self, seat: str, place: Waiting) -> None:
         """Keep a place for this seat."""
         self._run(
-            "INSERT INTO quota_waiting (tenant, seat, lane, turn, seconds, since, asked_at, wake_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, seat, lane) DO UPDATE"
-            " SET seconds = excluded.seconds, asked_at = excluded.asked_at, wake_at = excluded.wake_at",
-            *(self._tenant, seat, place.lane, place.turn, place.seconds, place.since, place.asked, place.at),
+            "INSERT INTO quota_waiting (tenant, seat, lane, turn, seconds, likely, since, asked_at, wake_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, seat, lane) DO UPDATE"
+            " SET turn = excluded.turn, seconds = excluded.seconds, likely = excluded.likely,"
+            " since = excluded.since, asked_at = excluded.asked_at, wake_at = excluded.wake_at",
+            *(self._tenant, seat, place.lane, place.turn, place.seconds, place.likely),
+            *(place.since, place.asked, place.at),
         )
 
     def leave(self, seat: str, *, lane: Lane) -> None:

@@ -34,12 +34,14 @@ from hunting_pipeline.quota.rules import (
 )
 from hunting_pipeline.quota.store import Store, open_store
 
-__all__ = ["Ledger", "Reservation", "Usage", "open_ledger"]
+__all__ = ["Ledger", "Reservation", "StoredLedger", "Usage", "open_ledger"]
 
 EXPIRY_SECONDS = 60.0
 """A reservation expires this long after the service would have ended the request: time to read the reply."""
 LONGEST_BLOCK_SECONDS = 86400.0
 """A block is believed for a day at most, the service's longest documented period; then it is asked again."""
+PRUNE_SECONDS = 60.0
+"""How often one ledger looks for what can be forgotten: old rows are ignored anyway, and cost only space."""
 _HORIZON_SECONDS = max(rate.period for limits in PROFILES.values() for rate in limits.rates) + TRANSIT_SECONDS
 """History is kept as long as any profile needs it, for another process may use another profile."""
 
@@ -146,11 +148,11 @@ def open_ledger(
     if not 0 < share <= 1:
         raise Misconfigured(f"SHARE is {share}: it must be above 0 and at most 1")
     store = open_store(url, clock=clock, steady=steady)
-    return _StoredLedger(store, tenant=tenant, limits=limits, share=share, clock=clock or time.time)
+    return StoredLedger(store, tenant=tenant, limits=limits, share=share, clock=clock or time.time)
 
 
-class _StoredLedger:
-    """A ledger over a store."""
+class StoredLedger:
+    """A ledger over any store that holds its tables (`store.create`)."""
 
     def __init__(
         self, store: Store, *, tenant: str, limits: Limits, share: float, clock: Callable[[], float]
@@ -161,15 +163,17 @@ class _StoredLedger:
         self._share = share
         self._clock = clock
         self._name = uuid.uuid4().hex
+        self._pruned = -math.inf
         self._longest = max(rate.period for rate in limits.rates) + TRANSIT_SECONDS
 
     def reserve(self, *, table: str, lane: Lane, owner: str) -> Reservation | WaitUntil:
         seat = f"{owner}/{self._name}/{os.getpid()}/{threading.get_ident()}"
         with self._opened() as (book, offset):
-            book.prune(horizon=max(self._longest, _HORIZON_SECONDS))
+            self._prune(book)
             cap = self._limits.request_seconds
             estimate = book.estimate(table) or Estimate(0.0, cap / 4)
             seconds = min(cap, estimate.upper)
+            likely = min(estimate.mean, seconds)
             turn, since = book.turn(seat, lane=lane)
             answer = decide(
                 book.history(longest=self._longest),
@@ -178,15 +182,16 @@ class _StoredLedger:
                 share=self._share,
                 lane=lane,
                 estimate=seconds,
+                likely=likely,
                 blocks=[Block(book.blocked_until, book.block_reason)],
                 queue=Queue(turn, tuple(w for w in book.waiting() if w.turn != turn), book.fresh_run),
             )
             if isinstance(answer, WaitUntil):
-                book.wait(seat, Waiting(turn, lane, seconds, since=since, asked=book.now, at=answer.at))
+                place = Waiting(turn, lane, seconds, likely, since=since, asked=book.now, at=answer.at)
+                book.wait(seat, place)
                 return WaitUntil(answer.at + offset, answer.reason)
             book.leave(seat, lane=lane)
             expires = book.now + cap + EXPIRY_SECONDS
-            likely = min(estimate.mean, seconds)
             name = book.spend(
                 table=table, lane=lane, owner=owner, seconds=seconds, likely=likely, expires=expires
             )
@@ -234,6 +239,11 @@ class _StoredLedger:
 
     def close(self) -> None:
         self._store.close()
+
+    def _prune(self, book: Book) -> None:
+        if book.now >= self._pruned + PRUNE_SECONDS:
+            book.prune(horizon=max(self._longest, _HORIZON_SECONDS))
+            self._pruned = book.now
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Book, float]]:

@@ -112,6 +112,7 @@ class Waiting:
         turn: the order in which callers first asked; unique.
         lane: in which lane.
         seconds: running seconds it will reserve.
+        likely: of these, what it will probably take; the rest comes back soon.
         since: when it first asked.
         asked: when it last asked.
         at: when it was told to ask again.
@@ -120,6 +121,7 @@ class Waiting:
     turn: int
     lane: Lane
     seconds: float
+    likely: float
     since: float
     asked: float
     at: float
@@ -195,6 +197,7 @@ def decide(
     share: float,
     lane: Lane,
     estimate: float,
+    likely: float = math.inf,
     blocks: Iterable[Block] = (),
     queue: Queue = Queue(),
 ) -> Go | WaitUntil:
@@ -210,19 +213,20 @@ def decide(
         share: part of every rate that may be used, 0 < share ≤ 1; one call always fits.
         lane: of this call.
         estimate: running seconds to reserve for it; more than a whole rate counts as the whole rate.
+        likely: of these, what it will probably take.
         blocks: what the service said in a 429.
         queue: who else waits.
     """
-    settled, running = _parted(history, now)
-    mine = Waiting(queue.turn, lane, seconds=estimate, since=now, asked=now, at=now)
+    charged = _charged(history, limits, now, share=share)
+    mine = Waiting(queue.turn, lane, estimate, likely=min(likely, estimate), since=now, asked=now, at=now)
     places = [place for place in queue.waiting if place.at + GRACE_SECONDS > now]
     block = max(blocks, key=lambda b: b.until, default=Block(now, ""))
     for held in ([place for place in places if place.near], places):
         ahead = _ahead(held, mine, fresh_run=queue.fresh_run)
-        windows = _windows(settled, running, limits, now, share=share)
+        windows = [_Window(*each) for each in charged]
         if block.until <= now and _may_go(windows, ahead, mine, now):
             return Go()
-        windows = _windows(settled, running, limits, now, share=share)
+        windows = [_Window(*each) for each in charged]
         at, bound = _slot(windows, (*ahead, mine), start=max(now, block.until))
         if at <= now + NEAR_SECONDS:
             break
@@ -238,9 +242,8 @@ def rate_uses(history: Iterable[Spend], limits: Limits, now: float, *, share: fl
     for rate in limits.rates:
         charges = _settled_charges(settled, rate, now)
         spent = math.fsum(cost for _, cost in charges)
-        reserved = math.fsum(
-            c for _, c in _running_charges(running, rate, now, longest=limits.request_seconds)
-        )
+        still = _running_charges(running, rate, now, longest=limits.request_seconds)
+        reserved = math.fsum(cost for _, cost in still)
         amount = _amount(rate, share)
         left = max(0.0, amount - spent - reserved)
         uses.append(RateUse(rate, amount, spent, reserved, left, min((r for r, _ in charges), default=None)))
@@ -291,13 +294,11 @@ def _running_charges(running: Iterable[Spend], rate: Rate, now: float, *, longes
 class _Window:
     """One rate's window, moving forward in time: what counts in it, and when each part falls out."""
 
-    def __init__(self, rate: Rate, charges: list[_Charge], *, amount: float) -> None:
+    def __init__(self, rate: Rate, charges: Iterable[_Charge], amount: float) -> None:
         self._rate = rate
         self._amount = amount
-        self._releases = charges
-        heapq.heapify(self._releases)
-        self._used = math.fsum(cost for _, cost in self._releases)
-        self.reason = self._reason()
+        self._releases = sorted(charges)  # a heap, too
+        self._used = self._spent = math.fsum([cost for _, cost in self._releases])
 
     def room(self, seconds: float, at: float) -> float:
         """The first time from `at` on when one more call fits."""
@@ -314,35 +315,37 @@ class _Window:
             self._used -= heapq.heappop(self._releases)[1]
         return self._used + self._cost(seconds) <= self._amount + _EPSILON
 
-    def take(self, seconds: float, at: float) -> None:
-        """Enter a call that goes at `at`."""
-        transit = TRANSIT_SECONDS if self._rate.kind is Kind.CALLS else 0.0
-        heapq.heappush(self._releases, (at + transit + self._rate.period, self._cost(seconds)))
-        self._used += self._cost(seconds)
+    def take(self, place: Waiting, at: float) -> None:
+        """Enter a call that goes at `at`: all it reserves, of which the likely part stays."""
+        whole = stays = self._cost(place.seconds)
+        held = TRANSIT_SECONDS
+        if self._rate.kind is Kind.SECONDS:
+            stays = held = min(place.likely, whole)
+            heapq.heappush(self._releases, (at + held, whole - stays))
+        heapq.heappush(self._releases, (at + held + self._rate.period, stays))
+        self._used += whole
 
     def _cost(self, seconds: float) -> float:
         return 1.0 if self._rate.kind is Kind.CALLS else min(seconds, self._amount)
 
-    def _reason(self) -> str:
+    @property
+    def reason(self) -> str:
         period = _PERIODS.get(self._rate.period, f"{self._rate.period:g} s")
         what = "calls" if self._rate.kind is Kind.CALLS else "running seconds"
-        return f"{what} per {period} ({self._used:.0f} of {self._amount:.0f} spent)"
+        return f"{what} per {period} ({self._spent:.0f} of {self._amount:.0f} spent)"
 
 
-def _windows(
-    settled: Sequence[tuple[float, Spend]],
-    running: Sequence[Spend],
-    limits: Limits,
-    now: float,
-    *,
-    share: float,
-) -> list[_Window]:
-    windows = []
+def _charged(
+    history: Iterable[Spend], limits: Limits, now: float, *, share: float
+) -> list[tuple[Rate, list[_Charge], float]]:
+    """Every rate with what counts in its window and the amount that the share leaves of it."""
+    settled, running = _parted(history, now)
+    charged = []
     for rate in limits.rates:
         charges = _settled_charges(settled, rate, now)
         charges += _running_charges(running, rate, now, longest=limits.request_seconds)
-        windows.append(_Window(rate, charges, amount=_amount(rate, share)))
-    return windows
+        charged.append((rate, charges, _amount(rate, share)))
+    return charged
 
 
 def _may_go(windows: Sequence[_Window], ahead: Iterable[Waiting], mine: Waiting, now: float) -> bool:
@@ -354,7 +357,7 @@ def _may_go(windows: Sequence[_Window], ahead: Iterable[Waiting], mine: Waiting,
     for place in ahead:
         if all(window.fits(place.seconds, now) for window in windows):
             for window in windows:
-                window.take(place.seconds, now)
+                window.take(place, now)
             continue
         patient = place.since + PATIENCE_SECONDS > now and (place.lane, mine.lane) != (
             Lane.FRESH,
@@ -375,7 +378,7 @@ def _slot(windows: Sequence[_Window], places: Iterable[Waiting], *, start: float
             if later > at:
                 at, bound = later, window.reason
         for window in windows:
-            window.take(place.seconds, at)
+            window.take(place, at)
     return at, bound
 
 

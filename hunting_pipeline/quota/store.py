@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,20 +21,19 @@ from hunting_pipeline.errors import Misconfigured, ServiceFailed
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Run", "Store", "open_store"]
+__all__ = ["Run", "Store", "create", "open_store"]
 
 LOCK_SECONDS = 30.0
 """How long to wait for one's turn: 30 times the worst wait measured with 8 processes."""
 CONNECT_SECONDS = 10
 """How long a database server may take to answer at all: libpq itself would wait for minutes."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _LOCK_KEY = int.from_bytes(blake2b(b"hunting-pipeline quota ledger", digest_size=8).digest(), signed=True)
 """Advisory locks are named by a number; this one is ours."""
 _LEFT_TO_THE_PARENT: list[object] = []
 """Connections found after a fork: the parent's, so neither used nor closed, for that would reach it."""
 
 _TABLES = (
-    "CREATE TABLE IF NOT EXISTS quota_schema (version INTEGER PRIMARY KEY)",
     """CREATE TABLE IF NOT EXISTS quota_tenant (tenant TEXT PRIMARY KEY, now DOUBLE PRECISION NOT NULL,
         wall DOUBLE PRECISION NOT NULL, steady DOUBLE PRECISION, blocked_until DOUBLE PRECISION NOT NULL,
         block_reason TEXT NOT NULL, next_turn BIGINT NOT NULL, fresh_run BIGINT NOT NULL)""",
@@ -48,8 +47,8 @@ _TABLES = (
         calls BIGINT NOT NULL, seconds DOUBLE PRECISION NOT NULL, reserved_at DOUBLE PRECISION NOT NULL,
         ended DOUBLE PRECISION NOT NULL, PRIMARY KEY (tenant, slot))""",
     """CREATE TABLE IF NOT EXISTS quota_waiting (tenant TEXT NOT NULL, seat TEXT NOT NULL, lane TEXT NOT NULL,
-        turn BIGINT NOT NULL, seconds DOUBLE PRECISION NOT NULL, since DOUBLE PRECISION NOT NULL,
-        asked_at DOUBLE PRECISION NOT NULL,
+        turn BIGINT NOT NULL, seconds DOUBLE PRECISION NOT NULL, likely DOUBLE PRECISION NOT NULL,
+        since DOUBLE PRECISION NOT NULL, asked_at DOUBLE PRECISION NOT NULL,
         wake_at DOUBLE PRECISION NOT NULL, PRIMARY KEY (tenant, seat, lane))""",
     """CREATE TABLE IF NOT EXISTS quota_estimate (tenant TEXT NOT NULL, source_table TEXT NOT NULL,
         mean DOUBLE PRECISION NOT NULL, deviation DOUBLE PRECISION NOT NULL,
@@ -57,7 +56,7 @@ _TABLES = (
 )
 
 Run = Callable[..., list[tuple[Any, ...]]]
-"""`run(statement, *values)`: the rows it gives."""
+"""`run(statement, *values)`: the rows that a SELECT or a RETURNING gives."""
 
 
 class Store(Protocol):
@@ -170,7 +169,7 @@ class SqliteStore:
             connection.execute("PRAGMA synchronous=FULL")
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
-                _migrate(lambda statement, *values: connection.execute(statement, values).fetchall())
+                create(lambda statement, *values: connection.execute(statement, values).fetchall())
             self._connection = connection
         return self._connection
 
@@ -206,7 +205,7 @@ class PostgresStore:
         except psycopg.ProgrammingError:
             raise Misconfigured("LEDGER is no valid postgresql:// URL") from None  # the cause repeats the URL
         with self.transaction() as run:
-            _migrate(run)
+            create(run)
 
     @contextmanager
     def transaction(self) -> Iterator[Run]:
@@ -214,11 +213,9 @@ class PostgresStore:
             _LEFT_TO_THE_PARENT.append(self._connection)
             self._threads, self._connection, self._process = threading.Lock(), None, os.getpid()
         try:
-            with self._threads:
-                connection = self._connected()
-                with connection.transaction():
-                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
-                    yield lambda statement, *values: self._run(connection, statement, values)
+            with self._threads, ExitStack() as stack:
+                connection = self._begun(stack)
+                yield lambda statement, *values: self._run(connection, statement, values)
         except self._driver.Error as error:
             raise ServiceFailed(
                 f"the quota ledger {self._where} failed: {error}; no call was allowed"
@@ -236,46 +233,57 @@ class PostgresStore:
                 self._connection.close()
             self._connection = None
 
-    def _connected(self) -> "psycopg.Connection[tuple[Any, ...]]":
-        """The session; a new one where the last was broken (the server was started anew)."""
-        if self._connection is None or self._connection.closed or not self._alive(self._connection):
-            milliseconds = int(LOCK_SECONDS * 1000)
-            self._connection = self._driver.connect(
-                self._url, autocommit=True, connect_timeout=CONNECT_SECONDS
-            )
-            self._connection.execute(f"SET lock_timeout = {milliseconds}")
-            self._connection.execute(f"SET idle_in_transaction_session_timeout = {milliseconds}")
-        return self._connection
+    def _begun(self, stack: ExitStack) -> "psycopg.Connection[tuple[Any, ...]]":
+        """The session in a transaction that nobody else is in; `stack` ends it.
 
-    def _alive(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> bool:
-        try:
-            connection.execute("SELECT 1")
-        except self._driver.OperationalError:
-            connection.close()
-            return False
-        return True
+        Where the last session was broken (the server was started anew), a new one is opened.
+        """
+        while True:
+            opened = self._connection is None
+            connection = self._connection = self._connection or self._opened()
+            try:
+                with ExitStack() as mine:
+                    mine.enter_context(connection.pipeline())  # what gives no rows is not waited for
+                    mine.enter_context(connection.transaction())
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,)).fetchone()
+                    stack.push(mine.pop_all())
+            except self._driver.OperationalError:
+                if opened or not connection.broken:
+                    raise
+                self._connection = None
+            else:
+                return connection
+
+    def _opened(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        milliseconds = int(LOCK_SECONDS * 1000)
+        connection = self._driver.connect(self._url, autocommit=True, connect_timeout=CONNECT_SECONDS)
+        connection.execute(f"SET lock_timeout = {milliseconds}")
+        connection.execute(f"SET idle_in_transaction_session_timeout = {milliseconds}")
+        return connection
 
     @staticmethod
     def _run(
         connection: "psycopg.Connection[tuple[Any, ...]]", statement: str, values: tuple[Any, ...]
     ) -> list[tuple[Any, ...]]:
         cursor = connection.execute(statement.replace("?", "%s").encode(), values)
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if statement.startswith("SELECT") or "RETURNING" in statement else []
 
 
 def _without_secrets(parts: Mapping[str, Any]) -> str:
     return f"{parts.get('dbname') or 'postgres'} on {parts.get('host') or 'this machine'}"
 
 
-def _migrate(run: Run) -> None:
-    """Create the tables, or refuse those of a newer version."""
+def create(run: Run) -> None:
+    """Create the tables, or refuse those of another version: what they remember must not be forgotten."""
+    run("CREATE TABLE IF NOT EXISTS quota_schema (version INTEGER PRIMARY KEY)")
+    versions = [version for (version,) in run("SELECT version FROM quota_schema")]
+    if versions and max(versions) != SCHEMA_VERSION:
+        raise Misconfigured(
+            f"the quota ledger has schema version {max(versions)}, this program knows {SCHEMA_VERSION}: let"
+            " HUNTING_LEDGER name another place (a day later nothing of the old one counts), or use the"
+            " program that made it"
+        )
     for statement in _TABLES:
         run(statement)
-    versions = [version for (version,) in run("SELECT version FROM quota_schema")]
     if not versions:
         run("INSERT INTO quota_schema (version) VALUES (?)", SCHEMA_VERSION)
-    elif max(versions) != SCHEMA_VERSION:
-        raise Misconfigured(
-            f"the quota ledger has schema version {max(versions)}, this program knows {SCHEMA_VERSION}:"
-            " use the program that made it, or another LEDGER"
-        )

@@ -1,7 +1,9 @@
 """Slices tile their window, add up, and stay under the target; buckets refine; a plan has its price."""
 
 import math
-from itertools import pairwise
+from dataclasses import replace
+from itertools import combinations, pairwise
+from random import Random
 
 import pytest
 from hypothesis import assume, given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from hunting_pipeline import plan
 from hunting_pipeline.limits import ENDPOINT, ORIGINAL, PROFILES, TEST, Kind, Limits, Rate
-from hunting_pipeline.model import DAY, HOUR, Bin, Bucket, Histogram, Slice, Tally, Window
+from hunting_pipeline.model import DAY, HOUR, Bin, Bucket, Histogram, Partition, Slice, Tally, Window
 
 STEP = 10
 
@@ -227,3 +229,125 @@ def test_the_wall_time_is_one_that_the_rate_allows(calls: int, amount: int, peri
     renewals = math.ceil(calls / amount) - 1
     assert found.wall_seconds <= renewals * period + period
     assert found.wall_seconds >= (renewals - 1) * period
+
+
+# --- the plan as a budget ---------------------------------------------------------------------------------
+
+HOURLY = Limits("hourly", "", (Rate(Kind.CALLS, 10, 3600),), 10, None, 1)
+BOTH = Limits("both", "", (Rate(Kind.CALLS, 10, 3600), Rate(Kind.SECONDS, 30, 1800)), 10, None, 1)
+TODAY = 100 * DAY
+
+
+def due(day: int, calls: float, *, hours_left: float | None, running: float = 0.0) -> plan.Due:
+    deadline = None if hours_left is None else TODAY + math.floor(hours_left * HOUR)
+    return plan.Due(Partition("T", Window(day * DAY, (day + 1) * DAY)), calls, running, deadline)
+
+
+@st.composite
+def owed(draw: st.DrawFn) -> list[plan.Due]:
+    return [
+        due(
+            day,
+            draw(st.integers(1, 30)),
+            hours_left=draw(st.one_of(st.none(), st.floats(-2, 12))),
+            running=draw(st.floats(0, 60)),
+        )
+        for day in range(draw(st.integers(0, 6)))
+    ]
+
+
+def in_time(dues: list[plan.Due], limits: Limits) -> bool:
+    """Whether all can be had, worked on by deadline."""
+    calls = running = 0.0
+    for one in sorted(dues, key=lambda d: math.inf if d.deadline is None else d.deadline):
+        calls, running = calls + one.calls, running + one.running_seconds
+        waits = [(calls if r.kind is Kind.CALLS else running, r) for r in limits.rates]
+        wall = max([running, *((spent / r.amount - 1) * r.period for spent, r in waits)])
+        if one.deadline is not None and TODAY + wall * 10**7 >= one.deadline:
+            return False
+    return True
+
+
+def test_what_fits_is_done_oldest_first() -> None:
+    turns = plan.by_deadline(
+        [due(3, 10, hours_left=9), due(1, 10, hours_left=1), due(2, 10, hours_left=5)],
+        HOURLY,
+        share=1,
+        now=TODAY,
+    )
+    assert [(turn.partition.window.start // DAY, turn.lost) for turn in turns] == [
+        (1, False),
+        (2, False),
+        (3, False),
+    ]
+    assert [turn.done - TODAY for turn in turns] == [0, HOUR, 2 * HOUR]
+
+
+def test_an_old_partition_is_not_had_at_the_price_of_two_younger_ones() -> None:
+    """30 calls take two hours more than the first ten: by then both others are gone."""
+    turns = plan.by_deadline(
+        [due(1, 30, hours_left=2.5), due(2, 10, hours_left=2.7), due(3, 10, hours_left=2.9)],
+        HOURLY,
+        share=1,
+        now=TODAY,
+    )
+    assert [(turn.partition.window.start // DAY, turn.lost) for turn in turns] == [
+        (2, False),
+        (3, False),
+        (1, True),
+    ]
+
+
+def test_what_is_gone_already_goes_last_the_youngest_first() -> None:
+    gone = [due(1, 1, hours_left=-30), due(2, 1, hours_left=-6)]
+    turns = plan.by_deadline([*gone, due(3, 1, hours_left=None)], HOURLY, share=1, now=TODAY)
+    assert [(turn.partition.window.start // DAY, turn.lost) for turn in turns] == [
+        (3, False),
+        (2, True),
+        (1, True),
+    ]
+
+
+@given(owed(), st.sampled_from([HOURLY, BOTH]), st.randoms(use_true_random=False))
+def test_whatever_is_promised_is_done_before_the_edge(
+    dues: list[plan.Due], limits: Limits, random: Random
+) -> None:
+    turns = plan.by_deadline(dues, limits, share=1, now=TODAY)
+    deadlines = {one.partition: one.deadline for one in dues}
+    assert sorted(turn.partition for turn in turns) == sorted(deadlines)
+    for turn in turns:
+        deadline = deadlines[turn.partition]
+        assert turn.lost or deadline is None or turn.done <= deadline
+    assert [turn.lost for turn in turns] == sorted(turn.lost for turn in turns), "what is lost goes last"
+    assert in_time([one for one in dues if one.partition not in lost_of(turns)], limits)
+    if in_time(dues, limits):
+        assert not lost_of(turns)
+    shuffled = random.sample(dues, len(dues))
+    assert plan.by_deadline(shuffled, limits, share=1, now=TODAY) == turns
+
+
+@given(owed())
+def test_no_other_order_keeps_more_partitions(dues: list[plan.Due]) -> None:
+    kept = len(dues) - len(lost_of(plan.by_deadline(dues, HOURLY, share=1, now=TODAY)))
+    quick = [replace(one, running_seconds=0.0) for one in dues]
+    best = max(
+        number
+        for number in range(len(dues) + 1)
+        if any(in_time(list(some), HOURLY) for some in combinations(quick, number))
+    )
+    free = len(dues) - len(lost_of(plan.by_deadline(quick, HOURLY, share=1, now=TODAY)))
+    assert kept <= free == best
+
+
+def lost_of(turns: list[plan.Turn]) -> set[Partition]:
+    return {turn.partition for turn in turns if turn.lost}
+
+
+def test_a_call_that_partitions_share_is_dealt_out_evenly() -> None:
+    days = [Partition("T", Window(day * DAY, (day + 1) * DAY)) for day in (70, 71)]
+    slices = [
+        Slice("T", Window(70 * DAY, 70 * DAY + HOUR), Tally(1, 0)),
+        Slice("T", Window(70 * DAY + HOUR, 72 * DAY), Tally(1, 0)),
+    ]
+    found = plan.dues(slices, days, seconds_a_call=4, retention_days=30)
+    assert found == [plan.Due(days[0], 1.5, 6, 100 * DAY), plan.Due(days[1], 0.5, 2, 101 * DAY)]

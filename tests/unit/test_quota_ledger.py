@@ -1,37 +1,23 @@
 """The ledger on SQLite and on a real Postgres: one suite, threads, processes, kills and clocks."""
 
-import glob
 import itertools
 import multiprocessing
 import os
-import pwd
-import shutil
 import signal
 import sqlite3
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from quota_postgres import serving
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
 from hunting_pipeline.limits import ENDPOINT, GRAPH, TEST, Kind, Limits, Rate
 from hunting_pipeline.quota import Lane, Reservation, WaitUntil, open_ledger
 from hunting_pipeline.quota.rules import TRANSIT_SECONDS
 
-BINARIES = [
-    Path(folder)
-    for folder in (
-        *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True),  # noqa: PTH207 - a pattern from the root
-        *os.environ.get("PATH", "").split(":"),
-        "/usr/local/bin",
-    )
-    if (Path(folder) / "initdb").exists() and (Path(folder) / "postgres").exists()
-]
 PROCESSES = multiprocessing.get_context("fork")
 T0 = 1_800_000_000.0
 
@@ -46,58 +32,10 @@ class Clock:
         return self.now
 
 
-def start_postgres(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A server of its own in `folder`, reached over a socket there; never run as root."""
-    user = pwd.getpwuid(os.getuid()).pw_name
-    if os.getuid() == 0:
-        user = next(n for n in ("postgres", "nobody") if any(n == entry.pw_name for entry in pwd.getpwall()))
-        shutil.chown(folder, user)
-    account = (
-        {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
-    )
-    data = folder / "data"
-    command = [BINARIES[0] / "initdb", "-D", data, "-U", "hunter", "-A", "trust", "--no-sync", "-E", "UTF8"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **account)
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [BINARIES[0] / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses="],
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            **account,
-        )
-    return server, f"postgresql:///postgres?host={folder}&user=hunter"
-
-
-def stop(server: subprocess.Popen[bytes]) -> None:
-    server.send_signal(signal.SIGINT)
-    server.wait(30)
-
-
-def wait_for(url: str) -> None:
-    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
-    for _ in range(200):
-        try:
-            psycopg.connect(url).close()
-        except psycopg.OperationalError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError("Postgres did not start")
-
-
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    if not BINARIES:
-        pytest.skip("no Postgres binaries on this machine (initdb, postgres)")
-    folder = Path(tempfile.mkdtemp(prefix="quota-pg-", dir="/tmp"))
-    server, url = start_postgres(folder)
-    try:
-        wait_for(url)
+    with serving() as url:
         yield url
-    finally:
-        stop(server)
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -353,6 +291,17 @@ def test_a_ledger_of_a_newer_version_is_misconfigured(tmp_path):
         connection.execute("UPDATE quota_schema SET version = 99")
     with pytest.raises(Misconfigured, match="version 99"):
         open_ledger(str(path), tenant="t", limits=TEST)
+
+
+def test_a_ledger_of_an_older_program_is_misconfigured_and_says_what_to_set(tmp_path):
+    path = tmp_path / "ledger.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE quota_schema (version INTEGER PRIMARY KEY)")
+        connection.execute("INSERT INTO quota_schema VALUES (1)")
+        connection.execute("CREATE TABLE quota_spend (id TEXT PRIMARY KEY, tenant TEXT NOT NULL)")
+    for _ in range(2):
+        with pytest.raises(Misconfigured, match=r"schema version 1.*HUNTING_LEDGER"):
+            open_ledger(str(path), tenant="t", limits=TEST)
 
 
 def test_a_ledger_that_is_destroyed_is_an_error_never_a_free_pass(tmp_path):

@@ -1,0 +1,122 @@
+"""A process that asks an emulated tenant without rest, one of many that share a ledger.
+
+    python quota_hammer.py JSON
+
+Says `ready`, waits for a line, asks for so many seconds, and says what it was given.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hunting_pipeline.errors import QuotaExhausted
+from hunting_pipeline.limits import TEST, Kind, Limits, Rate
+from hunting_pipeline.pipeline import open_pipeline
+from hunting_pipeline.pipeline.calls import Calls, SystemClock
+from hunting_pipeline.quota import Lane, Ledger, open_ledger
+from hunting_pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Hammer:
+    """What such a process does.
+
+    Attributes:
+        settings: of the pipeline; the ledger among them.
+        rates: kind, amount and period of each.
+        query: asked again and again, of `table`.
+        seconds: for how long.
+        pause: between two calls.
+    """
+
+    settings: Mapping[str, Any]
+    rates: Sequence[tuple[str, float, float]]
+    table: str
+    query: str
+    seconds: float
+    pause: float = 0.0
+    lane: str = Lane.FRESH
+
+    @property
+    def limits(self) -> Limits:
+        rates = tuple(Rate(Kind(kind), amount, period) for kind, amount, period in self.rates)
+        return replace(TEST, name="tight", rates=rates)
+
+    def ledger(self) -> Ledger:
+        """The ledger that all of them share."""
+        return open_ledger(
+            self.settings["ledger"], tenant=self.settings["tenant_id"], limits=self.limits, share=1
+        )
+
+
+@contextmanager
+def fleet(hammers: Sequence[Hammer]) -> Iterator[list[subprocess.Popen[str]]]:
+    """A process for each, let loose together when the last is ready; killed at the end."""
+    command = [sys.executable, str(Path(__file__))]
+    started = [
+        subprocess.Popen(
+            [*command, json.dumps(asdict(hammer))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for hammer in hammers
+    ]
+    try:
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def told(process: subprocess.Popen[str]) -> dict[str, float]:
+    """What it said when it had ended in good order."""
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return dict(json.loads(said))
+
+
+def main() -> None:
+    hammer = Hammer(**json.loads(sys.argv[1]))
+    ledger = hammer.ledger()
+    with open_pipeline(Settings(**hammer.settings), patience=0) as pipeline:
+        calls = Calls(
+            client=pipeline.client,
+            tokens=pipeline.tokens,
+            ledger=ledger,
+            limits=hammer.limits,
+            clock=SystemClock(),
+            table=hammer.table,
+            lane=Lane(hammer.lane),
+            owner="hammer",
+            patience=hammer.seconds,
+            on_wait=lambda message: None,
+        )
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        until = time.monotonic() + hammer.seconds
+        while (left := until - time.monotonic()) > 0:
+            try:
+                replace(calls, patience=left).ask(hammer.query)
+            except QuotaExhausted:
+                break
+            time.sleep(hammer.pause)
+    ledger.close()
+    spent = calls.spent
+    sys.stdout.write(json.dumps({"calls": spent.calls, "running_seconds": spent.running_seconds}))
+
+
+if __name__ == "__main__":
+    main()
