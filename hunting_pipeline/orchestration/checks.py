@@ -7,10 +7,12 @@ from operator import add
 
 import dagster as dg
 
-from hunting_pipeline.model import Partition, Tally
-from hunting_pipeline.orchestration.look import Look
+from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.store import Store
+from hunting_pipeline.model import Partition, TableSpec, Tally
+from hunting_pipeline.orchestration.look import Look, look
 
-__all__ = ["COMPLETE", "Proof", "complete_spec", "evaluation", "proof_of", "summary"]
+__all__ = ["COMPLETE", "Proof", "complete_spec", "evaluation", "proof_of", "summary", "verified"]
 
 COMPLETE = "complete"
 """Name of the check."""
@@ -34,6 +36,16 @@ def proof_of(seen: Look) -> Proof:
     """Set what the service counted, piece by piece, against what the file holds."""
     counted = reduce(add, (piece.tally for piece in seen.manifest.pieces), Tally(0, 0))
     return Proof(seen.manifest.partition, counted, seen.tally)
+
+
+def verified(store: Store, spec: TableSpec) -> list[Proof]:
+    """Read every archived partition of a table again.
+
+    Raises:
+        CommitRefused: a file is gone, damaged, or not ours.
+    """
+    partitions = [manifest.partition for manifest in load_all(store, spec.name)]
+    return [proof_of(look(store, each, None if each.undated else spec.time_column)) for each in partitions]
 
 
 def complete_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from functools import partial
 
 import dagster as dg
 from pydantic import Field, field_validator
@@ -10,12 +11,13 @@ from hunting_pipeline import catalog
 from hunting_pipeline.model import ticks_of
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.automation import condition_for
+from hunting_pipeline.orchestration.checks import complete_spec
 from hunting_pipeline.orchestration.config import Located, TableConfig, accepted
 from hunting_pipeline.orchestration.partitions import DEFAULT_START, partitions_for
-from hunting_pipeline.orchestration.recounts import recount_check
+from hunting_pipeline.orchestration.recounts import recount_spec
 from hunting_pipeline.orchestration.resources import HUNTING, HuntingResource
-from hunting_pipeline.orchestration.tables import Event, materialize_table, table_asset
-from hunting_pipeline.orchestration.watch import watch_checks
+from hunting_pipeline.orchestration.tables import Event, check_table, materialize_table, table_asset
+from hunting_pipeline.orchestration.watch import watch_specs, watched
 
 __all__ = ["HuntingTables"]
 
@@ -106,24 +108,27 @@ class HuntingTables(dg.Component, Located):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """One asset a table with its checks, and the resource they share."""
         del context
-        return dg.Definitions(
-            assets=[self._asset(table) for table in self.tables],
-            asset_checks=[check for table in self.tables for check in self._checks(table)],
-            resources={"hunting": self.hunting},
-        )
-
-    def _checks(self, table: TableConfig) -> Iterator[dg.AssetChecksDefinition]:
-        key, spec = self.get_asset_spec(table).key, table.spec
-        start = ticks_of(datetime.fromisoformat(self.start).replace(tzinfo=UTC))
-        yield watch_checks(key, spec, start=start, fresh_hours=self.fresh_hours)
-        if spec.time_column is not None:  # a snapshot cannot be counted again: the service has moved on
-            yield recount_check(key, spec)
+        assets = [self._asset(table) for table in self.tables]
+        return dg.Definitions(assets=assets, resources={"hunting": self.hunting})
 
     def _asset(self, table: TableConfig) -> dg.AssetsDefinition:
-        def body(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
-            yield from self.execute(context, table, hunting=hunting)
+        asset, spec = self.get_asset_spec(table), table.spec
+        watch = partial(
+            watched,
+            spec=spec,
+            start=ticks_of(datetime.fromisoformat(self.start).replace(tzinfo=UTC)),
+            fresh_hours=self.fresh_hours,
+        )
 
-        return table_asset(self.get_asset_spec(table), body)
+        def body(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
+            if context.selected_asset_keys:
+                yield from self.execute(context, table, hunting=hunting)
+            yield from check_table(context, spec, watch=watch, hunting=hunting)
+
+        check_specs = [complete_spec(asset.key), *watch_specs(asset.key, fresh_hours=self.fresh_hours)]
+        if spec.time_column is not None:  # a snapshot cannot be counted again: the service has moved on
+            check_specs.append(recount_spec(asset.key))
+        return table_asset(asset, check_specs, body)
 
 
 def _slug(service: str) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from hunting_pipeline.orchestration.checks import COMPLETE
+
 __all__ = ["materialize_range"]
 
 
@@ -30,8 +32,12 @@ def materialize_range(
         KeyError: a table is no asset of `definitions`.
     """
     assets = {key.path[-1]: asset for asset in _assets(definitions) for key in asset.keys}
+    chosen = [assets[table] for table in tables]
+    complete = [check for asset in chosen for check in asset.check_keys if check.name == COMPLETE]
+    keys = [key for asset in chosen for key in asset.keys]
     return dg.materialize(
-        [assets[table] for table in tables],
+        chosen,
+        selection=dg.AssetSelection.assets(*keys).without_checks() | dg.AssetSelection.checks(*complete),
         instance=instance,
         resources=dict(definitions.resources or {}),
         tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},

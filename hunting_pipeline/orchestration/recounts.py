@@ -6,12 +6,11 @@ import dagster as dg
 
 from hunting_pipeline.model import Partition, TableSpec, Window
 from hunting_pipeline.orchestration.automation import recount_condition
-from hunting_pipeline.orchestration.outcomes import told_to_dagster
-from hunting_pipeline.orchestration.resources import POOL, RECONCILE_TAG, HuntingResource
-from hunting_pipeline.pipeline import Recount
+from hunting_pipeline.orchestration.resources import RECONCILE_TAG
+from hunting_pipeline.pipeline import Pipeline, Recount
 from hunting_pipeline.window import held, partitions_in
 
-__all__ = ["RECONCILED", "STALE", "recount_check", "recounted"]
+__all__ = ["RECONCILED", "STALE", "recount", "recount_spec", "recounted"]
 
 RECONCILED = "reconciled"
 """Name of the check."""
@@ -23,27 +22,29 @@ _NAMED = 20
 """Spans that the metadata names before it says how many more there are."""
 
 
-def recount_check(key: dg.AssetKey, spec: TableSpec) -> dg.AssetChecksDefinition:
-    """The check of a table, as a step of its own: one call as a rule, and no row is fetched."""
-
-    @dg.asset_check(
+def recount_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check of a table that has times."""
+    return dg.AssetCheckSpec(
+        RECONCILED,
         asset=key,
-        name=RECONCILED,
         description=(
             "The service, asked again, counts in every bin of what it still holds the rows that are archived"
             " and the same checksum over their times. Late rows turn it yellow; the sensor `reconcile_stale`"
             " then requests exactly the partitions that differ."
         ),
         automation_condition=recount_condition(RECONCILE_TAG),
-        pool=POOL,
     )
-    def _reconciled(context: dg.AssetCheckExecutionContext, hunting: HuntingResource) -> dg.AssetCheckResult:
-        with told_to_dagster(context.log), hunting.pipeline(run_id=context.run.run_id) as pipeline:
-            partitions = partitions_in(spec, held(pipeline.now(), pipeline.limits.retention_days))
-            with pipeline.reconcile(spec, partitions) as (found, _):
-                return recounted(found, partitions)
 
-    return _reconciled
+
+def recount(pipeline: Pipeline, spec: TableSpec) -> dg.AssetCheckResult:
+    """Count all that is archived and still held: one call as a rule, and no row is fetched.
+
+    Raises:
+        HuntingError: the service could not count.
+    """
+    partitions = partitions_in(spec, held(pipeline.now(), pipeline.limits.retention_days))
+    with pipeline.reconcile(spec, partitions) as (found, _):
+        return recounted(found, partitions)
 
 
 def recounted(found: Recount, partitions: Sequence[Partition]) -> dg.AssetCheckResult:
@@ -52,6 +53,7 @@ def recounted(found: Recount, partitions: Sequence[Partition]) -> dg.AssetCheckR
     shrunk = _touched(partitions, found.shrunk)
     value = dg.MetadataValue
     return dg.AssetCheckResult(
+        check_name=RECONCILED,
         passed=found.equal,
         severity=dg.AssetCheckSeverity.ERROR if shrunk else dg.AssetCheckSeverity.WARN,
         description=_told(found, stale, shrunk),

@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import Partition, TableSpec
 from hunting_pipeline.pipeline import Coverage, Pipeline, coverage, open_lake, open_pipeline
@@ -50,15 +51,22 @@ class HuntingResource(dg.ConfigurableResource[None]):
         """
         return load_settings().limits_profile
 
+    def lake(self) -> LocalStore:
+        """The lake, which need not exist yet.
+
+        Raises:
+            Misconfigured: a setting is wrong.
+        """
+        return open_lake(load_settings())
+
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition], *, now: int) -> Coverage:
         """What the lake holds of partitions at `now` (ticks), and what is owed. Asks nobody; needs no tenant.
 
         Raises:
             Misconfigured: a setting is wrong, or the table is archived in another grain.
         """
-        settings = load_settings()
-        retention = settings.limits_profile.retention_days
-        return coverage(open_lake(settings), spec, partitions, now=now, retention_days=retention)
+        retention = self.limits().retention_days
+        return coverage(self.lake(), spec, partitions, now=now, retention_days=retention)
 
 
 HUNTING = HuntingResource()

@@ -52,8 +52,8 @@ def requests_for(check: dg.AssetCheckKey, evaluation: int, stale: Sequence[str])
 
 def reconciled_checks(definitions: dg.Definitions) -> list[dg.AssetCheckKey]:
     """The `reconciled` of every table among `definitions`."""
-    checks = (each for each in definitions.asset_checks or () if isinstance(each, dg.AssetsDefinition))
-    return sorted(key for check in checks for key in check.check_keys if key.name == RECONCILED)
+    tables = (each for each in definitions.assets or () if isinstance(each, dg.AssetsDefinition))
+    return sorted(key for table in tables for key in table.check_keys if key.name == RECONCILED)
 
 
 def stale_sensor(checks: Sequence[dg.AssetCheckKey], *, running: bool) -> dg.SensorDefinition:

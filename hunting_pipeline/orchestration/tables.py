@@ -12,29 +12,37 @@ from hunting_pipeline.orchestration.checks import Proof
 from hunting_pipeline.orchestration.look import look
 from hunting_pipeline.orchestration.outcomes import told_to_dagster
 from hunting_pipeline.orchestration.progress import Narrator
+from hunting_pipeline.orchestration.recounts import RECONCILED, recount
 from hunting_pipeline.orchestration.resources import POOL, RECONCILE_TAG, HuntingResource
+from hunting_pipeline.orchestration.watch import WATCHED
 from hunting_pipeline.pipeline import Pipeline, Pull
 
-__all__ = ["Event", "materialize_table", "table_asset"]
+__all__ = ["Event", "check_table", "materialize_table", "table_asset"]
 
 Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation | dg.AssetCheckResult
 
 _BACKFILL_TAG = "dagster/backfill"
 
+Watch = Callable[[HuntingResource], Iterator[dg.AssetCheckResult]]
+"""Makes the checks that ask nobody."""
+
 Body = Callable[[dg.AssetExecutionContext, HuntingResource], Iterator[Event]]
 
 
-def table_asset(spec: dg.AssetSpec, body: Body) -> dg.AssetsDefinition:
+def table_asset(
+    spec: dg.AssetSpec, check_specs: Sequence[dg.AssetCheckSpec], body: Body
+) -> dg.AssetsDefinition:
     """An asset whose body yields an event for each partition as it is committed.
 
     The spec is `skippable` and the asset subsettable, so that the body need not return an output: an output
-    would mark a whole range as done at once.
+    would mark a whole range as done at once. For the same reason its checks are made in the same step: those
+    of a step of their own would be skipped, and shown so, whenever they run together with the asset.
     """
 
     @dg.multi_asset(
         name="__".join(spec.key.path),
         specs=[spec.replace_attributes(skippable=True)],
-        check_specs=[checks.complete_spec(spec.key)],
+        check_specs=check_specs,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
@@ -59,6 +67,27 @@ def materialize_table(
         telling = _Telling(context, spec, pipeline=pipeline, key=key)
         reconciling = RECONCILE_TAG in context.run.tags
         yield from telling.reconciled(partitions) if reconciling else telling.pulled(partitions)
+
+
+def check_table(
+    context: dg.AssetExecutionContext, spec: TableSpec, *, watch: Watch, hunting: HuntingResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Make the run's checks of a table; `complete` only where the table itself is not materialized.
+
+    Raises:
+        dg.Failure: a person must act.
+        dg.RetryRequested: the quota is spent, or the service is down.
+    """
+    wanted = {check.name: check.asset_key for check in context.selected_asset_check_keys}
+    with told_to_dagster(context.log):
+        if checks.COMPLETE in wanted and not context.selected_asset_keys:
+            yield checks.summary(wanted[checks.COMPLETE], checks.verified(hunting.lake(), spec))
+        for result in watch(hunting) if wanted.keys() & WATCHED else ():
+            if result.check_name in wanted:
+                yield result
+        if RECONCILED in wanted:
+            with hunting.pipeline(run_id=context.run.run_id) as pipeline:
+                yield recount(pipeline, spec)
 
 
 class _Telling:

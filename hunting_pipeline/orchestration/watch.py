@@ -10,15 +10,16 @@ import dagster as dg
 from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.model import DAY, HOUR, SECOND, TableSpec, Window, iso_of
 from hunting_pipeline.orchestration.automation import watch_condition
-from hunting_pipeline.orchestration.outcomes import told_to_dagster
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.pipeline import Coverage
 from hunting_pipeline.window import held, partitions_in
 
-__all__ = ["DEADLINE", "DRIFT", "FRESH", "deadline", "drift", "fresh", "watch_checks"]
+__all__ = ["DEADLINE", "DRIFT", "FRESH", "WATCHED", "deadline", "drift", "fresh", "watch_specs", "watched"]
 
 FRESH, DRIFT, DEADLINE = "fresh", "drift", "deadline"
 """Names of the checks."""
+
+WATCHED = frozenset({FRESH, DRIFT, DEADLINE})
 
 _NOTICE = 2 * DAY
 """Ticks before the retention edge in which a gap is a warning."""
@@ -27,36 +28,8 @@ _NAMED = 10
 """Partitions that a message names before it says how many more there are."""
 
 
-def watch_checks(
-    key: dg.AssetKey, spec: TableSpec, *, start: int, fresh_hours: float
-) -> dg.AssetChecksDefinition:
-    """The three checks of a table as one step.
-
-    Args:
-        key: the asset.
-        spec: its table.
-        start: first instant (ticks) that is to be archived.
-        fresh_hours: how old the end of what is archived may be.
-    """
-
-    @dg.multi_asset_check(name=f"{'__'.join(key.path)}__watch", specs=_specs(key, fresh_hours))
-    def _watch(
-        context: dg.AssetCheckExecutionContext, hunting: HuntingResource
-    ) -> Iterator[dg.AssetCheckResult]:
-        now = round(time.time() * SECOND)
-        with told_to_dagster(context.log):
-            there = hunting.limits()
-            still = held(now, there.retention_days)
-            asked = Window(max(start, still.start), max(start, still.end))
-            found = hunting.coverage(spec, partitions_in(spec, asked), now=now)
-        yield _result(FRESH, fresh(found.archived, now=now, hours=fresh_hours))
-        yield _result(DRIFT, drift(found.archived))
-        yield _result(DEADLINE, deadline(found, edge=still.start))
-
-    return _watch
-
-
-def _specs(key: dg.AssetKey, fresh_hours: float) -> list[dg.AssetCheckSpec]:
+def watch_specs(key: dg.AssetKey, *, fresh_hours: float) -> list[dg.AssetCheckSpec]:
+    """The three checks of a table."""
     told = {
         FRESH: f"What is archived reaches to within {fresh_hours:g} hours of now.",
         DRIFT: "The archived partitions that the service still holds have one schema.",
@@ -66,6 +39,29 @@ def _specs(key: dg.AssetKey, fresh_hours: float) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(name, asset=key, description=text, automation_condition=watch_condition())
         for name, text in told.items()
     ]
+
+
+def watched(
+    hunting: HuntingResource, spec: TableSpec, *, start: int, fresh_hours: float
+) -> Iterator[dg.AssetCheckResult]:
+    """Make all three.
+
+    Args:
+        hunting: where the lake and the limits are known.
+        spec: the table.
+        start: first instant (ticks) that is to be archived.
+        fresh_hours: how old the end of what is archived may be.
+
+    Raises:
+        Misconfigured: a setting is wrong, or the table is archived in another grain.
+    """
+    now = round(time.time() * SECOND)
+    still = held(now, hunting.limits().retention_days)
+    asked = Window(max(start, still.start), max(start, still.end))
+    found = hunting.coverage(spec, partitions_in(spec, asked), now=now)
+    yield _result(FRESH, fresh(found.archived, now=now, hours=fresh_hours))
+    yield _result(DRIFT, drift(found.archived))
+    yield _result(DEADLINE, deadline(found, edge=still.start))
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,10 +53,11 @@ def test_an_asset_says_what_it_is(specs: dict[str, dg.AssetSpec]) -> None:
     assert reference.file_path == str(ROOT / "assets" / "device" / "defs.yaml")
 
 
-def test_each_asset_has_its_check_policy_and_pool(location: dg.Definitions) -> None:
+def test_each_asset_has_its_checks_policy_and_pool(location: dg.Definitions) -> None:
     for asset in location.assets or ():
         assert isinstance(asset, dg.AssetsDefinition)
-        assert [check.name for check in asset.check_specs] == ["complete"]
+        names = {check.name for check in asset.check_specs}
+        assert names - {"reconciled"} == {"complete", "fresh", "drift", "deadline"}
         assert asset.backfill_policy == dg.BackfillPolicy.single_run()
         assert asset.op.pool == "hunting"
         assert all(spec.skippable for spec in asset.specs)

@@ -113,7 +113,7 @@ def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_does_the_r
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HUNTING_WORKERS", "1")
-    strikes = {"share": 0.3, "kinds": ["teapot"], "on": "rows", "seed": seed_that_strikes(0.3, after=6)}
+    strikes = {"share": 0.3, "kinds": ["teapot"], "on": "rows", "seed": seed_that_strikes(0.3, after=2)}
     tenant.post("config", faults=strikes)
     failed = materialize_range(location, ["EmailEvents"], first=day(9), last=day(1), instance=instance)
     done = materialized(failed, "EmailEvents")

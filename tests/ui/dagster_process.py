@@ -24,7 +24,9 @@ _INSTANCE = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 _SENSORS = """{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } sensors {
     name sensorState { id selectorId status } } } } } }"""
 
-_STOP = """mutation Stop($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }"""
+_STOP = (
+    """mutation Stop($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }"""
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,10 @@ class Dagster:
 def dagster(settings: Mapping[str, str]) -> Iterator[Dagster]:
     """The project's code location with these `HUNTING_*` settings, on a free port, all sensors stopped."""
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as home, socket.socket() as free:
+    with (
+        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as home,
+        socket.socket() as free,
+    ):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
