@@ -58,6 +58,7 @@ def claim(store: Store, tenant: str, *, write: bool) -> None:
         if write:
             text = json.dumps({"tenant": tenant, "layout": _LAYOUT_VERSION}) + "\n"
             store.put(LAKE_FILE, text.encode())
+            claim(store, tenant, write=False)  # another tenant may have been quicker
         return
     try:
         lake = json.loads(found)

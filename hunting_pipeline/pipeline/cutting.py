@@ -8,7 +8,7 @@ from hunting_pipeline import plan
 from hunting_pipeline.errors import ServiceFailed, SliceTooDense
 from hunting_pipeline.fetch import query
 from hunting_pipeline.lake.write import tally_of_reply
-from hunting_pipeline.model import SECOND, Column, Histogram, Reply, Slice, TableSpec, Tally, Window
+from hunting_pipeline.model import SECOND, Column, Histogram, Reply, Slice, TableSpec, Tally, Window, subtract
 from hunting_pipeline.pipeline.calls import Calls, TooBig
 
 __all__ = ["Cutter", "Fetched"]
@@ -153,24 +153,43 @@ class Cutter:
             self._width = self._width.after(reply.table.num_rows, reply.body_bytes)
 
     def _learn_too_wide(self, slice_: Slice) -> None:
+        """A slice that was expected to fill half a reply or more may have failed for its bytes."""
         limit, rows = self._calls.limits.reply_bytes, slice_.expected.rows
-        if limit is not None and rows:
+        if limit is not None and rows * self._width.bytes_per_row > limit / 2:
             with self._lock:
                 self._width = self._width.after(rows, limit)
 
     def _split(self, slice_: Slice, cause: TooBig | None = None) -> Fetched | tuple[Slice, ...]:
         """Smaller slices that together are `slice_`."""
         rows = slice_.expected.rows
+        if rows <= 1 and cause is None:
+            raise ServiceFailed(f"{slice_} cannot be fetched: its count does not settle")
         if rows <= 1:
-            raise ServiceFailed(
-                f"{slice_} cannot be fetched: {cause or 'its count does not settle'}"
+            raise SliceTooDense(
+                f"{slice_} cannot be cut further: {cause}; its partition stays a gap"
             ) from cause
         target = max(1, min(self.target(), (rows + 1) // 2))
         if slice_.bucket is None and slice_.window and slice_.hull and slice_.hull.ticks > 1:
             return self._packed(self.counted([slice_.window], plan.step_for(slice_.hull.ticks)), target)
         if slice_.bucket is not None and (alike := self._multiplied(slice_)):
             return alike
+        if slice_.bucket is None and (alone := self._alone(slice_)):
+            return alone
         return self._bucketed(slice_, target)
+
+    def _alone(self, slice_: Slice) -> tuple[Slice, ...]:
+        """A dense tick cut off from the other partitions that its slice touches, so that only its own is at
+        stake; none where it touches no other."""
+        if slice_.window is None or slice_.hull is None:
+            return ()
+        length = self.spec.grain.ticks
+        start = slice_.hull.start // length * length
+        own = slice_.window.intersection(Window(start, start + length))
+        if own is None or own == slice_.window:
+            return ()
+        rest = [replace(slice_, window=part, expected=Tally(0, 0), hull=None)
+                for part in subtract(slice_.window, [own])]  # fmt: skip
+        return (replace(slice_, window=own), *rest)
 
     def _multiplied(self, slice_: Slice) -> Fetched | None:
         """A bucket that is fuller than chance allows holds equal rows: ask for each once, with its number.

@@ -8,7 +8,7 @@ from functools import partial
 
 from hunting_pipeline import plan, window
 from hunting_pipeline.errors import BeyondRetention, CommitRefused, HuntingError, SliceTooDense
-from hunting_pipeline.lake.commit import Author, commit, known_schema
+from hunting_pipeline.lake.commit import Author, claim, commit, known_schema
 from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.lake.write import Origin, stage, staged_pieces, unstage
@@ -139,6 +139,7 @@ class Pull:
         yield from self._commit_whole_ones()
         try:
             slices = self._slices()
+            claim(self._lake.store, self._lake.author.tenant, write=True)  # what is staged has an owner, too
             yield from self._pull_undated()
             with ThreadPoolExecutor(self._workers, thread_name_prefix=self.spec.name) as pool:
                 yield from self._work(pool, slices)

@@ -119,7 +119,8 @@ def _here(
     for manifest in archived:
         ticks = archived_ticks(store, manifest.partition, str(spec.time_column))
         for window in windows:
-            found |= {b.window: b.tally for b in archived_bins(ticks, window, step)}
+            for b in archived_bins(ticks, window, step):
+                found[b.window] = found.get(b.window, _NOTHING) + b.tally
     return found
 
 

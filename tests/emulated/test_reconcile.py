@@ -1,5 +1,6 @@
 """Late rows, rows without a time, rows that are alike, an edge that moves: the lake stays exact."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hunting_pipeline.catalog import spec
-from hunting_pipeline.errors import BeyondRetention
+from hunting_pipeline.errors import BeyondRetention, SliceTooDense
 from hunting_pipeline.model import DAY, HOUR, SECOND, Receipt, Window, ticks_of
 from hunting_pipeline.pipeline import Pipeline, open_pipeline
 from hunting_pipeline.window import partitions_in
@@ -159,3 +160,37 @@ def _pull_while_time_passes(
         with pytest.raises(BeyondRetention):
             list(pull)
         return pull.report.receipts
+
+
+def test_a_row_wider_than_a_reply_is_named_and_everything_else_lands(tmp_path: Path) -> None:
+    """One row of 600 kB where a reply carries 500 kB: its day stays a gap, the other days land."""
+    times = [WEEK.start + n * HOUR for n in range(100)]
+    table = alerts(times, [f"a{n}" for n in range(100)])
+    titles = ["x"] * 50 + ["y" * 600_000] + ["x"] * 49
+    data = loaded(tmp_path, table.set_column(2, "Title", pa.array(titles)))
+    with emulated(tmp_path, load={"AlertInfo": data}, limits={"bytes": 500_000}) as tenant:
+        with pytest.raises(SliceTooDense, match=r"AlertInfo .*\(1 rows\) cannot be cut further"):
+            tenant.pull(spec("AlertInfo"), WEEK)
+        tenant.tenant.load("AlertInfo", data)
+        hole = WEEK.start + 2 * DAY
+        whole = tenant.landed("AlertInfo")
+        assert whole.num_rows == 100 - 24
+        for span in (Window(WEEK.start, hole), Window(hole + DAY, WEEK.end)):
+            keys = [partition for partition in partitions_in(spec("AlertInfo"), span)]
+            landed = tenant.landed("AlertInfo", keys)
+            assert differences(landed, window_of_tenant(tenant, "AlertInfo", span)) == (0, 0)
+
+
+def test_a_first_run_that_only_staged_has_claimed_the_lake(tmp_path: Path) -> None:
+    """Staged rows of one tenant must never be taken up by another."""
+    times = [WEEK.start + n * HOUR for n in range(100)]
+    data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(100)]))
+    with emulated(tmp_path, load={"AlertInfo": data}) as tenant, tenant.open() as pipeline:
+        partitions = partitions_in(spec("AlertInfo"), WEEK)
+        with pipeline.pull(spec("AlertInfo"), partitions) as pull:
+            commits = iter(pull)
+            next(commits)
+            commits.close()
+        assert (
+            json.loads((tmp_path / "lake" / "_lake.json").read_text())["tenant"] == tenant.endpoint.tenant_id
+        )
