@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check ui bench lock clean
+.PHONY: demo test nightly check ui bench lock clean
 
 demo: $(READY) ## thirty days of an emulated tenant through Dagster into Parquet
 	$(BIN)/hunting demo
 
 test: $(READY) check ## every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+nightly: $(READY) ## thousands of drawn runs, and a kill at every step of a pull
+	HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
+	    $(BIN)/python -m pytest -n 2 --dist loadfile tests/emulated/test_chaos.py tests/emulated/test_kill.py
 
 check: $(READY) ## lint, types and import contracts
 	$(BIN)/ruff check .

@@ -1,8 +1,8 @@
 """Kill whole pulls with SIGKILL, at one step after the other, and let the next run mend what they left.
 
-Run as a program with a JSON object on standard input. Python's audit hooks see each `open`, `rename`, `remove`
-and `mkdir` under the lake; those and the pull's own steps are counted, and the process ends itself at the n-th.
-Each run is a process of its own, forked before Arrow has threads. Prints one JSON object.
+Run as a program with a JSON object on standard input. Python's audit hooks see each `open`, `rename`,
+`remove` and `mkdir` under the lake; those and the pull's own steps are counted, and the process ends itself
+at the n-th. Each run is a process of its own, forked before Arrow has threads. Prints one JSON object.
 """
 
 import json
