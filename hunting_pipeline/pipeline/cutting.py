@@ -165,6 +165,8 @@ class Cutter:
         if rows <= 1 and cause is None:
             raise ServiceFailed(f"{slice_} cannot be fetched: its count does not settle")
         if rows <= 1:
+            if slice_.bucket is None and (alone := self._alone(slice_)):
+                return alone
             raise SliceTooDense(
                 f"{slice_} cannot be cut further: {cause}; its partition stays a gap"
             ) from cause

@@ -139,7 +139,8 @@ class Pull:
         yield from self._commit_whole_ones()
         try:
             slices = self._slices()
-            claim(self._lake.store, self._lake.author.tenant, write=True)  # what is staged has an owner, too
+            if self._todo.partitions:  # what is staged has an owner, too
+                claim(self._lake.store, self._lake.author.tenant, write=True)
             yield from self._pull_undated()
             with ThreadPoolExecutor(self._workers, thread_name_prefix=self.spec.name) as pool:
                 yield from self._work(pool, slices)

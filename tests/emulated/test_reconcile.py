@@ -176,7 +176,7 @@ def test_a_row_wider_than_a_reply_is_named_and_everything_else_lands(tmp_path: P
         whole = tenant.landed("AlertInfo")
         assert whole.num_rows == 100 - 24
         for span in (Window(WEEK.start, hole), Window(hole + DAY, WEEK.end)):
-            keys = [partition for partition in partitions_in(spec("AlertInfo"), span)]
+            keys = list(partitions_in(spec("AlertInfo"), span))
             landed = tenant.landed("AlertInfo", keys)
             assert differences(landed, window_of_tenant(tenant, "AlertInfo", span)) == (0, 0)
 
