@@ -24,6 +24,10 @@ _INSTANCE = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 _SENSORS = """{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } sensors {
     name sensorState { id selectorId status } } } } } }"""
 
+_FAILURES = """{ runsOrError(limit: 3) { ... on Runs { results { eventConnection(limit: 10000) { events {
+    ... on ExecutionStepFailureEvent { stepKey error { message causes { message } } }
+    ... on RunFailureEvent { message error { message } } } } } } } }"""
+
 _STOP = (
     """mutation Stop($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }"""
 )
@@ -53,6 +57,11 @@ class Dagster:
             time.sleep(0.5)
         return answer
 
+    def failures(self) -> list[object]:
+        """What went wrong in the last runs."""
+        runs = self.ask(_FAILURES)["runsOrError"]["results"]
+        return [event for run in runs for event in run["eventConnection"]["events"] if event]
+
     def stop_sensors(self) -> None:
         """Nothing shall run that the test did not launch."""
         for repository in self.ask(_SENSORS)["repositoriesOrError"]["nodes"]:
@@ -74,7 +83,8 @@ def dagster(settings: Mapping[str, str]) -> Iterator[Dagster]:
         free.close()
         Path(home, "dagster.yaml").write_text(_INSTANCE)
         log = Path(home, "log")
-        environment = {**os.environ, **settings, "DAGSTER_HOME": home, "PYTHONUNBUFFERED": "1"}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("HUNTING_")}
+        environment = {**ours, **settings, "DAGSTER_HOME": home, "PYTHONUNBUFFERED": "1"}
         found = Dagster(f"http://127.0.0.1:{port}", log)
         with log.open("ab") as output, contextlib.ExitStack() as started:
 
@@ -108,10 +118,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     """The whole group: code servers and runs are its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(10)
-    except subprocess.TimeoutExpired:
-        pass
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -31,7 +31,7 @@ _ARGUMENTS = (
     " --disable-component-update --disable-sync"
 )
 
-_PICTURES = "HUNTING_UI_IMAGES"
+_PICTURES = "UI_IMAGES"
 """Names a folder that is to get the screenshots of the documentation."""
 
 _PATIENCE = 60_000
@@ -40,8 +40,8 @@ _PATIENCE = 60_000
 _BACKFILLS = """{ partitionBackfillsOrError(limit: 5) { ... on PartitionBackfills {
     results { id status numPartitions } } } }"""
 
-_PARTITIONS = """query Done($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) { ... on AssetNode {
-    partitionStats { numMaterialized numFailed } } } }"""
+_PARTITIONS = """query Done($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) {
+    ... on AssetNode { partitionStats { numMaterialized numFailed } } } }"""
 
 TABLES = ("AlertInfo", "AlertEvidence")
 
@@ -93,7 +93,7 @@ def materialized(location: Dagster, table: str) -> int:
 
 def completed(location: Dagster) -> bool:
     (backfill,) = location.ask(_BACKFILLS)["partitionBackfillsOrError"]["results"] or ({"status": ""},)
-    assert "FAIL" not in backfill["status"], backfill
+    assert "FAIL" not in backfill["status"], location.failures()
     return bool(backfill["status"] == "COMPLETED_SUCCESS")
 
 
