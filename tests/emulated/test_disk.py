@@ -143,7 +143,8 @@ def test_a_clock_that_jumps_costs_no_row(tenant: Emulated, seconds: int, step: i
         ) as pulling:  # fmt: skip
             list(pulling)
     except HuntingError as error:
-        assert abs(seconds) > 30 * 86_400, error
+        if abs(seconds) < 30 * 86_400:  # within what the service remembers, every pull goes through
+            raise AssertionError("a small jump stopped the pull") from error
     after = contents(tenant.home / "lake")
     assert {name: after[name] for name in before} == before
     tenant.pull(spec(TABLE), WHOLE, limits="test")

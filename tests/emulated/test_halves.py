@@ -1,0 +1,47 @@
+"""A histogram that is too heavy for the service is asked again over halves, and the pull ends exact."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hunting_pipeline.catalog import spec
+from support import WEEK, Emulated, differences, emulated, window_of_tenant
+
+TABLE = "DeviceLogonEvents"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+    with emulated(tmp_path_factory.mktemp("halves"), rows={TABLE: 6_000}) as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def tenant(running: Emulated, tmp_path: Path) -> Emulated:
+    running.post("config", faults={"clear": True, "share": 0.0, "on": "histogram"})
+    running.post("reset")
+    return Emulated(running.endpoint, running.tenant, tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["preempted", "timeout", "gateway", "too_big"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_histogram_that_fails_is_asked_again_over_halves(tenant: Emulated, fault: str, times: int) -> None:
+    """Each failure costs three calls: its own, the other half's count, and that half's rows as a slice apart."""
+    tenant.post("config", faults={"queue": [fault] * times})
+    report, _ = tenant.pull(spec(TABLE), WEEK)
+    outcomes = [call["outcome"] for call in tenant.stats()["log"] if call["kind"] == "histogram"]
+    assert sorted(outcomes) == sorted([fault] * times + ["ok"] * (times + 1))
+    assert report.calls == 3 * times + 2
+    assert differences(tenant.landed(TABLE), window_of_tenant(tenant, TABLE, WEEK)) == (0, 0)
+
+
+def test_a_histogram_that_hangs_past_the_clients_patience_is_asked_again_over_halves(
+    tenant: Emulated,
+) -> None:
+    """The `test` limits bear a silence of eleven seconds."""
+    tenant.post("config", faults={"queue": ["hang"]}, manners={"hang_seconds": 13.0})
+    tenant.pull(spec(TABLE), WEEK, limits="test")
+    outcomes = [call["outcome"] for call in tenant.stats()["log"] if call["kind"] == "histogram"]
+    assert outcomes.count("ok") >= 2
+    assert differences(tenant.landed(TABLE), window_of_tenant(tenant, TABLE, WEEK)) == (0, 0)
