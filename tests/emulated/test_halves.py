@@ -27,7 +27,7 @@ def tenant(running: Emulated, tmp_path: Path) -> Emulated:
 @pytest.mark.parametrize("fault", ["preempted", "timeout", "gateway", "too_big"])
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_histogram_that_fails_is_asked_again_over_halves(tenant: Emulated, fault: str, times: int) -> None:
-    """Each failure costs three calls: its own, the other half's count, and that half's rows as a slice apart."""
+    """Each failure costs three calls: its own, a second half to count, and that half's rows."""
     tenant.post("config", faults={"queue": [fault] * times})
     report, _ = tenant.pull(spec(TABLE), WEEK)
     outcomes = [call["outcome"] for call in tenant.stats()["log"] if call["kind"] == "histogram"]
