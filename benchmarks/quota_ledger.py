@@ -20,27 +20,38 @@ from hunting_pipeline.limits import TEST, Kind, Rate
 from hunting_pipeline.quota import Lane, WaitUntil, open_ledger
 
 WIDE = replace(TEST, rates=(Rate(Kind.CALLS, 100_000, 1),))
+PAUSE = 1.0
+"""How long a call takes where the processes do not only hammer: five times as hard as what is typical."""
 CALL_SECONDS = 5.0
 """What a typical call takes: the ledger's time is told as a part of it."""
 
 
-def work(url: str, tenant: str, until: float, number: int, results) -> None:
-    """Reserve and settle without rest; tells how long each pair took."""
+def work(url: str, tenant: str, seconds: float, number: int, pause: float, ready, results) -> None:
+    """Reserve, call for `pause` seconds, settle; tells how long the ledger took for each pair."""
     ledger = open_ledger(url, tenant=tenant, limits=WIDE)
     pairs = []
+    ready.wait()
+    time.sleep(pause * number / ready.parties)  # not all at the same moment
+    until = time.time() + seconds
     while (start := time.perf_counter()) and time.time() < until:
         answer = ledger.reserve(table="T", lane=Lane.FRESH, owner=f"worker {number}")
         assert not isinstance(answer, WaitUntil), answer.reason
+        reserved = time.perf_counter()
+        time.sleep(pause)
+        called = time.perf_counter()
         ledger.settle(answer, seconds=0.01)
-        pairs.append(time.perf_counter() - start)
+        pairs.append(time.perf_counter() - called + reserved - start)
     results.put(pairs)
 
 
-def measure(name: str, url: str, *, processes: int, seconds: float) -> None:
+def measure(name: str, url: str, *, processes: int, seconds: float, pause: float = 0.0) -> None:
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    tenant, until = uuid.uuid4().hex, time.time() + 2 + seconds
-    workers = [context.Process(target=work, args=(url, tenant, until, n, results)) for n in range(processes)]
+    tenant, ready = uuid.uuid4().hex, context.Barrier(processes)
+    workers = [
+        context.Process(target=work, args=(url, tenant, seconds, number, pause, ready, results))
+        for number in range(processes)
+    ]
     for worker in workers:
         worker.start()
     times = [results.get() for _ in workers]
@@ -49,7 +60,8 @@ def measure(name: str, url: str, *, processes: int, seconds: float) -> None:
     pairs = sorted(pair for own in times for pair in own)
     median = statistics.median(pairs)
     print(
-        f"{name:<10}{processes:>3} processes {2 * len(pairs) / seconds:>8.0f} operations/s"
+        f"{name:<9}{processes:>3} processes, calls of {pause:g} s"
+        f"{2 * len(pairs) / seconds:>6.0f} operations/s"
         f"   a pair: median {median * 1000:.1f} ms, p99 {pairs[int(len(pairs) * 0.99)] * 1000:.0f} ms,"
         f" worst {pairs[-1] * 1000:.0f} ms; {median / CALL_SECONDS:.2%} of a call of {CALL_SECONDS:g} s;"
         f" pairs by process: {min(map(len, times))} … {max(map(len, times))}"
@@ -62,12 +74,12 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--postgres", help="URL of a server")
     arguments = parser.parse_args()
-    for processes in (1, arguments.processes):
+    for processes, pause in ((1, 0.0), (arguments.processes, 0.0), (arguments.processes, PAUSE)):
+        given = {"processes": processes, "seconds": arguments.seconds, "pause": pause}
         with tempfile.TemporaryDirectory() as folder:
-            url = str(Path(folder) / "ledger.db")
-            measure("SQLite", url, processes=processes, seconds=arguments.seconds)
+            measure("SQLite", str(Path(folder) / "ledger.db"), **given)
         if arguments.postgres:
-            measure("Postgres", arguments.postgres, processes=processes, seconds=arguments.seconds)
+            measure("Postgres", arguments.postgres, **given)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ All times are on the ledger's own time line.
 
 import math
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hunting_pipeline.quota.rules import GRACE_SECONDS, Lane, Spend, Waiting
 from hunting_pipeline.quota.store import Run
@@ -174,27 +176,25 @@ class Book:
         )
         return Estimate(*rows[0]) if rows else None
 
-    def turn(self, seat: str, *, lane: Lane) -> tuple[int, float]:
-        """The turn that this seat was given when it first asked, and when that was; or a new one."""
-        rows = self._run(
-            "SELECT turn, since FROM quota_waiting"
-            " WHERE tenant = ? AND seat = ? AND lane = ? AND wake_at >= ?",
-            *(self._tenant, seat, lane, self.now - GRACE_SECONDS),
-        )
-        if rows:
-            return rows[0][0], rows[0][1]
-        turn = int(self._next_turn) + 1
-        self._next_turn = turn
-        return turn, self.now
+    def queue(self, seat: str, *, lane: Lane) -> tuple[int, float, tuple[Waiting, ...]]:
+        """The turn that this seat was given when it first asked, and when that was; and all others who wait.
+
+        It is a new turn where there is none, or where it was not come back for in time.
+        """
+        turn, since, others = 0, self.now, []
+        for name, *columns in self._run(f"SELECT seat, {_PLACE} WHERE tenant = ?", self._tenant):
+            place = _place(columns)
+            if (name, place.lane) != (seat, lane):
+                others.append(place)
+            elif place.at + GRACE_SECONDS >= self.now:
+                turn, since = place.turn, place.since
+        if not turn:
+            turn = self._next_turn = int(self._next_turn) + 1
+        return turn, since, tuple(others)
 
     def waiting(self) -> list[Waiting]:
         """All who wait, whether or not they will come back."""
-        rows = self._run(
-            "SELECT turn, lane, seconds, likely, since, asked_at, wake_at FROM quota_waiting"
-            " WHERE tenant = ?",
-            self._tenant,
-        )
-        return [Waiting(turn, Lane(lane), *times) for turn, lane, *times in rows]
+        return [_place(row) for row in self._run(f"SELECT {_PLACE} WHERE tenant = ?", self._tenant)]
 
     def wait(self, seat: str, place: Waiting) -> None:
         """Keep a place for this seat."""
@@ -212,3 +212,11 @@ class Book:
         self._run(
             "DELETE FROM quota_waiting WHERE tenant = ? AND seat = ? AND lane = ?", self._tenant, seat, lane
         )
+
+
+_PLACE = "turn, lane, seconds, likely, since, asked_at, wake_at FROM quota_waiting"
+
+
+def _place(row: Sequence[Any]) -> Waiting:
+    turn, lane, *rest = row
+    return Waiting(turn, Lane(lane), *rest)

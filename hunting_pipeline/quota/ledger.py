@@ -174,7 +174,7 @@ class StoredLedger:
             estimate = book.estimate(table) or Estimate(0.0, cap / 4)
             seconds = min(cap, estimate.upper)
             likely = min(estimate.mean, seconds)
-            turn, since = book.turn(seat, lane=lane)
+            turn, since, others = book.queue(seat, lane=lane)
             answer = decide(
                 book.history(longest=self._longest),
                 self._limits,
@@ -184,7 +184,7 @@ class StoredLedger:
                 estimate=seconds,
                 likely=likely,
                 blocks=[Block(book.blocked_until, book.block_reason)],
-                queue=Queue(turn, tuple(w for w in book.waiting() if w.turn != turn), book.fresh_run),
+                queue=Queue(turn, others, book.fresh_run),
             )
             if isinstance(answer, WaitUntil):
                 place = Waiting(turn, lane, seconds, likely, since=since, asked=book.now, at=answer.at)

@@ -30,6 +30,7 @@ CONNECT_SECONDS = 10
 SCHEMA_VERSION = 2
 _LOCK_KEY = int.from_bytes(blake2b(b"hunting-pipeline quota ledger", digest_size=8).digest(), signed=True)
 """Advisory locks are named by a number; this one is ours."""
+_POSTGRES_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _LEFT_TO_THE_PARENT: list[object] = []
 """Connections found after a fork: the parent's, so neither used nor closed, for that would reach it."""
 
@@ -197,6 +198,7 @@ class PostgresStore:
         self._url = url
         self._clock = clock
         self._steady = steady
+        self._now = 0.0
         self._threads = threading.Lock()
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._process = os.getpid()
@@ -222,10 +224,10 @@ class PostgresStore:
             ) from error
 
     def reading(self, run: Run) -> tuple[float, float | None]:
+        del run
         if self._clock is not None:
             return self._clock(), self._steady() if self._steady else None
-        ((now,),) = run("SELECT extract(epoch FROM clock_timestamp())::float8")
-        return float(now), None
+        return self._now, None
 
     def close(self) -> None:
         with self._threads:
@@ -245,7 +247,8 @@ class PostgresStore:
                 with ExitStack() as mine:
                     mine.enter_context(connection.pipeline())  # what gives no rows is not waited for
                     mine.enter_context(connection.transaction())
-                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,)).fetchone()
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
+                    ((self._now,),) = connection.execute(_POSTGRES_NOW).fetchall()
                     stack.push(mine.pop_all())
             except self._driver.OperationalError:
                 if opened or not connection.broken:

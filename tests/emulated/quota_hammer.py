@@ -82,7 +82,7 @@ def fleet(hammers: Sequence[Hammer]) -> Iterator[list[subprocess.Popen[str]]]:
 
 def told(process: subprocess.Popen[str]) -> dict[str, float]:
     """What it said when it had ended in good order."""
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 0
     return dict(json.loads(said))
 

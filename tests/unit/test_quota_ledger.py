@@ -1,5 +1,6 @@
 """The ledger on SQLite and on a real Postgres: one suite, threads, processes, kills and clocks."""
 
+import heapq
 import itertools
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ import pytest
 from quota_postgres import serving
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
-from hunting_pipeline.limits import ENDPOINT, GRAPH, TEST, Kind, Limits, Rate
+from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, TEST, Kind, Limits, Rate
 from hunting_pipeline.quota import Lane, Reservation, WaitUntil, open_ledger
 from hunting_pipeline.quota.rules import TRANSIT_SECONDS
 
@@ -454,3 +455,28 @@ def test_a_forked_child_goes_on_with_its_parents_ledger(url, tenant, clock):
     assert child.exitcode == 0
     take(ledger)
     refused(ledger)
+
+
+# --- fairness ---------------------------------------------------------------------------------------------
+
+
+FRESH = 99
+
+
+@pytest.mark.parametrize("profile", [GRAPH, ENDPOINT, ORIGINAL], ids=lambda profile: profile.name)
+def test_a_fresh_partition_starts_within_one_renewal_of_a_week_of_backfill(tmp_path, profile, clock):
+    """Sixteen backfill callers spend whatever there is, with far more waiting; then a fresh one comes."""
+    ledger = open_ledger(str(tmp_path / "l.db"), tenant="t", limits=profile, share=0.8, clock=clock)
+    asks = [*((T0, number) for number in range(16)), (T0 + 300, FRESH)]
+    sent: dict[int, Reservation] = {}
+    while FRESH not in sent:
+        clock.now, number = heapq.heappop(asks)
+        if number in sent:
+            ledger.settle(sent.pop(number), seconds=4)
+        lane = Lane.FRESH if number == FRESH else Lane.BACKFILL
+        answer = ledger.reserve(table="T", lane=lane, owner=f"{number}")
+        if isinstance(answer, Reservation):
+            sent[number] = answer
+        heapq.heappush(asks, (answer.at if isinstance(answer, WaitUntil) else clock.now + 4, number))
+    renewal = max(rate.period for rate in profile.rates if rate.period <= 3600)
+    assert clock.now - (T0 + 300) <= renewal + TRANSIT_SECONDS
