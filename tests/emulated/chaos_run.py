@@ -113,7 +113,13 @@ class Tale:
     commits: int = 0
     calls: int = 0
     rows: int = 0
-    late: int = 0
+    late: int = 0  # bins that a reconcile found grown
+
+    def figures(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()
+        }
 
 
 class Chaos:

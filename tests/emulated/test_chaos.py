@@ -6,7 +6,6 @@ many; what was met is printed at the end of the session.
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 
 import pytest
 from chaos_case import BURST, SYNTHETIC, Case, cases
@@ -45,4 +44,4 @@ def test_the_lake_equals_the_tenant_whatever_happens(
     try:
         every()
     finally:
-        record_property("report: chaos", asdict(chaos.tale))
+        record_property("report: chaos", chaos.tale.figures())
