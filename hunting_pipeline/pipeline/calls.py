@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -19,7 +20,7 @@ from hunting_pipeline.fetch.auth import Tokens
 from hunting_pipeline.fetch.client import Client
 from hunting_pipeline.fetch.verdict import NotAccepted, Refuse, Renew, Retry, Split, Wait
 from hunting_pipeline.limits import Limits
-from hunting_pipeline.model import Reply, datetime_of
+from hunting_pipeline.model import SECOND, Reply, datetime_of
 from hunting_pipeline.quota.ledger import Ledger, Reservation
 from hunting_pipeline.quota.rules import Lane, WaitUntil
 
@@ -151,6 +152,7 @@ class Calls:
             raise Refused(f"{self.table}: a fresh token was not accepted either: {error}") from error
 
     def _ask_within_quota(self, query: str) -> Reply:
+        refused_for = 0.0
         while True:
             self.tokens.token()  # signing in takes time, and a reservation counts from when it is made
             reservation = self._reserve()
@@ -159,6 +161,10 @@ class Calls:
             except _Throttled as throttled:
                 until = self.clock.now() + throttled.seconds
                 self.ledger.block(until=until, reason=str(throttled))
+                refused_for += throttled.seconds
+                if refused_for > self.patience:
+                    reason = f"the service, which refuses again and again: {throttled}"
+                    raise self._exhausted(until, reason) from throttled
 
     def _reserve(self) -> Reservation:
         """Leave to send one call; sleeps through short waits."""
@@ -170,13 +176,20 @@ class Calls:
 
     def _wait(self, answer: WaitUntil) -> None:
         seconds = max(0.0, answer.at - self.clock.now())
-        until = datetime_of(round(answer.at * 10_000_000))
-        message = f"{self.table}: waiting until {until:%H:%M:%S} UTC for {answer.reason}"
         if seconds > self.patience:
-            raise QuotaExhausted(f"{message}; everything finished so far is kept", until=until)
+            raise self._exhausted(answer.at, answer.reason)
+        message = f"waiting until {_clock_time(answer.at):%H:%M:%S} UTC for {answer.reason}"
         self.on_wait(message)
         self.clock.sleep(seconds)
         self.spent.add(waited_seconds=seconds)
+
+    def _exhausted(self, until: float, reason: str) -> QuotaExhausted:
+        moment = _clock_time(until)
+        return QuotaExhausted(
+            f"{self.table}: nothing can be asked before {moment:%H:%M:%S} UTC, because of {reason};"
+            " everything finished so far is kept",
+            until=moment,
+        )
 
     def _ask_once(self, query: str, reservation: Reservation) -> Reply:
         """One POST; its running time is settled whatever comes back."""
@@ -227,6 +240,10 @@ def _signal(error: NotAccepted) -> Exception:
             return _Stumbled(reason)
         case Refuse(message, everything):
             return Refused(message, everything=everything)
+
+
+def _clock_time(seconds: float) -> datetime:
+    return datetime_of(round(seconds * SECOND))
 
 
 def _running_seconds(reply: Reply) -> float | None:

@@ -7,12 +7,12 @@ import pytest
 import trustme
 
 from hunting_pipeline.catalog import spec
-from hunting_pipeline.errors import BeyondRetention, HuntingError, Misconfigured, Refused
+from hunting_pipeline.errors import BeyondRetention, HuntingError, Misconfigured, QuotaExhausted, Refused
 from hunting_pipeline.lake.read import frame
 from hunting_pipeline.model import DAY, Grain, Window, ticks_of
-from hunting_pipeline.pipeline import open_lake
+from hunting_pipeline.pipeline import open_lake, open_pipeline
 from hunting_pipeline.window import held, partitions_in
-from support import NOW, WEEK, Emulated, days, differences, emulated, window_of_tenant
+from support import NOW, WEEK, Emulated, Shifted, days, differences, emulated, window_of_tenant
 
 WHOLE = held(ticks_of(NOW), 30)
 
@@ -209,3 +209,18 @@ def test_a_certificate_signs_in_as_well_as_a_secret(tenant: Emulated) -> None:
     with emulated(tenant.home, rows={"AlertInfo": 3_000}, certificate=certificate) as signed:
         report, _ = signed.pull(spec("AlertInfo"), WEEK, client_secret=None, certificate=pem)
         assert report.calls == 2
+
+
+def test_a_service_that_refuses_for_ever_is_not_waited_for(tenant: Emulated) -> None:
+    with emulated(tenant.home, rows={"AlertInfo": 3_000}) as refusing:
+        refusing.post("config", faults={"share": 1.0, "kinds": ["quota_after"]}, manners={"wait_seconds": 1})
+        settings = refusing.settings()
+        with open_pipeline(settings, patience=2.5, clock=Shifted()) as pipeline:
+            partitions = partitions_in(spec("AlertInfo"), WEEK)
+            with (
+                pipeline.pull(spec("AlertInfo"), partitions) as pull,
+                pytest.raises(QuotaExhausted) as caught,
+            ):
+                list(pull)
+        assert caught.value.until > NOW
+        assert 1 <= refusing.stats()["over_quota"] <= 4
