@@ -30,16 +30,24 @@ ui: $(READY) ## Dagster on an emulated tenant, at http://localhost:3000
 bench: $(READY) ## figures of the docs, as ratios measured side by side
 	$(BIN)/python -m benchmarks
 
+witness: $(READY) .venv-witness/.ready ## msticpy, an independent client, pulls the same rows: do they agree?
+	$(BIN)/python witness/compare.py
+
 lock: $(READY) ## pin every dependency anew
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
 	    --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .demo .ui .emulated
+	rm -rf $(VENV) .venv-witness .demo .ui .emulated
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv-witness/.ready: witness/requirements.txt
+	test -x .venv-witness/bin/python || $(PYTHON) -m venv .venv-witness
+	.venv-witness/bin/python -m pip install --quiet -r witness/requirements.txt
 	touch $@

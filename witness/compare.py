@@ -1,0 +1,247 @@
+"""The lake against an independent client: msticpy and the pipeline pull the same day, surface by surface.
+
+What msticpy itself changes is named, undone, and the rest compared again; exit code 1 if one remains.
+Columns that it flattens into one column a key cannot be put together again: they are named, not compared.
+"""
+
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from hunting_emulator import ticks
+from hunting_emulator.process import Endpoint, running
+from hunting_pipeline import catalog
+from hunting_pipeline.lake import read
+from hunting_pipeline.lake.layout import RESCUED, lake_names
+from hunting_pipeline.model import DAY, Column, Window, iso_of, ticks_of
+from hunting_pipeline.pipeline import open_lake, open_pipeline
+from hunting_pipeline.settings import Settings
+from hunting_pipeline.window import partitions_in
+
+ROOT = Path(__file__).parents[1]
+WITNESS = ROOT / ".venv-witness/bin/python"
+ROWS = {"DeviceProcessEvents": 60_000, "CloudAppEvents": 30_000}
+PROBES = [
+    ("graph", "DeviceProcessEvents", "own query"),
+    ("xdr", "DeviceProcessEvents", "own query"),
+    ("endpoint", "DeviceProcessEvents", "own query"),
+    ("graph", "CloudAppEvents", "own query"),
+    ("xdr", "CloudAppEvents", "own query"),
+    ("graph", "DeviceProcessEvents", "list_alerts"),
+]
+_TOO_FINE = re.compile(r"datetime\([^)]*\.\d{8,}[^)]*\)")
+_PADDED = re.compile(r"(\d\d:\d\d:\d\d\.\d*?)\.?0*Z")
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass
+class Finding:
+    """One comparison: rows that differ as the witness gave them, why, and rows that differ still."""
+
+    witness: int
+    lake: int
+    columns: int
+    differing: int
+    reasons: list[str] = field(default_factory=list)
+    unexplained: int = 0
+
+
+def main() -> int:
+    """Print a line for each probe; 1 if any difference has no explanation."""
+    today = ticks_of(datetime.now(UTC)) // DAY * DAY
+    asked = Window(today - 2 * DAY, today - DAY)
+    say("surface", "table", "asked by", "witness", "lake", "columns", "differ", "unexplained")
+    failed = False
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(profile="test", seed=20, scale=0.01, rows=ROWS) as endpoint,
+    ):
+        for surface, table, manner in PROBES:
+            lake = landed(endpoint, Path(folder), surface, table, asked)
+            found = probe(endpoint, surface, table, manner, lake, asked)
+            say(surface, table, manner, *map(str, (found.witness, found.lake, found.columns)),
+                str(found.differing), str(found.unexplained))  # fmt: skip
+            for reason in found.reasons:
+                sys.stdout.write(f"    msticpy: {reason}\n")
+            failed |= found.unexplained > 0 or found.lake == 0
+    return int(failed)
+
+
+def say(*cells: str) -> None:
+    """A line of the table."""
+    widths = (9, 20, 12, 8, 8, 8, 8, 11)
+    sys.stdout.write(" ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)) + "\n")
+    sys.stdout.flush()
+
+
+def landed(endpoint: Endpoint, home: Path, surface: str, table: str, asked: Window) -> pa.Table:
+    """The window pulled by the pipeline over this surface, read from its lake."""
+    settings = Settings(
+        tenant_id=endpoint.tenant_id,
+        client_id=endpoint.client_id,
+        client_secret=endpoint.client_secret,
+        login_url=endpoint.login_url,
+        api_url=endpoint.url,
+        ca_bundle=endpoint.ca_bundle,
+        surface=surface,
+        lake=home / surface,
+        ledger=str(home / "quota.sqlite"),
+    )
+    spec = catalog.spec(table)
+    with (
+        open_pipeline(settings, patience=60) as pipeline,
+        pipeline.pull(spec, partitions_in(spec, asked)) as pulling,
+    ):
+        list(pulling)
+    rows = read.dataset(open_lake(settings), table).to_table()
+    return rows.drop_columns([name for name in ("date", RESCUED) if name in rows.column_names])
+
+
+def probe(
+    endpoint: Endpoint, surface: str, table: str, manner: str, lake: pa.Table, asked: Window
+) -> Finding:
+    """Ask the witness for the same window and compare; `list_alerts` ends at the time of an archived row."""
+    ours = [dict(zip(lake.column_names, row, strict=True)) for row in _rows(lake)]
+    end = asked.end
+    if manner == "list_alerts":
+        end = sorted(row["Timestamp"] for row in ours)[len(ours) // 2]
+        ours = [row for row in ours if row["Timestamp"] < end]
+        arguments = ["--list-alerts", table, iso_of(asked.start), iso_of(end)]
+    else:
+        bounds = f"Timestamp >= datetime({iso_of(asked.start)}) and Timestamp < datetime({iso_of(end)})"
+        arguments = ["--query", f"{table} | where {bounds}"]
+    found = compared(pulled(endpoint, surface, arguments), ours, lake.schema, end)
+    if fine := _TOO_FINE.search(last_query(endpoint)):
+        found.reasons.append(f"writes more digits than a tick has: {fine[0]}")
+    return found
+
+
+def pulled(endpoint: Endpoint, surface: str, arguments: list[str]) -> Rows:
+    """The witness's rows, from a process with its own interpreter."""
+    command = [str(WITNESS), str(ROOT / "witness/pull.py"), surface, *arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        configuration = Path(folder, "msticpyconfig.yaml")
+        # where msticpy looks up the hosts of its cloud; without it, it asks the real one
+        configuration.write_text(f"Azure:\n  resource_manager_url: {endpoint.url}\n", encoding="utf-8")
+        own = {"SSL_CERT_FILE": endpoint.ca_bundle, "MSTICPYCONFIG": str(configuration)}
+        environment = os.environ | endpoint.settings() | own
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"the witness failed: {done.stderr.decode(errors='replace')[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def last_query(endpoint: Endpoint) -> str:
+    """What the emulator was asked last, as it arrived."""
+    trust = ssl.create_default_context(cafile=endpoint.ca_bundle)
+    with urllib.request.urlopen(endpoint.stats_url, context=trust) as reply:  # noqa: S310 - our own emulator
+        return str(json.load(reply)["log"][-1]["query"])
+
+
+def compared(theirs: Rows, ours: Rows, schema: pa.Schema, end: int) -> Finding:
+    """Multisets over the columns that both hold, before and after undoing what msticpy is known to change."""
+    given = list(theirs[0]) if theirs else []
+    plain = [name for name in given if "." not in name and "@" not in name]
+    names = dict(zip(lake_names([Column(name, "") for name in plain]), plain, strict=True))
+    flat = [
+        name
+        for name in schema.names
+        if name not in names or any(key.startswith(f"{names[name]}.") for key in given)
+    ]
+    columns = [name for name in schema.names if name not in flat]
+    left = [{name: _told(row[names[name]], schema.field(name).type) for name in columns} for row in theirs]
+    right = [{name: row[name] for name in columns} for row in ours]
+    found = Finding(len(theirs), len(ours), len(columns), differing(left, right))
+    if flat:
+        found.reasons.append(f"flattens dynamic objects, not compared: {', '.join(flat)}")
+    if marks := sum("@odata.type" in name for name in given):
+        found.reasons.append(f"keeps {marks} @odata.type annotations as columns of data")
+    if over := sum(row["Timestamp"] == end for row in left):
+        left = [row for row in left if row["Timestamp"] != end]
+        found.reasons.append(f"its end is inclusive: {over} row(s) at {iso_of(end)}, the end, read as well")
+    whole = [name for name in columns if pa.types.is_integer(schema.field(name).type)]
+    if blurred := [name for name in whole if differing_in(name, left, right)]:
+        for row in (*left, *right):
+            row.update({name: None if row[name] is None else float(row[name]) for name in blurred})
+        blurred = [name for name in blurred if not differing_in(name, left, right)]
+    if blurred:
+        found.reasons.append(f"reads integers with nulls as floats, digits lost in: {', '.join(blurred)}")
+    found.unexplained = differing(left, right)
+    if found.unexplained:
+        named = [name for name in columns if differing_in(name, left, right)]
+        found.reasons.append(f"no explanation for the difference in: {', '.join(named) or 'whole rows'}")
+    return found
+
+
+def differing(left: Rows, right: Rows) -> int:
+    """Rows of either side that the other lacks."""
+    ones, others = (Counter(tuple(row.values()) for row in rows) for rows in (left, right))
+    return (ones - others).total() + (others - ones).total()
+
+
+def differing_in(name: str, left: Rows, right: Rows) -> bool:
+    """Whether a column alone holds different values, order aside."""
+    return Counter(row[name] for row in left) != Counter(row[name] for row in right)
+
+
+def _rows(lake: pa.Table) -> Iterator[tuple[Any, ...]]:
+    columns = []
+    for name in lake.column_names:
+        column, kind = lake[name], lake.schema.field(name).type
+        if pa.types.is_timestamp(kind):
+            values = column.cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_pylist()
+            columns.append([None if value is None else value // 100 for value in values])
+        else:
+            columns.append([_told(value, kind) for value in column.to_pylist()])
+    return zip(*columns, strict=True)
+
+
+def _told(value: Any, kind: pa.DataType) -> Any:
+    """A value in the lake's terms: times as ticks, flags as bool, lists as canonical JSON."""
+    if value is None:
+        return None
+    if pa.types.is_timestamp(kind):
+        return ticks.parse(value) - ticks.UNIX_EPOCH
+    if pa.types.is_boolean(kind):
+        return bool(value)
+    if pa.types.is_integer(kind):
+        return int(value)
+    if isinstance(value, list) or (isinstance(value, str) and value[:1] in ("[", "{")):
+        return _canonical(value)
+    return value
+
+
+def _canonical(value: Any) -> str:
+    """Sorted keys, JSON inside of strings unfolded, times without padding: the surfaces differ in these."""
+    return _PADDED.sub(lambda match: match[1] + "Z", json.dumps(_unfolded(value), sort_keys=True))
+
+
+def _unfolded(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        try:
+            return _unfolded(json.loads(value))
+        except ValueError:
+            return value
+    if isinstance(value, list):
+        return [_unfolded(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _unfolded(each) for key, each in value.items() if key != "@odata.type"}
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

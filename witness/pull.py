@@ -1,0 +1,68 @@
+"""Rows of a table as msticpy reads them, one JSON object a line.
+
+Runs with the interpreter of `.venv-witness`. `HUNTING_*` variables name the service, as for the pipeline;
+`SSL_CERT_FILE` names the authorities to trust (msticpy calls httpx), `MSTICPYCONFIG` msticpy's settings.
+
+Where msticpy can be configured, it is: `apiRoot` and the credentials are arguments of `connect`. The login
+host cannot: it is the driver's public attribute `oauth_url`. Nor can Defender XDR: msticpy 3.0.2 asks the
+Endpoint API for its provider M365D, so `api_suffix`, public too, leads back to the route of Defender XDR.
+"""
+
+import argparse
+import json
+import os
+import sys
+
+import pandas as pd
+from msticpy.data import QueryProvider
+from msticpy.data.core.query_defns import DataEnvironment
+from msticpy.data.drivers.mdatp_driver import MDATPDriver
+
+PROVIDERS = {"graph": "M365DGraph", "xdr": "M365D", "endpoint": "MDE"}
+
+
+def main() -> None:
+    """Print the rows of a query, or those of msticpy's own `list_alerts` over a table and two instants."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("surface", choices=PROVIDERS)
+    parser.add_argument("--query", help="KQL, sent as it is")
+    parser.add_argument("--list-alerts", nargs=3, metavar=("TABLE", "START", "END"))
+    options = parser.parse_args()
+    provider = connected(options.surface)
+    if options.query:
+        frame = provider.exec_query(options.query)
+    else:
+        table, start, end = options.list_alerts
+        frame = provider.M365D.list_alerts(table=table, start=pd.Timestamp(start), end=pd.Timestamp(end))
+    for row in frame.to_dict("records"):
+        sys.stdout.write(json.dumps({name: plain(value) for name, value in row.items()}) + "\n")
+
+
+def connected(surface: str) -> QueryProvider:
+    """msticpy's provider for this surface, signed in with the client secret."""
+    name = PROVIDERS[surface]
+    driver = MDATPDriver(data_environment=DataEnvironment[name])
+    driver.oauth_url = os.environ["HUNTING_LOGIN_URL"].rstrip("/") + "/{tenantId}/oauth2/v2.0/token"
+    if surface == "xdr":
+        driver.api_suffix = "/advancedhunting/run"
+    provider = QueryProvider(name, driver=driver)
+    provider.connect(
+        tenant_id=os.environ["HUNTING_TENANT_ID"],
+        client_id=os.environ["HUNTING_CLIENT_ID"],
+        client_secret=os.environ["HUNTING_CLIENT_SECRET"],
+        apiRoot=os.environ["HUNTING_API_URL"],
+    )
+    return provider
+
+
+def plain(value: object) -> object:
+    """As JSON can hold it: instants with every digit msticpy kept, null for what pandas calls missing."""
+    if not isinstance(value, list | dict) and pd.isna(value):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    return value.item() if hasattr(value, "item") else value
+
+
+if __name__ == "__main__":
+    main()
