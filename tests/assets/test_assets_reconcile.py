@@ -64,8 +64,10 @@ class Operated:
     def run(self, request: dg.RunRequest) -> list[str]:
         """Run a request; the partitions it materialized."""
         (asset,) = [each for each in self.defs.assets or () if isinstance(each, dg.AssetsDefinition)]
+        checks = dg.AssetSelection.checks(*(request.asset_check_keys or ()))
         result = dg.materialize(
             [asset],
+            selection=dg.AssetSelection.assets(KEY).without_checks() | checks,
             instance=self.instance,
             resources=dict(self.defs.resources or {}),
             tags=dict(request.tags),
