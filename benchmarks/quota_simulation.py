@@ -379,9 +379,8 @@ def main() -> int:
         for seed in arguments.seed
         for workers, other in [*((workers, False) for workers in crews), (max(WORKERS), True)]
     ]
-    started = time.perf_counter()
+    started, results = time.perf_counter(), []
     print(f"{TABLES} tables, 30 days, {rows:,} rows, share {arguments.share:g}\n\n{HEADER}")
-    results = []
     with ProcessPoolExecutor() as pool:
         for result in pool.map(simulate, cases):
             print(
