@@ -105,9 +105,10 @@ class Pull:
         self._undated = 0
         self._errors: list[HuntingError] = []
 
-    def owe(self, debt: window.Debt) -> None:
-        """What to fetch; before the first iteration."""
+    def owe(self, debt: window.Debt, *, afresh: bool = False) -> None:
+        """What to fetch; before the first iteration. `afresh` throws away what an earlier run staged."""
         self.debt = debt
+        self._afresh = afresh
         self._todo = Todo.of(debt)
 
     @property
@@ -151,7 +152,7 @@ class Pull:
 
     def _resume(self) -> None:
         """Take up what an earlier run staged; sweep what it left behind after its commit."""
-        for partition in self.debt.covered:
+        for partition in (*self.debt.covered, *(self._todo.partitions if self._afresh else ())):
             unstage(self._lake.store, partition)
         for partition in self._todo.partitions:
             for piece in staged_pieces(self._lake.store, partition, self.spec.shape):

@@ -21,7 +21,6 @@ from hunting_pipeline.fetch.client import Client
 from hunting_pipeline.lake.commit import Author
 from hunting_pipeline.lake.manifest import Manifest, load_all
 from hunting_pipeline.lake.store import LocalStore
-from hunting_pipeline.lake.write import unstage
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import DAY, SECOND, Column, Partition, Progress, TableSpec
 from hunting_pipeline.pipeline.calls import Calls, Clock
@@ -236,9 +235,7 @@ class Pipeline:
                 force=force,
                 worth_a_call=pull.cutter.target() // 2,
             )
-            for partition, _ in stale:
-                unstage(self.store, partition)
-            pull.owe(window.Debt(tuple(stale), (), (), ()))
+            pull.owe(window.Debt(tuple(stale), (), (), ()), afresh=True)
             yield found, pull
 
     def _prepare(
