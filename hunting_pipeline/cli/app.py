@@ -118,7 +118,8 @@ def plan(tables: Tables = None, start: From = None, end: To = None, as_json: Jso
     with _open(settings) as pipeline:
         asked = _asked(pipeline, start, end)
         plans = [pipeline.plan(spec, asked.partitions(spec)) for spec in asked_specs(tables or [], settings)]
-    show_plans(plans, str(asked), as_json=as_json)
+        at_risk = pipeline.at_risk(plans)
+    show_plans(plans, str(asked), at_risk, as_json=as_json)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from typing import Any
 
 from hunting_pipeline.catalog import Entry
 from hunting_pipeline.cli.show import bytes_of, duration_of, facts, print_json, print_table
-from hunting_pipeline.model import Report, datetime_of
+from hunting_pipeline.model import Partition, Report, datetime_of
 from hunting_pipeline.pipeline import Coverage, Recount, TablePlan
 from hunting_pipeline.quota import Usage
 
@@ -40,10 +40,12 @@ def _state(entry: Entry) -> str:
     return "deprecated" if entry.deprecated else "preview" if entry.preview else ""
 
 
-def show_plans(plans: Sequence[TablePlan], asked: str, *, as_json: bool) -> None:
-    """What pulls would fetch and cost."""
+def show_plans(
+    plans: Sequence[TablePlan], asked: str, at_risk: Sequence[Partition], *, as_json: bool
+) -> None:
+    """What pulls would fetch and cost, and which partitions would be forgotten before their turn."""
     if as_json:
-        print_json([_plan_json(p) for p in plans])
+        print_json([_plan_json(p, at_risk) for p in plans])
         return
     print_table(
         f"Plan for {asked}",
@@ -55,6 +57,8 @@ def show_plans(plans: Sequence[TablePlan], asked: str, *, as_json: bool) -> None
             for p in plans
         ],
     )  # fmt: skip
+    if at_risk:
+        facts({"will be forgotten before their turn:": ", ".join(map(str, at_risk))})
 
 
 def show_coverage(found: Sequence[Coverage], title: str, *, as_json: bool) -> None:
@@ -105,12 +109,13 @@ def show_usage(usage: Usage, *, as_json: bool) -> None:
     )
 
 
-def _plan_json(plan: TablePlan) -> dict[str, Any]:
+def _plan_json(plan: TablePlan, at_risk: Sequence[Partition]) -> dict[str, Any]:
     return {
         "table": plan.spec.name,
         "partitions": [partition.key for partition in dict.fromkeys(p for p, _ in plan.debt.owed)],
         "covered": [partition.key for partition in plan.debt.covered],
         "forgotten": [partition.key for partition in plan.debt.forgotten],
+        "at_risk": [partition.key for partition in at_risk if partition.table == plan.spec.name],
         "rows": plan.cost.rows,
         "json_bytes": plan.cost.body_bytes,
         "calls": plan.cost.calls,

@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -58,6 +58,7 @@ class TablePlan:
         slices: calls that fetch rows.
         planning_calls: calls that counting took.
         cost: in all, planning included.
+        dues: what each owed partition costs, and until when it can be had.
     """
 
     spec: TableSpec
@@ -65,6 +66,7 @@ class TablePlan:
     slices: int
     planning_calls: int
     cost: plan.Cost
+    dues: tuple[plan.Due, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,21 @@ class Pipeline:
             share=self.share,
             seconds_a_call=_SECONDS_A_CALL,
         )
-        return TablePlan(spec, pull.debt, len(slices), calls, cost)
+        dues = plan.dues(
+            slices,
+            list(dict.fromkeys(partition for partition, _ in pull.debt.owed)),
+            seconds_a_call=_SECONDS_A_CALL,
+            retention_days=self.limits.retention_days,
+        )
+        return TablePlan(spec, pull.debt, len(slices), calls, cost, tuple(dues))
+
+    def at_risk(self, plans: Iterable[TablePlan]) -> tuple[Partition, ...]:
+        """Partitions, whole today, that the service will begin to forget before the quota lets them be asked
+        for, if `plans` are all that the tenant is asked."""
+        edge = self._forgotten_before()
+        owed = [due for planned in plans for due in planned.dues]
+        turns = plan.by_deadline(owed, self.limits, share=self.share, now=self.now())
+        return tuple(turn.partition for turn in turns if turn.lost and turn.partition.window.start >= edge)
 
     @contextmanager
     def pull(

@@ -55,6 +55,7 @@ def test_plan_prices_a_pull_and_writes_nothing(variables: dict[str, str]) -> Non
     assert planned["calls"] == 2
     assert planned["rows"] > 50
     assert len(planned["partitions"]) == 2
+    assert planned["at_risk"] == []
     assert not Path(variables["HUNTING_LAKE"]).exists()
     assert "AlertInfo" in hunting(variables, "pull", "--dry-run", "AlertInfo", *DATES).stdout
 

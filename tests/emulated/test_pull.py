@@ -1,6 +1,7 @@
 """What a pull promises besides exactness: few calls, nothing twice, nothing lost on the way."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,16 @@ def test_a_service_that_refuses_for_ever_is_not_waited_for(tenant: Emulated) -> 
                 list(pull)
         assert caught.value.until > NOW
         assert 1 <= refusing.stats()["over_quota"] <= 4
+
+
+def test_a_plan_names_what_will_be_forgotten_before_its_turn(tenant: Emulated) -> None:
+    """Queries five hundred times as heavy as assumed cannot all run before the service forgets."""
+    table = spec("DeviceNetworkInfo")
+    with tenant.open(surface="xdr", share=0.0001, limits="original") as pipeline:
+        planned = pipeline.plan(table, partitions_in(table, WHOLE))
+        assert planned.cost.calls > 3
+        assert not pipeline.at_risk([planned])
+        slow = [replace(due, running_seconds=500 * due.running_seconds) for due in planned.dues]
+        at_risk = pipeline.at_risk([replace(planned, dues=tuple(slow))])
+        assert at_risk
+        assert set(at_risk) < {partition for partition, _ in planned.debt.owed}
