@@ -18,6 +18,7 @@ from hunting_pipeline.model import Bin, Column, Histogram, Reply, Slice, TableSp
 __all__ = [
     "buckets",
     "distinct",
+    "fingerprint",
     "histogram",
     "probe",
     "read_buckets",
@@ -58,6 +59,18 @@ def tally(spec: TableSpec, slice_: Slice) -> str:
         Misconfigured: as in `rows`.
     """
     return _lines(*_of_slice(spec, slice_), f"summarize {_counts(spec)}")
+
+
+def fingerprint(spec: TableSpec) -> str:
+    """Rows of the whole table and an order-free checksum over all their values: for a table without a time.
+
+    The hash is only good for comparing with itself a little later.
+
+    Raises:
+        Misconfigured: as in `rows`.
+    """
+    counts = f"Rows = count(), Checksum = sum({_hash(MODULUS)})"
+    return _lines(name(spec.name), *_where(spec), f"summarize {counts}")
 
 
 def read_tally(reply: Reply) -> Tally:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hunting_pipeline import plan, window
-from hunting_pipeline.errors import BeyondRetention, CommitRefused, HuntingError, SliceTooDense
+from hunting_pipeline.errors import BeyondRetention, CommitRefused, HuntingError, ServiceFailed, SliceTooDense
 from hunting_pipeline.lake.commit import Author, claim, commit, known_schema
 from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.store import Store
@@ -23,6 +23,7 @@ from hunting_pipeline.model import (
     Staged,
     Step,
     TableSpec,
+    Tally,
     Window,
     merge_windows,
 )
@@ -103,6 +104,7 @@ class Pull:
         self._fetched = _Count()
         self._planned = _Count()
         self._undated = 0
+        self._fingerprint: Tally | None = None
         self._errors: list[HuntingError] = []
 
     def owe(self, debt: window.Debt, *, afresh: bool = False) -> None:
@@ -275,6 +277,8 @@ class Pull:
     def _divide(self, slice_: Slice, parts: Sequence[Slice]) -> Sequence[Slice]:
         """Fetch `parts` in place of a slice. What of it they leave out, the service has forgotten."""
         self._todo.outstanding.update(parts)
+        if slice_.window is None and self._fingerprint is None:
+            self._fingerprint = self.cutter.fingerprint()
         self._planned.slices += len(parts) - 1
         if slice_.window is not None:
             start = min((part.window.start for part in parts if part.window), default=slice_.window.end)
@@ -294,7 +298,17 @@ class Pull:
             self._tell(Step.COMMITTED, f"{partition.key} committed, {receipt.tally.rows:,} rows")
             yield receipt
 
+    def _refuse_mixture(self, partition: Partition) -> None:
+        """A snapshot that was read in parts must be one snapshot."""
+        if self._fingerprint is not None and self.cutter.fingerprint() != self._fingerprint:
+            unstage(self._lake.store, partition)
+            raise ServiceFailed(
+                f"{partition}: the table changed while its snapshot was read in parts; nothing was committed."
+                " Safe to run again"
+            )
+
     def _commit(self, partition: Partition) -> Receipt:
+        self._refuse_mixture(partition)
         store = self._lake.store
         receipt = commit(
             store,

@@ -176,3 +176,15 @@ def test_ctrl_c_ends_a_pull_at_once_and_the_next_takes_it_up(variables: dict[str
     said = process.communicate(timeout=10)[1]
     assert (process.returncode, "Traceback" in said) == (130, False)
     assert hunting(variables, "pull", "DeviceNetworkEvents").returncode == 0
+
+
+def test_two_pulls_of_the_same_partitions_at_once_end_with_one_whole_lake(variables: dict[str, str]) -> None:
+    words = [sys.executable, "-m", "hunting_pipeline.cli.main", "pull", "AlertInfo", *DATES, "--json"]
+    both = [
+        subprocess.Popen(words, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    reports = [json.loads(process.communicate(timeout=120)[0])[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(len(report["partitions"]) for report in reports) == [0, 2]
+    assert len(list(Path(variables["HUNTING_LAKE"]).rglob("*.parquet"))) == 2

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from hunting_pipeline.catalog import spec
-from hunting_pipeline.errors import BeyondRetention, SliceTooDense
-from hunting_pipeline.model import DAY, HOUR, SECOND, Receipt, Window, ticks_of
+from hunting_pipeline.errors import BeyondRetention, ServiceFailed, SliceTooDense
+from hunting_pipeline.model import DAY, HOUR, SECOND, Progress, Receipt, Step, Window, ticks_of
 from hunting_pipeline.pipeline import Pipeline, open_pipeline
 from hunting_pipeline.window import partitions_in
 from support import DOTNET_EPOCH, NOW, WEEK, Emulated, Shifted, days, differences, emulated, window_of_tenant
@@ -194,3 +194,39 @@ def test_a_first_run_that_only_staged_has_claimed_the_lake(tmp_path: Path) -> No
         assert (
             json.loads((tmp_path / "lake" / "_lake.json").read_text())["tenant"] == tenant.endpoint.tenant_id
         )
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_snapshot_read_in_parts_is_one_snapshot_or_none(tmp_path: Path, changes: bool) -> None:
+    """3,000 rows where a reply carries 1,000; in one case a value changes between two parts."""
+    name = "DeviceTvmInfoGatheringKB"
+    first = loaded(tmp_path, knowledge("old"), "First")
+    second = loaded(tmp_path, knowledge("new"), "Second")
+    today = Window(ticks_of(NOW) - 1, ticks_of(NOW))
+    with emulated(tmp_path, load={name: first}, limits={"rows": 1_000}) as tenant:
+
+        def change(told: Progress) -> None:
+            if changes and told.step is Step.FETCHED:
+                tenant.post("config", load={name: str(second)})
+
+        with tenant.open(limits="test", workers=1) as pipeline:
+            partitions = partitions_in(spec(name), today)
+            with pipeline.pull(spec(name), partitions, observe=change) as pull:
+                if changes:
+                    with pytest.raises(ServiceFailed, match="changed while its snapshot was read"):
+                        list(pull)
+                    assert not list(tmp_path.rglob("lake/**/*.parquet"))
+                else:
+                    list(pull)
+        tenant.pull(spec(name), today, limits="test")
+        tenant.tenant.load(name, second if changes else first)
+        assert differences(tenant.landed(name), window_of_tenant(tenant, name)) == (0, 0)
+
+
+def knowledge(word: str) -> pa.Table:
+    """3,000 rows of a snapshot table; the last of them says `word`."""
+    numbers = [f"i{n}" for n in range(3_000)]
+    described = [*numbers[:-1], word]
+    return pa.table(
+        {"IgId": numbers, "FieldName": numbers, "Description": described, "DataStructure": numbers}
+    )
