@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hunting_pipeline.quota.rules import GRACE_SECONDS, Lane, Spend, Waiting
+from hunting_pipeline.quota.rules import GRACE_SECONDS, Lane, Waiting
 from hunting_pipeline.quota.store import Run
+from hunting_pipeline.quota.windows import Spend
 
 __all__ = ["Book", "Estimate", "elapsed", "learned"]
 

@@ -20,19 +20,9 @@ from typing import Protocol
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.limits import PROFILES, Limits
 from hunting_pipeline.quota.book import Book, Estimate
-from hunting_pipeline.quota.rules import (
-    GRACE_SECONDS,
-    TRANSIT_SECONDS,
-    Block,
-    Lane,
-    Queue,
-    RateUse,
-    Waiting,
-    WaitUntil,
-    decide,
-    rate_uses,
-)
+from hunting_pipeline.quota.rules import GRACE_SECONDS, Block, Lane, Queue, Waiting, WaitUntil, decide
 from hunting_pipeline.quota.store import Store, open_store
+from hunting_pipeline.quota.windows import TRANSIT_SECONDS, RateUse, rate_uses
 
 __all__ = ["Ledger", "Reservation", "StoredLedger", "Usage", "open_ledger"]
 

@@ -17,7 +17,7 @@ from quota_postgres import serving
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
 from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, TEST, Kind, Limits, Rate
 from hunting_pipeline.quota import Lane, Reservation, WaitUntil, open_ledger
-from hunting_pipeline.quota.rules import TRANSIT_SECONDS
+from hunting_pipeline.quota.windows import TRANSIT_SECONDS
 
 PROCESSES = multiprocessing.get_context("fork")
 T0 = 1_800_000_000.0
