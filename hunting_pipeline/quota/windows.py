@@ -2,17 +2,19 @@
 
 How each kind of spending enters the sum:
 
-*   A call counts from its reservation until `TRANSIT_SECONDS` longer than the rate's period: the service
+*   A call counts from its reservation until a moment of transit longer than the rate's period: the service
     counts it when it arrives, a little after it was reserved. While it is unsettled it always counts, for it
     may still be on its way.
 *   Running seconds count from the reservation until one period after the call *ended*, because the service
-    does not say whether it books them at the start or at the end.
-*   While a call is unsettled its running seconds are looked at twice. What was reserved for it, which hardly
-    a call exceeds, must fit into the whole rate: the tenant is never overdrawn. What it will likely take must
-    fit into the share: there a window may end a moment too full or too empty, which harms nobody. Either
-    figure grows with the time the call has been running, up to what the service lets a request run.
+    does not say whether it books them at the start or at the end. While a call is unsettled they grow with
+    the time it has been running, up to what the service lets a request run.
 *   A reservation that is never settled (its process died) counts in full until it expires, and afterwards
     like a call that ended at its expiry and took what was reserved.
+
+Every rate is looked at twice. The whole of it must hold what may come at worst: the running seconds that were
+reserved, which hardly a call exceeds, and a long transit. So the tenant is not overdrawn. The share must hold
+what is likely: the running seconds that calls probably take, and a usual transit. There a window may end a
+moment too full, which harms nobody.
 
 All times are seconds on the ledger's own time line, which only ever moves forward (see `book.elapsed`).
 """
@@ -31,6 +33,9 @@ __all__ = ["TRANSIT_SECONDS", "RateUse", "RateWindow", "Spend", "rate_uses", "wi
 TRANSIT_SECONDS = 1.0
 """How much longer one call may take to reach the service than another: a lost SYN is sent again after 1 s
 (RFC 6298, 2.1)."""
+LIKELY_TRANSIT_SECONDS = 0.5
+"""The same on a connection that stands: what is lost there is sent again after 0.2 s or a little more (the
+TCP_RTO_MIN of Linux)."""
 RECHECK_SECONDS = 5.0
 """When to ask again where only unsettled calls stand in the way: a typical query ends within seconds."""
 _EPSILON = 1e-6
@@ -105,7 +110,7 @@ def rate_uses(history: Iterable[Spend], limits: Limits, now: float, *, share: fl
     settled, running = _parted(history, now)
     uses = []
     for rate in limits.rates:
-        charges = _settled_charges(settled, rate, now)
+        charges = _settled_charges(settled, rate, now, likely=True)
         spent = math.fsum(cost for _, cost in charges)
         still = _running_charges(running, rate, now, longest=limits.request_seconds, likely=False)
         reserved = math.fsum(cost for _, cost in still)
@@ -149,7 +154,7 @@ class RateWindow:
     def take(self, call: Demand, at: float) -> None:
         """Enter a call that goes at `at`: all it needs, of which the likely part stays."""
         whole = stays = self._cost(call)
-        held = TRANSIT_SECONDS
+        held = _transit(likely=self._likely)
         if self._rate.kind is Kind.SECONDS:
             stays = held = min(call.likely, whole)
             heapq.heappush(self._releases, (at + held, whole - stays))
@@ -170,22 +175,15 @@ class RateWindow:
 
 
 def windows(history: Iterable[Spend], limits: Limits, now: float, *, share: float) -> list[RateWindow]:
-    """Every window in which a call must find room."""
+    """Every window in which a call must find room; with a share of 1, the likely is the lesser condition."""
     settled, running = _parted(history, now)
     found = []
     for rate in limits.rates:
-        spent = _settled_charges(settled, rate, now)
-        for likely, amount in _bounds(rate, share):
-            still = _running_charges(running, rate, now, longest=limits.request_seconds, likely=likely)
-            found.append(RateWindow(rate, spent + still, amount, likely=likely))
+        for likely in (False, True) if share < 1 else (False,):
+            charges = _settled_charges(settled, rate, now, likely=likely)
+            charges += _running_charges(running, rate, now, longest=limits.request_seconds, likely=likely)
+            found.append(RateWindow(rate, charges, _amount(rate, share if likely else 1), likely=likely))
     return found
-
-
-def _bounds(rate: Rate, share: float) -> list[tuple[bool, float]]:
-    """What must fit, by its likely or by its reserved cost, and into how much."""
-    if rate.kind is Kind.CALLS or share == 1:
-        return [(False, _amount(rate, share))]
-    return [(True, _amount(rate, share)), (False, rate.amount)]
 
 
 def _amount(rate: Rate, share: float) -> float:
@@ -201,12 +199,18 @@ def _parted(history: Iterable[Spend], now: float) -> tuple[list[tuple[float, Spe
     return settled, [spend for end, spend in spends if end is None]
 
 
-def _settled_charges(settled: Iterable[tuple[float, Spend]], rate: Rate, now: float) -> list[_Charge]:
+def _transit(*, likely: bool) -> float:
+    return LIKELY_TRANSIT_SECONDS if likely else TRANSIT_SECONDS
+
+
+def _settled_charges(
+    settled: Iterable[tuple[float, Spend]], rate: Rate, now: float, *, likely: bool
+) -> list[_Charge]:
     """Until when each call that ended still counts in a rate's window, and how much."""
     if rate.kind is Kind.SECONDS:
         oldest = now - rate.period
         return [(end + rate.period, spend.seconds) for end, spend in settled if end > oldest]
-    hold = TRANSIT_SECONDS + rate.period
+    hold = _transit(likely=likely) + rate.period
     oldest = now - hold
     return [(spend.at + hold, float(spend.calls)) for _, spend in settled if spend.at > oldest]
 
@@ -218,11 +222,11 @@ def _running_charges(
 
     What was reserved beyond the likely figure comes back when the call ends.
     """
-    soon = now + RECHECK_SECONDS
+    soon, hold = now + RECHECK_SECONDS, _transit(likely=likely) + rate.period
     charges = []
     for spend in running:
         if rate.kind is Kind.CALLS:
-            charges.append((max(soon, spend.at + TRANSIT_SECONDS + rate.period), float(spend.calls)))
+            charges.append((max(soon, spend.at + hold), float(spend.calls)))
             continue
         seconds = max(spend.likely if likely else spend.seconds, min(now - spend.at, longest))
         end = max(soon, spend.at + spend.likely)

@@ -67,6 +67,19 @@ def test_running_seconds_count_from_the_end_of_the_call():
     assert answer.reason == "running seconds per hour (10 of 10 spent)"
 
 
+def test_the_share_is_filled_by_what_is_likely_and_the_whole_rate_by_what_is_reserved():
+    history = [spend(0, seconds=6, ended=1)]
+
+    def asked(likely: float, estimate: float) -> Go | WaitUntil:
+        return decide(
+            history, limits(SECONDS), 2, share=0.8, lane=Lane.FRESH, estimate=estimate, likely=likely
+        )
+
+    assert asked(2, 4) == Go()
+    assert isinstance(asked(2.1, 4), WaitUntil)
+    assert isinstance(asked(2, 4.1), WaitUntil)
+
+
 def test_a_running_call_counts_the_time_it_has_been_running():
     running = spend(0, seconds=2)
     assert ask([running], [SECONDS], 5, estimate=4) == Go()
@@ -302,15 +315,14 @@ def fullest(rate: Rate, sent: list[Call]) -> float:
 @given(RATES, JOBS, st.sampled_from([0.3, 0.8, 1.0]))
 def test_no_schedule_overdraws_a_window(rates, jobs, share):
     sent = run(rates, jobs, share)
-    for rate in rates:
-        part = share if rate.kind is Kind.CALLS else 1
-        assert fullest(rate, sent) <= max(1, rate.amount * part) + 1e-3
+    assert all(fullest(rate, sent) <= rate.amount + 1e-3 for rate in rates)
 
 
 @settings(max_examples=150, deadline=None)
 @given(RATES, JOBS, st.sampled_from([0.3, 0.8]))
 def test_calls_that_take_no_longer_than_likely_keep_to_the_share(rates, jobs, share):
-    sent = run(rates, [replace(job, likely=max(job.likely, job.part), dies=False) for job in jobs], share)
+    likely = [replace(job, likely=max(job.likely, job.part), transit=0, dies=False) for job in jobs]
+    sent = run(rates, likely, share)
     for rate in rates:
         assert fullest(rate, sent) <= max(1, rate.amount * share) + 1e-3
 
