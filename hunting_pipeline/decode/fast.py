@@ -11,9 +11,12 @@ values as text. So a block is rewritten and the result checked:
 * `{}` after a column's closing quote becomes `null`.
 * nulls in the table must equal `null` tokens in the text: then no key was missing.
 
-What a string may look like is the whole danger of such rewriting. `":` with a column name's last character
-before the quote is structure: inside a string the quote would be escaped, and a quote that opens a string
-never follows a letter. Any doubt gives None, and the block is read exactly.
+What a string may look like is the whole danger of such rewriting. `":` after a column name's last character,
+a letter, is structure: inside a string the quote would be escaped, and a quote that opens a string never
+follows a letter. Any doubt gives None, and the block is read exactly.
+
+Only Graph writes `{}` for null and tells types beside values. Every pass over the text costs, so both are
+looked for once a block could not be read without them.
 """
 
 import re
@@ -31,7 +34,10 @@ from hunting_pipeline.decode.text import NOISE
 _PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*\w')
 """Names that JSON writes as they are and that end in a letter, a digit or an underscore."""
 _SAMPLE = 1 << 18
-"""Bytes searched for the first truth value of a column."""
+"""Bytes searched for the first truth value of a column, and for the columns that OData tells types of."""
+_EMPTY = b'":{}'
+_MARK = NOISE.encode()
+_MARKED = re.compile(b'"([^"]*)%b":' % re.escape(_MARK))
 _TIME_LENGTHS = (len("2026-11-20T10:00:00Z"), len("2026-11-20T10:00:00.1234567Z"))
 """Lengths between which a text that ends in Z is a datetime to Arrow exactly if the exact path reads it."""
 
@@ -43,8 +49,9 @@ class FastPath:
         self._layout = layout
         self._dynamic = [c.name for c, k in zip(layout.columns, layout.kinds, strict=True) if k.dynamic]
         self._separators = [f'}},{{"{key}":'.encode() for key in (first_key, first_key + NOISE)]
-        self._last_bytes = frozenset(name.encode()[-1:] for name in layout.names)
         self._flags: dict[str, pa.DataType] = {}
+        self._marked: set[str] = set()
+        self._odata = False
         self.usable = all(_PLAIN_NAME.fullmatch(n) and not n.endswith(NOISE) for n in layout.names)
 
     def last_separator(self, data: bytes, start: int, end: int) -> int:
@@ -53,6 +60,19 @@ class FastPath:
 
     def batch(self, block: bytes) -> Batch | None:
         """The block's rows, or None on any doubt."""
+        if not self._odata:
+            batch = self._read(block)
+            if batch is not None or (_EMPTY not in block and _MARK not in block):
+                return batch
+            self._odata = True
+        self._marked |= {mark.decode() for mark in _MARKED.findall(block, 0, _SAMPLE)}
+        batch = self._read(block)
+        if batch is None and self._marked < (every := {"", *self._layout.names}):
+            self._marked = every
+            batch = self._read(block)
+        return batch
+
+    def _read(self, block: bytes) -> Batch | None:
         try:
             return self._batch(block)
         except (Doubt, ValueError, RecursionError, pa.ArrowException):
@@ -61,7 +81,6 @@ class FastPath:
     def _batch(self, block: bytes) -> Batch:
         if b"\0" in block:
             raise Doubt("a NUL ends the text for the parser")
-        noisy = NOISE.encode() in block
         dynamic: dict[str, list[str | None]] = {}
         if self._dynamic:
             text, dynamic = without_dynamic(block.decode(), self._dynamic)
@@ -69,41 +88,30 @@ class FastPath:
         elif not block.isascii():
             block.decode()
         block, separators = self._lines(block)
-        block = self._with_nulls(block)
-        table = self._parsed(block, noisy=noisy)
+        if self._odata:
+            block = _with_nulls(block)
+        table = self._parsed(block)
         if table.num_rows != separators + 1 or any(len(d) != table.num_rows for d in dynamic.values()):
             raise Doubt("rows do not add up")
-        if sum(table.column(name).null_count for name in self._layout.names) != self._null_tokens(block):
+        nulls = sum(table.column(name).null_count for name in self._layout.names)
+        if nulls and nulls != _count(block, b'":null'):
             raise Doubt("keys are missing")
         return self._finished(table, dynamic)
 
     def _lines(self, block: bytes) -> tuple[bytes, int]:
         count = 0
-        for separator in self._separators:
+        for separator in self._separators[: 1 + self._odata]:
             pieces = block.split(separator)
             count += len(pieces) - 1
             block = (b"}\n" + separator[2:]).join(pieces)
         return block, count
 
-    def _with_nulls(self, block: bytes) -> bytes:
-        pieces = block.split(b'":{}')
-        if len(pieces) == 1:
-            return block
-        if {p[-1:] for p in pieces[:-1]} <= self._last_bytes:
-            return b'":null'.join(pieces)
-        written = [p + (b'":null' if p[-1:] in self._last_bytes else b'":{}') for p in pieces[:-1]]
-        return b"".join((*written, pieces[-1]))
-
-    def _null_tokens(self, block: bytes) -> int:
-        return sum(piece[-1:] in self._last_bytes for piece in block.split(b'":null')[:-1])
-
-    def _parsed(self, block: bytes, *, noisy: bool) -> pa.Table:
+    def _parsed(self, block: bytes) -> pa.Table:
         fields = [
             (column.name, self._carrier(column.name, kind, block))
             for column, kind in zip(self._layout.columns, self._layout.kinds, strict=True)
         ]
-        if noisy:
-            fields += [(name + NOISE, pa.string()) for name in ("", *self._layout.names)]
+        fields += [(name + NOISE, pa.string()) for name in sorted(self._marked)]
         return pj.read_json(
             pa.BufferReader(block),
             read_options=pj.ReadOptions(use_threads=False, block_size=len(block) + 1),
@@ -136,6 +144,22 @@ class FastPath:
             else:
                 arrays.append(_finished_column(kind, name, table.column(name), rescued))
         return Batch(pa.Table.from_arrays(arrays, schema=self._layout.arrow), rescued)
+
+
+def _with_nulls(block: bytes) -> bytes:
+    if _escaped(block, _EMPTY):
+        return re.sub(rb'(?<=\w)":{}', b'":null', block)
+    return block.replace(_EMPTY, b'":null')
+
+
+def _count(block: bytes, token: bytes) -> int:
+    """How often a token that begins with a quote follows a column's name."""
+    return block.count(token) - _escaped(block, token)
+
+
+def _escaped(block: bytes, token: bytes) -> int:
+    """How often it lies inside a string, where its quote is escaped."""
+    return block.count(b"\\" + token) if b"\\" in block else 0
 
 
 def _finished_column(kind: Kind, name: str, column: pa.ChunkedArray, rescued: list[Rescued]) -> Any:
