@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
 .PHONY: demo test nightly check ui bench lock clean
 
@@ -27,7 +28,7 @@ ui: $(READY) ## Dagster on an emulated tenant, at http://localhost:3000
 	mkdir -p .ui/dagster
 	DAGSTER_HOME=$(CURDIR)/.ui/dagster $(BIN)/hunting emulate --home .ui --run "$(BIN)/dagster dev -w workspace.yaml"
 
-bench: $(READY) ## figures of the docs, as ratios measured side by side
+bench: $(READY) $(PEERS) ## figures of the docs, as ratios measured side by side
 	$(BIN)/python -m benchmarks
 
 witness: $(READY) .venv-witness/.ready ## msticpy, an independent client, pulls the same rows: do they agree?
@@ -39,7 +40,7 @@ lock: $(READY) ## pin every dependency anew
 	    --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-witness .demo .ui .emulated
+	rm -rf $(VENV) .venv-witness .venv-bench .demo .ui .emulated
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -50,4 +51,9 @@ $(READY): requirements.lock pyproject.toml
 .venv-witness/.ready: witness/requirements.txt
 	test -x .venv-witness/bin/python || $(PYTHON) -m venv .venv-witness
 	.venv-witness/bin/python -m pip install --quiet -r witness/requirements.txt
+	touch $@
+
+.venv-bench/%/.ready: benchmarks/peers/%.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet -r $<
 	touch $@

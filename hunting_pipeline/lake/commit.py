@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake.layout import LAKE_FILE, data_path, manifest_path
 from hunting_pipeline.lake.manifest import FOOTER_KEY, Manifest, load
+from hunting_pipeline.lake.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, writer
 from hunting_pipeline.lake.schema import columns_of, conform, fingerprint, merged
 from hunting_pipeline.lake.sources import Source, overlapping, sources
 from hunting_pipeline.lake.store import Store, opened
@@ -20,14 +21,6 @@ from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec, Tally,
 __all__ = ["Author", "claim", "commit", "known_schema"]
 
 _LAYOUT_VERSION = 1
-
-_ROW_GROUP_ROWS = 131_072
-_ROW_GROUP_BYTES = 64 * 1024 * 1024
-"""A row group ends with the piece that reaches one of these, rows or Arrow bytes, so that wide tables stay
-cheap in memory; it never holds more rows."""
-
-_ZSTD_LEVEL = 1
-"""Levels above cost more time than the size they save is worth on these tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,19 +266,12 @@ def _write_parquet(
 ) -> _Written:
     """Stream row groups into one file, counting what is really written."""
     written, spans = _Written(), archived.covered if archived else ()
-    with pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        compression_level=_ZSTD_LEVEL,
-        write_page_index=True,
-        write_page_checksum=True,
-    ) as writer:
+    with writer(path, schema) as file:
         for table in tables:
-            writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
+            file.write_table(table, row_group_size=ROW_GROUP_ROWS)
             written.add(table, spec, spans)
         footer = replace(manifest, rescued=written.rescued)
-        writer.add_key_value_metadata({FOOTER_KEY: footer.to_json()})
+        file.add_key_value_metadata({FOOTER_KEY: footer.to_json()})
     return written
 
 
@@ -303,7 +289,7 @@ def _row_groups(
             pending.append(conform(table, schema))
             rows += table.num_rows
             size += table.nbytes
-            if rows >= _ROW_GROUP_ROWS or size >= _ROW_GROUP_BYTES:
+            if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
                 yield pa.concat_tables(pending)
                 pending = []
                 rows = size = 0

@@ -1,0 +1,161 @@
+"""Reply → Parquet: ours against peers and against what the machine can do, side by side in one run.
+
+    python -m benchmarks.decode [--quick | --full] [--rounds 5] [--plot FILE]
+
+Every contestant reads the same gzipped replies, made once by the emulator, in a fresh process for each
+measurement, in turn, round after round; figures are medians. CPU counts all threads, and peak memory is above
+what the process held before: after its imports, and after a reply of some ten rows, uncounted. `--full` takes about half an hour.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks.support import contest
+from benchmarks.support.bars import bars
+from benchmarks.support.bodies import Body, bodies
+from benchmarks.support.contest import Bout
+from benchmarks.support.rounds import Spent, alternated
+
+Found = dict[Bout, dict[str, Spent]]
+
+
+def measured(bouts: list[Bout], folder: Path, rounds: int) -> Found:
+    """Every bout in turn; each contestant must bring every row."""
+    replies = {(body.shape, body.surface, body.megabytes): body for body in _made(bouts, folder)}
+    scratch, found = folder / "out", Found()
+    scratch.mkdir()
+    for bout in bouts:
+        body = replies[bout.shape, bout.surface, bout.megabytes]
+        given = body.path, scratch / "reply", body.few
+        commands = {each.name: each.command(*given) for each in bout.contestants}
+        found[bout] = alternated(commands, scratch, rounds)
+        for name, spent in found[bout].items():
+            if spent.rows != body.rows:
+                sys.exit(f"{body.title}: {name} brought {spent.rows} of {body.rows} rows")
+        sys.stderr.write(f"{body.title}: {body.rows:,} rows, {body.size:,} bytes\n")
+    return found
+
+
+def _made(bouts: list[Bout], folder: Path) -> Iterator[Body]:
+    wanted: dict[tuple[str, int], list[str]] = {}
+    for bout in bouts:
+        wanted.setdefault((bout.shape, bout.megabytes), []).append(bout.surface)
+    for (shape, megabytes), surfaces in wanted.items():
+        yield from bodies(folder, shape, megabytes, surfaces)
+
+
+def cpu(spent: Spent, lap: str = "whole") -> float:
+    """Seconds of all threads."""
+    return spent.cpu[lap]
+
+
+def wall(spent: Spent, lap: str = "whole") -> float:
+    """Seconds gone by."""
+    return spent.wall[lap]
+
+
+Clock = Callable[[Spent, str], float]
+
+
+def limits(spent: dict[str, Spent], clock: Clock) -> tuple[float, float, float]:
+    """Seconds of inflating, of parsing and of encoding, each alone."""
+    parse, encode = spent["parse"], spent["encode"]
+    inflate = clock(parse, "inflate")
+    return inflate, clock(parse, "parse") - inflate, clock(encode, "whole") - clock(encode, "read")
+
+
+PEERS = [peer.name for peer in contest.PEERS]
+HEAD = f"{'reply':<18}{'decode':>8}{'Parquet':>9}{'durable':>9}"
+LIMITS_HEAD = f"{'inflate':>9}{'parse':>7}{'encode':>8}{'sum':>7}"
+
+
+def table(found: Found) -> Iterator[str]:
+    """The whole table, line by line: CPU, wall, memory."""
+    for title, clock in (("CPU", cpu), ("wall", wall)):
+        yield (
+            f"{title}: seconds of ours; limits and peers as multiples of our reply → Parquet,"
+            f" limits the other way round"
+        )
+        yield HEAD + "  |" + f"{'limits':>8}{'ours/limits':>13}" + "  |" + "".join(f"{n:>13}" for n in PEERS)
+        for bout, spent in found.items():
+            yield _seconds(bout, spent, clock)
+        yield ""
+    yield "Peak memory above the empty process, MB"
+    yield HEAD + "  |" + " " * 21 + "  |" + "".join(f"{name:>13}" for name in PEERS)
+    for bout, spent in found.items():
+        yield _peaks(bout, spent)
+
+
+def _title(bout: Bout) -> str:
+    return f"{bout.shape:<8}{bout.surface:<6}{bout.megabytes:>3} "
+
+
+def _seconds(bout: Bout, spent: dict[str, Spent], clock: Clock) -> str:
+    ours, least = clock(spent["reply"], "whole"), sum(limits(spent, clock))
+    peers = "".join(
+        f"{clock(spent[name], 'whole') / ours:>12.1f}×" if name in spent else f"{'–':>13}" for name in PEERS
+    )
+    decode, durable = clock(spent["reply"], "decode"), clock(spent["durable"], "whole")
+    own = f"{decode:>8.3f}{ours:>9.3f}{durable:>9.3f}"
+    return f"{_title(bout):<18}{own}  |{least:>8.3f}{ours / least:>12.1f}×  |{peers}"
+
+
+def _peaks(bout: Bout, spent: dict[str, Spent]) -> str:
+    peers = "".join(f"{spent[name].peak / 1e6:>13.0f}" if name in spent else f"{'–':>13}" for name in PEERS)
+    own = f"{'':>8}{spent['reply'].peak / 1e6:>9.0f}{spent['durable'].peak / 1e6:>9.0f}"
+    return f"{_title(bout):<18}{own}  |{'':>21}  |{peers}"
+
+
+def summary(found: Found) -> Iterator[str]:
+    """The parts of the limits, and what the Graph envelope costs beyond XDR's, in CPU."""
+    yield "limits in CPU seconds: inflate + parse + encode"
+    for bout, spent in found.items():
+        yield f"{_title(bout):<18}" + " + ".join(f"{part:.3f}" for part in limits(spent, cpu))
+    for bout, spent in found.items():
+        for other, others in found.items():
+            same = (bout.shape, bout.megabytes) == (other.shape, other.megabytes)
+            if same and (bout.surface, other.surface) == ("graph", "xdr"):
+                ratio = cpu(spent["reply"]) / cpu(others["reply"])
+                yield f"{bout.shape} {bout.megabytes}: the Graph envelope costs {ratio:.2f} × the XDR one"
+
+
+def plot(found: Found, path: Path) -> None:
+    """CPU seconds of the largest XDR reply of each shape, the limits below ours."""
+    largest = max(bout.megabytes for bout in found)
+    panels = {}
+    for bout, spent in found.items():
+        if bout.surface == "xdr" and bout.megabytes == largest:
+            figures = {"limits": sum(limits(spent, cpu)), "hunting_pipeline": cpu(spent["reply"])}
+            figures |= {name: cpu(spent[name]) for name in PEERS if name in spent}
+            panels[_panel(bout)] = figures
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(bars("One reply to Parquet, seconds of CPU", panels), encoding="utf-8")
+
+
+def _panel(bout: Bout) -> str:
+    """As the plot calls it."""
+    return f"{bout.shape} events, {bout.megabytes} MB of JSON"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--quick", action="store_true", help="one round on the smallest replies")
+    extent.add_argument("--full", action="store_true", help="every contestant on every reply")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plot", type=Path, help="SVG to write")
+    options = parser.parse_args()
+    bouts = contest.quick() if options.quick else contest.full() if options.full else contest.usual()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measured(list(bouts), Path(folder), 1 if options.quick else options.rounds)
+    print("\n".join([*table(found), "", *summary(found), "", contest.LOST]))
+    if options.plot:
+        plot(found, options.plot)
+
+
+if __name__ == "__main__":
+    main()

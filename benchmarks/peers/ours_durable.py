@@ -1,0 +1,41 @@
+"""Our whole path: inflate, decode, stage, commit, with every sync, into a lake on disk."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from measure import Lap, run
+from ours_reply import CEILING, arriving
+
+from hunting_pipeline import catalog
+from hunting_pipeline.decode import decode
+from hunting_pipeline.fetch.body import inflate
+from hunting_pipeline.lake.commit import Author, commit
+from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.write import Origin, stage, tally_of_reply
+from hunting_pipeline.model import DAY, Slice, Window, ticks_of
+from hunting_pipeline.window import partitions_in
+
+AUTHOR = Author("00000000-0000-0000-0000-000000000000", "xdr", "benchmark", "benchmark")
+
+
+def work(body: Path, out: Path, lap: Lap) -> int:
+    reply = decode(inflate(arriving(body), "gzip", ceiling=CEILING), max_bytes=CEILING)
+    lap("decode")
+    spec = catalog.spec(body.name.split("-")[0])
+    tally = tally_of_reply(reply, spec)
+    start = reply.table[spec.time_column][0].value // 100 // DAY * DAY
+    slice_ = Slice(spec.name, Window(start, start + DAY), tally)
+    (partition,) = partitions_in(spec, slice_.window)
+    store, now = LocalStore(out), ticks_of(datetime.now(UTC))
+    staged = stage(
+        store, reply, slice_=slice_, spec=spec, partitions=[partition], origin=Origin("benchmark", now)
+    )
+    del reply
+    lap("stage")
+    receipt = commit(
+        store, partition, staged=staged, archived=None, known=None, spec=spec, author=AUTHOR, now=now
+    )
+    return receipt.tally.rows
+
+
+run(work)

@@ -1,0 +1,34 @@
+"""Our reply → Parquet: inflate, decode, sort, and the Parquet writer of a commit; nothing is synced."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from measure import Lap, run
+
+from hunting_pipeline.decode import decode
+from hunting_pipeline.fetch.body import inflate
+from hunting_pipeline.lake.parquet import ROW_GROUP_ROWS, writer
+
+CEILING = 1 << 30
+
+
+def arriving(body: Path) -> Iterator[bytes]:
+    """The compressed body in pieces, as a socket gives them."""
+    with body.open("rb") as file:
+        while piece := file.read(64 * 1024):
+            yield piece
+
+
+def work(body: Path, out: Path, lap: Lap) -> int:
+    table = decode(inflate(arriving(body), "gzip", ceiling=CEILING), max_bytes=CEILING).table
+    lap("decode")
+    table = table.take(pa.array(np.argsort(table["Timestamp"].cast(pa.int64()).to_numpy(), kind="stable")))
+    with writer(out, table.schema) as file:
+        file.write_table(table, row_group_size=ROW_GROUP_ROWS)
+    return table.num_rows
+
+
+if __name__ == "__main__":
+    run(work)

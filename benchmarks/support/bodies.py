@@ -1,0 +1,100 @@
+"""Full replies as the emulator sends them, once for everybody: gzipped, and the Arrow table they hold."""
+
+import gzip
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from hunting_emulator import ticks
+from hunting_emulator.engine import answer
+from hunting_emulator.faults import Manners
+from hunting_emulator.limits import PROFILES
+from hunting_emulator.surfaces import SURFACES, Surface, stream
+from hunting_emulator.tenant import Tenant, TenantOptions
+from hunting_pipeline.decode import decode
+
+SHAPES = {
+    "process": "DeviceProcessEvents",
+    "email": "EmailEvents",
+    "network": "DeviceNetworkEvents",
+}
+_NOW = ticks.parse("2026-11-20T12:00:00Z")
+_DAY = "Timestamp >= datetime(2026-11-18) and Timestamp < datetime(2026-11-19)"
+_DAYS = 30
+"""A table's volume is given for so many days."""
+_GZIP_LEVEL = 6
+"""zlib's own default."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A reply on disk.
+
+    Attributes:
+        shape: a key of `SHAPES`.
+        surface: `xdr` or `graph`; both hold the same rows.
+        megabytes: what the JSON of the XDR envelope was to be.
+        rows: in it.
+        size: of its JSON (bytes).
+        path: of its gzip.
+        few: a reply of some ten rows, likewise.
+    """
+
+    shape: str
+    surface: str
+    megabytes: int
+    rows: int
+    size: int
+    path: Path
+    few: Path
+
+    @property
+    def title(self) -> str:
+        return f"{self.shape} {self.surface} {self.megabytes}"
+
+
+def bodies(folder: Path, shape: str, megabytes: int, surfaces: Sequence[str]) -> list[Body]:
+    """The same rows, one day of the table, over each of the surfaces."""
+    table = SHAPES[shape]
+    with closing(_tenant(table, 10 * _DAYS)) as tenant:
+        few = {surface: _written(tenant, folder, f"{table}-{surface}-few") for surface in surfaces}
+    with closing(_tenant(table, 1000 * _DAYS)) as tenant:
+        probe = len(b"".join(_reply(tenant, table, "xdr")))
+    with closing(_tenant(table, round(1000 * _DAYS * megabytes * 1e6 / probe))) as tenant:
+        found = []
+        for surface in surfaces:
+            path, rows, size = _written(tenant, folder, f"{table}-{surface}-{megabytes}")
+            found.append(Body(shape, surface, megabytes, rows, size, path, few[surface][0]))
+    return found
+
+
+def _tenant(table: str, rows: int) -> Tenant:
+    return Tenant(TenantOptions(now=_NOW, rows={table: rows}))
+
+
+def _reply(tenant: Tenant, table: str, surface: str) -> Iterator[bytes]:
+    spoken = _surface(surface)
+    manners = Manners()
+    found = answer(tenant, f"{table} | where {_DAY}", PROFILES["test"], spoken.spoken(manners))
+    yield from stream(spoken, found, "https://localhost", manners)
+
+
+def _surface(name: str) -> Surface:
+    return next(surface for surface in SURFACES if surface.name == name)
+
+
+def _written(tenant: Tenant, folder: Path, name: str) -> tuple[Path, int, int]:
+    """A reply's gzip and its table beside it; the path, rows, and bytes of JSON."""
+    path = folder / f"{name}.json.gz"
+    table_name, surface, _ = name.split("-")
+    plain = b"".join(_reply(tenant, table_name, surface))
+    path.write_bytes(gzip.compress(plain, _GZIP_LEVEL))
+    table = decode([plain], max_bytes=len(plain)).table
+    order = np.argsort(table["Timestamp"].cast(pa.int64()).to_numpy(), kind="stable")
+    with pa.ipc.new_file(path.with_name(f"{name}.arrow"), table.schema) as file:
+        file.write_table(table.take(pa.array(order)))
+    return path, table.num_rows, len(plain)

@@ -1,0 +1,79 @@
+"""Jobs in fresh processes, taken in turn round after round, and the medians of what they spent."""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A script of `benchmarks/peers` and the environment it runs in; None is the project's own."""
+
+    name: str
+    script: str
+    environment: str | None
+
+    def command(self, *arguments: object) -> list[str]:
+        """To run it once."""
+        own = ROOT / f".venv-bench/{self.environment}/bin/python"
+        python = str(own) if self.environment else sys.executable
+        return [python, str(ROOT / f"benchmarks/peers/{self.script}.py"), *map(str, arguments)]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """One measurement: rows brought, seconds of CPU and of wall up to each lap, peak memory (bytes)."""
+
+    rows: int
+    cpu: dict[str, float]
+    wall: dict[str, float]
+    peak: int
+
+
+def once(command: Sequence[str], scratch: Path) -> Spent:
+    """Run a contestant in a process of its own; what it writes is thrown away."""
+    quiet = {"RUNTIME__DLTHUB_TELEMETRY": "false", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, env=os.environ | quiet, capture_output=True, text=True, check=False)
+    for left in scratch.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stderr[-3000:]}")
+    told = json.loads(done.stdout.splitlines()[-1])
+    laps = told["laps"]
+    return Spent(
+        told["rows"],
+        {name: cpu for name, (cpu, _) in laps.items()},
+        {name: wall for name, (_, wall) in laps.items()},
+        told["peak"],
+    )
+
+
+def alternated(commands: dict[str, list[str]], scratch: Path, rounds: int) -> dict[str, Spent]:
+    """The median of each, from `rounds` rounds in which every one has its turn; every other round backwards."""
+    found: dict[str, list[Spent]] = {name: [] for name in commands}
+    for number in range(rounds):
+        for name in _turns(list(commands), number):
+            found[name].append(once(commands[name], scratch))
+    return {name: _median(each) for name, each in found.items()}
+
+
+def _turns(names: list[str], number: int) -> Iterator[str]:
+    return iter(names if number % 2 == 0 else names[::-1])
+
+
+def _median(found: list[Spent]) -> Spent:
+    laps = found[0].cpu
+    return Spent(
+        found[0].rows,
+        {lap: statistics.median(each.cpu[lap] for each in found) for lap in laps},
+        {lap: statistics.median(each.wall[lap] for each in found) for lap in laps},
+        int(statistics.median(each.peak for each in found)),
+    )
