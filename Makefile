@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: demo test nightly check ui bench lock clean
+.PHONY: demo test nightly check ui bench performance witness lock clean
 
 demo: $(READY) ## thirty days of an emulated tenant through Dagster into Parquet
 	$(BIN)/hunting demo
@@ -30,6 +30,9 @@ ui: $(READY) ## Dagster on an emulated tenant, at http://localhost:3000
 
 bench: $(READY) $(PEERS) ## figures of the docs, as ratios measured side by side
 	$(BIN)/python -m benchmarks
+
+performance: $(READY) $(PEERS) ## measure anew what docs/performance.md shows, and write it there
+	$(BIN)/python -m benchmarks --docs decode latency memory pull
 
 witness: $(READY) .venv-witness/.ready ## msticpy, an independent client, pulls the same rows: do they agree?
 	$(BIN)/python witness/compare.py

@@ -1,23 +1,71 @@
-"""Every benchmark, one after another: `make bench`, or `python -m benchmarks NAME ...` for some."""
+"""Every benchmark, one after another: `make bench`, or `python -m benchmarks NAME ...` for some.
 
+    python -m benchmarks [--quick] [--docs] [NAME ...]
+
+`--docs` also writes what was measured into docs/performance.md, between the marks of each benchmark's name,
+and the plot beside it.
+"""
+
+import argparse
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs/performance.md"
+PLOT = HERE.parent / "docs/images/decode.svg"
+QUICK = {
+    "dagster_overhead": ["24"],
+    "quota_ledger": ["--seconds", "1"],
+    "quota_simulation": ["--profile", "endpoint"],
+}
+"""Arguments for a smoke run, where they are not `--quick`."""
+FOR_DOCS = {"decode": ["--plot", str(PLOT)], "pull": ["--profile"]}
+"""Arguments for the docs."""
 
-def main(names: list[str]) -> int:
+
+def run(name: str, arguments: Sequence[str]) -> tuple[int, str]:
+    """Its exit code, and what it printed, which is shown as well."""
+    shown = []
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            shown.append(line.rstrip())
+    return process.returncode, "\n".join(shown).strip()
+
+
+def written(page: str, name: str, shown: str) -> str:
+    """The page with the benchmark's block replaced, if it has one."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    return pattern.sub(lambda match: f"{match[1]}```text\n{shown}\n```\n{match[2]}", page)
+
+
+def main() -> int:
     """Run each in a process of its own; the exit code of the first that fails, else 0."""
-    there = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
-    unknown = set(names) - set(there)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of each")
+    parser.add_argument("--docs", action="store_true", help="write docs/performance.md anew")
+    options = parser.parse_args()
+    there = sorted(path.stem for path in HERE.glob("[a-z]*.py"))
+    unknown = set(options.names) - set(there)
     if unknown:
         sys.exit(f"no benchmark is called {min(unknown)}; there are {', '.join(there)}")
-    for name in names or there:
+    for name in options.names or there:
+        usual = (FOR_DOCS if options.docs else {}).get(name, [])
+        arguments = QUICK.get(name, ["--quick"]) if options.quick else usual
         print(f"\n== {name}", flush=True)
-        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False)
-        if done.returncode:
-            return done.returncode
+        code, shown = run(name, arguments)
+        if code:
+            return code
+        if options.docs:
+            PAGE.write_text(written(PAGE.read_text("utf-8"), name, shown), "utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -4,7 +4,8 @@
 
 Every contestant reads the same gzipped replies, made once by the emulator, in a fresh process for each
 measurement, in turn, round after round; figures are medians. CPU counts all threads, and peak memory is above
-what the process held before: after its imports, and after a reply of some ten rows, uncounted. `--full` takes about half an hour.
+what the process held before: after its imports, and after a reply of some ten rows, uncounted. `--full` takes
+about half an hour on a quiet machine.
 """
 
 import argparse

@@ -16,7 +16,7 @@ def work(body: Path, out: Path, lap: Lap) -> int:
     graph = "-graph-" in body.name
     driver = MDATPDriver(data_environment=DataEnvironment["M365DGraph" if graph else "M365D"])
     driver._connected = True
-    httpx.post = lambda url, **_: httpx.Response(
+    httpx.post = lambda **_: httpx.Response(
         200,
         content=body.read_bytes(),
         headers={"Content-Encoding": "gzip"},

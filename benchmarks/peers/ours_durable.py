@@ -1,5 +1,6 @@
 """Our whole path: inflate, decode, stage, commit, with every sync, into a lake on disk."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from hunting_pipeline.window import partitions_in
 AUTHOR = Author("00000000-0000-0000-0000-000000000000", "xdr", "benchmark", "benchmark")
 
 
-def work(body: Path, out: Path, lap: Lap) -> int:
-    reply = decode(inflate(arriving(body), "gzip", ceiling=CEILING), max_bytes=CEILING)
+def land(pieces: Iterator[bytes], name: str, out: Path, lap: Lap) -> int:
+    """The gzipped pieces of a reply of table `name`, all of one day, as a partition of the lake `out`."""
+    reply = decode(inflate(pieces, "gzip", ceiling=CEILING), max_bytes=CEILING)
     lap("decode")
-    spec = catalog.spec(body.name.split("-")[0])
+    spec = catalog.spec(name)
     tally = tally_of_reply(reply, spec)
     start = reply.table[spec.time_column][0].value // 100 // DAY * DAY
     slice_ = Slice(spec.name, Window(start, start + DAY), tally)
@@ -38,4 +40,9 @@ def work(body: Path, out: Path, lap: Lap) -> int:
     return receipt.tally.rows
 
 
-run(work)
+def work(body: Path, out: Path, lap: Lap) -> int:
+    return land(arriving(body), body.name.split("-")[0], out, lap)
+
+
+if __name__ == "__main__":
+    run(work)

@@ -21,13 +21,18 @@ def arriving(body: Path) -> Iterator[bytes]:
             yield piece
 
 
-def work(body: Path, out: Path, lap: Lap) -> int:
-    table = decode(inflate(arriving(body), "gzip", ceiling=CEILING), max_bytes=CEILING).table
+def to_parquet(pieces: Iterator[bytes], out: Path, lap: Lap) -> int:
+    """The gzipped pieces of a reply as one sorted file; its rows."""
+    table = decode(inflate(pieces, "gzip", ceiling=CEILING), max_bytes=CEILING).table
     lap("decode")
     table = table.take(pa.array(np.argsort(table["Timestamp"].cast(pa.int64()).to_numpy(), kind="stable")))
     with writer(out, table.schema) as file:
         file.write_table(table, row_group_size=ROW_GROUP_ROWS)
     return table.num_rows
+
+
+def work(body: Path, out: Path, lap: Lap) -> int:
+    return to_parquet(arriving(body), out, lap)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def once(command: Sequence[str], scratch: Path) -> Spent:
 
 
 def alternated(commands: dict[str, list[str]], scratch: Path, rounds: int) -> dict[str, Spent]:
-    """The median of each, from `rounds` rounds in which every one has its turn; every other round backwards."""
+    """The median of each, from rounds in which every one has its turn; every other round backwards."""
     found: dict[str, list[Spent]] = {name: [] for name in commands}
     for number in range(rounds):
         for name in _turns(list(commands), number):

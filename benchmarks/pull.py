@@ -1,0 +1,58 @@
+"""CPU of a pull of a million rows: in our process, and in the emulator's that made the rows.
+
+    python -m benchmarks.pull [--quick] [--profile]
+
+Three tables, a third of the rows each, each pulled over HTTPS by a fresh process with default settings, the
+XDR surface and no compression. CPU counts from the end of the imports, and from when the emulator is ready.
+The profile costs CPU of its own, which its table leaves out.
+"""
+
+import argparse
+import tempfile
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from benchmarks.support.bodies import SHAPES
+from benchmarks.support.emulated import Asked, cpu_seconds, pull
+from hunting_emulator.process import running
+
+ROWS, DAYS = 1_000_000, 10
+
+
+def main() -> None:
+    """Print both figures, and the profile."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a hundredth of the rows")
+    parser.add_argument("--profile", action="store_true", help="say where our CPU goes")
+    options = parser.parse_args()
+    rows = (ROWS // 100 if options.quick else ROWS) // len(SHAPES)
+    profile = ["--profile"] if options.profile else []
+    end = datetime.now(UTC).date() - timedelta(days=2)
+    found = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(profile="test", rows=dict.fromkeys(SHAPES.values(), rows * 30 // DAYS)) as endpoint,
+    ):
+        before = cpu_seconds(endpoint.pid)
+        for table in SHAPES.values():
+            asked = Asked(table, "day", end - timedelta(days=DAYS), end)
+            found.append(pull(endpoint, Path(folder, table), asked, *profile, HUNTING_SURFACE="xdr"))
+        theirs = cpu_seconds(endpoint.pid) - before
+    ours = sum(each["cpu"] for each in found)
+    brought, size = (sum(each[key] for each in found) for key in ("rows", "json_bytes"))
+    print(f"{brought:,} rows, {size / 1e9:.2f} GB of JSON, {sum(each['replies'] for each in found)} replies")
+    print(f"  our process      {ours:6.1f} s CPU")
+    print(f"  the emulator     {theirs:6.1f} s CPU    ours / theirs {ours / theirs:.2f}")
+    if options.profile:
+        parts: Counter[str] = Counter()
+        for each in found:
+            parts.update(each["profile"])
+        print("\nwhere our CPU goes")
+        del parts["this profile"]
+        for name, seconds in parts.most_common():
+            print(f"  {name:<22}{seconds:6.1f} s {seconds / parts.total():6.1%}")
+
+
+if __name__ == "__main__":
+    main()

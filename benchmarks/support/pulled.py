@@ -1,0 +1,60 @@
+"""A pull in a process of its own: `python -m benchmarks.support.pulled TABLE GRAIN START END [--profile]`.
+
+START and END are ISO dates. Settings come from `HUNTING_*`, as for every program of the pipeline. Prints, as
+JSON, what it brought, and what it took since its imports were done.
+"""
+
+import argparse
+import gc
+import json
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas  # noqa: F401 - pyarrow imports it with the first array; here it counts as an import
+
+from benchmarks.peers.measure import memory, spent
+from benchmarks.support.sampling import Sampler
+from hunting_pipeline.catalog import spec
+from hunting_pipeline.model import Grain, Progress, Step, Window, ticks_of
+from hunting_pipeline.pipeline import open_pipeline
+from hunting_pipeline.settings import load_settings
+from hunting_pipeline.window import partitions_in
+
+
+def main() -> None:
+    """Pull, then print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table")
+    parser.add_argument("grain", type=Grain)
+    parser.add_argument("start", type=datetime.fromisoformat)
+    parser.add_argument("end", type=datetime.fromisoformat)
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    table = spec(options.table, grain=options.grain)
+    asked = Window(*(ticks_of(day.replace(tzinfo=UTC)) for day in (options.start, options.end)))
+    seen: list[Progress] = []
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins here
+    before, (cpu, wall) = memory("VmRSS"), spent()
+    with ExitStack() as stack:
+        sampler = stack.enter_context(Sampler()) if options.profile else None
+        pipeline = stack.enter_context(open_pipeline(load_settings(), patience=600))
+        pull = stack.enter_context(pipeline.pull(table, partitions_in(table, asked), observe=seen.append))
+        receipts = list(pull)
+    ended = spent()
+    told = {
+        "rows": sum(receipt.tally.rows for receipt in receipts),
+        "replies": sum(each.step is Step.FETCHED for each in seen),
+        "json_bytes": sum(receipt.body_bytes for receipt in receipts),
+        "partitions": len(receipts),
+        "cpu": ended[0] - cpu,
+        "wall": ended[1] - wall,
+        "peak": memory("VmHWM") - before,
+        "profile": sampler.seconds if sampler else {},
+    }
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
