@@ -29,7 +29,7 @@ dlt rows     times lose their last digit, LogonId and LogonID become one column
 dlt arrow    times stay text
 polars       times stay text; of Graph's replies Python's json reads the rows
 duckdb       times lose their last digit, LogonID is dropped beside LogonId, whole columns of Graph stay JSON
-Of Graph's replies all but ours keep the @odata.type sidecars as columns of data, and need {} made None."""
+Of Graph's replies every peer keeps the @odata.type sidecars as columns of data; each but duckdb is spared {}."""
 
 
 @dataclass(frozen=True)
