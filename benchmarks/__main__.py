@@ -1,6 +1,6 @@
 """Every benchmark, one after another: `make bench`, or `python -m benchmarks NAME ...` for some.
 
-    python -m benchmarks [--quick] [--docs] [NAME ...]
+    python -m benchmarks [--quick | --docs] [NAME ...]
 
 `--docs` also writes what was measured into docs/performance.md, between the marks of each benchmark's name,
 and the plot beside it.
@@ -48,16 +48,18 @@ def main() -> int:
     """Run each in a process of its own; the exit code of the first that fails, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--quick", action="store_true", help="a smoke run of each")
-    parser.add_argument("--docs", action="store_true", help="write docs/performance.md anew")
+    manner = parser.add_mutually_exclusive_group()
+    manner.add_argument("--quick", action="store_true", help="a smoke run of each")
+    manner.add_argument("--docs", action="store_true", help="write docs/performance.md anew")
     options = parser.parse_args()
     there = sorted(path.stem for path in HERE.glob("[a-z]*.py"))
     unknown = set(options.names) - set(there)
     if unknown:
         sys.exit(f"no benchmark is called {min(unknown)}; there are {', '.join(there)}")
     for name in options.names or there:
-        usual = (FOR_DOCS if options.docs else {}).get(name, [])
-        arguments = QUICK.get(name, ["--quick"]) if options.quick else usual
+        arguments = FOR_DOCS.get(name, []) if options.docs else []
+        if options.quick:
+            arguments = QUICK.get(name, ["--quick"])
         print(f"\n== {name}", flush=True)
         code, shown = run(name, arguments)
         if code:

@@ -76,7 +76,7 @@ LIMITS_HEAD = f"{'inflate':>9}{'parse':>7}{'encode':>8}{'sum':>7}"
 def table(found: Found) -> Iterator[str]:
     """The whole table, line by line: CPU, wall, memory."""
     for title, clock in (("CPU", cpu), ("wall", wall)):
-        yield (f"{title}: seconds of ours and of the limits' sum; peers as multiples of our Parquet column")
+        yield f"{title}: seconds of ours and of the limits' sum; peers as multiples of our Parquet column"
         yield HEAD + "  |" + f"{'limits':>8}{'ours/limits':>13}" + "  |" + "".join(f"{n:>13}" for n in PEERS)
         for bout, spent in found.items():
             yield _seconds(bout, spent, clock)

@@ -29,7 +29,7 @@ dlt rows     times lose their last digit, LogonId and LogonID become one column
 dlt arrow    times stay text
 polars       times stay text; of Graph's replies Python's json reads the rows
 duckdb       times lose their last digit, LogonID is dropped beside LogonId, whole columns of Graph stay JSON
-Of Graph's replies every peer keeps the @odata.type sidecars as columns of data; each but duckdb is spared {}."""
+Of Graph's replies each keeps the @odata.type sidecars as columns of data; all but duckdb get {} as None."""
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,13 @@ class Contestant:
     environment: str | None
 
     def command(self, *arguments: object) -> list[str]:
-        """To run it once."""
-        own = ROOT / f".venv-bench/{self.environment}/bin/python"
-        python = str(own) if self.environment else sys.executable
-        return [python, str(ROOT / f"benchmarks/peers/{self.script}.py"), *map(str, arguments)]
+        """To run it once. Ends the program if its environment is missing."""
+        python = Path(sys.executable)
+        if self.environment:
+            python = ROOT / f".venv-bench/{self.environment}/bin/python"
+        if not python.exists():
+            sys.exit(f"{self.name} has no environment: `make .venv-bench/{self.environment}/.ready`")
+        return [str(python), str(ROOT / f"benchmarks/peers/{self.script}.py"), *map(str, arguments)]
 
 
 @dataclass(frozen=True)
