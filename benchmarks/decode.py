@@ -69,20 +69,25 @@ def limits(spent: dict[str, Spent], clock: Clock) -> tuple[float, float, float]:
 
 
 PEERS = [peer.name for peer in contest.PEERS]
-HEAD = f"{'reply':<18}{'decode':>8}{'Parquet':>9}{'durable':>9}"
-LIMITS_HEAD = f"{'inflate':>9}{'parse':>7}{'encode':>8}{'sum':>7}"
+PARTS = (
+    ("CPU, reply → Parquet", cpu, "whole"),
+    ("wall, reply → Parquet", wall, "whole"),
+    ("CPU, reply → Arrow table or DataFrame", cpu, "decode"),
+)
 
 
 def table(found: Found) -> Iterator[str]:
-    """The whole table, line by line: CPU, wall, memory."""
-    for title, clock in (("CPU", cpu), ("wall", wall)):
-        yield f"{title}: seconds of ours and of the limits' sum; peers as multiples of our Parquet column"
-        yield HEAD + "  |" + f"{'limits':>8}{'ours/limits':>13}" + "  |" + "".join(f"{n:>13}" for n in PEERS)
+    """The whole table, line by line."""
+    head = "".join(f"{name:>13}" for name in PEERS)
+    for title, clock, lap in PARTS:
+        yield f"{title}: seconds of ours and of the limits' sum; peers as multiples of ours"
+        durable = "durable" if lap == "whole" else ""
+        yield f"{'reply':<18}{'ours':>8}{durable:>9}  |{'limits':>8}{'ours/limits':>13}  |{head}"
         for bout, spent in found.items():
-            yield _seconds(bout, spent, clock)
+            yield _seconds(bout, spent, clock, lap)
         yield ""
     yield "Peak memory above the empty process, MB"
-    yield HEAD + "  |" + " " * 21 + "  |" + "".join(f"{name:>13}" for name in PEERS)
+    yield f"{'reply':<18}{'ours':>8}{'durable':>9}  |{'':>21}  |{head}"
     for bout, spent in found.items():
         yield _peaks(bout, spent)
 
@@ -91,19 +96,23 @@ def _title(bout: Bout) -> str:
     return f"{bout.shape:<8}{bout.surface:<6}{bout.megabytes:>3} "
 
 
-def _seconds(bout: Bout, spent: dict[str, Spent], clock: Clock) -> str:
-    ours, least = clock(spent["reply"], "whole"), sum(limits(spent, clock))
+def _seconds(bout: Bout, spent: dict[str, Spent], clock: Clock, lap: str) -> str:
+    ours = clock(spent["reply"], lap)
+    inflate, parse, encode = limits(spent, clock)
+    least = inflate + parse + (encode if lap == "whole" else 0)
+    durable = f"{clock(spent['durable'], lap):>9.3f}" if lap == "whole" else f"{'':>9}"
     peers = "".join(
-        f"{clock(spent[name], 'whole') / ours:>12.1f}×" if name in spent else f"{'–':>13}" for name in PEERS
+        f"{clock(spent[name], lap) / ours:>12.1f}×"
+        if name in spent and lap in spent[name].cpu
+        else f"{'–':>13}"
+        for name in PEERS
     )
-    decode, durable = clock(spent["reply"], "decode"), clock(spent["durable"], "whole")
-    own = f"{decode:>8.3f}{ours:>9.3f}{durable:>9.3f}"
-    return f"{_title(bout):<18}{own}  |{least:>8.3f}{ours / least:>12.1f}×  |{peers}"
+    return f"{_title(bout):<18}{ours:>8.3f}{durable}  |{least:>8.3f}{ours / least:>12.1f}×  |{peers}"
 
 
 def _peaks(bout: Bout, spent: dict[str, Spent]) -> str:
     peers = "".join(f"{spent[name].peak / 1e6:>13.0f}" if name in spent else f"{'–':>13}" for name in PEERS)
-    own = f"{'':>8}{spent['reply'].peak / 1e6:>9.0f}{spent['durable'].peak / 1e6:>9.0f}"
+    own = f"{spent['reply'].peak / 1e6:>8.0f}{spent['durable'].peak / 1e6:>9.0f}"
     return f"{_title(bout):<18}{own}  |{'':>21}  |{peers}"
 
 
