@@ -157,9 +157,10 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="SVG to write")
     options = parser.parse_args()
     bouts = contest.quick() if options.quick else contest.full() if options.full else contest.usual()
+    rounds = 1 if options.quick else options.rounds
     with tempfile.TemporaryDirectory() as folder:
-        found = measured(list(bouts), Path(folder), 1 if options.quick else options.rounds)
-    print("\n".join([*table(found), "", *summary(found), "", contest.LOST]))
+        found = measured(list(bouts), Path(folder), rounds)
+    print("\n".join([f"rounds: {rounds}", "", *table(found), "", *summary(found), "", contest.LOST]))
     if options.plot:
         plot(found, options.plot)
 

@@ -97,7 +97,7 @@ def main() -> None:
                 [added(server, contestant, Path(folder)) for contestant in CONTESTANTS] for _ in range(rounds)
             ]
     size = f"{body.size / 1e6:.0f} MB of JSON, {body.path.name.split('-')[0]}, {body.rows:,} rows"
-    print(f"{size}, sent in {SECONDS} s; seconds from its last byte to the complete file")
+    print(f"{size}, sent in {SECONDS} s; seconds from its last byte to the complete file; rounds: {rounds}")
     for contestant, times in zip(CONTESTANTS, zip(*found, strict=True), strict=True):
         print(f"  {contestant.name:<28}{statistics.median(times):6.2f}")
 
