@@ -26,7 +26,7 @@ def to_parquet(pieces: Iterator[bytes], out: Path, lap: Lap) -> int:
     table = decode(inflate(pieces, "gzip", ceiling=CEILING), max_bytes=CEILING).table
     lap("decode")
     table = table.take(pa.array(np.argsort(table["Timestamp"].cast(pa.int64()).to_numpy(), kind="stable")))
-    with writer(out, table.schema) as file:
+    with writer(out, table.schema, table) as file:
         file.write_table(table, row_group_size=ROW_GROUP_ROWS)
     return table.num_rows
 

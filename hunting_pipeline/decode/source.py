@@ -49,9 +49,13 @@ class Body:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return b""
+            if not chunk:
+                continue
             self.received += len(chunk)
             if self.received > self._max_bytes:
                 raise ReplyUnreadable(f"the reply is longer than the ceiling of {self._max_bytes} bytes")
+            if len(chunk) <= _PIECE:
+                return chunk
             self._rest = memoryview(chunk)
         data, self._rest = bytes(self._rest[:_PIECE]), self._rest[_PIECE:]
         return data

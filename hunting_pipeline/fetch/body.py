@@ -4,8 +4,9 @@ httpx would inflate 64 MiB at a time and take a gzip body that ends early for wh
 chunk and a cut is noticed.
 """
 
-import zlib
 from collections.abc import Iterator
+
+from zlib_ng import zlib_ng
 
 from hunting_pipeline.fetch.verdict import NotAccepted, Refuse, Retry, Split, printable
 
@@ -15,7 +16,7 @@ CHUNK = 1 << 20
 """Most bytes handed on, or inflated, at a time."""
 ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 """Values of Content-Encoding that are understood (RFC 9110 §8.4.1)."""
-_AUTO = 32 + zlib.MAX_WBITS
+_AUTO = 32 + zlib_ng.MAX_WBITS
 """zlib's window bits for 'gzip or zlib, whichever the header says'."""
 
 
@@ -50,17 +51,17 @@ def _bounded(pieces: Iterator[bytes], *, ceiling: int) -> Iterator[bytes]:
 
 def _members(raw: Iterator[bytes]) -> Iterator[bytes]:
     """One compressed stream after another, as gzip allows; the last must be complete."""
-    stream, begun = zlib.decompressobj(_AUTO), False
+    stream, begun = zlib_ng.decompressobj(_AUTO), False
     for piece in raw:
         rest, plain, begun = piece, b"", True
         while rest or len(plain) == CHUNK:  # a full chunk may leave more inside zlib
             if stream.eof:
                 if not rest:
                     break
-                stream = zlib.decompressobj(_AUTO)
+                stream = zlib_ng.decompressobj(_AUTO)
             try:
                 plain = stream.decompress(rest, CHUNK)
-            except zlib.error as error:
+            except zlib_ng.error as error:  # type: ignore[misc] # its stub takes the class for an instance
                 raise NotAccepted(Retry(f"the compressed reply is damaged: {error}")) from None
             rest = stream.unused_data if stream.eof else stream.unconsumed_tail
             if plain:

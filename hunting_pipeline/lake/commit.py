@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -266,8 +267,10 @@ def _write_parquet(
 ) -> _Written:
     """Stream row groups into one file, counting what is really written."""
     written, spans = _Written(), archived.covered if archived else ()
-    with writer(path, schema) as file:
-        for table in tables:
+    tables = iter(tables)
+    first = next(tables, schema.empty_table())
+    with writer(path, schema, first) as file:
+        for table in chain((first,), tables):
             file.write_table(table, row_group_size=ROW_GROUP_ROWS)
             written.add(table, spec, spans)
         footer = replace(manifest, rescued=written.rescued)
