@@ -18,6 +18,7 @@ from itertools import count
 from hunting_pipeline.model import DAY, HOUR, UNDATED, Bucket, Column, Partition, Window, ticks_of
 
 __all__ = [
+    "HIVE_COLUMNS",
     "LAKE_FILE",
     "RESCUED",
     "data_path",
@@ -39,8 +40,11 @@ LAKE_FILE = "_lake.json"
 RESCUED = "_rescued_data"
 """The column that keeps values verbatim which did not fit their type."""
 
-_RESERVED = frozenset({RESCUED, "date", "hour"})
-"""Names of the lake's own: the column above, and the folders that Hive readers turn into columns."""
+HIVE_COLUMNS = frozenset({"date", "hour"})
+"""The folders that Hive readers turn into columns."""
+
+_RESERVED = frozenset({RESCUED, *HIVE_COLUMNS})
+"""Names of the lake's own."""
 
 
 def data_path(partition: Partition) -> str:

@@ -15,7 +15,7 @@ from hunting_pipeline.lake.store import Store, opened
 from hunting_pipeline.lake.write import Ticks
 from hunting_pipeline.model import Partition
 
-__all__ = ["archived_ticks", "dataset", "frame"]
+__all__ = ["archived_ticks", "dataset", "dataset_of", "frame", "frame_of"]
 
 
 def archived_ticks(store: Store, partition: Partition, time_column: str) -> Ticks:
@@ -46,22 +46,34 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
         archived = list(load_all(store, table))
     else:
         archived = [m for partition in sorted(partitions) if (m := load(store, partition)) is not None]
-    paths = [data_path(manifest.partition) for manifest in archived]
-    if not paths:
+    if not archived:
         raise Misconfigured(
             f"the lake holds nothing of {table} there: pull it first (`hunting pull {table}`)"
         )
     newest = {manifest.fingerprint: data_path(manifest.partition) for manifest in archived}
-    schemas = []
-    for path in newest.values():
+    paths = [data_path(manifest.partition) for manifest in archived]
+    return dataset_of(store, paths, schemas=list(newest.values()))
+
+
+def dataset_of(store: Store, paths: Sequence[str], *, schemas: Sequence[str]) -> ds.Dataset:
+    """Files of one table as one dataset, with `date` (and `hour`) as columns.
+
+    Args:
+        paths: of the files.
+        schemas: those among them whose schemas make up the whole.
+
+    Raises:
+        CommitRefused: a file is damaged.
+    """
+    found = []
+    for path in schemas:
         with opened(store, path) as file:
-            schemas.append(pq.read_schema(file).remove_metadata())
+            found.append(pq.read_schema(file).remove_metadata())
     hourly = any("/hour=" in path for path in paths)
     folders = [("date", pa.date32()), ("hour", pa.int8())] if hourly else [("date", pa.date32())]
     hive = ds.partitioning(pa.schema(folders), flavor="hive")
-    union = pa.unify_schemas(schemas, promote_options="permissive")
-    own = [field for field in union if field.name != RESCUED]
-    schema = pa.schema([*own, union.field(RESCUED), *hive.schema])
+    own = sorted(pa.unify_schemas(found, promote_options="permissive"), key=lambda field: field.name == RESCUED)
+    schema = pa.schema([*own, *hive.schema])
     return ds.dataset(paths, schema=schema, format="parquet", filesystem=store.filesystem, partitioning=hive)
 
 
@@ -71,5 +83,10 @@ def frame(store: Store, table: str, partitions: Sequence[Partition] | None = Non
     Raises:
         Misconfigured: none of the partitions is archived.
     """
-    rows: pd.DataFrame = dataset(store, table, partitions).to_table().to_pandas(types_mapper=pd.ArrowDtype)
+    return frame_of(dataset(store, table, partitions))
+
+
+def frame_of(opened_: ds.Dataset) -> pd.DataFrame:
+    """A dataset's rows as such a frame."""
+    rows: pd.DataFrame = opened_.to_table().to_pandas(types_mapper=pd.ArrowDtype)
     return rows

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
+import pyarrow as pa
 
 from hunting_pipeline.catalog import Entry
 from hunting_pipeline.decode.kinds import kind_of
@@ -10,7 +11,7 @@ from hunting_pipeline.model import Column, Receipt, Report, TableSpec, iso_of
 from hunting_pipeline.orchestration.look import Look
 from hunting_pipeline.orchestration.picture import bars, preview
 
-__all__ = ["Metadata", "description_of", "of_archived", "of_asset", "of_receipt", "of_spending", "schema_of"]
+__all__ = ["Metadata", "description_of", "of_archived", "of_asset", "of_computed", "of_receipt", "of_spending", "schema_of"]
 
 Metadata = Mapping[str, dg.MetadataValue]
 
@@ -77,6 +78,19 @@ def of_archived(seen: Look, *, uri: str) -> Metadata:
         "covers": value.text(", ".join(map(str, manifest.covered))),
         "committed": value.timestamp(manifest.committed_at / 10_000_000),
         "preview": value.md("\n\n".join(part for part in (picture, preview(seen.head)) if part)),
+    }
+
+
+def of_computed(rows: pa.Table, size: int, *, uri: str) -> Metadata:
+    """What a partition of a computed table holds, in a file of `size` bytes."""
+    value = dg.MetadataValue
+    columns = [dg.TableColumn(field.name, type=str(field.type)) for field in rows.schema]
+    return {
+        "dagster/partition_row_count": value.int(rows.num_rows),
+        "dagster/uri": value.path(uri),
+        "dagster/column_schema": value.table_schema(dg.TableSchema(columns)),
+        "bytes": value.int(size),
+        "preview": value.md(preview(rows.slice(0, 5))),
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.limits import GRAPH, TEST, XDR
-from hunting_pipeline.settings import CONFIG_VARIABLE, Settings, load_settings
+from hunting_pipeline.settings import CONFIG_VARIABLE, Settings, load_settings, tenant_names
 
 SECRET = "correct horse battery staple"
 
@@ -91,8 +91,16 @@ def test_an_unknown_variable_is_refused_with_the_nearest(monkeypatch: pytest.Mon
 
 
 def test_an_unknown_key_of_the_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Misconfigured, match="HUNTING_COLOUR"):
-        configured(monkeypatch, 'colour = "blue"\n')
+    with pytest.raises(Misconfigured, match=r"hunting\.toml:2: colour: no such setting"):
+        configured(monkeypatch, 'share = 0.5\ncolour = "blue"\n')
+
+
+def test_a_wrong_value_of_the_file_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '# ours\ntables = [\n  "AlertInfo",\n]\n\nshare = 2\n'
+    with pytest.raises(Misconfigured, match=r"^hunting\.toml:6: share: Input should be less than"):
+        configured(monkeypatch, text)
+    with pytest.raises(Misconfigured, match=r"^HUNTING_SHARE: "):
+        configured(monkeypatch, text, SHARE="3")
 
 
 @pytest.mark.parametrize("text", ["share = ", "[[", "share = 1\nshare = 1"])
@@ -157,3 +165,98 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.share == 0.8
     with pytest.raises(Misconfigured, match="HUNTING_CLIENT_SECRET"):
         found.tenant()
+
+
+SEVERAL = """\
+surface = "xdr"
+client_id = "ours"
+
+[tenants.contoso]
+tenant_id = "c"
+client_secret = "of contoso"
+share = 0.5
+
+[tenants.fabrikam]
+tenant_id = "f"
+lake = "elsewhere"
+"""
+
+
+def several(monkeypatch: pytest.MonkeyPatch, name: str, text: str = SEVERAL, **variables: str) -> Settings:
+    Path("hunting.toml").write_text(text, "utf-8")
+    for variable, value in variables.items():
+        monkeypatch.setenv(f"HUNTING_{variable}", value)
+    return load_settings(name)
+
+
+def test_one_tenant_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured(monkeypatch, **COMPLETE)
+    assert tenant_names() == ()
+    with pytest.raises(Misconfigured, match=r"no tenant is called 'contoso': .* no section \[tenants\.contoso\]"):
+        load_settings("contoso")
+
+
+def test_each_of_several_tenants_has_its_own_settings_over_the_common_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    contoso = several(monkeypatch, "contoso", LAKE="/data", SHARE="0.9")
+    assert tenant_names() == ("contoso", "fabrikam")
+    assert (contoso.tenant(), contoso.client_id, contoso.surface) == ("c", "ours", "xdr")
+    assert contoso.share == 0.5, "a tenant's own wins over what is meant for all"
+    assert contoso.lake == Path("/data/contoso")
+    fabrikam = load_settings("fabrikam")
+    assert (fabrikam.share, fabrikam.lake) == (0.9, Path("elsewhere"))
+    assert fabrikam.ledger == contoso.ledger, "one ledger keeps a page for each tenant"
+
+
+def test_a_tenants_variable_wins_over_its_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = several(monkeypatch, "contoso", TENANTS__CONTOSO__SHARE="0.25", TENANTS__CONTOSO__SURFACE="")
+    assert (found.share, found.surface) == (0.25, "xdr")
+
+
+def test_what_is_missing_of_a_tenant_is_named_by_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    fabrikam = several(monkeypatch, "fabrikam")
+    with pytest.raises(Misconfigured, match="set HUNTING_TENANTS__FABRIKAM__CLIENT_SECRET, HUNTING_TENANTS_"):
+        fabrikam.tenant()
+
+
+WRONG_TENANTS = {
+    "[tenants.Contoso]\ntenant_id = 'c'": r"hunting\.toml:1: 'Contoso' cannot name a tenant",
+    "[tenants.a]\ntenant_id = 'c'\n[tenants.b]\ntenant_id = 'C'": r"hunting\.toml:4: .* a and b are the same",
+    "share = 1\ntenants = ['a']": r"hunting\.toml:2: a tenant is a section",
+    "[tenants.a]\nshare = 1\nworkers = 0": r"hunting\.toml:3: workers: .*greater than",
+    "[tenants.a]\ncolour = 'blue'": r"hunting\.toml:2: colour: no such setting",
+    "tenant_id = 'x'\n[tenants.a]": r"hunting\.toml:1: tenant_id: several tenants are configured \(a\)",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_TENANTS)
+def test_what_is_wrong_of_a_tenant_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    with pytest.raises(Misconfigured, match=WRONG_TENANTS[text]):
+        several(monkeypatch, "a", text)
+
+
+def test_a_tenants_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Misconfigured, match="^HUNTING_TENANTS__CONTOSO__SHARE: "):
+        several(monkeypatch, "contoso", TENANTS__CONTOSO__SHARE="2")
+
+
+@pytest.mark.parametrize("name", ["TENANTS__CONTOSSO__SHARE", "TENANTS__CONTOSO__SHARES"])
+def test_a_variable_of_no_tenant_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(Misconfigured, match="did you mean HUNTING_TENANTS__CONTOSO__SHARE"):
+        several(monkeypatch, "contoso", **{name: "0.5"})
+
+
+@pytest.mark.parametrize("name", ["", "contosso"])
+def test_which_of_several_tenants_is_meant_must_be_said(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(Misconfigured, match="contoso, fabrikam"):
+        several(monkeypatch, name)
+
+
+def test_a_tenants_secret_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = several(monkeypatch, "contoso")
+    assert "of contoso" not in repr(found) + str(found.model_dump())
+    with pytest.raises(Misconfigured) as caught:
+        several(monkeypatch, "contoso", SEVERAL.replace('"of contoso"', f'["{SECRET}"]'))
+    assert SECRET not in str(caught.value)
+    assert "hunting.toml:6: client_secret" in str(caught.value)

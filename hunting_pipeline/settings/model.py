@@ -1,40 +1,41 @@
-"""Connection, lake, ledger and limits: `HUNTING_*` variables over `hunting.toml` over defaults."""
+"""Every setting, with its default and what it must be."""
 
-import os
-from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from platformdirs import user_state_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.limits import PROFILES, Limits
+from hunting_pipeline.settings.file import settings_file
 
-__all__ = ["CONFIG_VARIABLE", "Settings", "load_settings"]
+__all__ = ["PREFIX", "Settings", "variable"]
 
-CONFIG_VARIABLE = "HUNTING_CONFIG"
-"""Names another file than `hunting.toml` in the current folder."""
-
-_PREFIX = "HUNTING_"
+PREFIX = "HUNTING_"
 
 _NO_TENANT = """no tenant is configured, so nothing was asked. Either
   set HUNTING_TENANT_ID, HUNTING_CLIENT_ID and HUNTING_CLIENT_SECRET (or HUNTING_CERTIFICATE),
   or try the project without a tenant: `make ui` (Dagster) and `make demo` start an emulated one."""
 
 
+def variable(setting: str, tenant: str = "") -> str:
+    """The environment variable of a setting; of one of several tenants, by its name."""
+    owner = f"TENANTS__{tenant.upper()}__" if tenant else ""
+    return f"{PREFIX}{owner}{setting.upper()}"
+
+
 class Settings(BaseSettings):
     """Everything a run needs to know. Frozen; secrets never show in its `repr`."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
 
     tenant_id: str | None = Field(None, description="Entra tenant id (GUID); a lake belongs to one")
     client_id: str | None = Field(None, description="application (client) id of the app registration")
@@ -96,8 +97,15 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Variables first, then the file; no .env, no secrets folder."""
         del dotenv_settings, file_secret_settings
-        path = Path(os.environ.get(CONFIG_VARIABLE, "hunting.toml"))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(settings_file().common))
+
+    _name: str = PrivateAttr("")
+
+    def named(self, name: str) -> Self:
+        """The same, as those of one of several tenants: messages then name its own variables."""
+        copy = self.model_copy()
+        copy._name = name
+        return copy
 
     @property
     def limits_profile(self) -> Limits:
@@ -113,41 +121,13 @@ class Settings(BaseSettings):
         if self.tenant_id is None and self.client_id is None:
             raise Misconfigured(_NO_TENANT)
         missing = [
-            _PREFIX + name.upper() for name in ("tenant_id", "client_id") if getattr(self, name) is None
+            variable(name, self._name) for name in ("tenant_id", "client_id") if getattr(self, name) is None
         ]
         if self.client_secret is None and self.certificate is None and self.federated_token is None:
-            missing.append("HUNTING_CLIENT_SECRET, HUNTING_CERTIFICATE or HUNTING_FEDERATED_TOKEN")
+            secret, certificate, token = (
+                variable(name, self._name) for name in ("client_secret", "certificate", "federated_token")
+            )
+            missing.append(f"{secret}, {certificate} or {token}")
         if missing or self.tenant_id is None:
             raise Misconfigured(f"set {', '.join(missing)}: a tenant is only half configured")
         return self.tenant_id
-
-
-def load_settings() -> Settings:
-    """Read the settings.
-
-    Raises:
-        Misconfigured: a value is wrong or a name unknown; each is named with what it must be.
-    """
-    _refuse_unknown(name for name in os.environ if name.startswith(_PREFIX) and name != CONFIG_VARIABLE)
-    path = os.environ.get(CONFIG_VARIABLE)
-    if path and (not Path(path).exists() or Path(path).is_dir()):
-        raise Misconfigured(f"{CONFIG_VARIABLE} names {path}, which is no file")
-    try:
-        return Settings()
-    except ValidationError as error:
-        lines = [
-            f"{_PREFIX}{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False)
-        ]
-        raise Misconfigured("; ".join(lines)) from None
-    except (ValueError, OSError) as error:  # tomllib, or a file that may not be read
-        raise Misconfigured(f"{path or 'hunting.toml'} cannot be read: {error}") from None
-
-
-def _refuse_unknown(names: Iterable[str]) -> None:
-    known = [_PREFIX + field.upper() for field in Settings.model_fields]
-    for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
-            raise Misconfigured(f"there is no setting {name}{hint}")

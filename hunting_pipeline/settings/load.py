@@ -1,0 +1,134 @@
+"""The settings of the one tenant, or of one of several: its own over the common ones."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.settings.file import CONFIG_VARIABLE, SettingsFile, settings_file
+from hunting_pipeline.settings.model import PREFIX, Settings, variable
+
+__all__ = ["TENANT_VARIABLE", "load_settings", "tenant_names"]
+
+TENANT_VARIABLE = "HUNTING_TENANT"
+"""Names the tenant that a command means, where several are configured."""
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+"""Fit for a folder, an asset key and a variable; no double underscore, for that parts variables."""
+
+
+def tenant_names() -> tuple[str, ...]:
+    """The tenants that the file names, sorted; none where there is but one.
+
+    Raises:
+        Misconfigured: the file cannot be read, or a name is not fit to be one.
+    """
+    return tuple(sorted(_sections(settings_file())))
+
+
+def load_settings(tenant: str = "") -> Settings:
+    """Read the settings.
+
+    Args:
+        tenant: one of several, by its name; "" where the file names none. Its lake is the folder of its name in
+            the common one, unless it sets another.
+
+    Raises:
+        Misconfigured: a value is wrong or a name unknown; each is named with what it must be, and with its
+            line where it stands in the file. Or the file names other tenants than `tenant`.
+    """
+    file = settings_file()
+    sections = _sections(file)
+    _refuse_unknown(os.environ, sections)
+    if tenant not in (sections or [""]):
+        raise _no_such(tenant, sections, file)
+    common = _read(file, "", {})
+    if not tenant:
+        return common
+    if common.tenant_id is not None:
+        raise Misconfigured(
+            f"{_where('tenant_id', '', file)}: several tenants are configured ({', '.join(sections)}):"
+            " each has a tenant_id of its own"
+        )
+    return _read(file, tenant, {"lake": common.lake / tenant, **sections[tenant]})
+
+
+def _read(file: SettingsFile, tenant: str, own: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings(**own).named(tenant)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False)
+        lines = [f"{_where(str(one['loc'][0]), tenant, file)}: {_said(one['msg'])}" for one in problems]
+        raise Misconfigured("; ".join(lines)) from None
+
+
+def _said(message: str) -> str:
+    unknown = "Extra inputs are not permitted"
+    return f"no such setting; there are {', '.join(Settings.model_fields)}" if message == unknown else message
+
+
+def _where(name: str, tenant: str, file: SettingsFile) -> str:
+    """Where a setting stands: the variable, or the line of the file."""
+    for owner, section, keys in (
+        (tenant, file.tenants.get(tenant, {}), ("tenants", tenant, name)),
+        ("", file.common, (name,)),
+    ):
+        if os.environ.get(variable(name, owner)):
+            return variable(name, owner)
+        if name in section:
+            return f"{file.place(*keys)}: {name}"
+    return variable(name, tenant)
+
+
+def _sections(file: SettingsFile) -> dict[str, dict[str, Any]]:
+    """What each tenant sets: its variables over its section."""
+    found = {}
+    for name, section in file.tenants.items():
+        if not _NAME.fullmatch(name):
+            raise Misconfigured(
+                f"{file.place('tenants', name)}: {name!r} cannot name a tenant:"
+                " lower-case letters, digits and single underscores, a letter first"
+            )
+        found[name] = dict(section) | _variables_of(name)
+    _refuse_twins(file, found)
+    return found
+
+
+def _variables_of(tenant: str) -> dict[str, str]:
+    prefix = variable("", tenant)
+    own = {name.removeprefix(prefix): value for name, value in os.environ.items() if name.startswith(prefix)}
+    return {name.lower(): value for name, value in own.items() if value}
+
+
+def _refuse_twins(file: SettingsFile, sections: Mapping[str, Mapping[str, Any]]) -> None:
+    """Two names of one tenant would be two lakes of the same rows."""
+    seen: dict[str, str] = {}
+    for name, section in sections.items():
+        tenant_id = str(section.get("tenant_id", name)).lower()
+        if tenant_id in seen:
+            raise Misconfigured(
+                f"{_where('tenant_id', name, file)}: tenants {seen[tenant_id]} and {name} are the same one"
+            )
+        seen[tenant_id] = name
+
+
+def _no_such(tenant: str, sections: Iterable[str], file: SettingsFile) -> Misconfigured:
+    names = ", ".join(sections)
+    if not names:
+        return Misconfigured(f"no tenant is called {tenant!r}: {file.path} has no section [tenants.{tenant}]")
+    if tenant:
+        return Misconfigured(f"no tenant is called {tenant!r}: {file.path} names {names}")
+    return Misconfigured(f"{file.path} names several tenants: choose one by --tenant or {TENANT_VARIABLE}, {names}")
+
+
+def _refuse_unknown(names: Iterable[str], tenants: Iterable[str]) -> None:
+    known = [variable(field, tenant) for tenant in ("", *tenants) for field in Settings.model_fields]
+    for name in names:
+        if name.startswith(PREFIX) and name not in (CONFIG_VARIABLE, TENANT_VARIABLE, *known):
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            raise Misconfigured(f"there is no setting {name}{hint}")
