@@ -5,9 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from hunting_pipeline.orchestration.automation import automation_sensor
-from hunting_pipeline.orchestration.resources import tenant_configured
-from hunting_pipeline.orchestration.stale import reconciled_checks, stale_sensor
+from hunting_pipeline.orchestration import kept_up
 
 _BESIDE = Path(__file__).parents[1]
 _PROJECT = _BESIDE if (_BESIDE / "assets").is_dir() else Path.cwd()
@@ -20,6 +18,4 @@ def defs() -> dg.Definitions:
     if str(_PROJECT) not in sys.path:  # Dagster imports the folder as a package, from wherever it was started
         sys.path.append(str(_PROJECT))
     tables = dg.load_from_defs_folder(path_within_project=_PROJECT)
-    running = tenant_configured()
-    sensors = [automation_sensor(running=running), stale_sensor(reconciled_checks(tables), running=running)]
-    return dg.Definitions.merge(tables, dg.Definitions(executor=dg.in_process_executor, sensors=sensors))
+    return dg.Definitions.merge(kept_up(tables), dg.Definitions(executor=dg.in_process_executor))

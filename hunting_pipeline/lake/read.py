@@ -72,7 +72,8 @@ def dataset_of(store: Store, paths: Sequence[str], *, schemas: Sequence[str]) ->
     hourly = any("/hour=" in path for path in paths)
     folders = [("date", pa.date32()), ("hour", pa.int8())] if hourly else [("date", pa.date32())]
     hive = ds.partitioning(pa.schema(folders), flavor="hive")
-    own = sorted(pa.unify_schemas(found, promote_options="permissive"), key=lambda field: field.name == RESCUED)
+    union = pa.unify_schemas(found, promote_options="permissive")
+    own = sorted(union, key=lambda field: field.name == RESCUED)
     schema = pa.schema([*own, *hive.schema])
     return ds.dataset(paths, schema=schema, format="parquet", filesystem=store.filesystem, partitioning=hive)
 

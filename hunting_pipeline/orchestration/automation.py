@@ -6,8 +6,9 @@ from typing import Any
 import dagster as dg
 
 from hunting_pipeline.model import Grain, TableSpec
+from hunting_pipeline.orchestration.resources import HuntingResource
 
-__all__ = ["automation_sensor", "condition_for", "recount_condition", "watch_condition"]
+__all__ = ["automation_sensor", "computed_condition", "condition_for", "recount_condition", "watch_condition"]
 
 _HOURLY = "20 * * * *"
 """Past the settling delay, so that a partition that has just begun has something to give."""
@@ -63,11 +64,27 @@ def watch_condition() -> dg.AutomationCondition[Any]:
     return wanted.with_label("looked after every three hours")
 
 
-def automation_sensor(*, running: bool) -> dg.AutomationConditionSensorDefinition:
-    """Evaluates the conditions; `running` is how it starts out, and the UI can change it."""
+def computed_condition() -> dg.AutomationCondition[Any]:
+    """A partition of a computed table, whenever one it is computed from was committed anew.
+
+    Not before all of them are there, and never in their own run: a table yields no output within its run, so
+    Dagster skips what is downstream of it there.
+    """
+    condition = dg.AutomationCondition
+    committed = condition.any_deps_match(condition.newly_updated())
+    wanted = committed.since(condition.newly_requested() | condition.newly_updated())
+    busy = condition.any_deps_in_progress() | condition.any_deps_match(condition.will_be_requested())
+    ready = ~condition.any_deps_missing() & ~busy & ~condition.in_progress()
+    return (wanted & ready).with_label("follows its tables")
+
+
+def automation_sensor(hunting: HuntingResource) -> dg.AutomationConditionSensorDefinition:
+    """Evaluates the conditions of a tenant's assets, in runs that hold no other tenant's."""
+    everything = dg.AssetSelection.key_prefixes(list(hunting.prefix)) if hunting.tenant else None
     return dg.AutomationConditionSensorDefinition(
-        "keep_complete",
-        target=dg.AssetSelection.all(),
-        default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
+        "_".join(("keep_complete", *hunting.prefix)),
+        target=everything or dg.AssetSelection.all(),
+        run_tags=hunting.tags,
+        default_status=hunting.sensors,
         description="Requests fresh partitions, and gaps that the service can still fill.",
     )

@@ -12,10 +12,10 @@ from hunting_pipeline.model import ticks_of
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.automation import condition_for
 from hunting_pipeline.orchestration.checks import complete_spec
-from hunting_pipeline.orchestration.config import Located, TableConfig, accepted
+from hunting_pipeline.orchestration.config import TableConfig, Tenanted
 from hunting_pipeline.orchestration.partitions import DEFAULT_START, partitions_for
 from hunting_pipeline.orchestration.recounts import recount_spec
-from hunting_pipeline.orchestration.resources import HUNTING, HuntingResource
+from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.orchestration.tables import Event, check_table, materialize_table, table_asset
 from hunting_pipeline.orchestration.watch import watch_specs, watched
 
@@ -24,7 +24,7 @@ __all__ = ["HuntingTables"]
 _PREFIX = "defender"
 
 
-class HuntingTables(dg.Component, Located):
+class HuntingTables(dg.Component, Tenanted):
     """Hunting tables of Microsoft Defender, each as one partitioned asset over Parquet files.
 
     `get_asset_spec` and `execute` are meant to be overridden in a subclass:
@@ -35,11 +35,8 @@ class HuntingTables(dg.Component, Located):
     """
 
     tables: list[TableConfig] = Field(description="the tables to archive")
-    group: str | None = Field(None, description="Dagster group of the tables; their service's name if absent")
-    owners: list[str] = Field([], description="e-mail addresses or `team:name`, owners of every table")
-    tags: dict[str, str] = Field({}, description="Dagster tags of every table")
     start: str = Field(
-        DEFAULT_START,
+        str(DEFAULT_START),
         description="first day of the archive (YYYY-MM-DD); a later one hides what is archived before it",
     )
     fresh_hours: float = Field(6.0, gt=0, description="hours that the archive may lag before `fresh` warns")
@@ -53,34 +50,14 @@ class HuntingTables(dg.Component, Located):
             raise ValueError(f"{', '.join(twice)}: listed more than once")
         return tables
 
-    @field_validator("group")
-    @classmethod
-    def _is_a_group(cls, group: str | None) -> str | None:
-        return accepted(group, lambda group: dg.AssetSpec("asset", group_name=group))
-
-    @field_validator("owners")
-    @classmethod
-    def _are_owners(cls, owners: list[str]) -> list[str]:
-        return accepted(owners, lambda owners: dg.AssetSpec("asset", owners=owners))
-
-    @field_validator("tags")
-    @classmethod
-    def _are_tags(cls, tags: dict[str, str]) -> dict[str, str]:
-        return accepted(tags, lambda tags: dg.AssetSpec("asset", tags=tags))
-
     @field_validator("start")
     @classmethod
     def _is_a_day(cls, start: str) -> str:
         date.fromisoformat(start)
         return start
 
-    @property
-    def hunting(self) -> HuntingResource:
-        """What opens the pipeline; reads the `HUNTING_*` settings when a run starts."""
-        return HUNTING
-
     def get_asset_spec(self, table: TableConfig) -> dg.AssetSpec:
-        """How a table looks in Dagster."""
+        """How a table looks in Dagster. Of several tenants, the name goes before this key."""
         spec, entry = table.spec, catalog.entry(table.name)
         return dg.AssetSpec(
             [_PREFIX, table.name],
@@ -103,16 +80,17 @@ class HuntingTables(dg.Component, Located):
             dg.Failure: a person must act; every partition that could be committed is.
             dg.RetryRequested: the quota is spent, or the service is down; finished work stays.
         """
-        yield from materialize_table(context, table.spec, key=self.get_asset_spec(table).key, hunting=hunting)
+        (key,) = context.selected_asset_keys
+        yield from materialize_table(context, table.spec, key=key, hunting=hunting)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """One asset a table with its checks, and the resource they share."""
+        """One asset a table and tenant with its checks, and the resources of each tenant."""
         del context
-        assets = [self._asset(table) for table in self.tables]
-        return dg.Definitions(assets=assets, resources={"hunting": self.hunting})
+        assets = [self._asset(table, hunting) for hunting in self.hunted for table in self.tables]
+        return dg.Definitions(assets=assets, resources=self.resources)
 
-    def _asset(self, table: TableConfig) -> dg.AssetsDefinition:
-        asset, spec = self.get_asset_spec(table), table.spec
+    def _asset(self, table: TableConfig, hunting: HuntingResource) -> dg.AssetsDefinition:
+        asset, spec = hunting.owned(self.get_asset_spec(table)), table.spec
         watch = partial(
             watched,
             spec=spec,
@@ -128,7 +106,7 @@ class HuntingTables(dg.Component, Located):
         check_specs = [complete_spec(asset.key), *watch_specs(asset.key, fresh_hours=self.fresh_hours)]
         if spec.time_column is not None:  # a snapshot cannot be counted again: the service has moved on
             check_specs.append(recount_spec(asset.key))
-        return table_asset(asset, check_specs, body)
+        return table_asset(asset, check_specs, body, hunting=hunting)
 
 
 def _slug(service: str) -> str:

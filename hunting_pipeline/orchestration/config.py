@@ -10,8 +10,10 @@ from hunting_pipeline import catalog
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.fetch import kql
 from hunting_pipeline.model import Grain, TableSpec
+from hunting_pipeline.orchestration.lake_io import lake_io
+from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants, hunting_of
 
-__all__ = ["Located", "TableConfig", "accepted"]
+__all__ = ["Described", "Located", "TableConfig", "Tenanted", "accepted"]
 
 Value = TypeVar("Value")
 
@@ -51,7 +53,67 @@ def accepted(value: Value, check: Callable[[Value], object]) -> Value:
     return value
 
 
-class TableConfig(Located):
+class Described(Located):
+    """What Dagster shows of an asset, or of several, beside what the catalogue knows."""
+
+    group: str | None = Field(None, description="Dagster group; of a component, its service's name if absent")
+    owners: list[str] = Field(
+        [], description="e-mail addresses or `team:name`; a table's besides its component's"
+    )
+    tags: dict[str, str] = Field({}, description="Dagster tags; a table's over its component's")
+
+    @field_validator("group")
+    @classmethod
+    def _is_a_group(cls, group: str | None) -> str | None:
+        return accepted(group, lambda group: dg.AssetSpec("asset", group_name=group))
+
+    @field_validator("owners")
+    @classmethod
+    def _are_owners(cls, owners: list[str]) -> list[str]:
+        return accepted(owners, lambda owners: dg.AssetSpec("asset", owners=owners))
+
+    @field_validator("tags")
+    @classmethod
+    def _are_tags(cls, tags: dict[str, str]) -> dict[str, str]:
+        return accepted(tags, lambda tags: dg.AssetSpec("asset", tags=tags))
+
+
+class Tenanted(Described):
+    """A component whose assets every tenant has."""
+
+    tenants: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="names of tenants, where the settings name several: those that have these; all if absent",
+    )
+
+    @field_validator("tenants")
+    @classmethod
+    def _are_tenants(cls, tenants: list[str] | None) -> list[str] | None:
+        return accepted(tenants, lambda tenants: [hunting_of(name).settings() for name in tenants or ()])
+
+    def resource(self, tenant: str) -> HuntingResource:
+        """What opens the pipeline of a tenant ("" is the only one); reads the settings when a run starts."""
+        return hunting_of(tenant)
+
+    @property
+    def hunted(self) -> list[HuntingResource]:
+        """One resource a tenant.
+
+        Raises:
+            Misconfigured: a setting is wrong.
+        """
+        names = self.tenants or [hunting.tenant for hunting in configured_tenants()]
+        return [self.resource(name) for name in dict.fromkeys(names)]
+
+    @property
+    def resources(self) -> dict[str, object]:
+        """What the assets of these tenants need."""
+        lakes = {hunting.lake_key: lake_io(hunting.tenant) for hunting in self.hunted}
+        return {**lakes, **{hunting.key: hunting for hunting in self.hunted}}
+
+
+class TableConfig(Described):
     """One hunting table to archive."""
 
     name: str = Field(description="the table's name in the service, such as DeviceProcessEvents")
@@ -63,9 +125,6 @@ class TableConfig(Located):
     policy: Literal["evolve", "freeze"] = Field(
         "evolve", description="whether new columns are taken in, or stop the partition"
     )
-    group: str | None = Field(None, description="Dagster group, instead of the component's")
-    owners: list[str] = Field([], description="e-mail addresses or `team:name`, beside the component's")
-    tags: dict[str, str] = Field({}, description="Dagster tags, beside the component's")
     description: str | None = Field(None, description="Markdown, instead of one made from the catalogue")
 
     @property
@@ -101,18 +160,3 @@ class TableConfig(Located):
     @classmethod
     def _is_a_predicate(cls, where: str) -> str:
         return accepted(where, kql.predicate) if where else where
-
-    @field_validator("group")
-    @classmethod
-    def _is_a_group(cls, group: str | None) -> str | None:
-        return accepted(group, lambda group: dg.AssetSpec("asset", group_name=group))
-
-    @field_validator("owners")
-    @classmethod
-    def _are_owners(cls, owners: list[str]) -> list[str]:
-        return accepted(owners, lambda owners: dg.AssetSpec("asset", owners=owners))
-
-    @field_validator("tags")
-    @classmethod
-    def _are_tags(cls, tags: dict[str, str]) -> dict[str, str]:
-        return accepted(tags, lambda tags: dg.AssetSpec("asset", tags=tags))

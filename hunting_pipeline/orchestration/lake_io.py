@@ -19,8 +19,8 @@ from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.model import Partition
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.outcomes import told_to_dagster
+from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.pipeline import open_lake
-from hunting_pipeline.settings import load_settings
 
 __all__ = ["HuntingLake", "lake_io"]
 
@@ -86,7 +86,7 @@ class HuntingLake(dg.ConfigurableIOManager):
             context.add_output_metadata(told)
 
     def _store(self) -> LocalStore:
-        settings = load_settings(self.tenant)
+        settings = hunting_of(self.tenant).settings()
         store = open_lake(settings)
         if settings.tenant_id is not None:  # reading needs no credentials
             claim(store, settings.tenant_id, write=False)
@@ -120,7 +120,7 @@ def _asked(context: dg.InputContext, table: str) -> list[Partition] | None:
         return None
     if not context.has_asset_partitions:
         raise Misconfigured(
-            f"Dagster knows no partitions of {context.asset_key.to_user_string()}, so it cannot say which are meant:"
+            f"Dagster knows no partitions of {context.asset_key.to_user_string()}, so not which are meant:"
             " declare them, `AssetSpec(..., partitions_def=partitions_for(...))`"
         )
     return sorted(partition_from_key(table, key) for key in context.asset_partition_keys)
@@ -135,7 +135,8 @@ def _loaded(store: LocalStore, table: str, partitions: Sequence[Partition] | Non
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise Misconfigured(
-            f"{table}: {', '.join(missing[:_NAMED])}{more} not in the lake {store.root}: materialize them first"
+            f"{table}: {', '.join(missing[:_NAMED])}{more} not in the lake {store.root}:"
+            " materialize them first"
         )
     if derived.is_archived(store, table):
         return read.dataset(store, table, partitions)
@@ -147,4 +148,6 @@ def _rows(obj: Any) -> pa.Table:
         return pa.Table.from_pandas(obj, preserve_index=False)
     if isinstance(obj, pa.Table):
         return obj
-    raise Misconfigured(f"a computed table is a pyarrow.Table or a pandas.DataFrame, not a {type(obj).__name__}")
+    raise Misconfigured(
+        f"a computed table is a pyarrow.Table or a pandas.DataFrame, not a {type(obj).__name__}"
+    )

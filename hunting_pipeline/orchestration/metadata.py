@@ -11,7 +11,16 @@ from hunting_pipeline.model import Column, Receipt, Report, TableSpec, iso_of
 from hunting_pipeline.orchestration.look import Look
 from hunting_pipeline.orchestration.picture import bars, preview
 
-__all__ = ["Metadata", "description_of", "of_archived", "of_asset", "of_computed", "of_receipt", "of_spending", "schema_of"]
+__all__ = [
+    "Metadata",
+    "description_of",
+    "of_archived",
+    "of_asset",
+    "of_computed",
+    "of_receipt",
+    "of_spending",
+    "schema_of",
+]
 
 Metadata = Mapping[str, dg.MetadataValue]
 

@@ -8,11 +8,11 @@ from hunting_pipeline.model import Grain
 
 __all__ = ["DEFAULT_START", "partitions_for"]
 
-DEFAULT_START = "2026-01-01"
+DEFAULT_START = date(2026, 1, 1)
 """First partition where `defs.yaml` names none. Fixed: a start that moved would hide archived partitions."""
 
 
-def partitions_for(grain: Grain, start: date) -> dg.TimeWindowPartitionsDefinition:
+def partitions_for(grain: Grain, start: date = DEFAULT_START) -> dg.TimeWindowPartitionsDefinition:
     """Days or hours (UTC) from `start` to the running one, which is included."""
     if grain is Grain.HOUR:
         return dg.HourlyPartitionsDefinition(start_date=f"{start}T00", fmt="%Y-%m-%dT%H", end_offset=1)

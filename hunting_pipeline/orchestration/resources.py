@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import dagster as dg
 from pydantic import Field
@@ -11,15 +12,15 @@ from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import Partition, TableSpec
 from hunting_pipeline.pipeline import Coverage, Pipeline, coverage, open_lake, open_pipeline
-from hunting_pipeline.settings import load_settings
+from hunting_pipeline.settings import Settings, load_settings, tenant_names
 
-__all__ = ["HUNTING", "POOL", "RECONCILE_TAG", "HuntingResource", "tenant_configured"]
-
-POOL = "hunting"
-"""Steps that ask the tenant: with a small limit, a crowd of runs waits in the queue and not in its steps."""
+__all__ = ["RECONCILE_TAG", "TENANT_TAG", "HuntingResource", "configured_tenants", "hunting_of"]
 
 RECONCILE_TAG = "hunting/reconcile"
 """On a run: count its archived partitions anew and fetch again what differs, instead of what is missing."""
+
+TENANT_TAG = "hunting/tenant"
+"""On assets and runs of one of several tenants: its name."""
 
 
 class HuntingResource(dg.ConfigurableResource[None]):
@@ -28,10 +29,44 @@ class HuntingResource(dg.ConfigurableResource[None]):
     So a code location loads without a tenant; only materializing then fails, and says what to set.
     """
 
+    tenant: str = Field(default="", description="its name in the settings, where they name several")
     patience: float = Field(
         default=120.0,
         description="seconds a step waits for quota at a stretch; a longer wait becomes a retry of the step",
     )
+
+    @property
+    def key(self) -> str:
+        """Of this resource, and of its steps' pool: a crowd of runs waits in the queue, not in steps."""
+        return f"hunting_{self.tenant}" if self.tenant else "hunting"
+
+    @property
+    def lake_key(self) -> str:
+        """Of the tenant's `HuntingLake`."""
+        return f"{self.key}_lake"
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What the keys of its assets begin with: nothing where there is but one tenant."""
+        return (self.tenant,) if self.tenant else ()
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Of its assets and runs."""
+        return {TENANT_TAG: self.tenant} if self.tenant else {}
+
+    def owned(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        """The asset as the tenant's: its key, its tags, and where assets downstream load it from."""
+        named = spec.replace_attributes(key=[*self.prefix, *spec.key.path])
+        return named.merge_attributes(tags=self.tags).with_io_manager_key(self.lake_key)
+
+    def settings(self) -> Settings:
+        """The tenant's.
+
+        Raises:
+            Misconfigured: a setting is wrong.
+        """
+        return load_settings(self.tenant)
 
     @contextmanager
     def pipeline(self, *, run_id: str) -> Iterator[Pipeline]:
@@ -40,7 +75,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
         Raises:
             Misconfigured: a setting is missing or wrong, or the lake is another tenant's.
         """
-        with open_pipeline(load_settings(), patience=self.patience, run_id=run_id) as pipeline:
+        with open_pipeline(self.settings(), patience=self.patience, run_id=run_id) as pipeline:
             yield pipeline
 
     def limits(self) -> Limits:
@@ -49,7 +84,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
         Raises:
             Misconfigured: a setting is wrong.
         """
-        return load_settings().limits_profile
+        return self.settings().limits_profile
 
     def lake(self) -> LocalStore:
         """The lake, which need not exist yet.
@@ -57,7 +92,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
         Raises:
             Misconfigured: a setting is wrong.
         """
-        return open_lake(load_settings())
+        return open_lake(self.settings())
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition], *, now: int) -> Coverage:
         """What the lake holds of partitions at `now` (ticks), and what is owed. Asks nobody; needs no tenant.
@@ -68,15 +103,34 @@ class HuntingResource(dg.ConfigurableResource[None]):
         retention = self.limits().retention_days
         return coverage(self.lake(), spec, partitions, now=now, retention_days=retention)
 
+    @property
+    def sensors(self) -> dg.DefaultSensorStatus:
+        """How the tenant's sensors start out: stopped where a run would find no tenant to ask.
 
-HUNTING = HuntingResource()
-"""One object for all components: Dagster refuses two different ones under one key."""
+        Raises:
+            Misconfigured: a setting is wrong.
+        """
+        settings = self.settings()
+        try:
+            settings.tenant()
+        except Misconfigured:
+            return dg.DefaultSensorStatus.STOPPED
+        return dg.DefaultSensorStatus.RUNNING
 
 
-def tenant_configured() -> bool:
-    """Whether a run would find a tenant to ask."""
-    try:
-        load_settings().tenant()
-    except Misconfigured:
-        return False
-    return True
+@cache
+def hunting_of(tenant: str = "") -> HuntingResource:
+    """One object a tenant for all components: Dagster refuses two different ones under one key."""
+    return HuntingResource(tenant=tenant)
+
+
+def configured_tenants() -> tuple[HuntingResource, ...]:
+    """Every tenant of the settings: each that has a name, or the one that has none.
+
+    Raises:
+        Misconfigured: a setting is wrong.
+    """
+    found = tuple(map(hunting_of, tenant_names() or [""]))
+    for hunting in found:
+        hunting.settings()
+    return found

@@ -13,7 +13,7 @@ from hunting_pipeline.orchestration.look import look
 from hunting_pipeline.orchestration.outcomes import told_to_dagster
 from hunting_pipeline.orchestration.progress import Narrator
 from hunting_pipeline.orchestration.recounts import RECONCILED, recount
-from hunting_pipeline.orchestration.resources import POOL, RECONCILE_TAG, HuntingResource
+from hunting_pipeline.orchestration.resources import RECONCILE_TAG, HuntingResource
 from hunting_pipeline.orchestration.watch import WATCHED
 from hunting_pipeline.pipeline import Pipeline, Pull
 
@@ -30,7 +30,7 @@ Body = Callable[[dg.AssetExecutionContext, HuntingResource], Iterator[Event]]
 
 
 def table_asset(
-    spec: dg.AssetSpec, check_specs: Sequence[dg.AssetCheckSpec], body: Body
+    spec: dg.AssetSpec, check_specs: Sequence[dg.AssetCheckSpec], body: Body, *, hunting: HuntingResource
 ) -> dg.AssetsDefinition:
     """An asset whose body yields an event for each partition as it is committed.
 
@@ -45,10 +45,11 @@ def table_asset(
         check_specs=check_specs,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
+        pool=hunting.key,
+        required_resource_keys={hunting.key},
     )
-    def _asset(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
-        yield from body(context, hunting)
+    def _asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        yield from body(context, getattr(context.resources, hunting.key))
 
     return _asset
 

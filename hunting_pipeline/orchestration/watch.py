@@ -14,10 +14,24 @@ from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.pipeline import Coverage
 from hunting_pipeline.window import held, partitions_in
 
-__all__ = ["DEADLINE", "DRIFT", "FRESH", "WATCHED", "deadline", "drift", "fresh", "watch_specs", "watched"]
+__all__ = [
+    "DEADLINE",
+    "DRIFT",
+    "FRESH",
+    "NEAR",
+    "WATCHED",
+    "deadline",
+    "drift",
+    "fresh",
+    "watch_specs",
+    "watched",
+]
 
 FRESH, DRIFT, DEADLINE = "fresh", "drift", "deadline"
 """Names of the checks."""
+
+NEAR = "partitions near the edge"
+"""Under this name the metadata of `deadline` lists their keys; the sensor reads them there."""
 
 WATCHED = frozenset({FRESH, DRIFT, DEADLINE})
 
@@ -130,7 +144,7 @@ def deadline(found: Coverage, *, edge: int) -> Finding:
         not near,
         f"about to be lost, pull them now: {_listed(keys)}" if near else "no gap near the edge",
         {
-            "partitions near the edge": dg.MetadataValue.json(keys),
+            NEAR: dg.MetadataValue.json(keys),
             "retention edge": dg.MetadataValue.text(iso_of(edge)),
         },
     )

@@ -66,6 +66,7 @@ class Usage:
         block_reason: what it said.
         running: calls sent and not settled.
         waiting: how many wait, by lane.
+        longest_wait: seconds since the first of them asked; 0 if nobody waits.
         owners: calls within the longest period, by owner.
         lanes: calls within the longest period, by lane.
     """
@@ -78,6 +79,7 @@ class Usage:
     block_reason: str
     running: int
     waiting: Mapping[Lane, int]
+    longest_wait: float
     owners: Mapping[str, int]
     lanes: Mapping[Lane, int]
 
@@ -223,6 +225,7 @@ class StoredLedger:
             block_reason=book.block_reason if blocked else "",
             running=sum(spend.calls for spend in history if spend.end(book.now) is None),
             waiting={lane: sum(place.lane is lane for place in waiting) for lane in Lane},
+            longest_wait=max((book.now - place.since for place in waiting), default=0.0),
             owners=owners,
             lanes={lane: lanes.get(lane, 0) for lane in Lane},
         )

@@ -19,7 +19,7 @@ _TENANTS = "tenants"
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """The file as it is; empty where there is none. It may hold secrets, so its `repr` shows the path alone."""
+    """The file as it is; empty where there is none. It may hold secrets: its `repr` shows the path alone."""
 
     path: Path
     text: str = field(repr=False)

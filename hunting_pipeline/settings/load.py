@@ -34,8 +34,8 @@ def load_settings(tenant: str = "") -> Settings:
     """Read the settings.
 
     Args:
-        tenant: one of several, by its name; "" where the file names none. Its lake is the folder of its name in
-            the common one, unless it sets another.
+        tenant: one of several, by its name; "" where the file names none. Its lake is the folder of its name
+            in the common one, unless it sets another.
 
     Raises:
         Misconfigured: a value is wrong or a name unknown; each is named with what it must be, and with its
@@ -122,7 +122,9 @@ def _no_such(tenant: str, sections: Iterable[str], file: SettingsFile) -> Miscon
         return Misconfigured(f"no tenant is called {tenant!r}: {file.path} has no section [tenants.{tenant}]")
     if tenant:
         return Misconfigured(f"no tenant is called {tenant!r}: {file.path} names {names}")
-    return Misconfigured(f"{file.path} names several tenants: choose one by --tenant or {TENANT_VARIABLE}, {names}")
+    return Misconfigured(
+        f"{file.path} names several tenants: choose one by --tenant or {TENANT_VARIABLE}, {names}"
+    )
 
 
 def _refuse_unknown(names: Iterable[str], tenants: Iterable[str]) -> None:

@@ -13,7 +13,16 @@ from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.model import DAY, Bin, Tally, Window
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.orchestration.recounts import RECONCILED, STALE, recounted
-from hunting_pipeline.orchestration.stale import Asked, is_due, reconciled_checks, requests_for, stale_sensor
+from hunting_pipeline.orchestration.requesting import (
+    RECONCILE_STALE,
+    Asked,
+    Reason,
+    checks_of,
+    is_due,
+    requests_for,
+    sensor_for,
+)
+from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.pipeline import Recount
 from support import Emulated
 
@@ -36,11 +45,12 @@ def tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulated
 class Operated:
     """The code location and an instance, driven as the daemon would."""
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
+    def __init__(self, instance: dg.DagsterInstance, reason: Reason = RECONCILE_STALE) -> None:
         component = HuntingTables(tables=[TableConfig(name="AlertInfo")])
         self.defs = component.build_defs(None)  # type: ignore[arg-type] # needs no context
         self.instance = instance
-        self.sensor = stale_sensor(reconciled_checks(self.defs), running=False)
+        hunting = hunting_of()
+        self.sensor = sensor_for(reason, checks_of(self.defs, reason.check, hunting), hunting)
         self.cursor: str | None = None
 
     def evaluate(self) -> dg.AssetCheckEvaluation:
@@ -170,7 +180,7 @@ def test_a_second_evaluation_waits_until_the_first_has_been_dealt_with() -> None
 
 def test_each_unbroken_stretch_is_one_run_of_its_own_key() -> None:
     stale = ["2026-11-03T23", "2026-11-04T00", "2026-11-04T02"]
-    requests = list(requests_for(CHECK, 7, stale))
+    requests = list(requests_for(CHECK, 7, stale, tags=RECONCILE_STALE.tags))
     assert [request.run_key for request in requests] == [
         "defender/AlertInfo:reconciled:7:2026-11-03T23",
         "defender/AlertInfo:reconciled:7:2026-11-04T02",
@@ -202,6 +212,6 @@ def test_rows_that_vanished_are_an_error_and_nothing_is_requested_for_them() -> 
 
 
 def test_every_timed_table_is_counted_again_and_no_snapshot() -> None:
-    tables = {check.asset_key.path[-1] for check in reconciled_checks(defs())}
+    tables = {check.asset_key.path[-1] for check in checks_of(defs(), RECONCILED, hunting_of())}
     assert "DeviceProcessEvents" in tables
     assert "ExposureGraphNodes" not in tables

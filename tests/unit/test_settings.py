@@ -192,7 +192,9 @@ def several(monkeypatch: pytest.MonkeyPatch, name: str, text: str = SEVERAL, **v
 def test_one_tenant_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
     configured(monkeypatch, **COMPLETE)
     assert tenant_names() == ()
-    with pytest.raises(Misconfigured, match=r"no tenant is called 'contoso': .* no section \[tenants\.contoso\]"):
+    with pytest.raises(
+        Misconfigured, match=r"no tenant is called 'contoso': .* no section \[tenants\.contoso\]"
+    ):
         load_settings("contoso")
 
 
@@ -237,12 +239,14 @@ def test_what_is_wrong_of_a_tenant_is_named_with_its_line(monkeypatch: pytest.Mo
 
 
 def test_a_tenants_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Misconfigured, match="^HUNTING_TENANTS__CONTOSO__SHARE: "):
+    with pytest.raises(Misconfigured, match=r"^HUNTING_TENANTS__CONTOSO__SHARE: "):
         several(monkeypatch, "contoso", TENANTS__CONTOSO__SHARE="2")
 
 
 @pytest.mark.parametrize("name", ["TENANTS__CONTOSSO__SHARE", "TENANTS__CONTOSO__SHARES"])
-def test_a_variable_of_no_tenant_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_variable_of_no_tenant_is_refused_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     with pytest.raises(Misconfigured, match="did you mean HUNTING_TENANTS__CONTOSO__SHARE"):
         several(monkeypatch, "contoso", **{name: "0.5"})
 
