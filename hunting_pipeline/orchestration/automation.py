@@ -72,7 +72,7 @@ def computed_condition() -> dg.AutomationCondition[Any]:
     """
     condition = dg.AutomationCondition
     committed = condition.any_deps_match(condition.newly_updated())
-    wanted = committed.since(condition.newly_requested() | condition.newly_updated())
+    wanted = committed.since(condition.newly_requested())
     busy = condition.any_deps_in_progress() | condition.any_deps_match(condition.will_be_requested())
     ready = ~condition.any_deps_missing() & ~busy & ~condition.in_progress()
     return (wanted & ready).with_label("follows its tables")

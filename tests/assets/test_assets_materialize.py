@@ -178,9 +178,8 @@ def test_a_spent_quota_is_waited_for_as_a_retry_of_the_step(
     tenant: Emulated, instance: dg.DagsterInstance
 ) -> None:
     class Impatient(HuntingTables):
-        @property
-        def hunting(self) -> HuntingResource:
-            return HuntingResource(patience=0.5)
+        def resource(self, tenant: str) -> HuntingResource:
+            return HuntingResource(tenant=tenant, patience=0.5)
 
     component = Impatient(tables=[TableConfig(name="AlertInfo")])
     tenant.post("config", manners={"wait_seconds": 2}, faults={"queue": ["cpu"]})

@@ -1,0 +1,354 @@
+"""Assets downstream of a table: its partitions by annotation, and a table of their own."""
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+
+from assets.summaries.processes import processes_by_day
+from hunting_emulator.process import running
+from hunting_pipeline.lake.layout import partition_from_key
+from hunting_pipeline.lake.manifest import load
+from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.model import Grain
+from hunting_pipeline.orchestration import (
+    HuntingLake,
+    HuntingTables,
+    TableConfig,
+    computed_condition,
+    materialize_range,
+    partitions_for,
+)
+from hunting_pipeline.orchestration.resources import hunting_of
+
+TODAY = datetime.datetime.now(datetime.UTC).date()
+DAYS = [str(TODAY - datetime.timedelta(days=back)) for back in (3, 2, 1)]
+PROCESSES, ALERTS = (dg.AssetKey(["defender", name]) for name in ("DeviceProcessEvents", "AlertInfo"))
+TABLES = [TableConfig(name="DeviceProcessEvents"), TableConfig(name="AlertInfo", grain=Grain.HOUR)]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with three days of processes, and the alerts of one of them by hours. Its tenant is gone."""
+    home = tmp_path_factory.mktemp("archive")
+    rows = {"DeviceProcessEvents": 6_000, "AlertInfo": 3_000}
+    with (
+        running(profile="test", rows=rows) as endpoint,
+        pytest.MonkeyPatch.context() as configured,
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
+        for name, value in (endpoint.settings() | {"HUNTING_LIMITS": "test"}).items():
+            configured.setenv(name, value)
+        configured.setenv("HUNTING_CONFIG", "/dev/null")
+        configured.setenv("HUNTING_LAKE", str(home / "lake"))
+        configured.setenv("HUNTING_LEDGER", str(home / "quota.sqlite"))
+        tables = component()
+        for table, first, last in (
+            ("DeviceProcessEvents", DAYS[0], DAYS[-1]),
+            ("AlertInfo", f"{DAYS[1]}T00", f"{DAYS[1]}T23"),
+        ):
+            assert materialize_range(tables, [table], first=first, last=last, instance=instance).success
+    return home / "lake"
+
+
+@pytest.fixture
+def lake(archive: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    """The same, as the settings name it. They name no tenant: reading needs none."""
+    monkeypatch.setenv("HUNTING_LAKE", str(archive))
+    return LocalStore(archive)
+
+
+def component() -> dg.Definitions:
+    return HuntingTables(tables=TABLES).build_defs(None)  # type: ignore[arg-type] # needs no context
+
+
+def archived(lake: LocalStore, *keys: str, table: str = "DeviceProcessEvents") -> int:
+    manifests = [load(lake, partition_from_key(table, key)) for key in keys]
+    return sum(manifest.tally.rows for manifest in manifests if manifest)
+
+
+def asking(
+    form: Any, *, upstream: dg.AssetKey = PROCESSES, **options: Any
+) -> tuple[dg.AssetsDefinition, list[Any]]:
+    """An asset that asks for `upstream` as `form`, and the list that what it gets is put into."""
+    got: list[Any] = []
+
+    def body(events: Any) -> None:
+        got.append(events)
+
+    body.__annotations__ = {"events": form, "return": None}
+    asset = dg.asset(name="asks", ins={"events": dg.AssetIn(upstream)}, **options)(body)
+    return asset, got
+
+
+def run(
+    asset: dg.AssetsDefinition, *, day: str | None = None, to: str | None = None, **resources: Any
+) -> dg.ExecuteInProcessResult:
+    """Materialize one asset of a code location that has the tables; no table runs."""
+    tables = component()
+    tags = {"dagster/asset_partition_range_start": day, "dagster/asset_partition_range_end": to} if to else {}
+    return dg.materialize(
+        [asset, *(tables.assets or ())],  # type: ignore[list-item] # they are assets
+        selection=[asset],
+        resources={**(tables.resources or {}), **resources},
+        partition_key=None if to else day,
+        tags={name: str(value) for name, value in tags.items()},
+        raise_on_error=False,
+    )
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    assert not result.success
+    (told,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert told.user_failure_data is not None, told.error
+    return str(told.user_failure_data.description)
+
+
+DAILY: dict[str, Any] = {"partitions_def": partitions_for(Grain.DAY)}
+
+COUNTED: dict[type, Callable[[Any], int]] = {
+    pd.DataFrame: len,
+    pa.Table: lambda table: table.num_rows,
+    ds.Dataset: lambda dataset: dataset.count_rows(),
+}
+
+
+@pytest.mark.parametrize("form", COUNTED)
+def test_a_partition_comes_as_it_is_annotated(form: type, lake: LocalStore) -> None:
+    asset, got = asking(form, **DAILY)
+    assert run(asset, day=DAYS[1]).success
+    (events,) = got
+    assert isinstance(events, form)
+    assert COUNTED[form](events) == archived(lake, DAYS[1]) > 0
+
+
+def test_a_frame_keeps_every_tick(lake: LocalStore) -> None:
+    asset, got = asking(pd.DataFrame, **DAILY)
+    assert run(asset, day=DAYS[1]).success
+    assert str(got[0]["Timestamp"].dtype) == "timestamp[ns, tz=UTC][pyarrow]"
+
+
+def test_a_range_comes_as_one_table_and_in_no_other_rows(lake: LocalStore) -> None:
+    asset, got = asking(pa.Table, **DAILY, backfill_policy=dg.BackfillPolicy.single_run())
+    assert run(asset, day=DAYS[0], to=DAYS[1]).success
+    (events,) = got
+    assert events.num_rows == archived(lake, *DAYS[:2])
+    assert sorted({str(day) for day in events["date"].to_pylist()}) == DAYS[:2]
+
+
+def test_an_asset_without_partitions_gets_all_that_is_archived(lake: LocalStore) -> None:
+    asset, got = asking(ds.Dataset)
+    assert run(asset).success
+    assert got[0].count_rows() == archived(lake, *DAYS)
+
+
+def test_the_hours_of_a_day_come_to_an_asset_by_days(lake: LocalStore) -> None:
+    asset, got = asking(pa.Table, upstream=ALERTS, **DAILY)
+    assert run(asset, day=DAYS[1]).success
+    hours = [f"{DAYS[1]}T{hour:02}" for hour in range(24)]
+    assert got[0].num_rows == archived(lake, *hours, table="AlertInfo") > 0
+
+
+def test_partitions_that_are_not_archived_are_named_and_nothing_is_computed(lake: LocalStore) -> None:
+    asset, got = asking(pa.Table, **DAILY, backfill_policy=dg.BackfillPolicy.single_run())
+    first = str(TODAY - datetime.timedelta(days=4))
+    told = failure(run(asset, day=first, to=DAYS[0]))
+    assert f"DeviceProcessEvents: {first} not in the lake {lake.root}" in told
+    assert got == []
+
+
+def test_another_tenants_lake_is_refused(lake: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUNTING_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47")
+    asset, got = asking(pa.Table, **DAILY)
+    told = failure(run(asset, day=DAYS[1]))
+    assert "this lake holds tenant" in told
+    assert "72f988bf" in told
+    assert got == []
+
+
+def test_another_annotation_is_refused_with_those_that_will_do(lake: LocalStore) -> None:
+    asset, _ = asking(list, **DAILY)
+    told = failure(run(asset, day=DAYS[1]))
+    assert "annotate the input 'events' with one of" in told
+    assert "pandas.DataFrame" in told
+
+
+def test_another_project_asks_with_nothing_but_the_key(lake: LocalStore) -> None:
+    """The table is somebody else's asset: this code location knows its key and its partitions."""
+    told = dg.AssetSpec(PROCESSES, partitions_def=partitions_for(Grain.DAY)).with_io_manager_key("ours")
+    asset, got = asking(pa.Table, **DAILY)
+    result = dg.materialize(
+        [asset, told], selection=[asset], resources={"ours": HuntingLake()}, partition_key=DAYS[1]
+    )
+    assert result.success
+    assert got[0].num_rows == archived(lake, DAYS[1])
+
+
+def test_a_table_whose_partitions_are_unknown_is_not_guessed_at(lake: LocalStore) -> None:
+    asset, got = asking(pa.Table, **DAILY)
+    told = dg.AssetSpec(PROCESSES).with_io_manager_key("ours")
+    result = dg.materialize(
+        [asset, told],
+        selection=[asset],
+        resources={"ours": HuntingLake()},
+        partition_key=DAYS[1],
+        raise_on_error=False,
+    )
+    assert "knows no partitions of defender/DeviceProcessEvents" in failure(result)
+    assert got == []
+
+
+def test_the_worked_example_becomes_a_table_of_its_own(lake: LocalStore) -> None:
+    result = run(processes_by_day(hunting_of()), day=DAYS[1])
+    assert result.success
+    (event,) = result.get_asset_materialization_events()
+    told = event.step_materialization_data.materialization.metadata
+    (found,) = duckdb.sql(
+        f"SELECT sum(Starts), count(*) FROM read_parquet('{lake.root}/ProcessesByDay/**/*.parquet')"
+        f" WHERE date = '{DAYS[1]}'"
+    ).fetchall()
+    assert found == (archived(lake, DAYS[1]), told["dagster/partition_row_count"].value)
+    expected = duckdb.sql(
+        "SELECT FileName, ProcessVersionInfoCompanyName, count(*), count(DISTINCT DeviceId)"
+        f" FROM read_parquet('{lake.root}/DeviceProcessEvents/date={DAYS[1]}/*.parquet') GROUP BY ALL"
+    ).fetchall()
+    table = ds.dataset(told["dagster/uri"].value).to_table()
+    assert sorted(map(str, expected)) == sorted(str(tuple(row.values())) for row in table.to_pylist())
+
+
+def computing(name: str, result: Any, **options: Any) -> dg.AssetsDefinition:
+    """An asset that gives `result` to the lake."""
+    return dg.asset(name=name, io_manager_key="hunting_lake", **options)(lambda: result)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> LocalStore:
+    """An empty lake, as the settings name it."""
+    return LocalStore(tmp_path / "lake")
+
+
+ROWS = pa.table({"A": [1, 2]})
+
+
+@pytest.mark.parametrize("result", [ROWS, ROWS.to_pandas()])
+def test_a_computed_table_is_replaced_whole_and_can_be_asked_for_in_turn(
+    result: Any, own: LocalStore
+) -> None:
+    assert run(computing("ours", ROWS.slice(1), **DAILY), day=DAYS[0]).success
+    made = computing("ours", result, **DAILY)
+    assert run(made, day=DAYS[0]).success
+    asset, got = asking(pa.Table, upstream=dg.AssetKey("ours"), **DAILY)
+    asked = dg.materialize(
+        [asset, made], selection=[asset], resources={"hunting_lake": HuntingLake()}, partition_key=DAYS[0]
+    )
+    assert asked.success
+    assert got[0].to_pydict() == {"A": [1, 2], "date": [datetime.date.fromisoformat(DAYS[0])] * 2}
+    assert len(list(own.root.rglob("*.parquet"))) == 1
+
+
+REFUSED = {
+    "an output is one partition": computing("ours", ROWS),
+    "not a list": computing("ours", [1], **DAILY),
+    "drop or rename Date": computing("ours", ROWS.rename_columns(["Date"]), **DAILY),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_is_no_partition_of_a_table_is_refused_and_nothing_is_written(
+    words: str, own: LocalStore
+) -> None:
+    asset = REFUSED[words]
+    assert words in failure(run(asset, day=DAYS[0] if asset.partitions_def else None))
+    assert not own.root.exists()
+
+
+def test_archived_rows_are_never_replaced_by_computed_ones(lake: LocalStore) -> None:
+    before = archived(lake, DAYS[0])
+    asset = computing("DeviceProcessEvents", ROWS, **DAILY)
+    assert "archived from the service" in failure(run(asset, day=DAYS[0]))
+    assert archived(lake, DAYS[0]) == before
+
+
+def test_within_the_run_of_its_table_an_asset_is_skipped(
+    lake: LocalStore, instance: dg.DagsterInstance
+) -> None:
+    """For the table yields an event a partition, and no output that a step of its run could wait for."""
+    asset, got = asking(pa.Table, **DAILY)
+    tables = component()
+    spec = next(each for each in tables.assets or () if isinstance(each, dg.AssetsDefinition))
+    assert spec.key == PROCESSES
+    tables_free = dg.AssetSelection.assets(PROCESSES, asset.key).without_checks()
+    result = dg.materialize(
+        [asset, spec],
+        selection=tables_free,
+        resources=dict(tables.resources or {}),
+        partition_key=DAYS[1],
+        instance=instance,
+        raise_on_error=False,
+    )
+    assert got == []
+    assert asset.key not in {event.asset_key for event in result.get_asset_materialization_events()}
+
+
+class Followed:
+    """A table and what is computed of it, under Dagster's own evaluation and a clock of the test's."""
+
+    def __init__(
+        self, instance: dg.DagsterInstance, condition: dg.AutomationCondition[Any] | None = None
+    ) -> None:
+        daily = partitions_for(Grain.DAY)
+
+        @dg.asset(key=PROCESSES, partitions_def=daily, automation_condition=condition)
+        def table() -> None: ...
+
+        @dg.asset(deps=[PROCESSES], partitions_def=daily, automation_condition=computed_condition())
+        def computed() -> None: ...
+
+        self.defs = dg.Definitions(assets=[table, computed])
+        self.key, self.instance, self.cursor = computed.key, instance, None
+        self.now = datetime.datetime.combine(TODAY, datetime.time(9, 0, 30), datetime.UTC)
+
+    def requested(self) -> set[str]:
+        """A minute later."""
+        self.now += datetime.timedelta(minutes=1)
+        result = dg.evaluate_automation_conditions(
+            self.defs, self.instance, evaluation_time=self.now, cursor=self.cursor
+        )
+        self.cursor = result.cursor  # type: ignore[assignment] # of no public type
+        return set(result.get_requested_partitions(self.key))
+
+    def committed(self, key: dg.AssetKey, *days: str) -> None:
+        for day in days:
+            self.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
+
+
+def test_a_computed_partition_follows_each_commit_of_its_table_and_no_other_does(
+    instance: dg.DagsterInstance,
+) -> None:
+    followed = Followed(instance)
+    assert followed.requested() == set()
+    followed.committed(PROCESSES, DAYS[0], DAYS[2])
+    assert followed.requested() == {DAYS[0], DAYS[2]}
+    assert followed.requested() == set(), "once for each commit"
+    followed.committed(followed.key, DAYS[0], DAYS[2])
+    followed.committed(PROCESSES, DAYS[0])  # late rows, long after
+    assert followed.requested() == {DAYS[0]}
+    assert followed.requested() == set()
+
+
+def test_it_does_not_join_the_run_that_commits_its_table(instance: dg.DagsterInstance) -> None:
+    minutely = dg.AutomationCondition.cron_tick_passed("5 9 * * *")
+    followed = Followed(instance, minutely & dg.AutomationCondition.in_latest_time_window())
+    today = str(TODAY)
+    while followed.now.minute < 4:
+        assert followed.requested() == set()
+    followed.committed(PROCESSES, today)
+    assert followed.requested() == set(), "the table itself is requested again at this very minute"
+    assert followed.requested() == {today}
