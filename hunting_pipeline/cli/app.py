@@ -43,7 +43,7 @@ from hunting_pipeline.pipeline import (
     open_lake,
     open_pipeline,
 )
-from hunting_pipeline.settings import Settings, load_settings
+from hunting_pipeline.settings import TENANT_VARIABLE, Settings, load_settings
 
 __all__ = ["INTERRUPTED", "app", "complain", "exit_code"]
 
@@ -67,6 +67,12 @@ Tables = Annotated[
 ]
 From = Annotated[str | None, typer.Option("--from", metavar="DATE", help="first day (UTC), inclusive")]
 To = Annotated[str | None, typer.Option("--to", metavar="DATE", help="day to stop before (UTC)")]
+Tenant = Annotated[
+    str,
+    typer.Option(
+        "--tenant", envvar=TENANT_VARIABLE, metavar="NAME", help="which of several configured tenants"
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
 
 
@@ -84,9 +90,9 @@ def exit_code(error: HuntingError) -> int:
 
 
 @app.command()
-def check(tables: Tables = None, as_json: Json = False) -> None:
+def check(tables: Tables = None, tenant: Tenant = "", as_json: Json = False) -> None:
     """Can we sign in, are we allowed to hunt, and which tables are there? One call a table."""
-    settings = load_settings()
+    settings = load_settings(tenant)
     found: list[dict[str, Any]] = []
     with _open(settings) as pipeline:
         for spec in asked_specs(tables or [], settings):
@@ -112,9 +118,15 @@ def tables(as_json: Json = False) -> None:
 
 
 @app.command()
-def plan(tables: Tables = None, start: From = None, end: To = None, as_json: Json = False) -> None:
+def plan(
+    tables: Tables = None,
+    start: From = None,
+    end: To = None,
+    tenant: Tenant = "",
+    as_json: Json = False,
+) -> None:
     """What a pull would fetch and cost. Counting takes about one call a table; nothing is written."""
-    settings = load_settings()
+    settings = load_settings(tenant)
     with _open(settings) as pipeline:
         asked = _asked(pipeline, start, end)
         plans = [pipeline.plan(spec, asked.partitions(spec)) for spec in asked_specs(tables or [], settings)]
@@ -127,15 +139,16 @@ def pull(
     tables: Tables = None,
     start: From = None,
     end: To = None,
+    tenant: Tenant = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="the same as `hunting plan`")] = False,
     force: Annotated[bool, typer.Option(help="replace a partition even by fewer rows")] = False,
     as_json: Json = False,
 ) -> None:
     """Bring what is owed into the lake. Safe to end and to run again: finished work is kept."""
     if dry_run:
-        plan(tables, start, end, as_json)
+        plan(tables, start, end, tenant, as_json)
         return
-    settings = load_settings()
+    settings = load_settings(tenant)
     reports: list[Report] = []
     problems: list[HuntingError] = []
     with _leaving_at_once(), _open(settings) as pipeline, following(quiet=as_json) as observe:
@@ -193,9 +206,15 @@ def _hopeless(error: HuntingError) -> bool:
 
 
 @app.command()
-def status(tables: Tables = None, start: From = None, end: To = None, as_json: Json = False) -> None:
+def status(
+    tables: Tables = None,
+    start: From = None,
+    end: To = None,
+    tenant: Tenant = "",
+    as_json: Json = False,
+) -> None:
     """What the lake holds, and what is missing. Asks nothing."""
-    settings = load_settings()
+    settings = load_settings(tenant)
     limits, store = settings.limits_profile, open_lake(settings)
     now = round(time.time() * SECOND)
     asked = Asked.of(start, end, now=now, retention_days=limits.retention_days)
@@ -211,12 +230,13 @@ def reconcile(
     tables: Tables = None,
     start: From = None,
     end: To = None,
+    tenant: Tenant = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="count and compare only")] = False,
     force: Annotated[bool, typer.Option(help="replace spans that now hold fewer rows, too")] = False,
     as_json: Json = False,
 ) -> None:
     """Count archived partitions anew, one call a table, and fetch only the spans that differ."""
-    settings = load_settings()
+    settings = load_settings(tenant)
     found: list[tuple[Recount, Report]] = []
     problems: list[HuntingError] = []
     with _leaving_at_once(), _open(settings) as pipeline, following(quiet=as_json) as observe:
@@ -239,9 +259,9 @@ def reconcile(
 
 
 @app.command()
-def quota(as_json: Json = False) -> None:
+def quota(tenant: Tenant = "", as_json: Json = False) -> None:
     """What of the tenant's quota is spent, reserved and left, and by whom."""
-    settings = load_settings()
+    settings = load_settings(tenant)
     with _open(settings) as pipeline:
         usage = pipeline.ledger.usage()
     show_usage(usage, as_json=as_json)

@@ -21,7 +21,7 @@ def materialize_range(
 
     Args:
         definitions: such as `hunting_pipeline.definitions.defs()`.
-        tables: their names; each must be an asset of `definitions`.
+        tables: their names (`tenant/name` where there are several), each an asset of `definitions`.
         first, last: partition keys, `2026-11-20` or `2026-11-20T05`.
         instance: where events go; `DagsterInstance.ephemeral()` keeps none.
 
@@ -31,7 +31,7 @@ def materialize_range(
     Raises:
         KeyError: a table is no asset of `definitions`.
     """
-    assets = {key.path[-1]: asset for asset in _assets(definitions) for key in asset.keys}
+    assets = {_name(key): asset for asset in _assets(definitions) for key in asset.keys}
     chosen = [assets[table] for table in tables]
     complete = [check for asset in chosen for check in asset.check_keys if check.name == COMPLETE]
     keys = [key for asset in chosen for key in asset.keys]
@@ -43,6 +43,11 @@ def materialize_range(
         tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
         raise_on_error=False,
     )
+
+
+def _name(key: dg.AssetKey) -> str:
+    """`AlertInfo` of `defender/AlertInfo`, `contoso/AlertInfo` of `contoso/defender/AlertInfo`."""
+    return "/".join((*key.path[:-2], key.path[-1]))
 
 
 def _assets(definitions: dg.Definitions) -> list[dg.AssetsDefinition]:

@@ -78,6 +78,7 @@ WRONG = {
     "tables:\n- name: AlertInfo\n- name: AlertInfo": (3, "AlertInfo: listed more than once"),
     "start: 1st of May\ntables:\n- name: AlertInfo": (3, "isoformat"),
     "group: a b\ntables:\n- name: AlertInfo": (3, "not a valid asset group name"),
+    "tenants: [contoso]\ntables:\n- name: AlertInfo": (3, "no tenant is called 'contoso'"),
     "group: lonely": (2, "attributes.tables"),
 }
 
