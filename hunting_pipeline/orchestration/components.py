@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 
 import dagster as dg
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from hunting_pipeline import catalog
 from hunting_pipeline.model import ticks_of
@@ -24,6 +24,14 @@ __all__ = ["HuntingTables"]
 _PREFIX = "defender"
 
 
+class _FirstTable(dg.Scaffolder[BaseModel]):
+    """What `dg scaffold defs` writes: a file that loads as it is."""
+
+    def scaffold(self, request: dg.ScaffoldRequest[BaseModel]) -> None:
+        dg.scaffold_component(request, {"tables": [{"name": "AlertInfo"}]})
+
+
+@dg.scaffold_with(_FirstTable)
 class HuntingTables(dg.Component, Tenanted):
     """Hunting tables of Microsoft Defender, each as one partitioned asset over Parquet files.
 

@@ -103,12 +103,12 @@ def of_computed(rows: pa.Table, size: int, *, uri: str) -> Metadata:
     }
 
 
-def of_receipt(receipt: Receipt) -> Metadata:
-    """What is only known when a partition has just been committed."""
+def of_receipt(receipt: Receipt, *, added: str) -> Metadata:
+    """What is only known when a partition has just been committed; `added` names the rows that came anew."""
     value = dg.MetadataValue
     metadata: dict[str, dg.MetadataValue] = {}
     if receipt.previous_rows is not None:
-        metadata["rows added"] = value.int(receipt.tally.rows - receipt.previous_rows)
+        metadata[added] = value.int(receipt.tally.rows - receipt.previous_rows)
     if receipt.time_range is not None:
         metadata["first row"], metadata["last row"] = (value.text(iso_of(t)) for t in receipt.time_range)
     return metadata

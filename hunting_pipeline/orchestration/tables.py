@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 import dagster as dg
 
 from hunting_pipeline.lake.layout import data_path, partition_from_key
+from hunting_pipeline.lake.manifest import load_all
 from hunting_pipeline.model import Partition, TableSpec
 from hunting_pipeline.orchestration import checks, metadata
 from hunting_pipeline.orchestration.checks import Proof
-from hunting_pipeline.orchestration.look import look
+from hunting_pipeline.orchestration.look import Look, look
 from hunting_pipeline.orchestration.outcomes import told_to_dagster
 from hunting_pipeline.orchestration.progress import Narrator
+from hunting_pipeline.orchestration.quota import left_of
 from hunting_pipeline.orchestration.recounts import RECONCILED, recount
 from hunting_pipeline.orchestration.resources import RECONCILE_TAG, HuntingResource
 from hunting_pipeline.orchestration.watch import WATCHED
@@ -102,18 +104,17 @@ class _Telling:
         self._pipeline = pipeline
         self._key = key
         self._proofs: list[Proof] = []
+        self._rows: dict[str, int] = {}
 
     def pulled(self, partitions: Sequence[Partition]) -> Iterator[Event]:
-        narrator = Narrator(self._context.log.info, time.monotonic)
-        with self._pipeline.pull(self._spec, partitions, observe=narrator) as pull:
+        with self._pipeline.pull(self._spec, partitions, observe=self._narrator()) as pull:
             self._say_what_is_not_due(pull.report.future)
             yield from self._archived_before(pull.report.covered)
             yield from self._receipts(pull)
         yield checks.summary(self._key, self._proofs)
 
     def reconciled(self, partitions: Sequence[Partition]) -> Iterator[Event]:
-        narrator = Narrator(self._context.log.info, time.monotonic)
-        with self._pipeline.reconcile(self._spec, partitions, observe=narrator) as (found, pull):
+        with self._pipeline.reconcile(self._spec, partitions, observe=self._narrator()) as (found, pull):
             different = len(found.grown) + len(found.shrunk)
             self._context.log.info(
                 "%s: %d of %d bins differ, %d of them shrank",
@@ -122,15 +123,22 @@ class _Telling:
                 len(found.bins),
                 len(found.shrunk),
             )
-            yield from self._receipts(pull)
+            yield from self._receipts(pull, added="late rows")
         yield checks.summary(self._key, self._proofs)
 
-    def _receipts(self, pull: Pull) -> Iterator[Event]:
+    def _narrator(self) -> Narrator:
+        return Narrator(
+            self._context.log.info, time.time, quota=lambda: left_of(self._pipeline.ledger.usage())
+        )
+
+    def _receipts(self, pull: Pull, *, added: str = "rows added") -> Iterator[Event]:
         before = pull.report
         for receipt in pull:
             after = pull.report
             yield from self._committed(
-                receipt.partition, **metadata.of_receipt(receipt), **metadata.of_spending(before, after)
+                receipt.partition,
+                **metadata.of_receipt(receipt, added=added),
+                **metadata.of_spending(before, after),
             )
             before = after
 
@@ -155,9 +163,21 @@ class _Telling:
         seen = look(store, partition, None if partition.undated else self._spec.time_column)
         proof = checks.proof_of(seen)
         self._proofs.append(proof)
-        told = {**metadata.of_archived(seen, uri=str(store.root / data_path(partition))), **more}
+        told = {
+            **metadata.of_archived(seen, uri=str(store.root / data_path(partition))),
+            "dagster/row_count": dg.MetadataValue.int(self._rows_with(seen)),
+            **more,
+        }
         if partition.undated:  # its rows have no time, so Dagster has no partition for them
             yield dg.AssetObservation(self._key, description="rows without a time", metadata=told)
             return
         yield dg.AssetMaterialization(self._key, partition=partition.key, metadata=told)
         yield checks.evaluation(self._key, proof)
+
+    def _rows_with(self, seen: Look) -> int:
+        """Rows of the whole table; its manifests are read once a run."""
+        if not self._rows:
+            archived = load_all(self._pipeline.store, self._spec.name)
+            self._rows = {manifest.partition.key: manifest.tally.rows for manifest in archived}
+        self._rows[seen.manifest.partition.key] = seen.manifest.tally.rows
+        return sum(self._rows.values())

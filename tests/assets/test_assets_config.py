@@ -1,5 +1,8 @@
 """A `defs.yaml` in a project of somebody else's: what it may say, and how it is told what is wrong."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -8,7 +11,9 @@ import dagster as dg
 import pytest
 
 from hunting_pipeline.model import Grain, TableSpec
-from hunting_pipeline.orchestration import HuntingTables, TableConfig
+from hunting_pipeline.orchestration import HuntingTables, TableConfig, kept_up
+
+COMPONENT = "hunting_pipeline.orchestration.HuntingTables"
 
 PROJECT = """
 [tool.dg]
@@ -62,6 +67,41 @@ def test_a_table_is_told_to_the_pipeline_as_it_stands() -> None:
         service="Office 365",
         evolve=False,
     )
+
+
+def test_dg_scaffolds_a_file_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a project that says nothing of this package: `dg` finds the component of what is installed."""
+    module = f"team_{uuid4().hex}"
+    (tmp_path / module / "defs").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(PROJECT.format(module=module))
+    for folder in (tmp_path / module, tmp_path / module / "defs"):
+        (folder / "__init__.py").touch()
+    done = subprocess.run(
+        [Path(sys.executable).parent / "dg", "scaffold", "defs", COMPONENT, "security"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(tmp_path),
+            "VIRTUAL_ENV": sys.prefix,
+            "DAGSTER_HOME": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.syspath_prepend(tmp_path)
+    found = kept_up(dg.load_from_defs_folder(path_within_project=tmp_path))
+    assert {spec.key.to_user_string() for spec in found.resolve_all_asset_specs()} == {
+        "defender/AlertInfo",
+        "defender/quota",
+    }
+    assert {sensor.name for sensor in found.sensors or ()} == {
+        "keep_complete",
+        "reconcile_stale",
+        "last_call",
+    }
+    dg.Definitions.validate_loadable(found)
 
 
 WRONG = {

@@ -61,6 +61,25 @@ def materialized(result: dg.ExecuteInProcessResult, table: str) -> list[str]:
     )
 
 
+def row_counts(result: dg.ExecuteInProcessResult, table: str) -> list[int]:
+    """Of the whole table, in the order of commits."""
+    return told_of(result, table, "dagster/row_count")
+
+
+def partition_rows(result: dg.ExecuteInProcessResult, table: str) -> list[int]:
+    return told_of(result, table, "dagster/partition_row_count")
+
+
+def told_of(result: dg.ExecuteInProcessResult, table: str, name: str) -> list[int]:
+    events = (
+        e
+        for e in result.get_asset_materialization_events()
+        if e.asset_key == dg.AssetKey(["defender", table])
+    )
+    told = [event.step_materialization_data.materialization.metadata[name].value for event in events]
+    return [int(str(value)) for value in told]
+
+
 def checked(result: dg.ExecuteInProcessResult) -> list[tuple[str, bool]]:
     """By partition; that of the whole run, which has none, comes first."""
     return sorted((each.partition or "", each.passed) for each in result.get_asset_check_evaluations())
@@ -87,12 +106,15 @@ def test_a_range_tells_each_partition_with_its_rows_and_its_check(
     for table in tables:
         assert materialized(result, table) == days(4, 1)
     assert checked(result) == sorted([("", True), *((key, True) for key in days(4, 1))] * 2)
+    for table in tables:
+        assert row_counts(result, table)[-1] == sum(partition_rows(result, table))
     for event in result.get_asset_materialization_events():
         told = event.step_materialization_data.materialization.metadata
         assert Path(str(told["dagster/uri"].value)).exists()
         rows = told["dagster/partition_row_count"].value
         assert isinstance(rows, int)
         assert rows > 0
+        assert {"calls", "quota seconds", "first row", "last row"} <= told.keys()
         assert "data:image/svg+xml" in str(told["preview"].value)
 
 

@@ -131,13 +131,14 @@ def test_a_commit_tells_what_changed_and_what_it_cost() -> None:
         previous_rows=7,
         time_range=(DAY.window.start, DAY.window.start + 1),
     )
-    told = metadata.of_receipt(receipt)
+    told = metadata.of_receipt(receipt, added="late rows")
     assert {name: value.value for name, value in told.items()} == {
-        "rows added": 3,
+        "late rows": 3,
         "first row": "2026-11-20T00:00:00Z",
         "last row": "2026-11-20T00:00:00.0000001Z",
     }
-    assert metadata.of_receipt(replace(receipt, previous_rows=None, time_range=None)) == {}
+    fresh = replace(receipt, previous_rows=None, time_range=None)
+    assert metadata.of_receipt(fresh, added="late rows") == {}
     spent = metadata.of_spending(
         Report("T", calls=2, running_seconds=1.5), Report("T", calls=5, running_seconds=4)
     )
@@ -187,15 +188,19 @@ def progress(step: Step, rows: int = 250) -> Progress:
 
 
 def test_a_line_of_the_log_says_how_far_how_fast_and_until_when() -> None:
-    assert line_of(progress(Step.FETCHED), seconds=10) == (
-        "T: fetched, 250 of 1,000 rows (25%), 0 of 2 partitions, 3 calls, 25 rows/s, about 30 s left"
+    now = NOW.timestamp()
+    end = f"{NOW + timedelta(seconds=30):%H:%M:%S}"
+    assert line_of(progress(Step.FETCHED), seconds=10, now=now, quota="9 of 36 calls in 60 s left") == (
+        "T: fetched, 250 of 1,000 rows (25%), 0 of 2 partitions, 3 calls, 25 rows/s, about 30 s left,"
+        f" done by {end} UTC; 9 of 36 calls in 60 s left"
     )
-    assert line_of(progress(Step.FETCHED, rows=0), seconds=10).endswith("0 rows/s")
+    nothing = line_of(progress(Step.FETCHED, rows=0), seconds=10, now=now, quota="all")
+    assert nothing.endswith("0 rows/s; all")
 
 
 def test_the_log_tells_plans_and_waits_at_once_and_slices_now_and_then() -> None:
     now, told = [0.0], list[str]()
-    narrator = Narrator(told.append, lambda: now[0])
+    narrator = Narrator(told.append, lambda: now[0], quota=lambda: "enough")
     narrator(progress(Step.PLANNED))
     for now[0] in (1.0, 9.0, 11.0, 12.0):
         narrator(progress(Step.FETCHED))

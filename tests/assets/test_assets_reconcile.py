@@ -119,6 +119,7 @@ def test_late_rows_are_found_requested_and_brought_and_no_other_partition_is_tou
     assert asked == stale
     brought = [key for request in requests for key in operated.run(request)]
     assert sorted(brought) == stale
+    assert all(rows > 0 for rows in late_rows(instance, len(brought)))
 
     after = files(tenant.home / "lake")
     assert sorted(key for key in before if before[key] != after[key]) == stale
@@ -131,6 +132,12 @@ def test_late_rows_are_found_requested_and_brought_and_no_other_partition_is_tou
 def between(request: dg.RunRequest) -> list[str]:
     first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
     return [key for key in HELD if first <= key <= last]
+
+
+def late_rows(instance: dg.DagsterInstance, count: int) -> list[int]:
+    """Of the latest `count` materializations."""
+    found = [each.asset_materialization for each in instance.fetch_materializations(KEY, limit=count).records]
+    return [int(str(each.metadata["late rows"].value)) for each in found if each is not None]
 
 
 def sum_of_rows(instance: dg.DagsterInstance) -> int:

@@ -2,6 +2,7 @@
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -13,7 +14,9 @@ from hunting_pipeline.lake.manifest import Manifest, Piece
 from hunting_pipeline.model import DAY, HOUR, Column, Tally, Window
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.orchestration.checks import COMPLETE
-from hunting_pipeline.orchestration.watch import DEADLINE, DRIFT, FRESH, deadline, drift, fresh
+from hunting_pipeline.orchestration.requesting import LAST_CALL, sensor_for
+from hunting_pipeline.orchestration.resources import hunting_of
+from hunting_pipeline.orchestration.watch import DEADLINE, DRIFT, FRESH, NEAR, deadline, drift, fresh
 from hunting_pipeline.pipeline import Coverage
 from hunting_pipeline.window import owed
 
@@ -97,6 +100,30 @@ def test_an_empty_lake_is_stale_and_about_to_lose_its_first_days(instance: dg.Da
     assert all(found[name].severity is dg.AssetCheckSeverity.WARN for name in (FRESH, DRIFT, DEADLINE))
     yesterday = str(TODAY - datetime.timedelta(days=1))
     assert checked(instance, yesterday)[DEADLINE].passed, "what is before the archive's start is not missed"
+
+
+def test_what_is_about_to_be_lost_is_requested_before_all_else_and_once(
+    instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether or not its run has failed before: nothing is asked of Dagster but the check's evaluation."""
+    near = checked(instance, "2026-01-01")[DEADLINE].metadata[NEAR].value
+    assert isinstance(near, list)
+    assert len(near) == 3
+    sensor = sensor_for(LAST_CALL, [dg.AssetCheckKey(KEY, DEADLINE)], hunting_of())
+
+    def tick(cursor: str | None) -> Any:
+        return sensor.evaluate_tick(dg.build_sensor_context(instance, cursor=cursor))
+
+    found = tick(None)
+    (request,) = found.run_requests or ()
+    assert request.asset_selection == [KEY]
+    assert dict(request.tags) == {
+        "dagster/priority": "10",
+        "dagster/asset_partition_range_start": near[0],
+        "dagster/asset_partition_range_end": near[-1],
+    }
+    assert f"defender/AlertInfo: about to be lost: {', '.join(map(str, near))}" in caplog.text
+    assert not tick(found.cursor).run_requests
 
 
 def test_a_pull_that_ends_now_makes_all_of_them_green(

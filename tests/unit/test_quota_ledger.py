@@ -189,6 +189,18 @@ def test_the_wake_ups_of_several_waiters_differ(url, tenant, clock):
     assert ledger.usage().waiting == {Lane.FRESH: 9, Lane.BACKFILL: 0}
 
 
+def test_usage_says_how_long_the_first_in_the_queue_has_waited(url, tenant, clock):
+    ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
+    for _ in range(3):
+        take(ledger, owner="others")
+    assert ledger.usage().longest_wait == 0
+    for _ in range(3):
+        clock.now = refused(ledger, lane=Lane.BACKFILL).at
+        take(ledger, owner="others") if ledger.usage().running < 3 else None
+    refused(ledger, lane=Lane.BACKFILL)
+    assert ledger.usage().longest_wait == pytest.approx(clock.now - T0, abs=0.01)
+
+
 def test_a_fresh_caller_goes_before_backfill_that_waited_longer(url, tenant, clock):
     ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
     for _ in range(3):

@@ -1,0 +1,77 @@
+"""The quota as an asset: its figures are the ledger's, and a refused or starving tenant is a warning."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from hunting_pipeline.limits import GRAPH
+from hunting_pipeline.orchestration.quota import health, left_of, quota_asset
+from hunting_pipeline.orchestration.resources import hunting_of
+from hunting_pipeline.quota import Lane, Ledger, Reservation, Usage, open_ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """That of the settings, which name a tenant that nobody asks."""
+    for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"):
+        monkeypatch.setenv(f"HUNTING_{name}", "t")
+    opened = open_ledger(str(tmp_path / "quota.sqlite"), tenant="t", limits=GRAPH)
+    yield opened
+    opened.close()
+
+
+def spend(ledger: Ledger, calls: int) -> None:
+    for _ in range(calls):
+        reservation = ledger.reserve(table="T", lane=Lane.BACKFILL, owner="me")
+        assert isinstance(reservation, Reservation)
+        ledger.settle(reservation, seconds=2)
+
+
+def run() -> dg.ExecuteInProcessResult:
+    hunting = hunting_of()
+    resources = {hunting.key: hunting}
+    return dg.materialize([quota_asset(hunting)], resources=resources, raise_on_error=False)
+
+
+def test_it_tells_what_is_spent_and_left_and_by_whom(ledger: Ledger) -> None:
+    spend(ledger, 6)
+    result = run()
+    (event,) = result.get_asset_materialization_events()
+    told = event.step_materialization_data.materialization.metadata
+    assert {name: told[f"calls in 60 s: {name}"].value for name in ("spent", "reserved", "left")} == {
+        "spent": 6.0,
+        "reserved": 0.0,
+        "left": 30.0,
+    }
+    assert told["spent by"].value == {"me": 6}
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.passed, check.description) == (True, "30 of 36 calls in 60 s left")
+
+
+def test_a_refused_tenant_is_a_warning_that_says_until_when_and_why(ledger: Ledger) -> None:
+    ledger.block(until=time.time() + 2871, reason="CpuQuotaExceeded")
+    result = run()
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert str(check.description).startswith("blocked until 20")
+    assert str(check.description).endswith("UTC: CpuQuotaExceeded")
+
+
+def test_a_call_that_starves_is_a_warning(ledger: Ledger) -> None:
+    usage: Usage = ledger.usage()
+    assert health(replace(usage, longest_wait=900)).passed
+    starving = health(replace(usage, longest_wait=901))
+    assert not starving.passed
+    assert starving.description == "a call has been waiting its turn for 15 minutes"
+    assert left_of(usage) == "36 of 36 calls in 60 s left"
+
+
+def test_without_a_tenant_it_says_what_to_set() -> None:
+    result = run()
+    (told,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert told.user_failure_data is not None
+    assert "HUNTING_TENANT_ID" in str(told.user_failure_data.description)
