@@ -103,7 +103,7 @@ def test_an_empty_lake_is_stale_and_about_to_lose_its_first_days(instance: dg.Da
 
 
 def test_what_is_about_to_be_lost_is_requested_before_all_else_and_once(
-    instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
+    instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Whether or not its run has failed before: nothing is asked of Dagster but the check's evaluation."""
     near = checked(instance, "2026-01-01")[DEADLINE].metadata[NEAR].value
@@ -119,10 +119,11 @@ def test_what_is_about_to_be_lost_is_requested_before_all_else_and_once(
     assert request.asset_selection == [KEY]
     assert dict(request.tags) == {
         "dagster/priority": "10",
+        "dagster/sensor_name": "last_call",
         "dagster/asset_partition_range_start": near[0],
         "dagster/asset_partition_range_end": near[-1],
     }
-    assert f"defender/AlertInfo: about to be lost: {', '.join(map(str, near))}" in caplog.text
+    assert f"defender/AlertInfo: about to be lost: {', '.join(map(str, near))}" in capfd.readouterr().err
     assert not tick(found.cursor).run_requests
 
 

@@ -60,6 +60,30 @@ def test_plan_prices_a_pull_and_writes_nothing(variables: dict[str, str]) -> Non
     assert "AlertInfo" in hunting(variables, "pull", "--dry-run", "AlertInfo", *DATES).stdout
 
 
+def test_of_several_tenants_one_is_named(
+    endpoint: Endpoint, variables: dict[str, str], tmp_path: Path
+) -> None:
+    settings = {key.removeprefix("HUNTING_").lower(): value for key, value in endpoint.settings().items()}
+    sections = ["[tenants.fabrikam]", 'tenant_id = "another"', "[tenants.contoso]"]
+    sections += [f'{name} = "{value}"' for name, value in settings.items() if name != "client_secret"]
+    (tmp_path / "hunting.toml").write_text("\n".join(sections))
+    several = {name: value for name, value in variables.items() if name not in endpoint.settings()}
+    several["HUNTING_CONFIG"] = str(tmp_path / "hunting.toml")
+    several["HUNTING_TENANTS__CONTOSO__CLIENT_SECRET"] = endpoint.client_secret
+    words = ["pull", "AlertInfo", *DATES, "--json"]
+    unnamed = hunting(several, *words)
+    assert unnamed.returncode == 3
+    assert "choose one by --tenant or HUNTING_TENANT" in unnamed.stderr
+    assert "fabrikam, contoso" in unnamed.stderr
+    assert not Path(variables["HUNTING_LAKE"]).exists()
+    assert hunting(several, *words, "--tenant", "contoso").returncode == 0
+    assert len(list((Path(variables["HUNTING_LAKE"]) / "contoso").rglob("*.parquet"))) == 2
+    (found,) = json.loads(hunting(several | {"HUNTING_TENANT": "contoso"}, "status", *words[1:]).stdout)
+    assert len(found["archived"]) == 2
+    half = hunting(several, *words, "--tenant", "fabrikam")
+    assert (half.returncode, "HUNTING_TENANTS__FABRIKAM__CLIENT_ID" in half.stderr) == (3, True)
+
+
 def test_pull_then_status_shows_full_coverage(variables: dict[str, str]) -> None:
     words = ["AlertInfo", "EmailEvents", *DATES, "--json"]
     done = hunting(variables, "pull", *words)
@@ -136,7 +160,7 @@ def test_a_file_of_settings_is_read_and_its_mistakes_named(variables: dict[str, 
     assert table["table"] == "AlertInfo"
     config.write_text('tabels = ["AlertInfo"]\n')
     done = hunting(with_file, "check")
-    assert (done.returncode, "TABELS" in done.stderr) == (3, True)
+    assert (done.returncode, f"{config}:1: tabels" in done.stderr) == (3, True)
 
 
 def test_every_command_explains_itself() -> None:
