@@ -145,8 +145,8 @@ def test_each_lands_in_its_own_lake_and_spends_its_own_quota(
 def test_while_one_tenant_is_throttled_the_other_is_not_slowed(
     tenants: dict[str, Emulated], instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    """Two processes at once. Every call of one is refused; the other's run costs what it costs alone, waits for
-    nothing, and has ended while the first still waits."""
+    """Two processes at once. Every call of one is refused; the other's run costs what it costs alone, waits
+    for nothing, and has ended while the first still waits."""
     alone = materialize_range(alerts(), ["fabrikam/AlertInfo"], first=FIRST, last=LAST, instance=instance)
     (tmp_path / "lake" / "fabrikam").rename(tmp_path / "alone")
     tenants["contoso"].post("config", manners={"wait_seconds": 20}, faults={"share": 1, "kinds": ["cpu"]})
