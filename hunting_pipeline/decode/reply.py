@@ -1,15 +1,13 @@
 """The envelope of a reply, the cutting of its rows into blocks, and the only loop over them.
 
 Keys of the envelope and of its Schema are read without regard to case, in any order. Rows are cut at
-separators once a block has arrived; a worker thread reads blocks while the next one arrives. A cut that
-turns out wrong (a separator look-alike inside a nested value) is taken back, and the rest of the reply is
-read row by row.
+separators and read as soon as a block has arrived, while the socket gathers the next. A cut that turns out
+wrong (a separator look-alike inside a nested value) is taken back, and the rest of the reply is read row by
+row.
 """
 
 import json
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +25,6 @@ from hunting_pipeline.model import Column, Reply
 RESCUED = "_rescued_data"
 """The extra column's name, as lakehouse loaders call it."""
 
-_IN_FLIGHT = 2
-"""Blocks that wait for the worker or lie in it: one being read, one ready."""
 _ROWS_AT_ONCE = 1000
 """Rows that the row-by-row reading holds as Python objects: about a block of wide rows."""
 _PLAIN = json.JSONDecoder()
@@ -184,21 +180,12 @@ def _results(source: Body, text: Text, layout: Layout) -> list[Batch]:
 
 def _by_block(blocks: Blocks, layout: Layout) -> Iterator[Batch]:
     """All rows but the last, or all before the first wrong cut; what is left returns to the body."""
-    waiting: deque[tuple[bytes, Future[Batch | None]]] = deque()
-    with ThreadPoolExecutor(1, "decode") as worker:
-        while True:
-            block = blocks.next() if len(waiting) < _IN_FLIGHT else None
-            if block:
-                waiting.append((block, worker.submit(_block_batch, blocks.path, layout, block)))
-                continue
-            if not waiting:
-                break
-            batch = waiting[0][1].result()
-            if batch is None:
-                break
-            waiting.popleft()
-            yield batch
-    blocks.give_back([block for block, _ in waiting])
+    while block := blocks.next():
+        batch = _block_batch(blocks.path, layout, block)
+        if batch is None:
+            break
+        yield batch
+    blocks.give_back(block or b"")
 
 
 def _block_batch(path: FastPath, layout: Layout, block: bytes) -> Batch | None:

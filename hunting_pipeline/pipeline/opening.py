@@ -12,6 +12,7 @@ from hunting_pipeline.fetch.surfaces import Cloud, Connection, Surface, connecti
 from hunting_pipeline.lake.commit import Author, claim
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.pipeline.calls import Clock, SystemClock, body_ceiling
+from hunting_pipeline.pipeline.memory import free_at_once
 from hunting_pipeline.pipeline.session import Pipeline
 from hunting_pipeline.quota.ledger import open_ledger
 from hunting_pipeline.settings import Settings
@@ -45,6 +46,7 @@ def open_pipeline(
     Raises:
         Misconfigured: a setting is missing or wrong, or the lake is another tenant's. Nothing was asked.
     """
+    free_at_once()
     tenant = settings.tenant()
     store = open_lake(settings)
     claim(store, tenant, write=False)

@@ -29,6 +29,7 @@ from hunting_pipeline.model import (
 )
 from hunting_pipeline.pipeline.calls import Calls
 from hunting_pipeline.pipeline.cutting import Cutter, Fetched
+from hunting_pipeline.pipeline.memory import release
 from hunting_pipeline.pipeline.todo import Todo
 
 __all__ = ["Pull"]
@@ -243,6 +244,12 @@ class Pull:
 
     def _fetch(self, slice_: Slice, partitions: Sequence[Partition]) -> _Landed | tuple[Slice, ...]:
         """In a worker: one slice, staged; or the slices to fetch in its place."""
+        try:
+            return self._staged(slice_, partitions)
+        finally:
+            release()
+
+    def _staged(self, slice_: Slice, partitions: Sequence[Partition]) -> _Landed | tuple[Slice, ...]:
         outcome = self.cutter.fetch(slice_)
         if not isinstance(outcome, Fetched):
             return outcome
@@ -322,6 +329,7 @@ class Pull:
             force=self._force,
         )
         self._newest = load(store, partition)
+        release()
         return receipt
 
     def _tell(self, step: Step, message: str) -> None:
