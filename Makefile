@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: demo test nightly check ui bench performance witness lock clean
+.PHONY: demo test nightly check ui bench performance witness workers lock clean
 
 demo: $(READY) ## thirty days of an emulated tenant through Dagster into Parquet
 	$(BIN)/hunting demo
@@ -37,13 +37,19 @@ performance: $(READY) $(PEERS) ## measure anew what docs/performance.md shows, a
 witness: $(READY) .venv-witness/.ready ## msticpy, an independent client, pulls the same rows: do they agree?
 	$(BIN)/python witness/compare.py
 
+workers: .venv-workers/.ready ## two Celery workers, Postgres and Redis on this machine: one quota, an exact lake
+	command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq \
+	    && apt-get install -qq --no-install-recommends redis-server >/dev/null; } \
+	    || { echo "needs redis-server: apt-get install redis-server"; exit 1; }
+	.venv-workers/bin/python -m pytest workers
+
 lock: $(READY) ## pin every dependency anew
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
 	    --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-witness .venv-bench .demo .ui .emulated
+	rm -rf $(VENV) .venv-witness .venv-workers .venv-bench .demo .ui .emulated
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -59,4 +65,11 @@ $(READY): requirements.lock pyproject.toml
 .venv-bench/%/.ready: benchmarks/peers/%.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet -r $<
+	touch $@
+
+.venv-workers/.ready: requirements.lock docs/deploy/requirements.txt
+	test -x .venv-workers/bin/python || $(PYTHON) -m venv .venv-workers
+	.venv-workers/bin/python -m pip install --quiet --require-hashes -r requirements.lock
+	.venv-workers/bin/python -m pip install --quiet -r docs/deploy/requirements.txt
+	.venv-workers/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@

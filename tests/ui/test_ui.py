@@ -1,10 +1,11 @@
-"""A person in front of the browser: two tables, a backfill, and what it brought."""
+"""A person in front of the browser: a backfill of two tables, what it brought, and a run that is killed."""
 
 import datetime
 import importlib.util
 import os
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import pytest
 from dagster_process import Dagster, dagster
 
 from hunting_emulator.process import running
+from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.store import LocalStore
+from support import Emulated
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _ABSENT = [
@@ -24,54 +28,74 @@ _ABSENT = [
     if not there
 ]
 
-pytestmark = pytest.mark.skipif(bool(_ABSENT), reason=f"needs {' and '.join(_ABSENT)}")
+_REQUIRED = "UI_REQUIRED"
+"""Where it is set, as on a build server, these tests fail without a browser and are not skipped."""
+
+_PICTURES = "UI_IMAGES"
+"""Names a folder that is to get the screenshots of the documentation."""
 
 _ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync"
 )
 
-_PICTURES = "UI_IMAGES"
-"""Names a folder that is to get the screenshots of the documentation."""
-
-_PATIENCE = 60_000
+_PATIENCE = 90_000
 """Milliseconds for anything to appear, on a busy machine."""
 
-_BACKFILLS = """{ partitionBackfillsOrError(limit: 5) { ... on PartitionBackfills {
-    results { id status numPartitions } } } }"""
-
-_PARTITIONS = """query Done($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) {
-    ... on AssetNode { partitionStats { numMaterialized numFailed } } } }"""
-
 TABLES = ("AlertInfo", "AlertEvidence")
+KILLED = "DeviceLogonEvents"
+TODAY = datetime.datetime.now(datetime.UTC).date()
+MONTH = [str(TODAY - datetime.timedelta(days=back)) for back in reversed(range(30))]
+RANGE = f"[{MONTH[0]}...{MONTH[-1]}]"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def browser_is_there() -> None:
+    if _ABSENT:
+        unusable = pytest.fail if os.environ.get(_REQUIRED) else pytest.skip
+        unusable(f"needs {' and '.join(_ABSENT)}")
 
 
 @pytest.fixture(scope="module")
-def location(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
-    """Dagster on a small tenant; the browser test's own lake and ledger."""
-    home = tmp_path_factory.mktemp("ui")
-    with running(profile="test", rows={"AlertInfo": 6_000, "AlertEvidence": 12_000}) as endpoint:
-        settings = endpoint.settings() | {
-            "HUNTING_LAKE": str(home / "lake"),
-            "HUNTING_LEDGER": str(home / "quota.sqlite"),
-            "HUNTING_CONFIG": os.devnull,
-        }
-        with dagster(settings) as started:
-            yield started
+def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+    """A small tenant; the browser tests' own lake and ledger."""
+    rows = {"AlertInfo": 3_000, "AlertEvidence": 6_000, KILLED: 3_000}
+    with running(profile="test", rows=rows) as endpoint:
+        yield Emulated(endpoint, tenant=None, home=tmp_path_factory.mktemp("ui"))  # type: ignore[arg-type] # rows are not compared here
 
 
-@pytest.fixture
-def page() -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def location(tenant: Emulated) -> Iterator[Dagster]:
+    """Dagster on it. Its calls are small and go one after another, so that a run can be met in its middle."""
+    settings = tenant.endpoint.settings() | {
+        "HUNTING_LAKE": str(tenant.home / "lake"),
+        "HUNTING_LEDGER": str(tenant.home / "quota.sqlite"),
+        "HUNTING_LIMITS": "test",
+        "HUNTING_WORKERS": "1",
+        "HUNTING_CONFIG": os.devnull,
+    }
+    with dagster(settings) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=_CHROMIUM, headless=True, args=_ARGUMENTS.split()
         )
-        opened = browser.new_page(viewport={"width": 1280, "height": 800})
-        opened.set_default_timeout(_PATIENCE)
-        yield opened
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    opened.set_default_timeout(_PATIENCE)
+    yield opened
+    opened.close()
 
 
 def kept(page: Any, name: str) -> None:
@@ -85,36 +109,40 @@ def shown(page: Any, location: Dagster, path: str) -> None:
     page.goto(location.url + path, wait_until="domcontentloaded")
 
 
-def materialized(location: Dagster, table: str) -> int:
-    found = location.ask(_PARTITIONS, path=["defender", table])["assetNodeOrError"]["partitionStats"]
-    assert not found["numFailed"]
-    return int(found["numMaterialized"])
+def launch(page: Any, picture: str = "") -> None:
+    """In the dialog that `Materialize` opens: thirty days, and off they go."""
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_role("textbox")
+    field.fill(RANGE)
+    field.press("Enter")
+    dialog.get_by_text("30 partitions", exact=True).first.wait_for()
+    if picture:
+        kept(page, picture)
+    dialog.get_by_role("button", name="Launch backfill").click()
+    dialog.wait_for(state="hidden")
 
 
-def completed(location: Dagster) -> bool:
-    (backfill,) = location.ask(_BACKFILLS)["partitionBackfillsOrError"]["results"] or ({"status": ""},)
-    assert "FAIL" not in backfill["status"], location.failures()
-    return bool(backfill["status"] == "COMPLETED_SUCCESS")
+def see_partitions(page: Any, location: Dagster, table: str, *, materialized: int, failed: int) -> None:
+    """On a table's page of partitions, how many are done and how many are not."""
+    shown(page, location, f"/assets/defender/{table}?view=partitions")
+    page.get_by_text(f"Materialized ({materialized})").wait_for()
+    page.get_by_text(f"Failed ({failed})").wait_for()
 
 
 def test_a_backfill_of_two_tables_is_launched_watched_and_inspected(location: Dagster, page: Any) -> None:
-    today = datetime.datetime.now(datetime.UTC).date()
-    first, last = (str(today - datetime.timedelta(days=back)) for back in (6, 2))
-
+    last = MONTH[-2]
+    see_partitions(page, location, TABLES[0], materialized=0, failed=0)
     shown(page, location, "/locations/hunting_pipeline/asset-groups/alerts")
     page.get_by_text(TABLES[0], exact=True).first.click()
     page.get_by_text(TABLES[1], exact=True).first.click(modifiers=["Shift"])
     page.get_by_role("button", name="Materialize selected (2)").click()
-    dialog = page.get_by_role("dialog")
-    field = dialog.get_by_role("textbox")
-    field.fill(f"[{first}...{last}]")
-    field.press("Enter")
-    dialog.get_by_text("5 partitions", exact=True).first.wait_for()
-    kept(page, "backfill")
-    dialog.get_by_role("button", name="Launch backfill").click()
+    launch(page, picture="backfill")
 
-    location.until(lambda: completed(location), seconds=120)
-    assert [materialized(location, table) for table in TABLES] == [5, 5]
+    run = location.until(location.last_run, seconds=120)
+    shown(page, location, f"/runs/{run}")
+    location.until(lambda: location.ended(run), seconds=180)
+    page.get_by_text("Success", exact=True).first.wait_for()
+    assert [location.partitions(table) for table in TABLES] == [(30, 0), (30, 0)]
     shown(page, location, "/locations/hunting_pipeline/asset-groups/alerts")
     page.get_by_text(re.compile(r"[1-9]\d*% filled")).nth(1).wait_for()
     kept(page, "assets")
@@ -123,10 +151,63 @@ def test_a_backfill_of_two_tables_is_launched_watched_and_inspected(location: Da
     page.get_by_text("dagster/partition_row_count").wait_for()
     page.get_by_text("JSON bytes").wait_for()
     page.get_by_text("preview", exact=True).locator("xpath=ancestor::tr").get_by_text("Show").click()
-    page.get_by_role("dialog").locator("img[src^='data:image/svg+xml']").wait_for()
+    preview = page.get_by_role("dialog")
+    preview.locator("img[src^='data:image/svg+xml']").wait_for()
+    preview.get_by_role("cell", name=re.compile(f"^{last} ")).first.wait_for()
     kept(page, "preview")
 
     shown(page, location, "/assets/defender/AlertInfo?view=checks&checkDetail=complete")
-    page.get_by_text("5 partitions hold every row that the service counted").first.wait_for()
+    page.get_by_text("30 partitions hold every row that the service counted").first.wait_for()
     assert page.get_by_text("Skipped", exact=True).count() == 0
     kept(page, "checks")
+
+
+def execute_again(page: Any, location: Dagster, run: str) -> str:
+    """From the page of a run that failed: the id of the new one. A backfill that is over asks once more."""
+    shown(page, location, f"/runs/{run}")
+    page.get_by_role("button", name="Re-execute all").click()
+    sure = page.get_by_role("dialog").get_by_role("button", name="Confirm")
+
+    def launched() -> str | None:
+        if sure.is_visible():
+            sure.click()
+        last = location.last_run()
+        return last if last != run else None
+
+    return str(location.until(launched, seconds=60))
+
+
+def archived(tenant: Emulated) -> dict[str, int]:
+    """When each partition in the lake was committed, oldest partition first."""
+    manifests = load_all(LocalStore(tenant.home / "lake"), KILLED)
+    return {manifest.partition.key: manifest.committed_at for manifest in manifests}
+
+
+def test_a_killed_run_shows_what_is_done_and_executed_again_brings_the_rest(
+    location: Dagster, tenant: Emulated, page: Any
+) -> None:
+    """Killed without a warning while its fourth reply is on its way, which never arrives."""
+    tenant.post("reset")
+    tenant.post("config", manners={"slow_seconds": 0.1})
+    tenant.post("config", faults={"on": "rows", "queue": ["slow"] * 3 + ["hang"] * 200})
+    see_partitions(page, location, KILLED, materialized=0, failed=0)
+    page.get_by_role("button", name="Materialize").first.click()
+    launch(page)
+    location.until(lambda: tenant.stats()["by_outcome"].get("slow") == 3, seconds=120)
+    location.until(lambda: 0 < location.partitions(KILLED)[0] == len(archived(tenant)), seconds=60)
+    run = location.last_run()
+    os.kill(location.process_of(run), signal.SIGKILL)
+    assert location.until(lambda: location.ended(run), seconds=60) == "FAILURE"
+
+    done = archived(tenant)
+    assert list(done) == MONTH[: len(done)]
+    see_partitions(page, location, KILLED, materialized=len(done), failed=30 - len(done))
+    kept(page, "killed")
+
+    tenant.post("config", faults={"clear": True})
+    again = execute_again(page, location, run)
+    assert location.until(lambda: location.ended(again), seconds=180) == "SUCCESS"
+    see_partitions(page, location, KILLED, materialized=30, failed=0)
+    after = archived(tenant)
+    assert list(after) == MONTH
+    assert done.items() <= after.items(), "what was done was not done again"

@@ -1,0 +1,184 @@
+"""Dagster on an emulated tenant, as processes of their own: the web server, then the daemon."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+_INSTANCE = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
+
+_SENSORS = """{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } sensors {
+    name sensorState { id selectorId status } } } } } }"""
+
+_FAILURES = """{ runsOrError(limit: 3) { ... on Runs { results { eventConnection(limit: 10000) { events {
+    ... on ExecutionStepFailureEvent { stepKey error { message causes { message } } }
+    ... on RunFailureEvent { message error { message } } } } } } } }"""
+
+_PARTITIONS = """query Done($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) {
+    ... on AssetNode { partitionStats { numMaterialized numFailed } } } }"""
+
+_LAST_RUN = """{ runsOrError(limit: 1) { ... on Runs { results { id } } } }"""
+
+_RUN = """query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status eventConnection(limit: 1000) {
+    events { ... on EngineEvent { message } } } } } }"""
+
+_STARTED = re.compile(r"Started process for run \(pid: (\d+)\)")
+
+_STOP = (
+    """mutation Stop($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }"""
+)
+
+
+@dataclass(frozen=True)
+class Dagster:
+    """A running web server. Its daemon is there too."""
+
+    url: str
+    log: Path
+
+    def ask(self, query: str, **variables: object) -> dict[str, Any]:
+        """One GraphQL query."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            answer = json.load(reply)
+        assert "errors" not in answer, answer["errors"]
+        return dict(answer["data"])
+
+    def until(self, found: Callable[[], Any], *, seconds: float) -> Any:
+        """What `found` gives as soon as it gives something."""
+        deadline = time.monotonic() + seconds
+        while not (answer := found()):
+            assert time.monotonic() < deadline, (
+                f"{self.failures()}\n{self.log.read_text(errors='replace')[-3000:]}"
+            )
+            time.sleep(0.5)
+        return answer
+
+    def partitions(self, table: str) -> tuple[int, int]:
+        """How many of a table are materialized, and how many failed."""
+        found = self.ask(_PARTITIONS, path=["defender", table])["assetNodeOrError"]["partitionStats"]
+        return int(found["numMaterialized"]), int(found["numFailed"])
+
+    def last_run(self) -> str | None:
+        """Id of the last run that was created."""
+        runs = self.ask(_LAST_RUN)["runsOrError"]["results"]
+        return str(runs[0]["id"]) if runs else None
+
+    def ended(self, run: str) -> str | None:
+        """SUCCESS or FAILURE, as soon as it is one of them."""
+        status = str(self.ask(_RUN, id=run)["runOrError"]["status"])
+        return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
+
+    def process_of(self, run: str) -> int:
+        """Id of the process that executes it, as its log says."""
+        events = self.ask(_RUN, id=run)["runOrError"]["eventConnection"]["events"]
+        (found,) = (m for event in events if (m := _STARTED.search(event.get("message", ""))))
+        return int(found[1])
+
+    def failures(self) -> list[object]:
+        """What went wrong in the last runs."""
+        runs = self.ask(_FAILURES)["runsOrError"]["results"]
+        return [event for run in runs for event in run["eventConnection"]["events"] if event]
+
+    def stop_sensors(self) -> None:
+        """Nothing shall run that the test did not launch."""
+        for repository in self.ask(_SENSORS)["repositoriesOrError"]["nodes"]:
+            for sensor in repository["sensors"]:
+                done = self.ask(_STOP, id=sensor["sensorState"]["id"])["stopSensor"]
+                assert done["__typename"] == "StopSensorMutationResult", done
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where processes of Dagster start: a home with an instance of its own, and what they say."""
+
+    home: Path
+    settings: Mapping[str, str]
+
+    @property
+    def log(self) -> Path:
+        return self.home / "log"
+
+    @contextlib.contextmanager
+    def started(self, *command: str) -> Iterator[None]:
+        """A process and its children, ended when the block ends."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("HUNTING_")}
+        settings = {**ours, **self.settings, "DAGSTER_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
+        with self.log.open("ab") as output:
+            process = subprocess.Popen(
+                [BIN / command[0], *command[1:]],
+                cwd=ROOT,
+                env=settings,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            try:
+                yield
+            finally:
+                _end(process)
+
+
+@contextlib.contextmanager
+def machine(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[Machine]:
+    """One with these variables; `instance` is its dagster.yaml."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as home:
+        Path(home, "dagster.yaml").write_text(instance)
+        yield Machine(Path(home), settings)
+
+
+@contextlib.contextmanager
+def dagster(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[Dagster]:
+    """The project's code location with these `HUNTING_*` settings, on a free port, all sensors stopped."""
+    port = free_port()
+    with machine(settings, instance) as one, contextlib.ExitStack() as started:
+        found = Dagster(f"http://127.0.0.1:{port}", one.log)
+        command = ("dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml")
+        started.enter_context(one.started(*command))
+        found.until(lambda: _answers(found.url), seconds=120)
+        found.stop_sensors()
+        started.enter_context(one.started("dagster-daemon", "run", "-w", "workspace.yaml"))
+        yield found
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/server_info", timeout=5) as reply:
+            return reply.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """The whole group: code servers and runs are its children."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,140 @@
+"""The files of docs/deploy are read as their tools read them, and name one another rightly."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dagster._core.instance.ref import InstanceRef
+
+from hunting_pipeline.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "docs" / "deploy"
+INSTANCES = ["dagster.yaml", "dagster.celery.yaml"]
+
+
+def loaded(name: str) -> Any:
+    return yaml.safe_load((DEPLOY / name).read_text())
+
+
+def code_module() -> str:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return str(project["tool"]["dg"]["project"]["code_location_target_module"])
+
+
+def services(*files: str) -> dict[str, dict[str, Any]]:
+    """As compose merges them: what a later file says is laid over each service."""
+    merged: dict[str, dict[str, Any]] = {}
+    for file in files:
+        for name, service in loaded(file)["services"].items():
+            before = merged.setdefault(name, {})
+            environment = before.get("environment", {}) | service.get("environment", {})
+            volumes = before.get("volumes", []) + service.get("volumes", [])
+            before.update(service | {"environment": environment, "volumes": volumes})
+    return merged
+
+
+def variables_of(value: Any) -> set[str]:
+    """Every `env: NAME` within."""
+    if isinstance(value, list):
+        return set().union(*map(variables_of, value))
+    if not isinstance(value, dict):
+        return set()
+    own = {value["env"]} if isinstance(value.get("env"), str) else set()
+    return own.union(*map(variables_of, value.values()))
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DEPLOY.glob("*.yaml")))
+def test_every_file_is_yaml_and_every_setting_in_it_exists(name: str) -> None:
+    text = (DEPLOY / name).read_text()
+    assert all(isinstance(document, dict) for document in yaml.safe_load_all(text))
+    known = {f"HUNTING_{field.upper()}" for field in Settings.model_fields}
+    assert set(re.findall(r"HUNTING_[A-Z_]+[A-Z]", text)) <= known
+
+
+@pytest.mark.parametrize("name", INSTANCES)
+def test_dagster_accepts_the_instance(name: str, tmp_path: Path) -> None:
+    """Its keys and their types; the classes of other packages are loaded by `make workers`."""
+    (tmp_path / "dagster.yaml").write_text((DEPLOY / name).read_text())
+    settings = InstanceRef.from_dir(str(tmp_path)).settings
+    assert settings["concurrency"]["runs"]["max_concurrent_runs"] == 8
+
+
+@pytest.mark.parametrize(
+    ("instance", "files"),
+    [
+        ("dagster.yaml", ["compose.yaml"]),
+        ("dagster.celery.yaml", ["compose.yaml", "compose.celery.yaml"]),
+    ],
+)
+def test_every_container_has_the_variables_of_its_instance(instance: str, files: list[str]) -> None:
+    ours = {name: each for name, each in services(*files).items() if each.get("image") == "hunting-pipeline"}
+    assert {"code", "webserver", "daemon"} <= set(ours)
+    settings = set(services("compose.yaml")["code"]["environment"])
+    for service in ours.values():
+        assert variables_of(loaded(instance)) <= set(service["environment"])
+        assert settings <= set(service["environment"])
+        assert "lake:/lake" in service["volumes"]
+
+
+def test_containers_and_files_that_are_named_exist() -> None:
+    merged = services("compose.yaml", "compose.celery.yaml")
+    for service in merged.values():
+        assert set(service.get("depends_on", [])) <= set(merged)
+        for volume in service["volumes"]:
+            if volume.startswith("./"):
+                assert (DEPLOY / volume.split(":")[0]).is_file()
+    build = merged["code"]["build"]
+    context = (DEPLOY / build["context"]).resolve()
+    assert context == ROOT
+    for copied in re.findall(r"^COPY (.+) \S+$", (context / build["dockerfile"]).read_text(), re.MULTILINE):
+        assert all((ROOT / name).exists() for name in copied.split())
+
+
+def test_the_workspace_is_served_where_it_is_looked_for() -> None:
+    (entry,) = loaded("workspace.yaml")["load_from"]
+    merged = services("compose.yaml")
+    command = shlex.split(merged[entry["grpc_server"]["host"]]["command"])
+    options = dict(zip(command[3::2], command[4::2], strict=True))
+    assert options["-p"] == str(entry["grpc_server"]["port"])
+    assert options["-m"] == code_module()
+
+
+def test_the_workers_have_a_process_for_every_run() -> None:
+    """A task that waits for a process counts as starting, and is given up in the end."""
+    worker = services("compose.celery.yaml")["worker"]
+    command = shlex.split(worker["command"])
+    processes = int(command[command.index("--concurrency") + 1]) * worker["deploy"]["replicas"]
+    for name in INSTANCES:
+        assert loaded(name)["concurrency"]["runs"]["max_concurrent_runs"] <= processes
+
+
+def test_the_charts_values_refer_to_what_is_declared() -> None:
+    values = loaded("values.yaml")
+    declared = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+    secrets = {one["metadata"]["name"]: one["stringData"] for one in declared if one["kind"] == "Secret"}
+    claims = {one["metadata"]["name"] for one in declared if one["kind"] == "PersistentVolumeClaim"}
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    options = deployment["dagsterApiGrpcArgs"]
+    assert options[options.index("-m") + 1] == code_module()
+    assert "postgresql-password" in secrets[values["global"]["postgresqlSecretName"]]
+    environment = set(deployment["env"]).union(*(secrets[each["name"]] for each in deployment["envSecrets"]))
+    assert environment == {
+        name for name in services("compose.yaml")["code"]["environment"] if "HUNTING" in name
+    }
+    assert {volume["persistentVolumeClaim"]["claimName"] for volume in deployment["volumes"]} <= claims
+
+
+def test_its_pins_belong_to_the_locked_dagster() -> None:
+    """Dagster's libraries are numbered 0.(16 + minor).patch, and each pins its core."""
+    lock = (ROOT / "requirements.lock").read_text()
+    minor, patch = re.findall(r"^dagster==1\.(\d+)\.(\d+)", lock, re.MULTILINE)[0]
+    pins = re.findall(
+        r"^dagster-[a-z0-9]+(?:\[\w+\])?==(\S+)", (DEPLOY / "requirements.txt").read_text(), re.MULTILINE
+    )
+    assert set(pins) == {f"0.{int(minor) + 16}.{patch}"}
+    assert f"--version 1.{minor}.{patch} " in (DEPLOY / "values.yaml").read_text()
