@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -64,9 +65,7 @@ class Dagster:
         """What `found` gives as soon as it gives something."""
         deadline = time.monotonic() + seconds
         while not (answer := found()):
-            assert time.monotonic() < deadline, (
-                f"{self.failures()}\n{self.log.read_text(errors='replace')[-3000:]}"
-            )
+            assert time.monotonic() < deadline, self.log.read_text(errors="replace")[-3000:]
             time.sleep(0.5)
         return answer
 
@@ -146,15 +145,24 @@ def machine(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[
 
 @contextlib.contextmanager
 def dagster(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[Dagster]:
-    """The project's code location with these `HUNTING_*` settings, on a free port, all sensors stopped."""
-    port = free_port()
+    """The code location with these `HUNTING_*` settings, served as in a deployment; no sensor runs."""
+    code, port = free_port(), free_port()
     with machine(settings, instance) as one, contextlib.ExitStack() as started:
         found = Dagster(f"http://127.0.0.1:{port}", one.log)
-        command = ("dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml")
-        started.enter_context(one.started(*command))
-        found.until(lambda: _answers(found.url), seconds=120)
+
+        def start(command: str) -> None:
+            started.enter_context(one.started(*command.split()))
+
+        start(f"dagster api grpc -h 127.0.0.1 -p {code} -m hunting_pipeline.definitions -d {ROOT}")
+        found.until(lambda: _listens(code), seconds=120)
+        workspace = one.home / "workspace.yaml"
+        (entry,) = yaml.safe_load((ROOT / "docs" / "deploy" / "workspace.yaml").read_text())["load_from"]
+        entry["grpc_server"] |= {"host": "127.0.0.1", "port": code}
+        workspace.write_text(yaml.safe_dump({"load_from": [entry]}))
+        start(f"dagster-webserver -h 127.0.0.1 -p {port} -w {workspace}")
+        found.until(lambda: _listens(port), seconds=120)
         found.stop_sensors()
-        started.enter_context(one.started("dagster-daemon", "run", "-w", "workspace.yaml"))
+        start(f"dagster-daemon run -w {workspace}")
         yield found
 
 
@@ -165,12 +173,12 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _answers(url: str) -> bool:
+def _listens(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/server_info", timeout=5) as reply:
-            return reply.status == 200
-    except (urllib.error.URLError, OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
         return False
+    return True
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import yaml
@@ -27,8 +26,8 @@ DEPLOY = ROOT / "docs" / "deploy"
 RUNS, TABLES_A_RUN, DAYS = 8, 4, 3
 CALLS_A_MINUTE = 45
 
-LAUNCH = """mutation Launch($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
-    __typename ... on PythonError { message } } }"""
+LAUNCH = """mutation Launch($params: LaunchBackfillParams!) {
+    launchPartitionBackfill(backfillParams: $params) { __typename ... on PythonError { message } } }"""
 
 TOLD = """{ runsOrError { ... on Runs { results { status startTime endTime } } } }"""
 
