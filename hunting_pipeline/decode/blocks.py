@@ -19,57 +19,74 @@ class Blocks:
     A separator's look-alike may lie inside a nested value. Where dynamic columns promise nested values, a cut
     is taken only if the row before it reads alone as a row; elsewhere, and against a row made to deceive, the
     reading of the block finds out, and `give_back` undoes the cut.
+
+    One buffer holds one block after another: memory that is used again costs neither time nor space.
+
+    Attributes:
+        data: begins with the block that `next` found last.
     """
 
     def __init__(self, body: Body, path: FastPath, layout: Layout) -> None:
         self.path = path
+        self.data = bytearray(2 * _BLOCK)
         self._body = body
         self._layout = layout
         self._nested = any(kind.dynamic for kind in layout.kinds)
-        self._data = b""
+        self._held = self._done = 0
 
-    def next(self) -> bytes | None:
-        """The next block; None once no separator is left, so that the last row is never in a block."""
+    def next(self) -> int:
+        """Where the next block ends; 0 once no separator is left: the last row is never in a block."""
+        self._hold(self.data[self._done : self._held])
         size, ended = _BLOCK, False
         while not ended:
             ended = self._fill(size)
             cut = self._cut()
             if cut >= 0:
-                block, self._data = self._data[: cut + 1], self._data[cut + 2 :]
-                return block
-            size = 2 * len(self._data)
-        return None
+                self._done = cut + 2
+                return cut + 1
+            size = 2 * self._held
+        return 0
 
-    def give_back(self, block: bytes) -> None:
-        """Return the block that was cut last, or nothing, and everything unread to the body."""
-        self._body.unread(b",".join(filter(None, (block, self._data))))
-        self._data = b""
+    def give_back(self) -> None:
+        """Return the block that was cut last, if any, and everything unread to the body."""
+        self._body.unread(bytes(self.data[: self._held]))
+        self.data = bytearray()
+        self._held = self._done = 0
+
+    def _hold(self, data: bytes | bytearray) -> None:
+        """Let the buffer hold `data` alone."""
+        self._held = self._done = 0
+        self._add(data)
+
+    def _add(self, piece: bytes | bytearray) -> None:
+        end = self._held + len(piece)
+        if end > len(self.data):
+            self.data = self.data[: self._held].ljust(2 * end, b"\0")
+        self.data[self._held : end] = piece
+        self._held = end
 
     def _fill(self, size: int) -> bool:
         """Hold at least `size` bytes; True if the body ended before."""
-        pieces, held = [self._data], len(self._data)
-        while held < size:
+        while self._held < size:
             piece = self._body.more()
             if not piece:
-                break
-            pieces.append(piece)
-            held += len(piece)
-        self._data = b"".join(pieces)
-        return held < size
+                return True
+            self._add(piece)
+        return False
 
     def _cut(self) -> int:
         """Where the last separator begins whose row before it is whole, or -1."""
-        cut = self.path.last_separator(self._data, 0, len(self._data))
+        cut = self.path.last_separator(self.data, self._held)
         for _ in range(_TRIES):
             if cut < 0 or not self._nested:
                 return cut
-            before = self.path.last_separator(self._data, 0, cut)
-            if self._is_row(self._data[before + 2 if before >= 0 else 0 : cut + 1]):
+            before = self.path.last_separator(self.data, cut)
+            if self._is_row(self.data[before + 2 if before >= 0 else 0 : cut + 1]):
                 return cut
             cut = before
         return -1
 
-    def _is_row(self, data: bytes) -> bool:
+    def _is_row(self, data: bytearray) -> bool:
         try:
             exact_batch(self._layout, [EXACT.decode(data.decode())])
         except (ValueError, RecursionError, ReplyUnreadable):

@@ -22,6 +22,7 @@ looked for once a block could not be read without them.
 import re
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
@@ -33,8 +34,9 @@ from hunting_pipeline.decode.text import NOISE
 
 _PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*\w')
 """Names that JSON writes as they are and that end in a letter, a digit or an underscore."""
-_SAMPLE = 1 << 18
+_SAMPLE = 1 << 16
 """Bytes searched for the first truth value of a column, and for the columns that OData tells types of."""
+_NULL = b'":null'
 _EMPTY = b'":{}'
 _MARK = NOISE.encode()
 _MARKED = re.compile(b'"([^"]*)%b":' % re.escape(_MARK))
@@ -43,84 +45,97 @@ _TIME_LENGTHS = (len("2026-11-20T10:00:00Z"), len("2026-11-20T10:00:00.1234567Z"
 
 
 class FastPath:
-    """The vectorised reading of blocks of one reply."""
+    """The vectorised reading of blocks of one reply. A block is the beginning of a buffer, up to `end`."""
 
     def __init__(self, layout: Layout, first_key: str) -> None:
         self._layout = layout
         self._dynamic = [c.name for c, k in zip(layout.columns, layout.kinds, strict=True) if k.dynamic]
         self._separators = [f'}},{{"{key}":'.encode() for key in (first_key, first_key + NOISE)]
+        self._separator = re.compile(b"|".join(map(re.escape, self._separators)))
         self._flags: dict[str, pa.DataType] = {}
         self._marked: set[str] = set()
         self._odata = False
         self.usable = all(_PLAIN_NAME.fullmatch(n) and not n.endswith(NOISE) for n in layout.names)
 
-    def last_separator(self, data: bytes, start: int, end: int) -> int:
-        """Where the last separator in `data[start:end]` begins, or -1."""
-        return max(data.rfind(separator, start, end) for separator in self._separators)
+    def last_separator(self, data: bytearray, end: int) -> int:
+        """Where the last separator before `end` begins, or -1."""
+        plain, marked = self._separators
+        last = data.rfind(plain, 0, end)
+        return max(last, data.rfind(marked, last + 1, end))
 
-    def batch(self, block: bytes) -> Batch | None:
-        """The block's rows, or None on any doubt."""
-        if not self._odata:
-            batch = self._read(block)
-            if batch is not None or (_EMPTY not in block and _MARK not in block):
-                return batch
-            self._odata = True
-        self._marked |= {mark.decode() for mark in _MARKED.findall(block, 0, _SAMPLE)}
-        batch = self._read(block)
-        if batch is None and self._marked < (every := {"", *self._layout.names}):
-            self._marked = every
-            batch = self._read(block)
+    def batch(self, data: bytearray, end: int) -> Batch | None:
+        """The block's rows, or None on any doubt. The buffer is left as it was, and not kept."""
+        batch = self._read(data, end)
+        if batch is not None or max(data.find(_EMPTY, 0, end), data.find(_MARK, 0, end)) < 0:
+            return batch
+        seen = {mark.decode() for mark in _MARKED.findall(data, 0, min(end, _SAMPLE))}
+        for marked in (self._marked | seen, {"", *self._layout.names}):
+            if batch is None and (marked > self._marked or not self._odata):
+                self._odata, self._marked = True, marked
+                batch = self._read(data, end)
         return batch
 
-    def _read(self, block: bytes) -> Batch | None:
+    def _read(self, data: bytearray, end: int) -> Batch | None:
         try:
-            return self._batch(block)
+            return self._batch(data, end)
         except (Doubt, ValueError, RecursionError, pa.ArrowException):
             return None
 
-    def _batch(self, block: bytes) -> Batch:
-        if b"\0" in block:
+    def _batch(self, data: bytearray, end: int) -> Batch:
+        if data.find(b"\0", 0, end) >= 0:
             raise Doubt("a NUL ends the text for the parser")
         dynamic: dict[str, list[str | None]] = {}
         if self._dynamic:
-            text, dynamic = without_dynamic(block.decode(), self._dynamic)
-            block = text.encode()
-        elif not block.isascii():
-            block.decode()
-        block, separators = self._lines(block)
-        if self._odata:
-            block = _with_nulls(block)
-        table = self._parsed(block)
-        if table.num_rows != separators + 1 or any(len(d) != table.num_rows for d in dynamic.values()):
+            text, dynamic = without_dynamic(text_of(data, end), self._dynamic)
+            data = bytearray(text.encode())
+            end = len(data)
+        elif not data.isascii():
+            text_of(data, end)
+        commas = np.array([found.start() + 1 for found in self._separator.finditer(data, 0, end)], np.intp)
+        table, emptied = self._rows(data, end, commas)
+        if table.num_rows != len(commas) + 1 or any(len(d) != table.num_rows for d in dynamic.values()):
             raise Doubt("rows do not add up")
         nulls = sum(table.column(name).null_count for name in self._layout.names)
-        if nulls and nulls != _count(block, b'":null'):
+        if nulls != emptied and nulls != emptied + _null_tokens(data, end):
             raise Doubt("keys are missing")
+        if self._marks(table) != (data.count(_MARK + b'":', 0, end) if self._odata else 0):
+            raise Doubt("a mark is no text: its null would hide a missing key")
         return self._finished(table, dynamic)
 
-    def _lines(self, block: bytes) -> tuple[bytes, int]:
-        count = 0
-        for separator in self._separators[: 1 + self._odata]:
-            pieces = block.split(separator)
-            count += len(pieces) - 1
-            block = (b"}\n" + separator[2:]).join(pieces)
-        return block, count
+    def _rows(
+        self, data: bytearray, end: int, commas: "np.ndarray[Any, np.dtype[np.intp]]"
+    ) -> tuple[pa.Table, int]:
+        """The rows, parsed while line breaks stand in the place of the commas between them; and how many
+        `{}` were read as null."""
+        block = np.frombuffer(data, np.uint8, end)
+        block[commas] = ord("\n")
+        try:
+            if not self._odata:
+                return self._parsed(block.data), 0
+            filled = _with_nulls(block.tobytes())
+            return self._parsed(filled), (len(filled) - end) // (len(_NULL) - len(_EMPTY))
+        finally:
+            block[commas] = ord(",")
 
-    def _parsed(self, block: bytes) -> pa.Table:
+    def _marks(self, table: pa.Table) -> int:
+        """How many texts stand in the columns that OData's marks were read into."""
+        return sum(table.num_rows - table.column(name + NOISE).null_count for name in self._marked)
+
+    def _parsed(self, block: bytes | memoryview) -> pa.Table:
         fields = [
             (column.name, self._carrier(column.name, kind, block))
             for column, kind in zip(self._layout.columns, self._layout.kinds, strict=True)
         ]
         fields += [(name + NOISE, pa.string()) for name in sorted(self._marked)]
         return pj.read_json(
-            pa.BufferReader(block),
+            pa.BufferReader(pa.py_buffer(block)),
             read_options=pj.ReadOptions(use_threads=False, block_size=len(block) + 1),
             parse_options=pj.ParseOptions(
                 explicit_schema=pa.schema(fields), unexpected_field_behavior="error"
             ),
         )
 
-    def _carrier(self, name: str, kind: Kind, block: bytes) -> pa.DataType:
+    def _carrier(self, name: str, kind: Kind, block: bytes | memoryview) -> pa.DataType:
         """The type that a column is parsed as before it is finished."""
         if kind.dynamic:
             return pa.int8()
@@ -128,7 +143,7 @@ class FastPath:
             return self._flag(name, block)
         return kind.arrow if kind.kusto in ("int", "long", "real") else pa.string()
 
-    def _flag(self, name: str, block: bytes) -> pa.DataType:
+    def _flag(self, name: str, block: bytes | memoryview) -> pa.DataType:
         """How a truth value is written: 0 and 1, or false and true. Asked of the first few."""
         written = re.compile(rb'"%b":([01tf])' % re.escape(name.encode())).search(block, 0, _SAMPLE)
         if written:
@@ -146,20 +161,21 @@ class FastPath:
         return Batch(pa.Table.from_arrays(arrays, schema=self._layout.arrow), rescued)
 
 
+def text_of(data: bytearray, end: int) -> str:
+    """A block as text. Raises UnicodeDecodeError."""
+    return str(memoryview(data)[:end], "utf-8")
+
+
 def _with_nulls(block: bytes) -> bytes:
-    if _escaped(block, _EMPTY):
-        return re.sub(rb'(?<=\w)":{}', b'":null', block)
-    return block.replace(_EMPTY, b'":null')
+    if b"\\" + _EMPTY in block:
+        return re.sub(rb'(?<=\w)":{}', _NULL, block)
+    return block.replace(_EMPTY, _NULL)
 
 
-def _count(block: bytes, token: bytes) -> int:
-    """How often a token that begins with a quote follows a column's name."""
-    return block.count(token) - _escaped(block, token)
-
-
-def _escaped(block: bytes, token: bytes) -> int:
-    """How often it lies inside a string, where its quote is escaped."""
-    return block.count(b"\\" + token) if b"\\" in block else 0
+def _null_tokens(data: bytearray, end: int) -> int:
+    """How often `null` follows a column's name, not within a string."""
+    found = data.count(_NULL, 0, end)
+    return found - data.count(b"\\" + _NULL, 0, end) if found else 0
 
 
 def _finished_column(kind: Kind, name: str, column: pa.ChunkedArray, rescued: list[Rescued]) -> Any:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from hunting_pipeline.decode.blocks import Blocks
 from hunting_pipeline.decode.exact import Batch, Layout, exact_batch
-from hunting_pipeline.decode.fast import FastPath
+from hunting_pipeline.decode.fast import FastPath, text_of
 from hunting_pipeline.decode.kinds import kind_of
 from hunting_pipeline.decode.source import Body, Text, shown
 from hunting_pipeline.decode.text import EXACT, NOISE, Object, quoted
@@ -180,21 +180,18 @@ def _results(source: Body, text: Text, layout: Layout) -> list[Batch]:
 
 def _by_block(blocks: Blocks, layout: Layout) -> Iterator[Batch]:
     """All rows but the last, or all before the first wrong cut; what is left returns to the body."""
-    while block := blocks.next():
-        batch = _block_batch(blocks.path, layout, block)
+    while end := blocks.next():
+        batch = blocks.path.batch(blocks.data, end) or _exactly(blocks.data, end, layout)
         if batch is None:
             break
         yield batch
-    blocks.give_back(block or b"")
+    blocks.give_back()
 
 
-def _block_batch(path: FastPath, layout: Layout, block: bytes) -> Batch | None:
+def _exactly(data: bytearray, end: int, layout: Layout) -> Batch | None:
     """A block's rows; None if it does not consist of whole rows."""
-    batch = path.batch(block)
-    if batch is not None:
-        return batch
     try:
-        rows = EXACT.decode(f"[{block.decode()}]")
+        rows = EXACT.decode(f"[{text_of(data, end)}]")
     except (ValueError, RecursionError):
         return None
     return exact_batch(layout, rows)

@@ -236,6 +236,15 @@ def test_a_row_that_contradicts_the_schema(row: str, at: int) -> None:
         decode([reply({"A": "String", "B": "Int32"}, *rows)], max_bytes=LIMIT)
 
 
+@pytest.mark.parametrize("null", ["null", "{}"])
+def test_a_mark_without_a_text_hides_no_missing_key(null: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "_BLOCK", 100)
+    rows = [f'{{"Ae":"x","Be@odata.type":"#Int64","Be":{i}}}' for i in range(20)]
+    rows[10] = f'{{"Ae":"x","Be@odata.type":{null}}}'
+    with pytest.raises(ReplyUnreadable, match="lacks the column 'Be'"):
+        decode([reply({"Ae": "String", "Be": "Int64"}, *rows, graph=True)], max_bytes=LIMIT)
+
+
 @pytest.mark.parametrize("graph", [False, True])
 def test_a_body_cut_short_at_any_byte(graph: bool) -> None:
     rows = ['{"A":"x},{","B@odata.type":"#Int64","B":12,"C":{"d":[1]}}'] * 3
@@ -343,7 +352,7 @@ def test_ordinary_replies_take_the_fast_path_alone(graph: bool, monkeypatch: pyt
     parsed = []
     batch = fast.FastPath.batch
     monkeypatch.setattr(
-        fast.FastPath, "batch", lambda path, block: parsed.append(batch(path, block)) or parsed[-1]
+        fast.FastPath, "batch", lambda path, *block: parsed.append(batch(path, *block)) or parsed[-1]
     )
     body = reply(schema, *rows, graph=graph)
     found = decode((body[i : i + 5000] for i in range(0, len(body), 5000)), max_bytes=LIMIT)
