@@ -21,7 +21,9 @@ SHAPES = {
     "process": "DeviceProcessEvents",
     "email": "EmailEvents",
     "network": "DeviceNetworkEvents",
+    "cloud": "CloudAppEvents",
 }
+"""The first three are flat; seven columns of the last are dynamic."""
 _NOW = ticks.parse("2026-11-20T12:00:00Z")
 _DAY = "Timestamp >= datetime(2026-11-18) and Timestamp < datetime(2026-11-19)"
 _DAYS = 30

@@ -56,6 +56,7 @@ def usual() -> Iterator[Bout]:
     for shape in ("process", "email", "network"):
         yield Bout(shape, "xdr", 50, (*OURS, *LIMITS, *PEERS))
         yield Bout(shape, "graph", 50, (*OURS, *LIMITS, PANDAS))
+    yield Bout("cloud", "xdr", 50, (*OURS, *LIMITS, PANDAS))
 
 
 def full() -> Iterator[Bout]:

@@ -6,8 +6,8 @@ values as text. So a block is rewritten and the result checked:
 
 * separators `},{"First":` become line breaks. Their quote is unescaped and followed by a key, so they cannot
   lie inside a string; rows parsed must equal separators plus one.
-* values of dynamic columns are taken out one by one by the standard library's scanner, and `0` is left.
-  As many must be found as there are rows.
+* values of dynamic columns are taken out one by one, and `0` is left. As many must be found as there are
+  rows.
 * `{}` after a column's closing quote becomes `null`.
 * nulls in the table must equal `null` tokens in the text: then no key was missing.
 
@@ -84,13 +84,13 @@ class FastPath:
     def _batch(self, data: bytearray, end: int) -> Batch:
         if data.find(b"\0", 0, end) >= 0:
             raise Doubt("a NUL ends the text for the parser")
-        dynamic: dict[str, list[str | None]] = {}
-        if self._dynamic:
-            text, dynamic = without_dynamic(text_of(data, end), self._dynamic)
-            data = bytearray(text.encode())
-            end = len(data)
-        elif not data.isascii():
+        dynamic: dict[str, list[bytes | None]] = {}
+        if not data.isascii():
             text_of(data, end)
+        if self._dynamic:
+            rows, dynamic = without_dynamic(bytes(memoryview(data)[:end]), self._dynamic)
+            data = bytearray(rows)
+            end = len(data)
         commas = np.array([found.start() + 1 for found in self._separator.finditer(data, 0, end)], np.intp)
         table, emptied = self._rows(data, end, commas)
         if table.num_rows != len(commas) + 1 or any(len(d) != table.num_rows for d in dynamic.values()):
@@ -150,7 +150,7 @@ class FastPath:
             self._flags[name] = pa.int8() if written[1] in b"01" else pa.bool_()
         return self._flags.get(name, pa.int8())
 
-    def _finished(self, table: pa.Table, dynamic: dict[str, list[str | None]]) -> Batch:
+    def _finished(self, table: pa.Table, dynamic: dict[str, list[bytes | None]]) -> Batch:
         rescued: list[Rescued] = []
         arrays = []
         for name, kind in zip(self._layout.names, self._layout.kinds, strict=True):
