@@ -12,7 +12,7 @@ from hunting_pipeline.fetch.verdict import NotAccepted, Refuse, Retry, Split, pr
 
 __all__ = ["ENCODINGS", "inflate"]
 
-CHUNK = 1 << 20
+CHUNK = 256 << 10
 """Most bytes handed on, or inflated, at a time."""
 ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 """Values of Content-Encoding that are understood (RFC 9110 §8.4.1)."""
