@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from hunting_pipeline.hunt import Hunt
 from hunting_pipeline.ticks import (
     DAY,
     HOUR,
@@ -35,6 +36,7 @@ __all__ = [
     "Column",
     "Grain",
     "Histogram",
+    "Hunt",
     "Partition",
     "Progress",
     "Receipt",
@@ -76,10 +78,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """One table to archive.
+    """One table to archive, or one hunt.
 
     Attributes:
-        name: the table's name in the service.
+        name: the table's name in the service; of a hunt, what it is called in the lake.
         time_column: the column that slices are cut by; None for a snapshot table.
         grain: length of a partition.
         columns: columns to ask for, in order; empty means all.
@@ -87,6 +89,7 @@ class TableSpec:
         bytes_per_row: first guess of a row's JSON width in bytes, replaced by what replies teach.
         service: the Defender service it belongs to (a Dagster group, a section of the docs).
         evolve: whether new columns are taken in (True) or stop the partition (False).
+        hunt: the query to ask in the table's place.
     """
 
     name: str
@@ -97,11 +100,18 @@ class TableSpec:
     bytes_per_row: int = 1000
     service: str = ""
     evolve: bool = True
+    hunt: Hunt | None = None
+
+    @property
+    def step(self) -> int:
+        """Ticks that a row stands for, from its time on: what a hunt counts by the hour, an hour."""
+        return self.hunt.step if self.hunt else 1
 
     @property
     def shape(self) -> str:
         """Identifies what is asked of a row: pieces of one partition must agree on it."""
-        return sha256(repr((self.time_column, self.columns, self.where)).encode()).hexdigest()[:16]
+        asked = (self.time_column, self.columns, self.where, *((self.hunt.text,) if self.hunt else ()))
+        return sha256(repr(asked).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -43,11 +43,15 @@ class Debt:
     future: tuple[Partition, ...]
 
 
-def held(now: int, retention_days: int) -> Window:
-    """The span that can be asked for at `now` (ticks): clear of the retention edge, and settled."""
+def held(now: int, retention_days: int, step: int = 1) -> Window:
+    """The span that can be asked for at `now` (ticks): clear of the retention edge, and settled.
+
+    It begins and ends at multiples of `step`, so that rows which stand for `step` ticks stand within it.
+    """
     start = now - retention_days * DAY + _EDGE_MARGIN
     end = now - SETTLING
-    return Window(start // _MINUTE * _MINUTE + _MINUTE, end // _MINUTE * _MINUTE)
+    start, end = start // _MINUTE * _MINUTE + _MINUTE, end // _MINUTE * _MINUTE
+    return Window(-(-start // step) * step, end // step * step)
 
 
 def forgotten_before(now: int, retention_days: int) -> int:

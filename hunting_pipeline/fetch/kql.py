@@ -5,7 +5,16 @@ import re
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.model import DAY, HOUR, SECOND, Window, iso_of
 
-__all__ = ["datetime_literal", "name", "predicate", "string_literal", "timespan_literal", "within"]
+__all__ = [
+    "CLOSES",
+    "LEXEME",
+    "datetime_literal",
+    "name",
+    "predicate",
+    "string_literal",
+    "timespan_literal",
+    "within",
+]
 
 _UNITS = ((DAY, "d"), (HOUR, "h"), (60 * SECOND, "m"), (SECOND, "s"), (SECOND // 1000, "ms"))
 
@@ -25,20 +34,21 @@ _ESCAPES = str.maketrans(
 )
 """Both quoting characters, and every control character and line end of Unicode."""
 
-_TOKEN = re.compile(
+LEXEME = re.compile(
     r"""
       (?P<string> [hH]? (?: @"(?:[^"]|"")*" | @'(?:[^']|'')*'
                           | "(?:[^"\\\n\r]|\\[^\n\r])*" | '(?:[^'\\\n\r]|\\[^\n\r])*'
                           | ```.*?``` | ~~~.*?~~~ ) )
     | (?P<comment> //[^\n\r]* )
     | (?P<blank> \s+ )
+    | (?P<word> (?:project|mv|parse|make|top|sample)-[a-z-]+ | [\w$]+ )
     | (?P<mark> . )
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""Just enough of KQL's grammar to know what is text and what is comment."""
+"""Just enough of KQL's grammar to know what is text, what is comment, and what is a word."""
 
-_CLOSES = {")": "(", "]": "[", "}": "{"}
+CLOSES = {")": "(", "]": "[", "}": "{"}
 
 
 def string_literal(text: str) -> str:
@@ -98,8 +108,8 @@ def predicate(text: str) -> str:
     """
     open_brackets: list[str] = []
     something = False
-    for token in _TOKEN.finditer(text):
-        something = something or token.lastgroup in ("string", "mark")
+    for token in LEXEME.finditer(text):
+        something = something or token.lastgroup in ("string", "word", "mark")
         if token.lastgroup == "mark":
             _check(token[0], open_brackets, text=text)
     if open_brackets:
@@ -112,8 +122,8 @@ def predicate(text: str) -> str:
 def _check(mark: str, open_brackets: list[str], *, text: str) -> None:
     if mark in "([{":
         open_brackets.append(mark)
-    elif mark in _CLOSES:
-        if not open_brackets or open_brackets.pop() != _CLOSES[mark]:
+    elif mark in CLOSES:
+        if not open_brackets or open_brackets.pop() != CLOSES[mark]:
             raise Misconfigured(f"the predicate {text!r} closes a {mark!r} that is not open")
     elif mark in "\"'":
         raise Misconfigured(f"the predicate {text!r} leaves a quote open")

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
 from hunting_pipeline.fetch.kql import datetime_literal, name, predicate, timespan_literal, within
+from hunting_pipeline.hunt import Bound
 from hunting_pipeline.model import Bin, Column, Histogram, Reply, Slice, TableSpec, Tally, Window
 
 __all__ = [
@@ -39,7 +40,7 @@ MODULUS = 1_000_000_007
 
 def probe(spec: TableSpec) -> str:
     """No rows, but the Schema: does the table exist, and may we read it?"""
-    return _lines(name(spec.name), "take 0")
+    return _lines(_source(spec, None), "take 0")
 
 
 def rows(spec: TableSpec, slice_: Slice) -> str:
@@ -70,7 +71,7 @@ def fingerprint(spec: TableSpec) -> str:
         Misconfigured: as in `rows`.
     """
     counts = f"Rows = count(), Checksum = sum({_hash(MODULUS)})"
-    return _lines(name(spec.name), *_where(spec), f"summarize {counts}")
+    return _lines(_source(spec, None), *_where(spec), f"summarize {counts}")
 
 
 def read_tally(reply: Reply) -> Tally:
@@ -125,8 +126,9 @@ def histogram(spec: TableSpec, windows: Sequence[Window], step: int, *, undated:
     bounds = " or ".join(f"({within(column, window)})" for window in windows)
     bounds += f" or isnull({column})" if undated else ""
     span = f"Span = {_span(column, windows)}, " if len(windows) > 1 else ""
+    hull = Window(windows[0].start, windows[-1].end)
     return _lines(
-        name(spec.name),
+        _source(spec, hull, undated=undated),
         f"where {bounds}",
         *_where(spec),
         f"summarize {_counts(spec)} by {span}Bin = bin({column}, {timespan_literal(step)})",
@@ -206,9 +208,32 @@ def _lines(source: str, *operators: str) -> str:
     return "".join([source, *(f"\n| {operator}" for operator in operators)])
 
 
+def _source(spec: TableSpec, window: Window | None, *, undated: bool = False) -> str:
+    """The table's name; or the hunt, its sources held to what the window's rows are made of.
+
+    That only spares the service work. The window itself is always asked for behind it.
+    """
+    if spec.hunt is None:
+        return name(spec.name)
+    if window is None:
+        return spec.hunt.text
+    first, *parts = spec.hunt.parts
+    bounds = (_bounded(bound, window, undated=undated) for bound in spec.hunt.bounds)
+    return "".join([first, *(text for pair in zip(bounds, parts, strict=True) for text in pair)])
+
+
+def _bounded(bound: Bound, window: Window, *, undated: bool) -> str:
+    """The `where` of one source. A time rounded down lies in the window if it does between rounded-up ends."""
+    column = name(bound.column)
+    start, end = (-(-edge // bound.step) * bound.step for edge in (window.start, window.end))
+    or_null = f" or isnull({column})" if undated else ""
+    test = f"{column} >= {datetime_literal(start)} and {column} < {datetime_literal(end)}"
+    return f"\n| where {test}{or_null}"
+
+
 def _of_slice(spec: TableSpec, slice_: Slice) -> list[str]:
-    """The table and the conditions that make up the slice."""
-    parts = [name(spec.name)]
+    """The source and the conditions that make up the slice."""
+    parts = [_source(spec, slice_.window)]
     if slice_.window is not None:
         parts.append(f"where {within(_time(spec), slice_.window)}")
     parts += _where(spec)
