@@ -108,6 +108,11 @@ class TableSpec:
         return self.hunt.step if self.hunt else 1
 
     @property
+    def recountable(self) -> bool:
+        """Whether counts of its rows by time tell all that late rows do to it. A snapshot has moved on."""
+        return self.time_column is not None and not (self.hunt and self.hunt.unseen)
+
+    @property
     def shape(self) -> str:
         """Identifies what is asked of a row: pieces of one partition must agree on it."""
         asked = (self.time_column, self.columns, self.where, *((self.hunt.text,) if self.hunt else ()))

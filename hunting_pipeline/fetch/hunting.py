@@ -1,8 +1,8 @@
 """A person's query becomes a hunt: one that can be asked for a span of time, or is refused with the reason.
 
-`Q | where T >= a and T < b` is the part of Q's result that lies in the span, whatever Q is, as long as Q gives
-the same rows whenever it is asked. So what changes by itself is refused, what is not known to be steady too,
-and everything else is a matter of cost: how far up the bounds may go besides. See docs/decisions/0004.
+`Q | where T >= a and T < b` is the part of Q's result that lies in the span, whatever Q is, as long as Q
+gives the same rows whenever it is asked. So what changes by itself is refused, what is not known to be steady
+too, and everything else is a matter of cost: how far up the bounds may go besides. See docs/decisions.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,13 @@ from hunting_pipeline.fetch.reading import (
     Unsliceable,
     calls,
     options,
-    pipeline,
     piped,
+    pipeline,
     query,
     split,
 )
-from hunting_pipeline.fetch.tracing import Columns, Edit, Trace, Tracer
+from hunting_pipeline.fetch.results import MAKING, ROW_BY_ROW, Columns
+from hunting_pipeline.fetch.tracing import Edit, Trace, Tracer
 from hunting_pipeline.hunt import Hunt
 
 __all__ = ["read"]
@@ -38,9 +39,13 @@ _NEVER: Mapping[str, str] = MappingProxyType({
 
 _RANKING = frozenset({"top", "top-nested", "top-hitters", "serialize", "scan"})
 
-_KNOWN = frozenset(
-    "where filter extend project project-away project-keep project-rename project-reorder parse parse-where"
-    " parse-kv mv-expand mvexpand mv-apply sort order summarize make-series distinct join lookup union count".split()
+_KNOWN = (
+    ROW_BY_ROW
+    | MAKING
+    | {
+        *("extend", "project", "project-away", "project-keep", "project-rename", "distinct", "summarize"),
+        *("make-series", "mv-apply", "join", "lookup", "union", "count"),
+    }
 )
 """Operators that give the same rows whenever they are asked, whatever else they do."""
 

@@ -223,7 +223,7 @@ def _source(spec: TableSpec, window: Window | None, *, undated: bool = False) ->
 
 
 def _bounded(bound: Bound, window: Window, *, undated: bool) -> str:
-    """The `where` of one source. A time rounded down lies in the window if it does between rounded-up ends."""
+    """The `where` of one source. For times that are rounded down, the ends are rounded up."""
     column = name(bound.column)
     start, end = (-(-edge // bound.step) * bound.step for edge in (window.start, window.end))
     or_null = f" or isnull({column})" if undated else ""

@@ -6,6 +6,7 @@ It is read, not understood: what is unknown stays a run of tokens, and whoever n
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hunting_pipeline.fetch.kql import CLOSES, LEXEME
 
@@ -19,8 +20,8 @@ __all__ = [
     "calls",
     "items",
     "options",
-    "pipeline",
     "piped",
+    "pipeline",
     "query",
     "split",
     "told",
@@ -166,7 +167,9 @@ def _let(statement: Tokens) -> tuple[str, Tokens]:
     match [token.text for token in statement[:3]]:
         case ["let", name, "="] if len(statement) > 3:
             return name, statement[3:]
-    raise Unsliceable(statement[0].line, f"{told(statement)}: only `let` statements may stand before the query")
+    raise Unsliceable(
+        statement[0].line, f"{told(statement)}: only `let` statements may stand before the query"
+    )
 
 
 def split(tokens: Tokens, mark: str) -> list[Tokens]:
@@ -222,7 +225,7 @@ def piped(tokens: Tokens) -> Iterator[tuple[Token, Tokens]]:
 
 def calls(tokens: Tokens) -> Iterator[Token]:
     """The name of every function that is called, at any depth."""
-    for token, follower in zip(tokens, tokens[1:], strict=False):
+    for token, follower in pairwise(tokens):
         if token.name and follower.text == "(":
             yield token
 

@@ -7,9 +7,8 @@ known to be so stops the filter, and where then not even the rows of a span woul
 query is refused.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
 
 from hunting_pipeline.fetch.reading import (
     Item,
@@ -24,30 +23,17 @@ from hunting_pipeline.fetch.reading import (
     split,
     told,
 )
+from hunting_pipeline.fetch.results import MAKING, ROW_BY_ROW, Columns, Results, mentions
 from hunting_pipeline.hunt import Bound
-from hunting_pipeline.ticks import DAY, HOUR, SECOND
 
-__all__ = ["Columns", "Edit", "Trace", "Tracer"]
-
-Columns = Callable[[str], Collection[str] | None]
-"""The columns of a table, as far as they are documented; None for one that is not."""
+__all__ = ["Edit", "Trace", "Tracer"]
 
 _LEFT_KINDS = frozenset({"inner", "leftouter", "leftsemi", "leftanti", "leftantisemi", "anti"})
 """Kinds of join whose rows each belong to one row on the left: a filter on the left is one on the result."""
 
 _RIGHT_KINDS = frozenset({"inner", "rightouter", "rightsemi", "rightanti", "rightantisemi"})
-_RIGHT_ONLY = frozenset({"rightsemi", "rightanti", "rightantisemi"})
-
-_ROW_BY_ROW = frozenset({"where", "filter", "sort", "order", "project-reorder"})
-"""Operators that hand every column on as it is; what `sort` adds, an archive by partitions does not keep."""
-
-_MAKING = frozenset({"parse", "parse-where", "parse-kv", "mv-expand", "mvexpand"})
-"""Operators that work row by row and hand on every column that they do not name."""
-
 _GATHERING = frozenset({"summarize", "make-series"})
 """Operators whose times may be those of rows that are yet to come."""
-
-_UNITS = {"d": DAY, "h": HOUR, "m": 60 * SECOND, "s": SECOND}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +65,9 @@ class Trace:
         """The same, rounded down once more."""
         coarse, fine = max(self.step, step), min(self.step, step)
         if coarse % fine:
-            raise Unsliceable(line, "the time is rounded twice, to lengths of which neither divides the other")
+            raise Unsliceable(
+                line, "the time is rounded twice, to lengths of which neither divides the other"
+            )
         edits = tuple(
             replace(edit, bound=replace(edit.bound, step=max(edit.bound.step, step))) for edit in self.edits
         )
@@ -98,6 +86,9 @@ class Tracer:
     columns: Columns
     _under_way: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._results = Results(self.query, self.columns)
+
     def trace(self, pipe: Pipeline, column: str) -> Trace:
         """Where `column` of the pipeline's result comes from.
 
@@ -109,7 +100,7 @@ class Tracer:
         *before, operator = pipe.operators
         return self._operator(Pipeline(pipe.source, tuple(before)), operator, column)
 
-    def _operator(self, rest: Pipeline, operator: Operator, column: str) -> Trace:  # noqa: PLR0911 # one answer per kind of operator
+    def _operator(self, rest: Pipeline, operator: Operator, column: str) -> Trace:  # noqa: C901, PLR0911 # one answer per kind of operator
         match operator.name:
             case "extend":
                 return self._extended(rest, operator, column)
@@ -128,10 +119,10 @@ class Tracer:
             case "union":
                 legs = _legs(operator.words, operator, column)
                 return self._united([rest, *legs], rest, operator, column)
-            case name if name in _ROW_BY_ROW or (name in _MAKING and not _mentions(operator.words, column)):
+            case name if name in ROW_BY_ROW or (name in MAKING and not mentions(operator.words, column)):
                 return self.trace(rest, column)
             case "count":
-                _left_out(operator, column)
+                raise _left_out(operator, column)
         return self._stopped(rest, operator, column)
 
     def _extended(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
@@ -139,7 +130,7 @@ class Tracer:
         made = [item for item in found if item.name == column]
         if made:
             return self._made(rest, operator, column, made[-1])
-        if any(item.name is None and _mentions(item.value, column) for item in found):
+        if any(item.name is None and mentions(item.value, column) for item in found):
             raise Unsliceable(operator.line, f"give what is computed from {column} a name of its own")
         return self.trace(rest, column)
 
@@ -148,31 +139,10 @@ class Tracer:
         return self._made(rest, operator, column, item)
 
     def _made(self, rest: Pipeline, operator: Operator, column: str, item: Item) -> Trace:
-        origin = self._origin(item.value)
+        origin = self._results.origin(item.value)
         if origin is None:
             return self._stopped(rest, operator, column)
         return self.trace(rest, origin[0]).rounded(origin[1], operator.line)
-
-    def _origin(self, value: Sequence[Token]) -> tuple[str, int] | None:
-        """The column that a value is, and what it is rounded down to; None if it is anything else."""
-        match [token.text for token in value]:
-            case [_] if value[0].name:
-                return value[0].text, 1
-            case ["startofday", "(", name, ")"] if value[2].name:
-                return name, DAY
-            case ["bin" | "floor", "(", name, ",", *length, ")"] if value[2].name:
-                return self._rounding(name, length, value[0].line)
-        return None
-
-    def _rounding(self, name: str, length: Sequence[str], line: int) -> tuple[str, int] | None:
-        if len(length) == 1 and length[0] in self.query.lets:
-            length = [token.text for token in self.query.lets[length[0]]]
-        if len(length) != 1 or length[0][-1] not in _UNITS or not length[0][:-1].isdecimal():
-            return None
-        step = int(length[0][:-1]) * _UNITS[length[0][-1]]
-        if not step or DAY % step:
-            raise Unsliceable(line, f"bins of {length[0]} do not divide a day, so partitions would cut them")
-        return name, step
 
     def _renamed(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
         found = items(operator.words)
@@ -180,14 +150,14 @@ class Tracer:
             if item.name == column and item.column:
                 return self.trace(rest, item.column)
         if any(item.column == column for item in found):
-            _left_out(operator, column)
+            raise _left_out(operator, column)
         return self.trace(rest, column)
 
     def _kept(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
         plain = [item.column for item in items(operator.words)]
         away = operator.name == "project-away"
         if (column in plain) if away else (None not in plain and column not in plain):
-            _left_out(operator, column)
+            raise _left_out(operator, column)
         return self.trace(rest, column)
 
     def _distinct(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
@@ -199,7 +169,7 @@ class Tracer:
     def _summarized(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
         """Groups by the time are made of the rows of that time; any other time may still change."""
         _, *by = split(operator.words, "by")
-        item = next((one for one in items(by[0] if by else ()) if self._is(one, column)), None)
+        item = next((one for one in items(by[0] if by else ()) if self._results.is_called(one, column)), None)
         if item is None:
             raise Unsliceable(
                 operator.line,
@@ -207,7 +177,7 @@ class Tracer:
                 f" changes as rows come. Group by bin({column}, 1h) and make that the `time`, or say"
                 " `time: none` for a snapshot a day",
             )
-        origin = self._origin(item.value)
+        origin = self._results.origin(item.value)
         found = origin and self.trace(rest, origin[0]).rounded(origin[1], operator.line)
         if not found or found.stopped:
             raise Unsliceable(
@@ -217,30 +187,25 @@ class Tracer:
             )
         return found
 
-    def _is(self, item: Item, column: str) -> bool:
-        """Whether a group key is called `column`; of `bin(T, 1h)` without a name, that is `T`."""
-        if item.name is not None:
-            return item.name == column
-        origin = self._origin(item.value)
-        return origin is not None and origin[0] == column
-
     def _joined(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
         chosen, words = options(operator.words)
         kind = chosen.get("kind", "leftouter")  # a join without a kind was refused before
         leg = split(words, "on")[0]
         if not leg:
             raise Unsliceable(operator.line, f"`{operator.name}` has no table to join")
-        on_left = self._provides(rest, column)
+        on_left = self._results.provides(rest, column)
         if on_left and kind in _LEFT_KINDS:
-            return self.trace(rest, column).beside(f"line {operator.line}: the right side of the {operator.name}")
-        on_right = on_left is False and self._provides(_leg(leg), column)
+            return self.trace(rest, column).beside(
+                f"line {operator.line}: the right side of the {operator.name}"
+            )
+        on_right = on_left is False and self._results.provides(_leg(leg), column)
         if on_right and kind in _RIGHT_KINDS and operator.name == "join":
             found = _bracketed(self.trace(_leg(leg), column), leg)
             return found.beside(f"line {operator.line}: the left side of the join")
         return self._stopped(rest, operator, column)
 
     def _united(self, legs: Sequence[Pipeline], rest: Pipeline, operator: Operator, column: str) -> Trace:
-        if not all(self._provides(leg, column) for leg in legs):
+        if not all(self._results.provides(leg, column) for leg in legs):
             return self._stopped(rest, operator, column)
         found = [_bracketed(self.trace(leg, column), leg.source) for leg in legs]
         stopped = next((trace.stopped for trace in found if trace.stopped), None)
@@ -256,11 +221,13 @@ class Tracer:
         if gathering is not None:
             raise Unsliceable(
                 operator.line,
-                f"it cannot be told where {column} comes from: `{operator.name}` computes it or joins it, above"
-                f" a `summarize` (line {gathering}), whose times change as rows come."
-                f" Make the bin that `summarize` groups by the `time`",
+                f"it cannot be told where {column} comes from: `{operator.name}` computes it or joins it,"
+                f" behind a `summarize` (line {gathering}) whose times change as rows come."
+                " Make the bin that `summarize` groups by the `time`",
             )
-        reason = f"line {operator.line}: everything above, for `{operator.name}` computes {column} or hides it"
+        reason = (
+            f"line {operator.line}: everything above, for `{operator.name}` computes {column} or hides it"
+        )
         return Trace((Edit(operator.last, Bound(column)),), whole=(reason,), stopped=operator)
 
     def _gathering(self, tokens: Sequence[Token], operators: Sequence[Operator] = ()) -> int | None:
@@ -292,8 +259,8 @@ class Tracer:
                 return Trace((Edit(source[-1].at, Bound(column)),))
         raise Unsliceable(
             source[0].line,
-            f"{told(source)} is no table, `let`, union or bracketed query, so what its rows depend on cannot be"
-            " told: write out what it stands for",
+            f"{told(source)} is no table, `let`, union or bracketed query, so what its rows depend on cannot"
+            " be told: write out what it stands for",
         )
 
     def _let(self, token: Token, column: str) -> Trace:
@@ -309,76 +276,19 @@ class Tracer:
         reason = f"line {token.line}: {token.text}, which is read {uses} times"
         return replace(found, edits=(Edit(token.at, Bound(column)),), whole=(*found.whole, reason))
 
-    def _provides(self, pipe: Pipeline, column: str) -> bool | None:
-        """Whether a result has the column; None where that cannot be told."""
-        if not pipe.operators:
-            return self._source_provides(pipe.source, column)
-        *before, operator = pipe.operators
-        rest, found = Pipeline(pipe.source, tuple(before)), items(operator.words)
-        plain = all(item.name or item.column for item in found)
-        match operator.name:
-            case "project" | "project-keep" | "distinct":
-                named = any(column == (item.name or item.column) for item in found)
-                return named if named or plain else None
-            case "extend" | "project-rename" if any(item.name == column for item in found):
-                return True
-            case "project-away" | "project-rename" if any(item.column == column for item in found):
-                return False
-            case "summarize":
-                return self._grouped(operator, column)
-            case "join" | "lookup" | "union" if options(operator.words)[0].get("kind") not in _RIGHT_ONLY:
-                return self._provides(rest, column) or None
-            case "project-away" if not plain:
-                return None
-            case name if name in _MAKING and _mentions(operator.words, column):
-                return None
-            case name if name in _ROW_BY_ROW | _MAKING | {"extend", "project-away", "project-rename"}:
-                return self._provides(rest, column)
-        return None
-
-    def _grouped(self, operator: Operator, column: str) -> bool | None:
-        """Whether `summarize` yields the column, as a group or otherwise."""
-        aggregates, *by = split(operator.words, "by")
-        if any(self._is(item, column) for item in items(by[0] if by else ())):
-            return True
-        safe = all(
-            item.name != column if item.name else not any(token.text in ("*", column) for token in item.value)
-            for item in items(aggregates)
-        )
-        return False if safe else None
-
-    def _source_provides(self, source: Sequence[Token], column: str) -> bool | None:
-        match [token.text for token in source]:
-            case [name] if name in self.query.lets and name not in self._under_way:
-                self._under_way.append(name)
-                found = self._provides(pipeline(self.query.lets[name]), column)
-                self._under_way.pop()
-                return found
-            case [name]:
-                known = self.columns(name)
-                return None if known is None else column in known
-            case ["(", *_, ")"]:
-                return self._provides(pipeline(source[1:-1]), column)
-            case ["materialize", "(", *_, ")"]:
-                return self._provides(pipeline(source[2:-1]), column)
-            case ["union", *_]:
-                _, words = options(source[1:])
-                return all(self._provides(_leg(leg), column) for leg in split(words, ",")) or None
-        return None
-
 
 def _item_for(operator: Operator, found: Sequence[Item], column: str) -> Item:
     """The item that yields `column`."""
     for item in found:
         if column == (item.name or item.column):
             return item
-    if any(item.name is None and item.column is None and _mentions(item.value, column) for item in found):
+    if any(item.name is None and item.column is None and mentions(item.value, column) for item in found):
         raise Unsliceable(operator.line, f"give what is computed from {column} a name")
-    _left_out(operator, column)
+    raise _left_out(operator, column)
 
 
-def _left_out(operator: Operator, column: str) -> NoReturn:
-    raise Unsliceable(
+def _left_out(operator: Operator, column: str) -> Unsliceable:
+    return Unsliceable(
         operator.line,
         f"`{operator.name}` leaves out {column}, which is to be the time of the result: keep it, name another"
         " column as `time`, or say `time: none` for a snapshot a day",
@@ -404,7 +314,3 @@ def _bracketed(trace: Trace, leg: Sequence[Token]) -> Trace:
         for edit in trace.edits
     )
     return replace(trace, edits=tuple(edits))
-
-
-def _mentions(words: Sequence[Token], column: str) -> bool:
-    return any(token.text == column for token in words)

@@ -3,6 +3,7 @@
 from hunting_pipeline.orchestration.automation import computed_condition
 from hunting_pipeline.orchestration.components import HuntingTables
 from hunting_pipeline.orchestration.config import TableConfig
+from hunting_pipeline.orchestration.hunts import HuntingQueries
 from hunting_pipeline.orchestration.lake_io import HuntingLake
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.ranges import materialize_range
@@ -11,6 +12,7 @@ from hunting_pipeline.orchestration.upkeep import kept_up
 
 __all__ = [
     "HuntingLake",
+    "HuntingQueries",
     "HuntingResource",
     "HuntingTables",
     "TableConfig",

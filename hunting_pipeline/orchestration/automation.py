@@ -8,7 +8,14 @@ import dagster as dg
 from hunting_pipeline.model import Grain, TableSpec
 from hunting_pipeline.orchestration.resources import HuntingResource
 
-__all__ = ["automation_sensor", "computed_condition", "condition_for", "recount_condition", "watch_condition"]
+__all__ = [
+    "automation_sensor",
+    "computed_condition",
+    "condition_for",
+    "recount_condition",
+    "scheduled",
+    "watch_condition",
+]
 
 _HOURLY = "20 * * * *"
 """Past the settling delay, so that a partition that has just begun has something to give."""
@@ -46,6 +53,18 @@ def condition_for(spec: TableSpec) -> dg.AutomationCondition[dg.AssetKey]:
         gap = condition.missing() & condition.in_latest_time_window(_HELD) & ~running
         wanted = (hourly & running) | (whole & before) | (gap & ~condition.execution_failed())
     return (wanted & ~condition.in_progress()).with_label("keeps itself complete")
+
+
+def scheduled(cron: str, spec: TableSpec) -> dg.AutomationCondition[Any]:
+    """At each tick the running partition, the one before it, and every gap still to be had."""
+    condition = dg.AutomationCondition
+    wanted: dg.AutomationCondition[Any]
+    if spec.time_column is None:
+        wanted = condition.in_latest_time_window() & condition.missing()
+    else:
+        gap = condition.missing() & condition.in_latest_time_window(_HELD)
+        wanted = gap | condition.in_latest_time_window(_LAST_TWO[spec.grain])
+    return (condition.cron_tick_passed(cron) & wanted & ~condition.in_progress()).with_label(f"at {cron}")
 
 
 def recount_condition(tag: str) -> dg.AutomationCondition[Any]:

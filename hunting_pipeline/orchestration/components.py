@@ -1,23 +1,17 @@
 """The component that a `defs.yaml` names: `type: hunting_pipeline.orchestration.HuntingTables`."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
-from functools import partial
 
 import dagster as dg
 from pydantic import BaseModel, Field, field_validator
 
 from hunting_pipeline import catalog
-from hunting_pipeline.model import ticks_of
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.automation import condition_for
-from hunting_pipeline.orchestration.checks import complete_spec
 from hunting_pipeline.orchestration.config import TableConfig, Tenanted
-from hunting_pipeline.orchestration.partitions import DEFAULT_START, partitions_for
-from hunting_pipeline.orchestration.recounts import recount_spec
+from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
-from hunting_pipeline.orchestration.tables import Event, check_table, materialize_table, table_asset
-from hunting_pipeline.orchestration.watch import watch_specs, watched
+from hunting_pipeline.orchestration.tables import Event, checked_asset, materialize_table
 
 __all__ = ["HuntingTables"]
 
@@ -43,10 +37,6 @@ class HuntingTables(dg.Component, Tenanted):
     """
 
     tables: list[TableConfig] = Field(description="the tables to archive")
-    start: str = Field(
-        str(DEFAULT_START),
-        description="first day of the archive (YYYY-MM-DD); a later one hides what is archived before it",
-    )
     fresh_hours: float = Field(6.0, gt=0, description="hours that the archive may lag before `fresh` warns")
 
     @field_validator("tables")
@@ -57,12 +47,6 @@ class HuntingTables(dg.Component, Tenanted):
         if twice:
             raise ValueError(f"{', '.join(twice)}: listed more than once")
         return tables
-
-    @field_validator("start")
-    @classmethod
-    def _is_a_day(cls, start: str) -> str:
-        date.fromisoformat(start)
-        return start
 
     def get_asset_spec(self, table: TableConfig) -> dg.AssetSpec:
         """How a table looks in Dagster. Of several tenants, the name goes before this key."""
@@ -75,7 +59,7 @@ class HuntingTables(dg.Component, Tenanted):
             tags={**self.tags, **table.tags},
             kinds={"microsoft", "parquet"},
             metadata=metadata.of_asset(spec, entry),
-            partitions_def=partitions_for(table.grain, date.fromisoformat(self.start)),
+            partitions_def=partitions_for(table.grain, self.first_day),
             automation_condition=condition_for(spec),
         )
 
@@ -98,23 +82,14 @@ class HuntingTables(dg.Component, Tenanted):
         return dg.Definitions(assets=assets, resources=self.resources)
 
     def _asset(self, table: TableConfig, hunting: HuntingResource) -> dg.AssetsDefinition:
-        asset, spec = hunting.owned(self.get_asset_spec(table)), table.spec
-        watch = partial(
-            watched,
-            spec=spec,
-            start=ticks_of(datetime.fromisoformat(self.start).replace(tzinfo=UTC)),
+        return checked_asset(
+            self.get_asset_spec(table),
+            table.spec,
+            hunting=hunting,
+            start=self.first_day,
             fresh_hours=self.fresh_hours,
+            execute=lambda context, hunting: self.execute(context, table, hunting=hunting),
         )
-
-        def body(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
-            if context.selected_asset_keys:
-                yield from self.execute(context, table, hunting=hunting)
-            yield from check_table(context, spec, watch=watch, hunting=hunting)
-
-        check_specs = [complete_spec(asset.key), *watch_specs(asset.key, fresh_hours=self.fresh_hours)]
-        if spec.time_column is not None:  # a snapshot cannot be counted again: the service has moved on
-            check_specs.append(recount_spec(asset.key))
-        return table_asset(asset, check_specs, body, hunting=hunting)
 
 
 def _slug(service: str) -> str:

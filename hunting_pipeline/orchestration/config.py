@@ -1,6 +1,7 @@
 """What a `defs.yaml` may say of a table. Everything is checked when the code location loads."""
 
 from collections.abc import Callable
+from datetime import date
 from typing import Literal, Self, TypeVar
 
 import dagster as dg
@@ -11,6 +12,7 @@ from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.fetch import kql
 from hunting_pipeline.model import Grain, TableSpec
 from hunting_pipeline.orchestration.lake_io import lake_io
+from hunting_pipeline.orchestration.partitions import DEFAULT_START
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants, hunting_of
 
 __all__ = ["Described", "Located", "TableConfig", "Tenanted", "accepted"]
@@ -79,18 +81,33 @@ class Described(Located):
 
 
 class Tenanted(Described):
-    """A component whose assets every tenant has."""
+    """A component whose assets every tenant archives."""
 
+    start: str = Field(
+        str(DEFAULT_START),
+        description="first day of the archive (YYYY-MM-DD); a later one hides what is archived before it",
+    )
     tenants: list[str] | None = Field(
         None,
         min_length=1,
         description="names of tenants, where the settings name several: those that have these; all if absent",
     )
 
+    @field_validator("start")
+    @classmethod
+    def _is_a_day(cls, start: str) -> str:
+        date.fromisoformat(start)
+        return start
+
     @field_validator("tenants")
     @classmethod
     def _are_tenants(cls, tenants: list[str] | None) -> list[str] | None:
         return accepted(tenants, lambda tenants: [hunting_of(name).settings() for name in tenants or ()])
+
+    @property
+    def first_day(self) -> date:
+        """Of the archive."""
+        return date.fromisoformat(self.start)
 
     def resource(self, tenant: str) -> HuntingResource:
         """What opens the pipeline of a tenant ("" is the only one); reads the settings when a run starts."""

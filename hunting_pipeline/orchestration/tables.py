@@ -2,24 +2,26 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from functools import partial
 
 import dagster as dg
 
 from hunting_pipeline.lake.layout import data_path, partition_from_key
 from hunting_pipeline.lake.manifest import load_all
-from hunting_pipeline.model import Partition, TableSpec
+from hunting_pipeline.model import Partition, TableSpec, ticks_of
 from hunting_pipeline.orchestration import checks, metadata
 from hunting_pipeline.orchestration.checks import Proof
 from hunting_pipeline.orchestration.look import Look, look
 from hunting_pipeline.orchestration.outcomes import told_to_dagster
 from hunting_pipeline.orchestration.progress import Narrator
 from hunting_pipeline.orchestration.quota import left_of
-from hunting_pipeline.orchestration.recounts import RECONCILED, recount
+from hunting_pipeline.orchestration.recounts import RECONCILED, recount, recount_spec
 from hunting_pipeline.orchestration.resources import RECONCILE_TAG, HuntingResource
-from hunting_pipeline.orchestration.watch import WATCHED
+from hunting_pipeline.orchestration.watch import WATCHED, watch_specs, watched
 from hunting_pipeline.pipeline import Pipeline, Pull
 
-__all__ = ["Event", "check_table", "materialize_table", "table_asset"]
+__all__ = ["Event", "checked_asset", "materialize_table"]
 
 Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation | dg.AssetCheckResult
 
@@ -31,7 +33,40 @@ Watch = Callable[[HuntingResource], Iterator[dg.AssetCheckResult]]
 Body = Callable[[dg.AssetExecutionContext, HuntingResource], Iterator[Event]]
 
 
-def table_asset(
+def checked_asset(
+    asset: dg.AssetSpec,
+    spec: TableSpec,
+    *,
+    hunting: HuntingResource,
+    start: date,
+    fresh_hours: float,
+    execute: Body,
+) -> dg.AssetsDefinition:
+    """A tenant's table or hunt with its checks.
+
+    Args:
+        asset: how it looks; the tenant's name goes before its key.
+        spec: what the pipeline is told.
+        hunting: of the tenant.
+        start: first day of its archive.
+        fresh_hours: how far the archive may lag before `fresh` warns.
+        execute: materializes the partitions of a run.
+    """
+    owned = hunting.owned(asset)
+    watch = partial(watched, spec=spec, start=ticks_of(start), fresh_hours=fresh_hours)
+
+    def body(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
+        if context.selected_asset_keys:
+            yield from execute(context, hunting)
+        yield from _checked(context, spec, watch=watch, hunting=hunting)
+
+    check_specs = [checks.complete_spec(owned.key), *watch_specs(owned.key, fresh_hours=fresh_hours)]
+    if spec.recountable:
+        check_specs.append(recount_spec(owned.key))
+    return _asset_of(owned, check_specs, body, hunting=hunting)
+
+
+def _asset_of(
     spec: dg.AssetSpec, check_specs: Sequence[dg.AssetCheckSpec], body: Body, *, hunting: HuntingResource
 ) -> dg.AssetsDefinition:
     """An asset whose body yields an event for each partition as it is committed.
@@ -72,7 +107,7 @@ def materialize_table(
         yield from telling.reconciled(partitions) if reconciling else telling.pulled(partitions)
 
 
-def check_table(
+def _checked(
     context: dg.AssetExecutionContext, spec: TableSpec, *, watch: Watch, hunting: HuntingResource
 ) -> Iterator[dg.AssetCheckResult]:
     """Make the run's checks of a table; `complete` only where the table itself is not materialized.

@@ -22,7 +22,7 @@ from hunting_pipeline.lake.commit import Author
 from hunting_pipeline.lake.manifest import Manifest, load_all
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.limits import Limits
-from hunting_pipeline.model import DAY, SECOND, Column, Partition, Progress, TableSpec
+from hunting_pipeline.model import DAY, SECOND, Column, Partition, Progress, TableSpec, Window
 from hunting_pipeline.pipeline.calls import Calls, Clock
 from hunting_pipeline.pipeline.pull import Lake, Pull
 from hunting_pipeline.pipeline.recount import Recount, recount
@@ -213,8 +213,10 @@ class Pipeline:
             observe: told about every step.
 
         Raises:
-            Misconfigured: the table is archived in another grain, or the lake cannot be written.
+            Misconfigured: the table is archived in another grain, the lake cannot be written, or a hunt is
+                written for another surface.
         """
+        self._suits(spec)
         with self._alone(spec):
             yield self._prepare(spec, partitions, force=force, observe=observe)
 
@@ -229,7 +231,8 @@ class Pipeline:
     ) -> Iterator[tuple[Recount, Pull]]:
         """Count archived partitions anew and fetch what differs. Iterate the `Pull` to make it happen.
 
-        What is not archived is not looked at; a pull brings that.
+        What is not archived is not looked at; a pull brings that. Of a hunt whose rows can change unseen by
+        any count, all that the service still holds is fetched again.
 
         Args:
             spec: the table.
@@ -240,16 +243,21 @@ class Pipeline:
         Raises:
             HuntingError: the service could not count, or the lake cannot be written.
         """
+        self._suits(spec)
         with self._alone(spec):
             archive = _archive(self.store, spec)
             chosen = [archive[partition] for partition in sorted(partitions) if partition in archive]
             pull = self._new_pull(spec, _NO_DEBT, archive, force=force, observe=observe)
             held = window.held(self.now(), self.limits.retention_days, spec.step)
             found = recount(pull.cutter, self.store, chosen, held=held)
-            stale = found.stale(
-                [manifest.partition for manifest in chosen],
-                force=force,
-                worth_a_call=pull.cutter.target() // 2,
+            stale = (
+                found.stale(
+                    [manifest.partition for manifest in chosen],
+                    force=force,
+                    worth_a_call=pull.cutter.target() // 2,
+                )
+                if spec.recountable
+                else _everything(chosen, held)
             )
             pull.owe(window.Debt(tuple(stale), (), (), ()), afresh=True)
             yield found, pull
@@ -289,6 +297,14 @@ class Pipeline:
             observe=observe or _unobserved,
         )
 
+    def _suits(self, spec: TableSpec) -> None:
+        wanted = spec.hunt and spec.hunt.surface
+        if wanted and wanted != self.author.surface:
+            raise Misconfigured(
+                f"{spec.name} is written for the surface {wanted!r} and HUNTING_SURFACE is"
+                f" {self.author.surface!r}: change one of them. Nothing was asked, nothing written"
+            )
+
     def _forgotten_before(self) -> int:
         return window.forgotten_before(self.now(), self.limits.retention_days)
 
@@ -323,6 +339,16 @@ class Pipeline:
             yield
         finally:
             lock.release()
+
+
+def _everything(archived: Sequence[Manifest], held: Window) -> list[tuple[Partition, Window]]:
+    """What is archived and can still be asked for."""
+    return [
+        (manifest.partition, part)
+        for manifest in archived
+        for span in manifest.covered
+        if (part := span.intersection(held))
+    ]
 
 
 def _unobserved(told: object) -> None:

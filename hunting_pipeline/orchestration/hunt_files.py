@@ -1,0 +1,167 @@
+"""A `.kql` file: a header of comments, then a person's query. Everything is checked when it is read."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from dagster._utils.schedules import is_valid_cron_string
+
+from hunting_pipeline import catalog
+from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.fetch import kql
+from hunting_pipeline.fetch.hunting import read
+from hunting_pipeline.fetch.reading import Unsliceable
+from hunting_pipeline.fetch.surfaces import Surface
+from hunting_pipeline.hunt import Hunt
+from hunting_pipeline.model import Grain, TableSpec
+
+__all__ = ["MANUAL", "HuntFile", "hunt_file"]
+
+MANUAL = "manual"
+"""The `schedule` of a hunt that only people start."""
+
+_LAKE_PREFIX = "hunt-"
+"""Before a hunt's name in the lake: no table's name holds a hyphen, so none is ever mistaken for a hunt."""
+
+_NONE = "none"
+
+_BYTES_PER_ROW = 500
+"""First guess of a row's JSON: a person who asks a question mostly asks for few columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class HuntFile:
+    """One hunt.
+
+    Attributes:
+        name: of its asset.
+        description: Markdown; empty if the header has none.
+        schedule: a cron expression; `manual`; None for what tables do.
+        text: of the query, as the file has it.
+        spec: what the pipeline is told.
+    """
+
+    name: str
+    description: str
+    schedule: str | None
+    text: str
+    spec: TableSpec
+
+    @property
+    def hunt(self) -> Hunt:
+        """What was read of the query."""
+        assert self.spec.hunt is not None  # noqa: S101 # by `hunt_file`
+        return self.spec.hunt
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    text: str
+    line: int
+
+
+def hunt_file(path: Path) -> HuntFile:
+    """Read one file.
+
+    Raises:
+        Misconfigured: the header or the query is wrong; the message names file and line.
+    """
+    text = path.read_text("utf-8-sig")
+    header = _header(path, text)
+    chosen = {key: _checked(path, key, value) for key, value in header.items()}
+    name = str(chosen.get("name", path.stem))
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        line = header["name"].line if "name" in header else 1
+        raise _wrong(path, line, f"{name!r} is no name: letters, digits and underscores only. Say `// name:`")
+    time_column, grain = str(chosen.get("time", "Timestamp")), Grain(str(chosen.get("grain", Grain.DAY)))
+    snapshot = time_column == _NONE
+    if snapshot and grain is Grain.HOUR:
+        raise _wrong(path, header["grain"].line, "without a time it is a snapshot a day, not an hour")
+    try:
+        hunt = read(text, None if snapshot else time_column, _documented)
+    except Unsliceable as error:
+        raise _wrong(path, error.line, error.reason) from None
+    if grain.ticks % hunt.step:
+        raise _wrong(
+            path, header["grain"].line, f"its rows stand for more than one {grain}: use `grain: day`"
+        )
+    surface = chosen.get("surface")
+    spec = TableSpec(
+        name=_LAKE_PREFIX + name,
+        time_column=None if snapshot else time_column,
+        grain=grain,
+        bytes_per_row=_BYTES_PER_ROW,
+        hunt=replace(hunt, surface=str(surface) if surface else None),
+    )
+    schedule = chosen.get("schedule")
+    return HuntFile(name, str(chosen.get("description", "")), str(schedule) if schedule else None, text, spec)
+
+
+def _header(path: Path, text: str) -> Mapping[str, _Value]:
+    """What the comments at the top say; a description goes on over lines that name no other key."""
+    found: dict[str, _Value] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith("//"):
+            break
+        match = re.fullmatch(r"//\s*([a-z]+):(?:\s+(.*))?", line.rstrip())
+        if match is None and "description" in found and list(found)[-1] == "description":
+            before = found["description"]
+            found["description"] = replace(before, text=f"{before.text}\n{line[2:].strip()}".strip())
+        if match is None:
+            continue
+        key, value = match[1], (match[2] or "").strip()
+        if key not in _CHECKS:
+            near = get_close_matches(key, _CHECKS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_CHECKS)}"
+            raise _wrong(path, number, f"the header has no {key!r}; {hint}")
+        if key in found:
+            raise _wrong(path, number, f"{key} is said twice")
+        found[key] = _Value(value, number)
+    return found
+
+
+def _checked(path: Path, key: str, value: _Value) -> object:
+    try:
+        return _CHECKS[key](value.text)
+    except (Misconfigured, ValueError) as error:
+        raise _wrong(path, value.line, f"{key}: {error}") from None
+
+
+def _cron(text: str) -> str:
+    if text != MANUAL and not is_valid_cron_string(text):
+        raise ValueError(f"{text!r} is neither a cron expression nor `{MANUAL}`")
+    return text
+
+
+def _grain(text: str) -> Grain:
+    if text not in list(Grain):
+        raise ValueError(f"{text!r} is neither {' nor '.join(Grain)}")
+    return Grain(text)
+
+
+def _surface(text: str) -> str:
+    if text not in list(Surface):
+        raise ValueError(f"{text!r} is no surface; there are {', '.join(Surface)}")
+    return text
+
+
+_CHECKS: Mapping[str, Callable[[str], object]] = {
+    "name": str,
+    "description": str,
+    "grain": _grain,
+    "time": kql.name,
+    "schedule": _cron,
+    "surface": _surface,
+}
+"""The keys of a header, and what reads their values."""
+
+
+def _documented(table: str) -> frozenset[str] | None:
+    known = catalog.catalog().get(table)
+    return frozenset(column.name for column in known.columns) if known else None
+
+
+def _wrong(path: Path, line: int, reason: str) -> Misconfigured:
+    return Misconfigured(f"{path}:{line}: {reason}")
