@@ -29,6 +29,7 @@ class Hunt:
         step: ticks; its times are multiples of this, and each row stands for a span as long.
         unseen: whether late rows can change its rows without changing how many there are, or when.
         whole: what is read over all that the service holds, whatever the span: a line for a person each.
+        settle: ticks by which the young end is held back; None for as long as tables are.
         surface: the only one it may be asked of; None for any.
     """
 
@@ -38,4 +39,5 @@ class Hunt:
     step: int = 1
     unseen: bool = False
     whole: tuple[str, ...] = ()
+    settle: int | None = None
     surface: str | None = None

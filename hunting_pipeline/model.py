@@ -103,11 +103,6 @@ class TableSpec:
     hunt: Hunt | None = None
 
     @property
-    def step(self) -> int:
-        """Ticks that a row stands for, from its time on: what a hunt counts by the hour, an hour."""
-        return self.hunt.step if self.hunt else 1
-
-    @property
     def recountable(self) -> bool:
         """Whether counts of its rows by time tell all that late rows do to it. A snapshot has moved on."""
         return self.time_column is not None and not (self.hunt and self.hunt.unseen)

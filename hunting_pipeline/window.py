@@ -43,13 +43,16 @@ class Debt:
     future: tuple[Partition, ...]
 
 
-def held(now: int, retention_days: int, step: int = 1) -> Window:
+def held(now: int, retention_days: int, spec: TableSpec | None = None) -> Window:
     """The span that can be asked for at `now` (ticks): clear of the retention edge, and settled.
 
-    It begins and ends at multiples of `step`, so that rows which stand for `step` ticks stand within it.
+    Of a hunt whose rows stand for spans of time, only whole ones: it begins and ends at multiples of their
+    length. A hunt may settle later than tables do.
     """
+    hunt = spec.hunt if spec else None
+    step, settling = (hunt.step, hunt.settle or SETTLING) if hunt else (1, SETTLING)
     start = now - retention_days * DAY + _EDGE_MARGIN
-    end = now - SETTLING
+    end = now - settling
     start, end = start // _MINUTE * _MINUTE + _MINUTE, end // _MINUTE * _MINUTE
     return Window(-(-start // step) * step, end // step * step)
 

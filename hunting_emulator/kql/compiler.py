@@ -5,7 +5,7 @@ Inside, a column is called c0, c1, ... by position, for DuckDB cannot tell `Logo
 A sorted relation carries its rank in a column `ord`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from hunting_emulator.kql.errors import KqlError
 from hunting_emulator.kql.parser import parse
 from hunting_emulator.kql.relations import Relation, numbered
 from hunting_emulator.kql.scalars import Scope, boolean, compile_scalar
-from hunting_emulator.kql.typed import Column, Typed, literal
+from hunting_emulator.kql.typed import Column, Typed, convert, literal
 
 _NET_TYPES = {
     "string": "System.String",
@@ -163,7 +163,7 @@ class _Compiler:
         value = made.value if made.value is not None else self._catalogue.evaluate(f"SELECT {made.sql}")
         return value if isinstance(value, int) else None
 
-    def _apply(self, relation: Relation, operator: s.Operator) -> Relation:  # noqa: PLR0911 - one answer per kind of operator
+    def _apply(self, relation: Relation, operator: s.Operator) -> Relation:  # noqa: C901, PLR0911 - one answer per kind of operator
         match operator:
             case s.Where(predicate):
                 return self._where(relation, predicate)
@@ -181,8 +181,10 @@ class _Compiler:
                 return relation.limited(self._number(rows, "take"))
             case s.Sort(keys, rows):
                 return self._sort(relation, keys, rows)
-            case s.Join(kind, right, keys):
-                return relations.join(relation, self.pipeline(right), kind, keys)
+            case s.Join(kind, right, keys, lookup):
+                return relations.join(relation, self.pipeline(right), kind, keys, lookup=lookup)
+            case s.Expand(item, kind):
+                return self._expand(relation, item, kind)
             case s.Union(sources):
                 return relations.union([relation, *(self.pipeline(source) for source in sources)])
 
@@ -245,13 +247,46 @@ class _Compiler:
             (self._title(item, at, "summarize"), compile_scalar(item.expr, grouping))
             for at, item in enumerate(by)
         ]
-        made += [
-            (self._title(item, at, "summarize"), compile_scalar(item.expr, measuring))
-            for at, item in enumerate(measures)
-        ]
+        for at, item in enumerate(measures):
+            if isinstance(item.expr, s.Call) and item.expr.name in ("arg_max", "arg_min"):
+                made += self._of_extreme(item, relation, taken=[title for title, _ in made])
+            else:
+                made.append((self._title(item, at, "summarize"), compile_scalar(item.expr, measuring)))
         groups = f" GROUP BY {', '.join(str(at + 1) for at in range(len(by)))}" if by else ""
         unsorted = replace(relation, ordered=False).selecting(numbered(made))
         return replace(unsorted, sql=unsorted.sql + groups)
+
+    def _of_extreme(self, item: s.Item, relation: Relation, taken: Sequence[str]) -> list[tuple[str, Typed]]:
+        """`arg_max(by, columns)`: the greatest, and columns of one row that has it; `*` is all others."""
+        assert isinstance(item.expr, s.Call)  # noqa: S101 - by `_summarize`
+        name, (by, *others) = item.expr.name, item.expr.args
+        scope = self._scope("summarize", relation.columns)
+        key = compile_scalar(by, scope)
+        found = [(item.name or _derived(by) or f"{name}_", Typed(f"{name[4:]}({key.sql})", key.type))]
+        known = {*taken, found[0][0]}
+        for other in others:
+            wanted = (
+                [s.Name(c.name) for c in relation.columns if c.name not in known]
+                if other == s.Star()
+                else [other]
+            )
+            for expr in wanted:
+                made = compile_scalar(expr, scope)
+                value = f"arg_{name[4:]}({made.sql}, {key.sql})"
+                filled = f"coalesce({value}, '')" if made.type == "string" else value
+                found.append((_derived(expr) or "Column1", Typed(filled, made.type)))
+        return found
+
+    def _expand(self, relation: Relation, item: s.Item, kind: str) -> Relation:
+        """A null stays as a row with a null; a list of no elements leaves none."""
+        lists = compile_scalar(item.expr, self._scope("mv-expand", relation.columns))
+        if lists.type != "dynamic":
+            raise KqlError(f"'mv-expand' operator: a value of type {lists.type} cannot be expanded")
+        title = self._title(item, 0, "mv-expand")
+        rows = f"SELECT *, {relations.elements(lists.sql)} AS element FROM ({relation.sql})"
+        made = {column.name: Typed(column.ref, column.type) for column in relation.columns}
+        made[title] = convert(Typed("element", "dynamic"), kind)
+        return replace(relation, sql=rows, time_column=None).selecting(list(made.items()))
 
     def _sort(self, relation: Relation, keys: tuple[s.SortKey, ...], rows: s.Expr | None) -> Relation:
         scope = self._scope("sort" if rows is None else "top", relation.columns)

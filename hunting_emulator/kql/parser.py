@@ -94,6 +94,8 @@ class _QueryParser(ExpressionParser):
             "order": self._sort,
             "top": self._top,
             "join": self._join,
+            "lookup": lambda: self._join("leftouter", lookup=True),
+            "mv-expand": self._expand,
             "union": self._union,
         }
 
@@ -145,14 +147,23 @@ class _QueryParser(ExpressionParser):
             found[key] = self.advance().text
         return found
 
-    def _join(self) -> s.Join:
-        kind = self._options().get("kind", "innerunique")
+    def _expand(self) -> s.Expand:
+        item, kind = self._item(), "dynamic"
+        if self.accept_name("to"):
+            self.expect_name("typeof")
+            self.expect("(")
+            kind = self.name()
+            self.expect(")")
+        return s.Expand(item, kind)
+
+    def _join(self, default: str = "innerunique", *, lookup: bool = False) -> s.Join:
+        kind = self._options().get("kind", default)
         right = s.Pipeline(self._source(), ())
         self.expect_name("on")
         keys = [self._join_key()]
         while self.accept(","):
             keys.append(self._join_key())
-        return s.Join(kind, right, tuple(keys))
+        return s.Join(kind, right, tuple(keys), lookup)
 
     def _join_key(self) -> tuple[str, str]:
         sides: list[tuple[str, str]] = []

@@ -122,8 +122,16 @@ def union(parts: Sequence[Relation]) -> Relation:
     return Relation(" UNION ALL ".join(bodies), columns)
 
 
-def join(left: Relation, right: Relation, kind: str, keys: Sequence[tuple[str, str]]) -> Relation:
-    """Rows of both sides by equal keys; a name on both sides gets a 1 on the right."""
+def elements(lists: str) -> str:
+    """SQL that unfolds a JSON list into its elements, anything else into itself."""
+    of_list = f"CASE WHEN json_type({lists}) = 'ARRAY' THEN json_extract({lists}, '$[*]') END"
+    return f"unnest(coalesce({of_list}, [{lists}::JSON]))::VARCHAR"
+
+
+def join(
+    left: Relation, right: Relation, kind: str, keys: Sequence[tuple[str, str]], *, lookup: bool = False
+) -> Relation:
+    """Rows of both sides by equal keys, which a lookup has once; a name on both sides gets a 1 on the right."""
     if kind not in _JOINS:
         raise KqlError(f"'join' operator: unknown kind '{kind}'")
     left_refs = {column.name: column.ref for column in left.columns}
@@ -145,6 +153,7 @@ def join(left: Relation, right: Relation, kind: str, keys: Sequence[tuple[str, s
         made += [
             (f"{c.name}1" if c.name in taken else c.name, _filled(f"r.{c.ref}", c.type))
             for c in right.columns
+            if not (lookup and c.name in {theirs for _, theirs in keys})
         ]
     columns = tuple(Column(name, typed.type, f"c{at}") for at, (name, typed) in enumerate(made))
     chosen = ", ".join(f"{typed.sql} AS c{at}" for at, (_, typed) in enumerate(made))

@@ -277,8 +277,8 @@ def _between(parts: Sequence[Typed], negated: bool) -> Typed:
 
 def _among(expr: s.Among, scope: Scope) -> Typed:
     value = compile_scalar(expr.value, scope)
-    if len(expr.items) == 1 and isinstance(expr.items[0], s.Subquery):
-        sql, columns = scope.subquery(expr.items[0].pipeline)
+    if len(expr.items) == 1 and (table := _tabular(expr.items[0], scope)):
+        sql, columns = scope.subquery(table)
         found = f"({value.sql} IN (SELECT {columns[0].ref} FROM ({sql})))"
         return Typed(f"(NOT {found})" if expr.op.startswith("!") else found, "bool")
     items = _flattened([compile_scalar(item, scope) for item in expr.items])
@@ -294,6 +294,14 @@ def _among(expr: s.Among, scope: Scope) -> Typed:
         left, listed = f"lower({left})", [f"lower({item})" for item in listed]
     found = f"coalesce({left} IN ({', '.join(listed)}), false)"
     return Typed(f"(NOT {found})" if expr.op.startswith("!") else found, "bool")
+
+
+def _tabular(expr: s.Expr, scope: Scope) -> s.Pipeline | None:
+    """A subquery, or a name that stands for a table."""
+    if isinstance(expr, s.Subquery):
+        return expr.pipeline
+    known = isinstance(expr, s.Name) and (scope.column(expr.name) is not None or expr.name in scope.lets)
+    return s.Pipeline(expr, ()) if isinstance(expr, s.Name) and not known else None
 
 
 def _flattened(items: Sequence[Typed]) -> list[Typed]:

@@ -151,11 +151,12 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """`| join kind=... (right) on keys`; a key is a pair of column names."""
+    """`| join kind=... (right) on keys`, a key being a pair of column names; `lookup` brings keys once."""
 
     kind: str
     right: "Pipeline"
     keys: tuple[tuple[str, str], ...]
+    lookup: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,15 @@ class DataTable:
     values: tuple[Literal, ...]
 
 
-Operator = Where | Columns | Summarize | Count | GetSchema | Take | Sort | Join | Union
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """`| mv-expand name = list to typeof(type)`: a row for each element."""
+
+    item: Item
+    type: str
+
+
+Operator = Where | Columns | Summarize | Count | GetSchema | Take | Sort | Join | Union | Expand
 
 
 @dataclass(frozen=True, slots=True)

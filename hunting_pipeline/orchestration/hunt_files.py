@@ -15,7 +15,8 @@ from hunting_pipeline.fetch.hunting import read
 from hunting_pipeline.fetch.reading import Unsliceable
 from hunting_pipeline.fetch.surfaces import Surface
 from hunting_pipeline.hunt import Hunt
-from hunting_pipeline.model import Grain, TableSpec
+from hunting_pipeline.model import DAY, HOUR, SECOND, Grain, TableSpec
+from hunting_pipeline.window import SETTLING
 
 __all__ = ["MANUAL", "HuntFile", "hunt_file"]
 
@@ -27,6 +28,9 @@ _LAKE_PREFIX = "hunt-"
 
 _NONE = "none"
 
+_LATE = 3 * HOUR
+"""Ticks after which a hunt is taken whose rows late ones would change unseen: most have come by then."""
+
 _BYTES_PER_ROW = 500
 """First guess of a row's JSON: a person who asks a question mostly asks for few columns."""
 
@@ -36,6 +40,7 @@ class HuntFile:
     """One hunt.
 
     Attributes:
+        path: of the file.
         name: of its asset.
         description: Markdown; empty if the header has none.
         schedule: a cron expression; `manual`; None for what tables do.
@@ -43,6 +48,7 @@ class HuntFile:
         spec: what the pipeline is told.
     """
 
+    path: Path
     name: str
     description: str
     schedule: str | None
@@ -93,10 +99,16 @@ def hunt_file(path: Path) -> HuntFile:
         time_column=None if snapshot else time_column,
         grain=grain,
         bytes_per_row=_BYTES_PER_ROW,
-        hunt=replace(hunt, surface=str(surface) if surface else None),
+        hunt=replace(
+            hunt,
+            settle=int(str(chosen.get("settle", _LATE if hunt.unseen else SETTLING))),
+            surface=str(surface) if surface else None,
+        ),
     )
     schedule = chosen.get("schedule")
-    return HuntFile(name, str(chosen.get("description", "")), str(schedule) if schedule else None, text, spec)
+    return HuntFile(
+        path, name, str(chosen.get("description", "")), str(schedule) if schedule else None, text, spec
+    )
 
 
 def _header(path: Path, text: str) -> Mapping[str, _Value]:
@@ -141,6 +153,12 @@ def _grain(text: str) -> Grain:
     return Grain(text)
 
 
+def _settle(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d*[mhd]", text):
+        raise ValueError(f"{text!r} is no length of time such as 30m, 6h or 1d")
+    return int(text[:-1]) * {"m": 60 * SECOND, "h": HOUR, "d": DAY}[text[-1]]
+
+
 def _surface(text: str) -> str:
     if text not in list(Surface):
         raise ValueError(f"{text!r} is no surface; there are {', '.join(Surface)}")
@@ -152,6 +170,7 @@ _CHECKS: Mapping[str, Callable[[str], object]] = {
     "description": str,
     "grain": _grain,
     "time": kql.name,
+    "settle": _settle,
     "schedule": _cron,
     "surface": _surface,
 }

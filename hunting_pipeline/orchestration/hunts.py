@@ -106,6 +106,7 @@ def _metadata(hunt: HuntFile) -> dict[str, dg.MetadataValue]:
     return {
         "dagster/table_name": value.text(hunt.spec.name),
         "time column": value.text(hunt.spec.time_column or "none: a snapshot a day"),
+        "file": value.path(str(hunt.path)),
         "query": value.md(f"```kusto\n{hunt.text.strip()}\n```"),
         **({"bounds": value.text(f"{len(read.bounds)} of them, on {bounds}")} if bounds else {}),
         **({"read whole in every call": value.md(whole)} if whole else {}),

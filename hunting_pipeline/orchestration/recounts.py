@@ -42,7 +42,7 @@ def recount(pipeline: Pipeline, spec: TableSpec) -> dg.AssetCheckResult:
     Raises:
         HuntingError: the service could not count.
     """
-    partitions = partitions_in(spec, held(pipeline.now(), pipeline.limits.retention_days))
+    partitions = partitions_in(spec, held(pipeline.now(), pipeline.limits.retention_days, spec))
     with pipeline.reconcile(spec, partitions) as (found, _):
         return recounted(found, partitions)
 

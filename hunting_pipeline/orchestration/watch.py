@@ -70,7 +70,7 @@ def watched(
         Misconfigured: a setting is wrong, or the table is archived in another grain.
     """
     now = round(time.time() * SECOND)
-    still = held(now, hunting.limits().retention_days)
+    still = held(now, hunting.limits().retention_days, spec)
     asked = Window(max(start, still.start), max(start, still.end))
     found = hunting.coverage(spec, partitions_in(spec, asked), now=now)
     yield _result(FRESH, fresh(found.archived, now=now, hours=fresh_hours))

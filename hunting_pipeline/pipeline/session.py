@@ -124,7 +124,7 @@ def _debt(
         partition: manifest.covered if manifest.shape == spec.shape else ()
         for partition, manifest in archive.items()
     }
-    return window.owed(partitions, covered, held=window.held(now, retention_days, spec.step))
+    return window.owed(partitions, covered, held=window.held(now, retention_days, spec))
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ class Pipeline:
             archive = _archive(self.store, spec)
             chosen = [archive[partition] for partition in sorted(partitions) if partition in archive]
             pull = self._new_pull(spec, _NO_DEBT, archive, force=force, observe=observe)
-            held = window.held(self.now(), self.limits.retention_days, spec.step)
+            held = window.held(self.now(), self.limits.retention_days, spec)
             found = recount(pull.cutter, self.store, chosen, held=held)
             stale = (
                 found.stale(
