@@ -131,7 +131,7 @@ def elements(lists: str) -> str:
 def join(
     left: Relation, right: Relation, kind: str, keys: Sequence[tuple[str, str]], *, lookup: bool = False
 ) -> Relation:
-    """Rows of both sides by equal keys, which a lookup has once; a name on both sides gets a 1 on the right."""
+    """Rows of both sides by equal keys, once in a lookup; a name on both sides gets a 1 on the right."""
     if kind not in _JOINS:
         raise KqlError(f"'join' operator: unknown kind '{kind}'")
     left_refs = {column.name: column.ref for column in left.columns}

@@ -16,7 +16,6 @@ from hunting_pipeline.fetch.reading import (
     piped,
     pipeline,
     query,
-    split,
 )
 from hunting_pipeline.fetch.results import MAKING, ROW_BY_ROW, Columns
 from hunting_pipeline.fetch.tracing import Edit, Trace, Tracer
@@ -96,14 +95,14 @@ def _refuse_chance(found: Query) -> None:
 
 def _refuse_motion(found: Query) -> None:
     _refuse_calls(found, _MOVING)
-    for name, behind in piped(found.tokens):
+    for name, words in piped(found.tokens):
         if name.text in _RANKING:
             raise Unsliceable(name.line, f"`{name.text}`: {_RANK}")
-        if name.text not in _KNOWN and [name.text, *(one.text for one in behind[:1])] != _UNPACK:
+        if name.text not in _KNOWN and [name.text, *(one.text for one in words[:1])] != _UNPACK:
             raise Unsliceable(
                 name.line, f"`{name.text}` is not known to give the same rows whenever it is asked"
             )
-        if name.text == "join" and options(behind)[0].get("kind", "innerunique") == "innerunique":
+        if name.text == "join" and options(words)[0].get("kind", "innerunique") == "innerunique":
             raise Unsliceable(
                 name.line,
                 "`join` without a kind is innerunique: it takes any one of the left rows that share a key."
@@ -134,9 +133,9 @@ def _rewrites(found: Query) -> bool:
     named = any(token.text == "|" for value in found.lets.values() for token in value)
     looked_up = any(
         token.text == "|"
-        for name, behind in piped(found.tokens)
+        for name, words in piped(found.tokens)
         if name.text in ("extend", "project")
-        for token in split(behind, "|")[0]
+        for token in words
     )
     names = {name.text for name in (*(name for name, _ in piped(found.tokens)), *calls(found.tokens))}
     return named or looked_up or not names.isdisjoint({*_REWRITES, "toscalar"})

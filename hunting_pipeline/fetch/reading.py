@@ -217,10 +217,20 @@ def options(tokens: Tokens) -> tuple[dict[str, str], Tokens]:
 
 
 def piped(tokens: Tokens) -> Iterator[tuple[Token, Tokens]]:
-    """Every operator at any depth: its name, and all tokens behind that."""
+    """Every operator at any depth: its name, and its words."""
     for place, token in enumerate(tokens[:-1]):
         if token.text == "|":
-            yield tokens[place + 1], tokens[place + 2 :]
+            yield tokens[place + 1], _own(tokens[place + 2 :])
+
+
+def _own(tokens: Tokens) -> Tokens:
+    """The tokens before the pipe, semicolon or bracket that ends their operator."""
+    depth = 0
+    for place, token in enumerate(tokens):
+        depth += (token.text in "([{") - (token.text in CLOSES)
+        if depth < 0 or (depth == 0 and token.text in "|;"):
+            return tokens[:place]
+    return tokens
 
 
 def calls(tokens: Tokens) -> Iterator[Token]:

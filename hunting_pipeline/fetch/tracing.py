@@ -31,7 +31,10 @@ __all__ = ["Edit", "Trace", "Tracer"]
 _LEFT_KINDS = frozenset({"inner", "leftouter", "leftsemi", "leftanti", "leftantisemi", "anti"})
 """Kinds of join whose rows each belong to one row on the left: a filter on the left is one on the result."""
 
+_LEFT_ONLY = frozenset({"leftsemi", "leftanti", "leftantisemi", "anti"})
 _RIGHT_KINDS = frozenset({"inner", "rightouter", "rightsemi", "rightanti", "rightantisemi"})
+_TIME = "Timestamp"
+
 _GATHERING = frozenset({"summarize", "make-series"})
 """Operators whose times may be those of rows that are yet to come."""
 
@@ -199,13 +202,18 @@ class Tracer:
                 f"line {operator.line}: the right side of the {operator.name}"
             )
         on_right = on_left is False and self._results.provides(_leg(leg), column)
+        if on_left is False and (on_right is False or kind in _LEFT_ONLY):
+            raise _left_out(operator, column)
         if on_right and kind in _RIGHT_KINDS and operator.name == "join":
             found = _bracketed(self.trace(_leg(leg), column), leg)
             return found.beside(f"line {operator.line}: the left side of the join")
         return self._stopped(rest, operator, column)
 
     def _united(self, legs: Sequence[Pipeline], rest: Pipeline, operator: Operator, column: str) -> Trace:
-        if not all(self._results.provides(leg, column) for leg in legs):
+        provided = [self._results.provides(leg, column) for leg in legs]
+        if all(answer is False for answer in provided):
+            raise _left_out(operator, column)
+        if not all(provided):
             return self._stopped(rest, operator, column)
         found = [_bracketed(self.trace(leg, column), leg.source) for leg in legs]
         stopped = next((trace.stopped for trace in found if trace.stopped), None)
@@ -246,7 +254,7 @@ class Tracer:
             case [name] if name in self.query.lets:
                 return self._let(source[0], column)
             case [_] if source[0].name:
-                return Trace((Edit(source[0].at, Bound(column)),))
+                return self._table(source[0], column)
             case ["(", *_, ")"]:
                 return self.trace(pipeline(source[1:-1]), column)
             case ["materialize", "(", *_, ")"]:
@@ -262,6 +270,17 @@ class Tracer:
             f"{told(source)} is no table, `let`, union or bracketed query, so what its rows depend on cannot"
             " be told: write out what it stands for",
         )
+
+    def _table(self, token: Token, column: str) -> Trace:
+        """A table. Tenants know columns that no document does; but not a time of a table without times."""
+        known = self.columns(token.text)
+        if known is not None and not {column, _TIME} & {*known}:
+            raise Unsliceable(
+                token.line,
+                f"{token.text} has no column {column}, nor another time: say `time: none` for a snapshot"
+                " a day",
+            )
+        return Trace((Edit(token.at, Bound(column)),))
 
     def _let(self, token: Token, column: str) -> Trace:
         """A table named by `let`: bounds go inside where nobody else reads it."""

@@ -15,7 +15,8 @@ from hunting_pipeline.fetch.hunting import read
 from hunting_pipeline.fetch.reading import Unsliceable
 from hunting_pipeline.fetch.surfaces import Surface
 from hunting_pipeline.hunt import Hunt
-from hunting_pipeline.model import DAY, HOUR, SECOND, Grain, TableSpec
+from hunting_pipeline.lake.layout import lake_names
+from hunting_pipeline.model import DAY, HOUR, SECOND, Column, Grain, TableSpec
 from hunting_pipeline.window import SETTLING
 
 __all__ = ["MANUAL", "HuntFile", "hunt_file"]
@@ -153,6 +154,12 @@ def _grain(text: str) -> Grain:
     return Grain(text)
 
 
+def _time(text: str) -> str:
+    if lake_names([Column(text, "datetime")]) != (text,):
+        raise ValueError(f"the lake has folders of the name {text.lower()!r}: call the column something else")
+    return kql.name(text)
+
+
 def _settle(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d*[mhd]", text):
         raise ValueError(f"{text!r} is no length of time such as 30m, 6h or 1d")
@@ -169,7 +176,7 @@ _CHECKS: Mapping[str, Callable[[str], object]] = {
     "name": str,
     "description": str,
     "grain": _grain,
-    "time": kql.name,
+    "time": _time,
     "settle": _settle,
     "schedule": _cron,
     "surface": _surface,

@@ -1,0 +1,205 @@
+"""Where a query's time comes from is read exactly, or the query is refused with its line and reason."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hunting_pipeline.fetch import query
+from hunting_pipeline.fetch.hunting import read
+from hunting_pipeline.fetch.reading import Unsliceable
+from hunting_pipeline.hunt import Bound, Hunt
+from hunting_pipeline.model import DAY, HOUR, Slice, TableSpec, Tally, Window
+
+COLUMNS = {
+    "A": frozenset({"Timestamp", "DeviceId", "X"}),
+    "B": frozenset({"Timestamp", "DeviceId", "Y"}),
+    "Inventory": frozenset({"DeviceId", "Owner"}),
+}
+
+
+def hunt(text: str, time: str | None = "Timestamp") -> Hunt:
+    return read(text, time, COLUMNS.get)
+
+
+def marked(found: Hunt) -> str:
+    """The text with the bounds as `<column/step>`."""
+    first, *others = found.parts
+    bounds = [f"<{bound.column}>" for bound in found.bounds]
+    return first + "".join(b + part for b, part in zip(bounds, others, strict=True))
+
+
+PUSHED = {
+    "A": "A<Timestamp>",
+    "A | where X == 'a | b; // c' // | take 5\n;\n": "A<Timestamp> | where X == 'a | b; // c'",
+    "A\n\n// nothing\n| where X has @'\\'\n\n| extend Y = 1;": (
+        "A<Timestamp>\n| where X has @'\\'\n| extend Y = 1"
+    ),
+    "A | extend T = Timestamp | project-away X | project Timestamp = T": (
+        "A<Timestamp> | extend T = Timestamp | project-away X | project Timestamp = T"
+    ),
+    "A | project-rename T = Timestamp, Timestamp = X": "A<X> | project-rename T = Timestamp, Timestamp = X",
+    "A | parse X with * 'a' Rest | mv-expand Rest | sort by X": (
+        "A<Timestamp> | parse X with * 'a' Rest | mv-expand Rest | sort by X"
+    ),
+    "let a = A | where X > 1;\nlet unused = B;\na | distinct Timestamp, X": (
+        "let a = A<Timestamp> | where X > 1;\nlet unused = B;\na | distinct Timestamp, X"
+    ),
+    "let a = A | where X > 1;\na | where X in (a)": "let a = A | where X > 1;\na<Timestamp> | where X in (a)",
+    "let a = materialize(A | where X > 1); a": "let a = materialize(A<Timestamp> | where X > 1); a",
+    "union withsource=S A, (B | where Y > 1) | where S != ''": (
+        "union withsource=S (A<Timestamp>), (B<Timestamp> | where Y > 1) | where S != ''"
+    ),
+    "A | where X > 1 | union kind=outer B": "(A<Timestamp>) | where X > 1 | union kind=outer (B<Timestamp>)",
+    "union A, Inventory | where X > 1": "union A, Inventory<Timestamp> | where X > 1",
+    "union Device* | where X > 1": "union Device*<Timestamp> | where X > 1",
+    "A | join kind=inner (B) on DeviceId": "A<Timestamp> | join kind=inner (B) on DeviceId",
+    "A | join kind=leftanti hint.strategy=broadcast B on DeviceId": (
+        "A<Timestamp> | join kind=leftanti hint.strategy=broadcast B on DeviceId"
+    ),
+    "Inventory | join kind=inner B on DeviceId": "Inventory | join kind=inner (B<Timestamp>) on DeviceId",
+    "A | summarize N = count() by DeviceId | join kind=rightouter (B | where Y > 1) on DeviceId": (
+        "A | summarize N = count() by DeviceId"
+        " | join kind=rightouter (B<Timestamp> | where Y > 1) on DeviceId"
+    ),
+    "A | lookup Inventory on DeviceId": "A<Timestamp> | lookup Inventory on DeviceId",
+    "A | join kind=fullouter B on DeviceId": "A | join kind=fullouter B on DeviceId<Timestamp>",
+    "A | extend Timestamp = todatetime(X) | where X > 1": (
+        "A | extend Timestamp = todatetime(X)<Timestamp> | where X > 1"
+    ),
+    "A | evaluate bag_unpack(X)": "A | evaluate bag_unpack(X)<Timestamp>",
+}
+
+
+@pytest.mark.parametrize("text", PUSHED)
+def test_bounds_go_as_far_up_as_they_are_exact(text: str) -> None:
+    assert marked(hunt(text)) == PUSHED[text]
+
+
+@pytest.mark.parametrize(
+    ("text", "time", "step"),
+    [
+        ("A | summarize count() by bin(Timestamp, 1h), X", "Timestamp", HOUR),
+        ("let s = 15m; A | summarize count() by T = bin(Timestamp, s)", "T", HOUR // 4),
+        ("A | extend T = startofday(Timestamp) | summarize count() by X, T", "T", DAY),
+        ("A | summarize by T = bin(Timestamp, 1h) | summarize count() by T = bin(T, 6h)", "T", 6 * HOUR),
+        ("A | summarize arg_max(X, *) by Timestamp", "Timestamp", 1),
+    ],
+)
+def test_bins_are_what_a_row_stands_for(text: str, time: str, step: int) -> None:
+    found = hunt(text, time)
+    assert found.step == step
+    assert found.bounds == (Bound("Timestamp", step),)
+
+
+REFUSED = {
+    "A\n| where X > 1\n| take 10": (3, "`take`"),
+    "A | limit 5": (1, "`limit`"),
+    "A | sample 5": (1, "`sample`"),
+    "A\n| top 5 by X": (2, "`top`"),
+    "A | serialize | extend N = row_number()": (1, "row_number"),
+    "A | sort by X | extend P = prev(X)": (1, "prev()"),
+    "let t = 7d;\nA\n| where Timestamp > ago(t)": (3, "ago()"),
+    "A | extend Age = now() - Timestamp": (1, "now()"),
+    "A | extend R = rand()": (1, "rand()"),
+    "A | summarize take_any(X) by Timestamp": (1, "take_any()"),
+    "A | render timechart": (1, "`render`"),
+    "A | invoke FileProfile(SHA1)": (1, "`invoke` is not known"),
+    "A | evaluate autocluster()": (1, "`evaluate` is not known"),
+    "A\n| join (B) on DeviceId": (2, "innerunique"),
+    "A | where X in ((B | join kind=innerunique A on DeviceId | project X))": (1, "innerunique"),
+    "A | project X": (1, "`project` leaves out Timestamp"),
+    "A | project-away Timestamp": (1, "leaves out Timestamp"),
+    "A | project-keep X": (1, "leaves out Timestamp"),
+    "A | project-rename T = Timestamp": (1, "leaves out Timestamp"),
+    "A | distinct X": (1, "leaves out Timestamp"),
+    "A | count": (1, "`count` leaves out Timestamp"),
+    "A\n| summarize count() by X": (2, "does not group by Timestamp"),
+    "A | summarize arg_max(Timestamp, *) by X": (1, "does not group by Timestamp"),
+    "A | summarize Timestamp = max(Timestamp) by X": (1, "does not group by Timestamp"),
+    "A | summarize L = max(Timestamp) by X\n| extend Timestamp = L": (1, "does not group by L"),
+    "A | summarize L = max(Timestamp) by X\n| extend Timestamp = L + 1h": (2, "cannot be told where"),
+    "A | summarize N = count() by Timestamp = bin(Timestamp, 1.5h)": (1, "how long its groups are"),
+    "A | summarize N = count() by bin(Timestamp, 7d)": (1, "do not divide a day"),
+    "A | summarize N = count() by T = bin(Timestamp, 5h)\n| extend Timestamp = T": (1, "do not divide a day"),
+    "A | extend bin(Timestamp, 1h)": (1, "a name of its own"),
+    "A | project todatetime(Timestamp)": (1, "a name"),
+    "(A | summarize arg_max(Timestamp, *) by X) | join kind=inner B on X": (1, "cannot be told where"),
+    "let f = (x: int) { A | where X == x };\nf(1)": (2, "`f(1)` is no table"),
+    "search 'x' | where X > 1": (1, "is no table"),
+    "let a = a | where X > 1; a": (1, "defined by itself"),
+    "Inventory | where Owner != ''": (1, "Inventory has no column Timestamp"),
+    "union Inventory, (A | project X)": (1, "`union` leaves out Timestamp"),
+    "Inventory | join kind=inner (A | project X, DeviceId) on DeviceId": (1, "`join` leaves out Timestamp"),
+    "Inventory | join kind=leftsemi A on DeviceId": (1, "`join` leaves out Timestamp"),
+    "A | where X == 'open": (1, "a quote stays open"),
+    "A\n| where (X > 1": (2, "'(' stays open"),
+    "A | where X > 1)": (1, "closes what is not open"),
+    "A | | where X": (1, "nothing on one of its sides"),
+    "let a = A;": (1, "ends with a `let`"),
+    "set notruncation; A": (1, "only `let` statements"),
+    "// only words\n": (1, "there is no query"),
+    "union withsource=Timestamp A, B": (1, "is the name of a table"),
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_does_not_stay_the_same_is_refused_with_its_line(text: str) -> None:
+    line, words = REFUSED[text]
+    with pytest.raises(Unsliceable) as caught:
+        hunt(text)
+    assert (caught.value.line, words in caught.value.reason) == (line, True), caught.value
+
+
+def test_a_snapshot_may_move_but_not_be_chance() -> None:
+    text = "A | where Timestamp > ago(1d) | summarize arg_max(Timestamp, *) by X | top 5 by X"
+    assert hunt(text, None) == Hunt(text, (text,), unseen=True)
+    with pytest.raises(Unsliceable, match="take_any"):
+        hunt("A | summarize take_any(X)", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "unseen"),
+    [
+        ("A | where X in ((B | project Y)) | extend Z = 1", False),
+        ("union A, (B | where Y > 1) | distinct Timestamp", False),
+        ("A | summarize count() by Timestamp", True),
+        ("A | join kind=inner B on DeviceId", True),
+        ("A | extend Known = X in ((B | project Y))", True),
+        ("let b = B | project Y; A | where X in (b)", True),
+        ("A | where X > toscalar(B | project Y)", True),
+    ],
+)
+def test_what_counts_cannot_see_is_known(text: str, unseen: bool) -> None:
+    assert hunt(text).unseen is unseen
+
+
+def test_comments_and_blank_lines_make_no_other_query() -> None:
+    one = hunt("A // x\n\n\n| where X > 1 // y\n;")
+    other = hunt("A\n| where X > 1")
+    assert one.text == other.text == "A\n| where X > 1"
+
+
+@given(
+    st.integers(0, 100 * DAY), st.integers(1, 3 * DAY), st.sampled_from([1, HOUR // 4, HOUR, 6 * HOUR, DAY])
+)
+def test_rounded_bounds_keep_exactly_the_rows_of_the_window(start: int, ticks: int, step: int) -> None:
+    """A row at `t` belongs to the window if its rounded time does; the edges are where it would go wrong."""
+    window = Window(start, start + ticks)
+    low, high = (-(-edge // step) * step for edge in (window.start, window.end))
+    near = (start, start + ticks, low, high)
+    for t in {edge + d for edge in near for d in (-step, -1, 0, 1, step) if edge + d >= 0}:
+        assert (low <= t < high) == (window.start <= t // step * step < window.end)
+
+
+def test_a_hunt_is_asked_as_a_table_is() -> None:
+    spec = TableSpec("hunt-h", "T", hunt=hunt("A | summarize N = count() by T = bin(Timestamp, 1h)", "T"))
+    window = Window(HOUR // 2, 2 * HOUR)
+    slice_ = Slice("hunt-h", window, Tally(0, 0))
+    assert query.rows(spec, slice_) == (
+        "A\n| where Timestamp >= datetime(1970-01-01T01:00:00Z)"
+        " and Timestamp < datetime(1970-01-01T02:00:00Z)"
+        " | summarize N = count() by T = bin(Timestamp, 1h)"
+        "\n| where T >= datetime(1970-01-01T00:30:00Z) and T < datetime(1970-01-01T02:00:00Z)"
+    )
+    assert "or isnull(Timestamp)" in query.histogram(spec, [window], HOUR, undated=True)
+    assert query.probe(spec) == "A | summarize N = count() by T = bin(Timestamp, 1h)\n| take 0"
