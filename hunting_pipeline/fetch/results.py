@@ -17,7 +17,7 @@ from hunting_pipeline.fetch.reading import (
 )
 from hunting_pipeline.ticks import DAY, HOUR, SECOND
 
-__all__ = ["MAKING", "ROW_BY_ROW", "Columns", "Results", "mentions"]
+__all__ = ["LEFT_ONLY", "MAKING", "ROW_BY_ROW", "Columns", "Results", "mentions"]
 
 Columns = Callable[[str], Collection[str] | None]
 """The columns of a table, as far as they are documented; None for one that is not."""
@@ -28,8 +28,10 @@ ROW_BY_ROW = frozenset({"where", "filter", "sort", "order", "project-reorder"})
 MAKING = frozenset({"parse", "parse-where", "parse-kv", "mv-expand", "mvexpand"})
 """Operators that work row by row and hand on every column that they do not name."""
 
-_RIGHT_ONLY = frozenset({"rightsemi", "rightanti", "rightantisemi"})
+LEFT_ONLY = frozenset({"leftsemi", "leftanti", "leftantisemi", "anti"})
+"""Kinds of join whose result has the columns of the left side alone."""
 
+_RIGHT_ONLY = frozenset({"rightsemi", "rightanti", "rightantisemi"})
 
 _UNITS = {"d": DAY, "h": HOUR, "m": 60 * SECOND, "s": SECOND}
 
@@ -87,8 +89,8 @@ class Results:
                 return False
             case "summarize":
                 return self._grouped(operator, column)
-            case "join" | "lookup" | "union" if options(operator.words)[0].get("kind") not in _RIGHT_ONLY:
-                return self.provides(rest, column) or None
+            case "join" | "lookup" | "union":
+                return self._beside(rest, operator, column)
             case "project-away" if not plain:
                 return None
             case name if name in MAKING and mentions(operator.words, column):
@@ -96,6 +98,12 @@ class Results:
             case name if name in ROW_BY_ROW | MAKING | {"extend", "project-away", "project-rename"}:
                 return self.provides(rest, column)
         return None
+
+    def _beside(self, rest: Pipeline, operator: Operator, column: str) -> bool | None:
+        """Whether rows that others are set beside have the column."""
+        kind = options(operator.words)[0].get("kind")
+        found = self.provides(rest, column)
+        return None if kind in _RIGHT_ONLY else found if kind in LEFT_ONLY else found or None
 
     def _grouped(self, operator: Operator, column: str) -> bool | None:
         """Whether `summarize` yields the column, as a group or otherwise."""
@@ -129,4 +137,5 @@ class Results:
 
 
 def mentions(words: Sequence[Token], column: str) -> bool:
+    """Whether any of the words is the column's name."""
     return any(token.text == column for token in words)

@@ -23,7 +23,7 @@ from hunting_pipeline.fetch.reading import (
     split,
     told,
 )
-from hunting_pipeline.fetch.results import MAKING, ROW_BY_ROW, Columns, Results, mentions
+from hunting_pipeline.fetch.results import LEFT_ONLY, MAKING, ROW_BY_ROW, Columns, Results, mentions
 from hunting_pipeline.hunt import Bound
 
 __all__ = ["Edit", "Trace", "Tracer"]
@@ -31,7 +31,6 @@ __all__ = ["Edit", "Trace", "Tracer"]
 _LEFT_KINDS = frozenset({"inner", "leftouter", "leftsemi", "leftanti", "leftantisemi", "anti"})
 """Kinds of join whose rows each belong to one row on the left: a filter on the left is one on the result."""
 
-_LEFT_ONLY = frozenset({"leftsemi", "leftanti", "leftantisemi", "anti"})
 _RIGHT_KINDS = frozenset({"inner", "rightouter", "rightsemi", "rightanti", "rightantisemi"})
 _TIME = "Timestamp"
 
@@ -202,7 +201,7 @@ class Tracer:
                 f"line {operator.line}: the right side of the {operator.name}"
             )
         on_right = on_left is False and self._results.provides(_leg(leg), column)
-        if on_left is False and (on_right is False or kind in _LEFT_ONLY):
+        if on_left is False and (on_right is False or kind in LEFT_ONLY):
             raise _left_out(operator, column)
         if on_right and kind in _RIGHT_KINDS and operator.name == "join":
             found = _bracketed(self.trace(_leg(leg), column), leg)

@@ -53,10 +53,15 @@ class HuntingQueries(dg.Component, Tenanted):
         """Materialize the run's partitions of a hunt, yielding events as each is committed.
 
         Raises:
-            dg.Failure: a person must act; every partition that could be committed is.
+            dg.Failure: a person must act, and the file is named; every partition that could be committed is.
             dg.RetryRequested: the quota is spent, or the service is down; finished work stays.
         """
-        yield from materialize_table(context, hunt.spec, key=self.get_asset_spec(hunt).key, hunting=hunting)
+        key = self.get_asset_spec(hunt).key
+        try:
+            yield from materialize_table(context, hunt.spec, key=key, hunting=hunting)
+        except dg.Failure as failure:
+            said = f"{hunt.path}: {failure.description}"
+            raise dg.Failure(said, failure.metadata, allow_retries=failure.allow_retries) from failure
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """One asset a file and tenant with its checks, and the resources of each tenant.

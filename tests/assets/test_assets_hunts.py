@@ -1,0 +1,180 @@
+"""People's own queries as assets: what a file may say, how it is told what is wrong, and what a run does."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+from test_assets_config import PROJECT, told_by
+
+from hunting_pipeline.definitions import defs
+from hunting_pipeline.model import HOUR, SECOND, Grain
+from hunting_pipeline.orchestration import materialize_range
+from hunting_pipeline.orchestration.hunt_files import HuntFile, hunt_file
+from support import Emulated, emulated
+
+ROOT = Path(__file__).parents[2]
+
+
+def located(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attributes: str = "", **files: str
+) -> dg.Definitions:
+    """Load a project that has nothing but hunts."""
+    module = f"team_{uuid4().hex}"
+    folder = tmp_path / module / "defs" / "hunts"
+    folder.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(PROJECT.format(module=module))
+    (folder / "defs.yaml").write_text(
+        f"type: hunting_pipeline.orchestration.HuntingQueries\n{attributes or 'attributes: {}'}\n"
+    )
+    for name, text in files.items():
+        (folder / f"{name}.kql").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    return dg.load_from_defs_folder(path_within_project=tmp_path)
+
+
+def test_the_examples_are_assets_of_the_code_location() -> None:
+    hunts = {
+        spec.key.path[-1]: spec for spec in defs().resolve_all_asset_specs() if spec.key.path[0] == "hunts"
+    }
+    files = {path.stem for path in (ROOT / "assets" / "hunts").glob("*.kql")}
+    assert set(hunts) == files
+    assert len(files) >= 11
+    assert all(spec.group_name == "hunts" and spec.description for spec in hunts.values())
+    joined = hunts["logon_then_process"].metadata
+    assert "the right side of the join" in joined["read whole in every call"].value
+    assert joined["bounds"].value == "1 of them, on Timestamp"
+    assert hunts["persistence"].automation_condition is None
+
+
+def test_checks_are_those_that_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A summary's rows change without a change of their number, so no recount is promised of it."""
+    found = located(
+        tmp_path,
+        monkeypatch,
+        plain="DeviceLogonEvents | where ActionType != ''",
+        summary="DeviceLogonEvents | summarize count() by bin(Timestamp, 1h)",
+        snapshot="// time: none\nDeviceLogonEvents | summarize count()",
+    )
+    names = {asset.key.path[-1]: {check.name for check in asset.check_specs} for asset in found.assets or ()}
+    watched = {"complete", "fresh", "drift", "deadline"}
+    assert names == {"plain": watched | {"reconciled"}, "summary": watched, "snapshot": watched}
+
+
+HEADER = """// name: hourly
+// description: Logons,
+//   by the hour.
+// grain: hour
+// time: At
+// settle: 2h
+// schedule: 5 * * * *
+// surface: graph
+
+DeviceLogonEvents | summarize count() by At = bin(Timestamp, 15m)
+"""
+
+
+def written(tmp_path: Path, text: str, name: str = "h") -> HuntFile:
+    path = tmp_path / f"{name}.kql"
+    path.write_text(text)
+    return hunt_file(path)
+
+
+def test_a_header_says_what_the_pipeline_is_told(tmp_path: Path) -> None:
+    found = written(tmp_path, HEADER)
+    assert (found.name, found.description, found.schedule) == ("hourly", "Logons,\nby the hour.", "5 * * * *")
+    spec, hunt = found.spec, found.hunt
+    assert (spec.name, spec.time_column, spec.grain) == ("hunt-hourly", "At", Grain.HOUR)
+    assert (hunt.step, hunt.settle, hunt.surface) == (HOUR // 4, 2 * HOUR, "graph")
+    plain = written(tmp_path, "DeviceLogonEvents", "logons")
+    assert (plain.name, plain.schedule, plain.description) == ("logons", None, "")
+    assert plain.hunt.settle == 900 * SECOND
+    assert written(tmp_path, "DeviceLogonEvents | summarize count() by Timestamp").hunt.settle == 3 * HOUR
+
+
+WRONG = {
+    "// gain: hour\nDeviceInfo": (1, "did you mean grain?"),
+    "// description: x\n// time: Timestamp\n// note: y\nDeviceInfo": (3, "the header has no 'note'"),
+    "// grain: day\n// grain: hour\nDeviceInfo": (2, "said twice"),
+    "// grain: week\nDeviceInfo": (1, "neither day nor hour"),
+    "// name: two words\nDeviceInfo": (1, "'two words' is no name"),
+    "// time: a b\nDeviceInfo": (1, "no name of a table or column"),
+    "// time: Hour\nDeviceInfo": (1, "folders of the name 'hour'"),
+    "// schedule: every day\nDeviceInfo": (1, "neither a cron expression nor `manual`"),
+    "// surface: portal\nDeviceInfo": (1, "there are graph, xdr, endpoint"),
+    "// settle: soon\nDeviceInfo": (1, "no length of time"),
+    "// grain: hour\n// time: none\nDeviceInfo": (1, "a snapshot a day"),
+    "// grain: hour\nDeviceInfo | summarize count() by bin(Timestamp, 1d)": (1, "use `grain: day`"),
+    "// description: x\n\nDeviceInfo\n| where Timestamp > ago(1d)\n| take 5": (5, "`take`"),
+    "DeviceInfo\n| join (DeviceEvents) on DeviceId": (2, "innerunique"),
+    "// description: nothing follows\n": (1, "there is no query"),
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_is_wrong_is_named_with_file_and_line(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, words = WRONG[text]
+    with pytest.raises(Exception) as caught:  # noqa: PT011 # Dagster wraps what it finds
+        located(tmp_path, monkeypatch, wrong=text)
+    told = "\n".join(told_by(caught.value))
+    assert f"wrong.kql:{line}: " in told
+    assert words in told
+
+
+def test_two_hunts_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        located(tmp_path, monkeypatch, a="DeviceInfo", b="// name: A\nDeviceInfo")
+    assert "b.kql:1: a.kql is called A, too" in "\n".join(told_by(caught.value))
+
+
+def test_a_wrong_attribute_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        located(tmp_path, monkeypatch, "attributes:\n  owners: [nobody]")
+    told = "\n".join(told_by(caught.value))
+    assert "defs.yaml:3" in told
+    assert "must be an email address or a team name" in told
+
+
+@pytest.fixture(scope="module")
+def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+    with emulated(
+        tmp_path_factory.mktemp("hunts"),
+        rows={"DeviceLogonEvents": 3_000},
+        now=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+    ) as running:
+        yield running
+
+
+def test_a_run_commits_and_checks_each_partition(
+    tenant: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
+) -> None:
+    for name, value in (
+        tenant.settings(lake=tmp_path / "lake", ledger=str(tmp_path / "q.sqlite")).model_dump().items()
+    ):
+        if name in ("tenant_id", "client_id", "login_url", "api_url", "ca_bundle", "lake", "ledger"):
+            monkeypatch.setenv(f"HUNTING_{name.upper()}", str(value))
+    monkeypatch.setenv("HUNTING_CLIENT_SECRET", tenant.endpoint.client_secret)
+    now = datetime.now(UTC).timestamp()
+    first, last = (f"{datetime.fromtimestamp(now - days * 86_400, UTC):%Y-%m-%d}" for days in (3, 2))
+    found = located(
+        tmp_path,
+        monkeypatch,
+        good="DeviceLogonEvents | where ActionType == 'LogonFailed'",
+        bad="DeviceLogonEvents | where ActionTyp == 'LogonFailed'",
+    )
+    done = materialize_range(found, ["good"], first=first, last=last, instance=instance)
+    assert done.success
+    events = done.asset_materializations_for_node("hunts__good")
+    assert [event.partition for event in events] == [first, last]
+    assert sum(int(event.metadata["dagster/partition_row_count"].value) for event in events) > 0
+    assert (tmp_path / "lake" / "hunt-good" / f"date={first}" / f"hunt-good-{first}.parquet").exists()
+
+    failed = materialize_range(found, ["bad"], first=first, last=last, instance=instance)
+    (event,) = failed.get_step_failure_events()
+    told = str(event.step_failure_data.error)
+    assert "bad.kql: 400 BadRequest" in told
+    assert "Failed to resolve column or scalar expression named 'ActionTyp'" in told
