@@ -197,12 +197,16 @@ def pipeline(tokens: Tokens) -> Pipeline:
 
 
 def items(tokens: Tokens) -> list[Item]:
-    """What commas part."""
-    found = []
-    for part in split(tokens, ","):
-        named = len(part) > 2 and part[0].name and part[1].text == "=" and part[2].text not in "=~"
-        found.append(Item(part[0].text, part[2:]) if named else Item(None, part))
-    return [item for item in found if item.value]
+    """What commas part. A name may be written `['name']`."""
+    return [_item(part) for part in split(tokens, ",") if part]
+
+
+def _item(part: Tokens) -> Item:
+    quoted = len(part) > 4 and (part[0].text, part[2].text) == ("[", "]")
+    after = 3 if quoted else 1
+    if len(part) > after + 1 and part[after].text == "=" and part[after + 1].text not in "=~":
+        return Item(part[1 if quoted else 0].text.strip("\"'"), part[after + 1 :])
+    return Item(None, part)
 
 
 def options(tokens: Tokens) -> tuple[dict[str, str], Tokens]:

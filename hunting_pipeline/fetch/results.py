@@ -47,8 +47,8 @@ class Results:
     def origin(self, value: Sequence[Token]) -> tuple[str, int] | None:
         """The column that a value is, and what it is rounded down to; None if it is anything else."""
         match [token.text for token in value]:
-            case [_] if value[0].name:
-                return value[0].text, 1
+            case [name] if value[0].name and name not in self.query.lets:
+                return name, 1
             case ["startofday", "(", name, ")"] if value[2].name:
                 return name, DAY
             case ["bin" | "floor", "(", name, ",", *length, ")"] if value[2].name:
@@ -111,7 +111,9 @@ class Results:
         if any(self.is_called(item, column) for item in items(by[0] if by else ())):
             return True
         safe = all(
-            item.name != column if item.name else not any(token.text in ("*", column) for token in item.value)
+            item.name != column
+            if item.name
+            else not mentions(item.value, column) and not mentions(item.value, "*")
             for item in items(aggregates)
         )
         return False if safe else None
@@ -137,5 +139,5 @@ class Results:
 
 
 def mentions(words: Sequence[Token], column: str) -> bool:
-    """Whether any of the words is the column's name."""
-    return any(token.text == column for token in words)
+    """Whether any of the words is the column's name, quoted or not."""
+    return any(token.text.strip("\"'") == column for token in words)

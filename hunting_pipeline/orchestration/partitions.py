@@ -1,12 +1,14 @@
 """Dagster's partitions are the lake's: the same days and hours, under the same keys."""
 
+import re
+from collections.abc import Iterable
 from datetime import date
 
 import dagster as dg
 
 from hunting_pipeline.model import Grain
 
-__all__ = ["DEFAULT_START", "partitions_for"]
+__all__ = ["DEFAULT_START", "by_partitions", "partitions_for"]
 
 DEFAULT_START = date(2026, 1, 1)
 """First partition where `defs.yaml` names none. Fixed: a start that moved would hide archived partitions."""
@@ -17,3 +19,28 @@ def partitions_for(grain: Grain, start: date = DEFAULT_START) -> dg.TimeWindowPa
     if grain is Grain.HOUR:
         return dg.HourlyPartitionsDefinition(start_date=f"{start}T00", fmt="%Y-%m-%dT%H", end_offset=1)
     return dg.DailyPartitionsDefinition(start_date=str(start), end_offset=1)
+
+
+def by_partitions(
+    definitions: dg.Definitions, checks: Iterable[dg.AssetCheckKey]
+) -> dict[str, list[dg.AssetCheckKey]]:
+    """Checks by the partitions of their assets, since no sensor may target assets that differ in them.
+
+    Returns:
+        Under "" those of the usual partitions, or else of the first kind, days before hours; under a suffix
+        for the sensor's name each other kind.
+    """
+    assets = [each for each in definitions.assets or () if isinstance(each, dg.AssetsDefinition)]
+    kinds = {spec.key: spec.partitions_def for asset in assets for spec in asset.specs}
+    found: dict[dg.PartitionsDefinition | None, list[dg.AssetCheckKey]] = {}
+    for check in checks:
+        found.setdefault(kinds[check.asset_key], []).append(check)
+    usual = partitions_for(Grain.DAY)
+    ordered = sorted(found, key=lambda kind: (kind != usual, str(kind)))
+    return {_suffix(kind) if at else "": found[kind] for at, kind in enumerate(ordered)}
+
+
+def _suffix(kind: dg.PartitionsDefinition | None) -> str:
+    """`_hourly_starting_2026_01_01t00`"""
+    words = re.findall(r"[a-z0-9]+", str(kind).split(" UTC")[0].lower())
+    return "_".join(["", *words])

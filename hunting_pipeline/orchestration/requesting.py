@@ -110,15 +110,16 @@ def checks_of(definitions: dg.Definitions, name: str, hunting: HuntingResource) 
 
 
 def sensor_for(
-    reason: Reason, checks: Sequence[dg.AssetCheckKey], hunting: HuntingResource
+    reason: Reason, checks: Sequence[dg.AssetCheckKey], hunting: HuntingResource, *, suffix: str = ""
 ) -> dg.SensorDefinition:
     """Requests the partitions that the latest evaluation of each check lists, once.
 
+    The checks' assets must have the same partitions; `suffix` sets the sensor apart from those of others.
     An evaluation that comes within hours of the last request waits until they are over.
     """
 
     @dg.sensor(
-        name="_".join((reason.sensor, *hunting.prefix)),
+        name="_".join((reason.sensor, *hunting.prefix)) + suffix,
         target=dg.AssetSelection.assets(*(check.asset_key for check in checks)),
         minimum_interval_seconds=60,
         default_status=hunting.sensors,

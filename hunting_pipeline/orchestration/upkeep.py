@@ -3,6 +3,7 @@
 import dagster as dg
 
 from hunting_pipeline.orchestration.automation import automation_sensor
+from hunting_pipeline.orchestration.partitions import by_partitions
 from hunting_pipeline.orchestration.quota import quota_asset
 from hunting_pipeline.orchestration.requesting import LAST_CALL, RECONCILE_STALE, checks_of, sensor_for
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants
@@ -26,6 +27,9 @@ def kept_up(tables: dg.Definitions) -> dg.Definitions:
 
 
 def _sensors(tables: dg.Definitions, hunting: HuntingResource) -> list[dg.SensorDefinition]:
-    found = [(reason, checks_of(tables, reason.check, hunting)) for reason in (RECONCILE_STALE, LAST_CALL)]
-    requesting = [sensor_for(reason, checks, hunting) for reason, checks in found if checks]
+    requesting = [
+        sensor_for(reason, checks, hunting, suffix=suffix)
+        for reason in (RECONCILE_STALE, LAST_CALL)
+        for suffix, checks in by_partitions(tables, checks_of(tables, reason.check, hunting)).items()
+    ]
     return [automation_sensor(hunting), *requesting]

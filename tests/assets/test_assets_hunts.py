@@ -1,5 +1,6 @@
 """People's own queries as assets: what a file may say, how it is told what is wrong, and what a run does."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from test_assets_config import PROJECT, told_by
 
 from hunting_pipeline.definitions import defs
+from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.model import HOUR, SECOND, Grain
 from hunting_pipeline.orchestration import materialize_range
 from hunting_pipeline.orchestration.hunt_files import HuntFile, hunt_file
@@ -178,3 +180,18 @@ def test_a_run_commits_and_checks_each_partition(
     told = str(event.step_failure_data.error)
     assert "bad.kql: 400 BadRequest" in told
     assert "Failed to resolve column or scalar expression named 'ActionTyp'" in told
+
+
+def test_the_documented_example_and_messages_are_true(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "hunts.md").read_text("utf-8")
+    (example,) = re.findall(r"```kusto\n(.*?)```", page, re.DOTALL)
+    assert written(tmp_path, example).hunt.step == HOUR
+    texts = {
+        "recent": "\n\nDeviceEvents\n| where Timestamp > ago(1d)",
+        "pairs": "\n" * 6 + "DeviceEvents | join (DeviceInfo) on DeviceId",
+        "last": "\n\nDeviceInfo | summarize arg_max(Timestamp, *) by DeviceId",
+    }
+    for name, text in texts.items():
+        with pytest.raises(Misconfigured) as caught:
+            written(tmp_path, text, name)
+        assert str(caught.value).replace(str(tmp_path), "assets/hunts") in page

@@ -33,7 +33,11 @@ SOURCES = (
     "lone",
     "twice",
 )
-LETS = "let lone = A | where X > 2;\nlet twice = materialize(B | extend W = Y + 1);\nlet s = 6h;\n"
+LETS = """let lone = A | where X > 2;
+let twice = materialize(B | extend W = Y + 1);
+let s = 6h;
+let at = datetime(2026-11-19);
+"""
 STEPS = ("15m", "1h", "s", "1d")
 KINDS = ("inner", "leftouter", "leftsemi", "leftanti", "rightouter", "fullouter")
 LEGS = ("A", "(B | where Y > 2)", "C", "twice", "(A | summarize N = count() by K)",
@@ -43,7 +47,7 @@ OPERATORS = st.one_of(
         "where K != 'k2'", "where K in ((C | where Z > 1 | project K))", "where K in (lone)", "sort by K",
         "extend V = strcat(K, '!')", "extend Timestamp = Timestamp + 1h", "extend T = Timestamp",
         "extend Timestamp = bin(Timestamp, 1h)", "extend Timestamp = startofday(Timestamp)",
-        "extend T = bin(Timestamp, 15m)",
+        "extend T = bin(Timestamp, 15m)", "extend ['Timestamp'] = Timestamp - 2h", "extend Timestamp = at",
         "project Timestamp, K", "project K, Timestamp = T", "project-away K", "project-rename Timestamp = T",
         "project-rename T = Timestamp", "project-keep Timestamp, K", "distinct Timestamp, K", "distinct *",
         "union B", "union (A | project Timestamp, K)", "union C", "summarize N = count() by Timestamp, K",

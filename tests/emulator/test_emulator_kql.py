@@ -224,3 +224,37 @@ def test_many_branches_mean_what_few_do(ask: Ask) -> None:
     table = f"datatable(x: long)[{', '.join(map(str, values))}, long(null)]"
     found = dict(ask(f"{table} | extend y = case({tests}, 9) | project x, y"))
     assert found == {value: sum(value >= bound for bound in bounds) for value in values} | {None: 9}
+
+
+PEOPLE = """datatable(K: string, N: long, L: dynamic)
+    ['a', 1, dynamic([1, 2]), 'b', 2, dynamic([]), 'a', 3, dynamic(null)]"""
+
+
+def test_a_list_is_expanded_row_by_row(ask: Ask) -> None:
+    """A null stays, a list of nothing leaves no row."""
+    assert ask(f"{PEOPLE} | mv-expand E = L to typeof(long) | project N, E | sort by N asc, E asc") == [
+        (1, 1),
+        (1, 2),
+        (3, None),
+    ]
+    with pytest.raises(KqlError, match="cannot be expanded"):
+        ask(f"{PEOPLE} | mv-expand N")
+
+
+def test_the_row_of_an_extreme(ask: Ask) -> None:
+    assert ask(f"{PEOPLE} | summarize arg_max(N, *) by K | project K, N | sort by K asc") == [
+        ("a", 3),
+        ("b", 2),
+    ]
+    assert ask(f"{PEOPLE} | summarize Least = arg_min(N, K) | project Least, K") == [(1, "a")]
+
+
+def test_a_lookup_has_its_keys_once(ask: Ask, catalogue: Catalogue) -> None:
+    query = "| lookup (datatable(K: string, V: long) ['a', 7]) on K"
+    assert ask(f"{PEOPLE} {query} | project N, V | sort by N asc") == [(1, 7), (2, None), (3, 7)]
+    assert [c.name for c in compile_query(f"{PEOPLE} {query}", catalogue).columns] == ["K", "N", "L", "V"]
+
+
+def test_a_named_table_is_a_set(ask: Ask) -> None:
+    few = "let few = datatable(K: string) ['b'];"
+    assert ask(f"{few} {PEOPLE} | where K in (few) | project N") == [(2,)]

@@ -66,6 +66,9 @@ PUSHED = {
     "A | extend Timestamp = todatetime(X) | where X > 1": (
         "A | extend Timestamp = todatetime(X)<Timestamp> | where X > 1"
     ),
+    "A | extend ['Timestamp'] = todatetime(X)": "A | extend ['Timestamp'] = todatetime(X)<Timestamp>",
+    "A | project-rename ['Timestamp'] = X": "A<X> | project-rename ['Timestamp'] = X",
+    "A | parse X with * ['Timestamp']": "A | parse X with * ['Timestamp']<Timestamp>",
     "A | evaluate bag_unpack(X)": "A | evaluate bag_unpack(X)<Timestamp>",
 }
 
@@ -121,6 +124,8 @@ REFUSED = {
     "A | summarize N = count() by Timestamp = bin(Timestamp, 1.5h)": (1, "how long its groups are"),
     "A | summarize N = count() by bin(Timestamp, 7d)": (1, "do not divide a day"),
     "A | summarize N = count() by T = bin(Timestamp, 5h)\n| extend Timestamp = T": (1, "do not divide a day"),
+    "let t = datetime(2026-11-20);\nA | summarize count() by Timestamp = t": (2, "how long its groups are"),
+    "A | extend (Timestamp, Y) = f(X)": (1, "a name of its own"),
     "A | extend bin(Timestamp, 1h)": (1, "a name of its own"),
     "A | project todatetime(Timestamp)": (1, "a name"),
     "(A | summarize arg_max(Timestamp, *) by X) | join kind=inner B on X": (1, "cannot be told where"),
