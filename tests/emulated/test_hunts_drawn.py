@@ -54,6 +54,7 @@ OPERATORS = st.one_of(
         "summarize Timestamp = max(Timestamp) by K", "summarize arg_max(Timestamp, *) by K",
         "mv-expand E = dynamic([1, 2])", "where Timestamp > datetime(2026-11-18T09:00:00Z)", "lookup C on K",
     )),
+    st.sampled_from(("extend M = toscalar(lone | count)", "extend M = toscalar(twice | count)")),
     st.builds("summarize N = count() by K, bin(Timestamp, {})".format, st.sampled_from(STEPS)),
     st.builds("summarize N = count() by Timestamp = bin(Timestamp, {})".format, st.sampled_from(STEPS)),
     st.builds("join kind={} {} on K".format, st.sampled_from(KINDS), st.sampled_from(LEGS)),
