@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from hunting_pipeline.model import Grain, TableSpec
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, kept_up
@@ -102,6 +103,32 @@ def test_dg_scaffolds_a_file_that_loads(tmp_path: Path, monkeypatch: pytest.Monk
         "last_call",
     }
     dg.Definitions.validate_loadable(found)
+
+
+def test_tables_of_different_partitions_load_with_a_sensor_for_each_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster lets no sensor target both. Where there is one kind, whichever, the names stay."""
+    hourly = "- name: EmailEvents\n  grain: hour\n"
+    usual = {"keep_complete", "reconcile_stale", "last_call"}
+    for number, (tables, more) in enumerate({
+        "start: 2026-10-01\ntables:\n- name: AlertInfo": set(),
+        f"tables:\n{hourly}": set(),
+        f"start: 2026-10-01\ntables:\n{hourly}- name: AlertInfo": {
+            "reconcile_stale_hourly_starting_2026_10_01t00", "last_call_hourly_starting_2026_10_01t00"
+        },
+    }.items()):  # fmt: skip
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = kept_up(located(folder, monkeypatch, tables))
+        dg.Definitions.validate_loadable(found)
+        sensors = {sensor.name: sensor for sensor in found.sensors or ()}
+        assert set(sensors) == usual | more
+        for name in more:
+            job = sensors[name].job
+            assert isinstance(job, UnresolvedAssetJobDefinition)
+            chosen = job.selection.resolve(found.get_repository_def().asset_graph)
+            assert {key.path[-1] for key in chosen} == {"EmailEvents"}
 
 
 WRONG = {
