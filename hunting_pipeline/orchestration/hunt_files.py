@@ -82,6 +82,8 @@ def hunt_file(path: Path) -> HuntFile:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         line = header["name"].line if "name" in header else 1
         raise _wrong(path, line, f"{name!r} is no name: letters, digits and underscores only. Say `// name:`")
+    if name in catalog.catalog():
+        raise _wrong(path, header["name"].line if "name" in header else 1, f"{name} is a table's name")
     time_column, grain = str(chosen.get("time", "Timestamp")), Grain(str(chosen.get("grain", Grain.DAY)))
     snapshot = time_column == _NONE
     if snapshot and grain is Grain.HOUR:

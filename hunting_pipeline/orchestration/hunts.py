@@ -56,7 +56,7 @@ class HuntingQueries(dg.Component, Tenanted):
             dg.Failure: a person must act, and the file is named; every partition that could be committed is.
             dg.RetryRequested: the quota is spent, or the service is down; finished work stays.
         """
-        key = self.get_asset_spec(hunt).key
+        (key,) = context.selected_asset_keys
         try:
             yield from materialize_table(context, hunt.spec, key=key, hunting=hunting)
         except dg.Failure as failure:

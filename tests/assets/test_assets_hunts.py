@@ -2,22 +2,28 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from test_assets_config import PROJECT, told_by
 
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.lake.layout import partition_from_key
+from hunting_pipeline.lake.manifest import load
+from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.model import HOUR, SECOND, Grain
-from hunting_pipeline.orchestration import materialize_range
+from hunting_pipeline.orchestration import HuntingLake, materialize_range, partitions_for
 from hunting_pipeline.orchestration.hunt_files import HuntFile, hunt_file
 from support import Emulated, emulated
 
 ROOT = Path(__file__).parents[2]
+NOW = datetime.now(UTC)
+FIRST, LAST = (f"{NOW - timedelta(days=back):%Y-%m-%d}" for back in (3, 2))
 
 
 def located(
@@ -102,6 +108,7 @@ WRONG = {
     "// grain: day\n// grain: hour\nDeviceInfo": (2, "said twice"),
     "// grain: week\nDeviceInfo": (1, "neither day nor hour"),
     "// name: two words\nDeviceInfo": (1, "'two words' is no name"),
+    "// grain: day\n// name: AlertInfo\nDeviceInfo": (2, "AlertInfo is a table's name"),
     "// time: a b\nDeviceInfo": (1, "no name of a table or column"),
     "// time: Hour\nDeviceInfo": (1, "folders of the name 'hour'"),
     "// schedule: every day\nDeviceInfo": (1, "neither a cron expression nor `manual`"),
@@ -146,40 +153,71 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
     with emulated(
         tmp_path_factory.mktemp("hunts"),
         rows={"DeviceLogonEvents": 3_000},
-        now=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        now=f"{NOW:%Y-%m-%dT%H:%M:%SZ}",
     ) as running:
         yield running
 
 
+@pytest.fixture
+def configured(tenant: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tenant is the one that the settings name."""
+    for name, value in tenant.endpoint.settings().items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("configured")
 def test_a_run_commits_and_checks_each_partition(
-    tenant: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
 ) -> None:
-    for name, value in (
-        tenant.settings(lake=tmp_path / "lake", ledger=str(tmp_path / "q.sqlite")).model_dump().items()
-    ):
-        if name in ("tenant_id", "client_id", "login_url", "api_url", "ca_bundle", "lake", "ledger"):
-            monkeypatch.setenv(f"HUNTING_{name.upper()}", str(value))
-    monkeypatch.setenv("HUNTING_CLIENT_SECRET", tenant.endpoint.client_secret)
-    now = datetime.now(UTC).timestamp()
-    first, last = (f"{datetime.fromtimestamp(now - days * 86_400, UTC):%Y-%m-%d}" for days in (3, 2))
     found = located(
         tmp_path,
         monkeypatch,
         good="DeviceLogonEvents | where ActionType == 'LogonFailed'",
         bad="DeviceLogonEvents | where ActionTyp == 'LogonFailed'",
     )
-    done = materialize_range(found, ["good"], first=first, last=last, instance=instance)
+    done = materialize_range(found, ["good"], first=FIRST, last=LAST, instance=instance)
     assert done.success
     events = done.asset_materializations_for_node("hunts__good")
-    assert [event.partition for event in events] == [first, last]
+    assert [event.partition for event in events] == [FIRST, LAST]
     assert sum(int(event.metadata["dagster/partition_row_count"].value) for event in events) > 0
-    assert (tmp_path / "lake" / "hunt-good" / f"date={first}" / f"hunt-good-{first}.parquet").exists()
+    assert (tmp_path / "lake" / "hunt-good" / f"date={FIRST}" / f"hunt-good-{FIRST}.parquet").exists()
 
-    failed = materialize_range(found, ["bad"], first=first, last=last, instance=instance)
+    failed = materialize_range(found, ["bad"], first=FIRST, last=LAST, instance=instance)
     (event,) = failed.get_step_failure_events()
     told = str(event.step_failure_data.error)
     assert "bad.kql: 400 BadRequest" in told
     assert "Failed to resolve column or scalar expression named 'ActionTyp'" in told
+
+
+@pytest.mark.usefixtures("configured")
+def test_assets_downstream_ask_for_its_partitions_as_for_a_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
+) -> None:
+    found = located(tmp_path, monkeypatch, good="DeviceLogonEvents | where ActionType == 'LogonFailed'")
+    assert materialize_range(found, ["good"], first=FIRST, last=LAST, instance=instance).success
+    got = []
+
+    @dg.asset(ins={"rows": dg.AssetIn(["hunts", "good"])}, partitions_def=partitions_for(Grain.DAY))
+    def asks(rows: pa.Table) -> None:
+        got.append(rows)
+
+    ours = [asset for asset in found.assets or () if isinstance(asset, dg.AssetsDefinition)]
+    elsewhere = dg.AssetSpec(
+        ["hunts", "good"],
+        partitions_def=partitions_for(Grain.DAY),
+        metadata={"dagster/table_name": "hunt-good"},
+    ).with_io_manager_key("hunting_lake")
+    lake = {"hunting_lake": HuntingLake()}
+    for hunts, resources in ((ours, found.resources or {}), ([elsewhere], lake)):
+        done = dg.materialize([asks, *hunts], selection=[asks], resources=dict(resources), partition_key=LAST)
+        assert done.success
+    store = LocalStore(tmp_path / "lake")
+    manifest = load(store, partition_from_key("hunt-good", LAST))
+    assert manifest is not None
+    assert [rows.num_rows for rows in got] == [manifest.tally.rows] * 2
+    assert manifest.tally.rows > 0
+    assert set(got[0]["ActionType"].to_pylist()) == {"LogonFailed"}
+    assert {str(day) for day in got[0]["date"].to_pylist()} == {LAST}
 
 
 def test_the_documented_example_and_messages_are_true(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from test_assets_hunts import located
 
 from hunting_emulator.process import Endpoint, running
 from hunting_pipeline.definitions import defs
@@ -92,7 +93,8 @@ def test_each_tenant_has_every_asset_under_its_name(tenants: dict[str, Emulated]
     assert {key.split("/")[0] for key in keys} == set(NAMES)
     names = [{key.split("/", 1)[1] for key in keys if key.startswith(name)} for name in NAMES]
     assert names[0] == names[1]
-    assert {"defender/DeviceProcessEvents", "defender/quota", "summary/ProcessesByDay"} <= names[0]
+    some = {"defender/DeviceProcessEvents", "defender/quota", "summary/ProcessesByDay", "hunts/persistence"}
+    assert some <= names[0]
     assert set(location.resources or ()) == {
         f"hunting_{name}{lake}" for name in NAMES for lake in ("", "_lake")
     }
@@ -110,9 +112,9 @@ def test_each_tenant_has_every_asset_under_its_name(tenants: dict[str, Emulated]
 def test_each_tenants_automation_starts_runs_of_its_own(tenants: dict[str, Emulated]) -> None:
     location = defs()
     sensors = {sensor.name: sensor for sensor in location.sensors or ()}
-    assert set(sensors) == {
-        f"{kind}_{name}" for name in NAMES for kind in ("keep_complete", "reconcile_stale", "last_call")
-    }
+    daily = {f"{kind}_{name}" for name in NAMES for kind in ("reconcile_stale", "last_call")}
+    hourly = {f"{sensor}_hourly_starting_2026_01_01t00" for sensor in daily}
+    assert set(sensors) == {f"keep_complete_{name}" for name in NAMES} | daily | hourly
     graph = location.get_repository_def().asset_graph
     for name in NAMES:
         sensor = sensors[f"keep_complete_{name}"]
@@ -140,6 +142,20 @@ def test_each_lands_in_its_own_lake_and_spends_its_own_quota(
         assert len(list((tmp_path / "lake" / name).rglob("*.parquet"))) == 2
         assert sum(usage(name).owners.values()) == emulated.stats()["calls"] > 0
     assert not list((tmp_path / "lake").glob("AlertInfo")), "nothing outside the two"
+
+
+def test_a_hunt_is_asked_of_each(
+    tenants: dict[str, Emulated],
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hunts = located(tmp_path, monkeypatch, severe="AlertInfo | where Severity == 'High'")
+    chosen = [f"{name}/severe" for name in NAMES]
+    result = materialize_range(hunts, chosen, first=FIRST, last=LAST, instance=instance)
+    assert materialized(result) == [f"{name} {day}" for name in NAMES for day in (FIRST, LAST)]
+    for name in NAMES:
+        assert len(list((tmp_path / "lake" / name / "hunt-severe").rglob("*.parquet"))) == 2
 
 
 def test_while_one_tenant_is_throttled_the_other_is_not_slowed(
