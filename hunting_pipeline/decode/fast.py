@@ -40,6 +40,12 @@ _NULL = b'":null'
 _EMPTY = b'":{}'
 _MARK = NOISE.encode()
 _MARKED = re.compile(b'"([^"]*)%b":' % re.escape(_MARK))
+_ESCAPED = re.compile(rb'\\u00[^"]{2,70}":(?:null|\{\})')
+"""Nothing under a key that is written with an escape, near enough to its end to be one of OData's."""
+_CELLS = 1 << 26
+"""Rows times columns that the parser may make room for, missing keys included: far more than a block of the
+widest hunting table holds."""
+_SHORTEST_ROW = len("{} ")
 _TIME_LENGTHS = (len("2026-11-20T10:00:00Z"), len("2026-11-20T10:00:00.1234567Z"))
 """Lengths between which a text that ends in Z is a datetime to Arrow exactly if the exact path reads it."""
 
@@ -54,6 +60,7 @@ class FastPath:
         self._separator = re.compile(b"|".join(map(re.escape, self._separators)))
         self._flags: dict[str, pa.DataType] = {}
         self._marked: set[str] = set()
+        self._markable = {"", *layout.names}
         self._odata = False
         self.usable = all(_PLAIN_NAME.fullmatch(n) and not n.endswith(NOISE) for n in layout.names)
 
@@ -68,8 +75,9 @@ class FastPath:
         batch = self._read(data, end)
         if batch is not None or max(data.find(_EMPTY, 0, end), data.find(_MARK, 0, end)) < 0:
             return batch
-        seen = {mark.decode() for mark in _MARKED.findall(data, 0, min(end, _SAMPLE))}
-        for marked in (self._marked | seen, {"", *self._layout.names}):
+        found = set(_MARKED.findall(data, 0, min(end, _SAMPLE)))
+        seen = {name for name in self._markable if name.encode() in found}
+        for marked in (self._marked | seen, self._markable):
             if batch is None and (marked > self._marked or not self._odata):
                 self._odata, self._marked = True, marked
                 batch = self._read(data, end)
@@ -91,6 +99,7 @@ class FastPath:
             rows, dynamic = without_dynamic(bytes(memoryview(data)[:end]), self._dynamic)
             data = bytearray(rows)
             end = len(data)
+        self._doubt_room(data, end)
         commas = np.array([found.start() + 1 for found in self._separator.finditer(data, 0, end)], np.intp)
         table, emptied = self._rows(data, end, commas)
         if table.num_rows != len(commas) + 1 or any(len(d) != table.num_rows for d in dynamic.values()):
@@ -100,7 +109,15 @@ class FastPath:
             raise Doubt("keys are missing")
         if self._marks(table) != (data.count(_MARK + b'":', 0, end) if self._odata else 0):
             raise Doubt("a mark is no text: its null would hide a missing key")
+        if nulls and self._odata and data.find(b"\\u00", 0, end) >= 0 and _ESCAPED.search(data, 0, end):
+            raise Doubt("a mark that cannot be counted")
         return self._finished(table, dynamic)
+
+    def _doubt_room(self, data: bytearray, end: int) -> None:
+        """Rows that hold next to nothing would take room for every column before any is missed."""
+        width = len(self._layout.columns)
+        if width * end > _CELLS * _SHORTEST_ROW and width * data.count(b"{", 0, end) > _CELLS:
+            raise Doubt("rows that hold next to nothing")
 
     def _rows(
         self, data: bytearray, end: int, commas: "np.ndarray[Any, np.dtype[np.intp]]"

@@ -7,6 +7,7 @@ row.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -124,7 +125,7 @@ def _layout(schema: Any) -> Layout:
         columns.append(Column(name, kind.kusto))
         kinds.append(kind)
     names = [column.name for column in columns]
-    doubled = {name for name in names if names.count(name) > 1} | ({RESCUED} & set(names))
+    doubled = {name for name, times in Counter(names).items() if times > 1} | ({RESCUED} & set(names))
     if doubled:
         raise ReplyUnreadable(f"the reply's Schema names {shown(min(doubled))} twice, or it is reserved")
     return Layout(tuple(columns), tuple(kinds))
