@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+FUZZ_SECONDS ?= 1800
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: demo test nightly check ui bench performance witness workers lock clean
+.PHONY: demo test nightly fuzz check ui bench performance witness workers lock clean
 
 demo: $(READY) ## thirty days of an emulated tenant through Dagster into Parquet
 	$(BIN)/hunting demo
@@ -17,6 +18,13 @@ test: $(READY) check ## every test
 nightly: $(READY) ## thousands of drawn runs, and a kill at every step of a pull
 	HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
 	    $(BIN)/python -m pytest -n 2 --dist loadfile tests/emulated/test_chaos.py tests/emulated/test_kill.py
+
+fuzz: .venv-fuzz/.ready ## hostile replies for half an hour, guided by coverage: does decode equal its reference?
+	mkdir -p .fuzz/corpus .fuzz/found
+	PYTHONPATH=tests/unit:. .venv-fuzz/bin/python tests/fuzz/seeds.py .fuzz/corpus
+	PYTHONPATH=tests/unit:. .venv-fuzz/bin/python tests/fuzz/fuzz_decode.py -max_total_time=$(FUZZ_SECONDS) \
+	    -timeout=10 -rss_limit_mb=1024 -max_len=4096 -dict=tests/fuzz/tokens.dict \
+	    -artifact_prefix=.fuzz/found/ -print_final_stats=1 .fuzz/corpus
 
 check: $(READY) ## lint, types and import contracts
 	$(BIN)/ruff check .
@@ -49,7 +57,7 @@ lock: $(READY) ## pin every dependency anew
 	    --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-witness .venv-workers .venv-bench .demo .ui .emulated
+	rm -rf $(VENV) .venv-witness .venv-workers .venv-bench .venv-fuzz .fuzz .demo .ui .emulated
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -60,6 +68,11 @@ $(READY): requirements.lock pyproject.toml
 .venv-witness/.ready: witness/requirements.txt
 	test -x .venv-witness/bin/python || $(PYTHON) -m venv .venv-witness
 	.venv-witness/bin/python -m pip install --quiet -r witness/requirements.txt
+	touch $@
+
+.venv-fuzz/.ready: tests/fuzz/requirements.txt
+	test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install --quiet -r $<
 	touch $@
 
 .venv-bench/%/.ready: benchmarks/peers/%.txt

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import Any
 
-INTEGERS = {"Byte": 32, "Int16": 32, "UInt16": 32, "Int32": 32, "UInt32": 64, "Int64": 64, "UInt64": 64}
+INTEGERS = dict.fromkeys(["byte", "int16", "uint16", "int32", "int"], 32)
+INTEGERS |= dict.fromkeys(["uint32", "int64", "uint64", "long"], 64)
 WIRES = {
     "string": "String",
     "datetime": "DateTime",
@@ -21,6 +22,7 @@ WIRES = {
     "dynamic": "Object Dynamic",
 }
 KUSTO = {wire: kusto for kusto, wires in WIRES.items() for wire in wires.split()}
+BY_LOWER = {wire.lower(): kusto for wire, kusto in KUSTO.items()} | {kusto: kusto for kusto in WIRES}
 PADDED = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]+Z"
 MISFIT = object()
 
@@ -54,6 +56,11 @@ def string(text: str) -> str:
     ).join('""')
 
 
+def halves(text: str) -> bool:
+    """Whether it holds half of a surrogate pair."""
+    return any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def dump(value: Any) -> str:
     """As written, but compact."""
     if isinstance(value, Pairs):
@@ -65,84 +72,98 @@ def dump(value: Any) -> str:
     return string(value) if isinstance(value, str) else json.dumps(value)
 
 
-def clean(value: Any) -> Any:
-    """A dynamic value as the documentation of decode promises it."""
+def clean(value: Any, level: int = 0) -> Any:
+    """A dynamic value, `level` deep in another, as the documentation of decode promises it."""
     if isinstance(value, Pairs):
-        return Pairs((k, clean(v)) for k, v in value if not k.endswith("@odata.type"))
+        return Pairs((k, clean(v, level + 1)) for k, v in value if not k.endswith("@odata.type"))
     if isinstance(value, list):
-        return [clean(v) for v in objects_of(value)]
+        return [clean(v, level + 1) for v in objects_of(value, level + 1)]
     if type(value) is str and re.fullmatch(PADDED, value):
         return value[:-1].rstrip("0").removesuffix(".") + "Z"
     return value
 
 
-def objects_of(values: list[Any]) -> list[Any]:
+def objects_of(values: list[Any], level: int) -> list[Any]:
     if not all(type(v) is str and v.startswith("{") for v in values):
         return values
     try:
-        return [load(v) for v in values]
-    except ValueError:
+        objects = [load(v) for v in values]
+    except (ValueError, RecursionError):
         return values
+    return values if any(level + depth(clean(v, level)) > 100 for v in objects) else objects
 
 
 def time_of(text: str) -> Any:
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,7})?Z", text):
+    written = (
+        r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+    )
+    parts = re.fullmatch(written, text)
+    if not parts:
         return MISFIT
     try:
-        whole = datetime.strptime(text[:19].replace(" ", "T"), "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007 - naive on both sides
+        whole = datetime.strptime(parts[1].replace(" ", "T"), "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007 - naive on both sides
     except ValueError:
         return MISFIT
     nanoseconds = (whole - datetime(1970, 1, 1)) // timedelta(seconds=1) * 10**9  # noqa: DTZ001
-    nanoseconds += int(Decimal("0" + text[19:-1]) * 10**9) if text[19:-1] else 0
+    nanoseconds += int(Decimal(f"0{parts[2] or ''}") * 10**9)
+    if parts[3] and parts[3] != "Z":
+        ahead = int(parts[3][1:3]) * 60 + int(parts[3][4:])
+        nanoseconds -= ahead * 60 * 10**9 * (-1 if parts[3][0] == "-" else 1)
     return nanoseconds if abs(nanoseconds) < 2**63 else MISFIT
 
 
 def span_of(text: str) -> Any:
-    parts = re.fullmatch(
-        r"(-?)(?:([0-9]{1,8})\.)?([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(\.[0-9]{1,9})?", text
-    )
-    if not parts:
+    fraction = r"(\.[0-9]{1,9})?"
+    kusto = r"(-?)(?:([0-9]{1,8})\.)?([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])" + fraction
+    long = "[0-9]{1,9}"
+    iso = rf"(-?)P(?:([0-9]{{1,8}})D)?(?:T(?:({long})H)?(?:({long})M)?(?:({long}){fraction}S)?)?"
+    parts = re.fullmatch(kusto, text) or re.fullmatch(iso, text)
+    if not parts or text[-1] in "PT":
         return MISFIT
-    hours = int(parts[2] or 0) * 24 + int(parts[3])
-    seconds = Decimal(hours * 3600 + int(parts[4]) * 60 + int(parts[5])) + Decimal("0" + (parts[6] or ""))
-    nanoseconds = int(seconds * 10**9) * (-1 if parts[1] else 1)
+    hours = int(parts[2] or 0) * 24 + int(parts[3] or 0)
+    whole = (hours * 60 + int(parts[4] or 0)) * 60 + int(parts[5] or 0)
+    nanoseconds = int((whole + Decimal(f"0{parts[6] or ''}")) * 10**9) * (-1 if parts[1] else 1)
     return nanoseconds if abs(nanoseconds) < 2**63 else MISFIT
 
 
 def number_of(kusto: str, wire: str, token: str) -> Any:
     if kusto in ("int", "long"):
-        if not token.lstrip("-").isdigit():
+        if not token.lstrip("-").isdigit() or len(token) > 21:
             return MISFIT
-        limit = 2 ** (INTEGERS[wire] - 1)
+        limit = 2 ** (INTEGERS[wire.lower()] - 1)
         return int(token) if -limit <= int(token) < limit else MISFIT
     if kusto == "bool":
         return {"0": False, "-0": False, "1": True}.get(token, MISFIT)
     if kusto == "real":
         named = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
         return named.get(token, MISFIT if token not in named and math.isinf(float(token)) else float(token))
-    if kusto == "decimal" and token not in ("NaN", "Infinity", "-Infinity"):
-        with localcontext(prec=2000):
-            scaled = Decimal(token) * 10**18
-            return int(scaled) if abs(scaled) < 10**38 and scaled == int(scaled) else MISFIT
-    return MISFIT
+    return decimal_of(token) if kusto == "decimal" else MISFIT
+
+
+def decimal_of(text: str) -> Any:
+    if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?", text):
+        return MISFIT
+    with localcontext(prec=2 * len(text) + 60):
+        scaled = Decimal(text) * 10**18
+        return int(scaled) if abs(scaled) < 10**38 and scaled == int(scaled) else MISFIT
 
 
 def text_of(kusto: str, wire: str, text: str) -> Any:
     if kusto in ("string", "guid"):
-        return MISFIT if any("\ud800" <= c <= "\udfff" for c in text) else text
+        return MISFIT if halves(text) else text
     if kusto == "datetime":
         return time_of(text)
     if kusto == "timespan":
         return span_of(text)
-    if kusto == "real" and text in ("NaN", "Infinity", "-Infinity"):
+    if kusto == "real" and text in ("NaN", "Infinity", "-Infinity", "INF", "-INF"):
         return float(text)
-    if kusto == "decimal" and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text):
-        return number_of(kusto, wire, text)
+    if kusto == "decimal":
+        return decimal_of(text)
     return MISFIT
 
 
 def value_of(wire: str, value: Any) -> Any:
-    kusto = KUSTO.get(wire)
+    kusto = BY_LOWER.get(wire.lower())
     if value is None or (isinstance(value, Pairs) and not value):
         return None
     if kusto in ("dynamic", None):
@@ -188,7 +209,7 @@ def reference(body: bytes) -> tuple[list[tuple[str, str]], list[list[Any]], list
     """
     try:
         top = load(body.decode())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Wrong from None
     if not isinstance(top, Pairs) or len({k.lower() for k, _ in top}) != len(top):
         raise Wrong
@@ -199,7 +220,7 @@ def reference(body: bytes) -> tuple[list[tuple[str, str]], list[list[Any]], list
     if not all(isinstance(e, Pairs) for e in entries):
         raise Wrong
     schema = [(member(e, "name"), member(e, "type")) for e in entries]
-    if not all(type(x) is str and x for pair in schema for x in pair):
+    if not all(type(x) is str and x and not halves(x) for pair in schema for x in pair):
         raise Wrong
     if not schema or len({n for n, _ in schema}) != len(schema) or "_rescued_data" in dict(schema):
         raise Wrong
@@ -207,5 +228,5 @@ def reference(body: bytes) -> tuple[list[tuple[str, str]], list[list[Any]], list
         if key.lower() == "stats" and not (value is None or isinstance(value, Pairs)):
             raise Wrong
     rows = [row_of(schema, row) for row in results]
-    named = [(n, KUSTO.get(w, w)) for n, w in schema]
+    named = [(n, BY_LOWER.get(w.lower(), w)) for n, w in schema]
     return named, [r for r, _ in rows], [lost for _, lost in rows]
