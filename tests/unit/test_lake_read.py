@@ -1,5 +1,6 @@
-"""What lies in the lake reads the same in pyarrow, pandas, DuckDB and polars."""
+"""What lies in the lake reads the same in pyarrow, pandas, DuckDB, polars and, if it is installed, Spark."""
 
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
-from lake_workshop import EVENTS, MIDNIGHT, NOON, Values, Workshop, day, text
+from lake_workshop import EVENTS, MIDNIGHT, NOON, Values, Workshop, day, reply, text
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake.read import archived_ticks, dataset, frame
@@ -22,6 +24,7 @@ TICKS = [MIDNIGHT, NOON + 1, NOON + 1, NOON + 1_234_567]
 BIG = 2**53 + 1
 EVERY_TYPE: Values = {
     "Text": text("a", "", None, "ü\n"),
+    "Kind": text("x", "x", "x", None),
     "Flag": ("bool", pa.bool_(), [True, False, None, True]),
     "Small": ("int", pa.int32(), [1, -(2**31), None, 2**31 - 1]),
     "Large": ("long", pa.int64(), [BIG, -BIG, None, 0]),
@@ -33,15 +36,15 @@ EVERY_TYPE: Values = {
     "LogonId": ("long", pa.int64(), [1, 2, 3, 4]),
     "LogonID": ("long", pa.int64(), [10, 20, 30, 40]),
 }
-COMMON = ["Text", "Flag", "Small", "Large", "Real", "LogonId", "LogonID_1"]
+COMMON = ["Text", "Kind", "Flag", "Small", "Large", "Real", "Exact", "LogonId", "LogonID_1", "_rescued_data"]
 """Columns that every reader holds in types of its own that compare alike."""
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """Two days; the second lacks most columns and has a new one."""
+    """Two days; the first holds a value that did not fit, the second lacks most columns and has a new one."""
     shop = Workshop(tmp_path_factory.mktemp("read") / "lake")
-    shop.land(TICKS, columns=EVERY_TYPE)
+    shop.commit(shop.stage(reply(TICKS, EVERY_TYPE, rescued=1), day().window))
     shop.land(
         [day(1).window.end - 1],
         columns={"Small": ("int", pa.int32(), [5]), "New": text("n")},
@@ -56,6 +59,9 @@ def expected() -> list[dict[str, Any]]:
         {name.replace("LogonID", "LogonID_1"): values[n] for name, (_, _, values) in EVERY_TYPE.items()}
         for n in range(4)
     ]
+    for row in first:
+        row["_rescued_data"] = None
+    first[0]["_rescued_data"] = '{"A":"99999999999"}'
     last = dict.fromkeys(first[0]) | {"Small": 5}
     return [{name: row[name] for name in COMMON} for row in [*first, last]]
 
@@ -67,6 +73,13 @@ def parquet(shop: Workshop) -> str:
 def times(column: pa.ChunkedArray) -> list[int]:
     assert column.type == pa.timestamp("ns", "UTC")
     return [moment // 100 for moment in column.cast(pa.int64()).to_pylist()]
+
+
+def test_the_lake_holds_columns_with_a_dictionary_and_without(shop: Workshop) -> None:
+    group = pq.ParquetFile(shop.file()).metadata.row_group(0)
+    columns = {chunk.path_in_schema: chunk for chunk in map(group.column, range(group.num_columns))}
+    assert columns["Kind"].has_dictionary_page
+    assert not columns["Text"].has_dictionary_page
 
 
 def test_pyarrow_reads_every_value(shop: Workshop) -> None:
@@ -83,7 +96,7 @@ def test_pyarrow_reads_every_value(shop: Workshop) -> None:
 def test_the_schema_is_that_of_all_files_with_the_lakes_own_columns_last(shop: Workshop) -> None:
     names = dataset(shop.store, EVENTS.name).schema.names
     assert names == [
-        "Timestamp", "Text", "Flag", "Small", "Large", "Real", "Exact", "Span", "Guid", "Dynamic",
+        "Timestamp", "Text", "Kind", "Flag", "Small", "Large", "Real", "Exact", "Span", "Guid", "Dynamic",
         "LogonId", "LogonID_1", "New", "_rescued_data", "date",
     ]  # fmt: skip
 
@@ -114,6 +127,23 @@ def test_polars_reads_the_folders(shop: Workshop) -> None:
     rows = lazy.collect().sort("Timestamp", maintain_order=True)
     assert [moment // 100 for moment in rows["Timestamp"].dt.epoch("ns")] == [*TICKS, day(1).window.end - 1]
     assert rows.select(COMMON).to_dicts() == expected()
+
+
+def test_spark_reads_the_folders_with_times_as_nanoseconds(shop: Workshop) -> None:
+    sql = pytest.importorskip("pyspark.sql", reason="Spark is not installed")
+    if not shutil.which("java"):
+        pytest.skip("Spark needs java")
+    settings = {"spark.ui.enabled": "false", "spark.sql.legacy.parquet.nanosAsLong": "true"}
+    spark = sql.SparkSession.builder.master("local[1]").config(map=settings).getOrCreate()
+    try:
+        lake = spark.read.option("mergeSchema", "true").parquet(str(shop.root / EVENTS.name))
+        rows = [row.asDict() for row in lake.orderBy("Timestamp", "LogonId").collect()]
+    finally:
+        spark.stop()
+    assert [row["Timestamp"] // 100 for row in rows] == [*TICKS, day(1).window.end - 1]
+    assert [row["Span"] for row in rows] == [*EVERY_TYPE["Span"][2], None]
+    assert [{name: row[name] for name in COMMON} for row in rows] == expected()
+    assert [str(row["date"]) for row in rows] == ["2026-11-20"] * 4 + ["2026-11-21"]
 
 
 def test_readers_that_take_a_folder_pass_over_manifests_and_leftovers(shop: Workshop) -> None:

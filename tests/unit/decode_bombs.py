@@ -1,0 +1,95 @@
+"""Bodies small on the wire and large in a careless reader; run as a program, one tells what it cost.
+
+python tests/unit/decode_bombs.py BOMB
+"""
+
+import resource
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import trustme
+from test_fetch_client import asking
+from test_fetch_transport import answer
+
+from hunting_pipeline.decode import decode
+from hunting_pipeline.errors import ReplyUnreadable
+from hunting_pipeline.fetch.client import NotAccepted
+
+CEILING = 50_000_000
+
+
+def head(columns: int) -> bytes:
+    """Everything before the rows of a reply of so many texts."""
+    entries = b",".join(b'{"name":"c%d","type":"String"}' % n for n in range(columns))
+    return b'{"schema":[' + entries + b'],"results":['
+
+
+def rows(columns: int, row: bytes, times: int) -> Iterator[bytes]:
+    yield head(columns)
+    for _ in range(times // 1000):
+        yield (row + b",") * 1000
+    yield row + b"]}"
+
+
+def marked() -> Iterator[bytes]:
+    """Thousands of rows that each tell the type of a column that is none, then many that tell nothing."""
+    yield head(1)
+    yield b"".join(b'{"c0":"","%d@odata.type":"x"},' % n for n in range(5000))
+    for _ in range(400):
+        yield b'{"c0":""},' * 1000
+    yield b'{"c0":""}]}'
+
+
+def endless() -> Iterator[bytes]:
+    """A row that never ends, in a string of escapes."""
+    yield head(1) + b'{"c0":"'
+    while True:
+        yield b"\\u0041" * 50_000
+
+
+def packed() -> bytes:
+    """90 MB of rows in a few hundred kilobytes."""
+    packer = zlib.compressobj(wbits=31)
+    piece = b'{"c0":"0123456789","c1":null},' * 50_000
+    return b"".join([packer.compress(head(2)), *(packer.compress(piece) for _ in range(60)), packer.flush()])
+
+
+BODIES = {
+    "rows that lack nearly all of many columns": lambda: rows(1000, b'{"c1":""}', 400_000),
+    "rows without a comma that hold nothing": lambda: rows(500, b'{"c1":""}' + b" {}" * 1000, 3000),
+    "marks of columns that are none": marked,
+    "a row without end": endless,
+}
+BOMBS = [*BODIES, "gzip over a socket"]
+
+
+def ends(bomb: str) -> str:
+    """How the reading of a bomb ends."""
+    try:
+        if bomb in BODIES:
+            decode(BODIES[bomb](), max_bytes=CEILING)
+            return "read"
+        script = answer(200, packed(), content_encoding="gzip")
+        with tempfile.TemporaryDirectory() as folder:
+            served = asking(script, trustme.CA(), Path(folder), ceiling=CEILING)
+            with served as (client, _), client.ask("T") as pieces:
+                decode(pieces, max_bytes=CEILING)
+    except ReplyUnreadable:
+        return "ReplyUnreadable"
+    except NotAccepted as error:
+        return type(error.verdict).__name__
+    return "read"
+
+
+def peak() -> int:
+    """Most megabytes that the process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+if __name__ == "__main__":
+    before = peak()
+    ended = ends(sys.argv[1])
+    sys.stdout.write(f"{ended} {peak() - before}\n")
