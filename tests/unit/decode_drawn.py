@@ -1,5 +1,6 @@
 """Bodies of replies, drawn: hypothesis strategies that the tests of decode and its fuzz target share."""
 
+import functools
 import json
 
 from decode_reference import KUSTO, string
@@ -59,6 +60,7 @@ spans = st.sampled_from(
 )
 
 
+@functools.cache
 def json_texts(graph: bool) -> st.SearchStrategy[str]:
     """JSON texts of dynamic values; on Graph with its noise."""
     leaves = st.one_of(
@@ -86,6 +88,7 @@ def json_texts(graph: bool) -> st.SearchStrategy[str]:
     return st.recursive(leaves, nested, max_leaves=6)
 
 
+@functools.cache
 def fitting(wire: str, graph: bool) -> st.SearchStrategy[str]:
     """JSON texts of values that a column of this wire type mostly holds."""
     null = "{}" if graph else "null"
@@ -112,6 +115,7 @@ anything = st.one_of(
 )
 
 
+@functools.cache
 def marks(name: str, wire: str) -> st.SearchStrategy[str]:
     """What OData may write before a value: its type, seldom as a key with escapes, as null, of no column."""
     keys = st.sampled_from([name] * 6 + ["", "X", name + "\\"]).map(lambda n: string(n + "@odata.type"))
