@@ -8,12 +8,14 @@ options bound the time and memory of each input.
 
 import contextlib
 import gzip
+import random
 import re
 import sys
 
 import atheris
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from seeds import VALUES
 
 from hunting_pipeline.errors import ReplyUnreadable
 from hunting_pipeline.fetch.verdict import NotAccepted
@@ -74,6 +76,25 @@ def target(data: bytes) -> None:
         drawn.hypothesis.fuzz_one_input(rest)
 
 
+TOKENS = re.compile(rb'("(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|[a-z]+|[]{}[,:])')
+SPARE = [
+    *(value.encode() for values in VALUES.values() for value in values),
+    *(b"{}", b"[]", b"2", b"-0", b"1e400", b"NaN", b'"A"', b'"B"', b'"A@odata.type"', b'"X@odata.type"'),
+    *(rb'"A\u0040odata.type"', b'"@odata.type"', b'"A":null,', b'"A":1,"A":1', b'{"A":1,"B":1},', b" "),
+]
+
+
+def mutated(data: bytes, max_size: int, seed: int) -> bytes:
+    """Every other time one of the body's tokens gives way to another, else libFuzzer does as it likes."""
+    chance = random.Random(seed)
+    if len(data) < 4 or data[2] % 4 == 3 or chance.random() < 0.5:
+        return bytes(atheris.Mutate(data, max_size))
+    tokens = TOKENS.split(data[3:])
+    at = chance.randrange(len(tokens))
+    tokens[at : at + chance.choice((0, 1, 1, 1, 2, 3))] = [chance.choice((*SPARE, chance.choice(tokens)))]
+    return (data[:3] + b"".join(tokens))[:max_size]
+
+
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, target)
+    atheris.Setup(sys.argv, target, custom_mutator=mutated)
     atheris.Fuzz()

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 VALUES = {
-    "String": ['"a},{"', '"\\\\"', '"\\":null"', "null"],
+    "String": ['"\\":{}"', '"a},{"', '"\\\\"', '"\\":null"', "null"],
     "DateTime": ['"2026-11-20T10:00:00.1234567Z"', '"0001-01-01T00:00:00Z"', "null"],
     "SByte": ["0", "1", "null"],
     "Boolean": ["true", "false"],
