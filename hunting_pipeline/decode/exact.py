@@ -1,5 +1,6 @@
 """Rows to Arrow one value at a time: slow, obvious, and the authority that the fast path must equal."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -95,7 +96,7 @@ def _record(row: Json, promised: set[str]) -> dict[str, Json]:
     pairs = [(k, v) for k, v in row if k in promised or not k.endswith(NOISE)]
     record = dict(pairs)
     if len(record) != len(pairs):
-        doubled = next(k for i, (k, _) in enumerate(pairs) if k in dict(pairs[:i]))
+        doubled, _ = Counter(k for k, _ in pairs).most_common(1)[0]
         raise ReplyUnreadable(f"a row of the reply names {shown(doubled)} twice")
     if record.keys() != promised:
         odd = record.keys() ^ promised

@@ -11,7 +11,7 @@ import time
 import traceback
 import tracemalloc
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,9 +62,10 @@ def verdict_of(client: Client) -> Verdict:
     return caught.value.verdict
 
 
-def chunked(*pieces: bytes, end: bool = True) -> bytes:
+def chunked(*pieces: bytes, end: bool = True, encoding: str = "identity") -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: {encoding}\r\n\r\n"
     body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
-    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body + (b"0\r\n\r\n" if end else b"")
+    return head.encode() + body + (b"0\r\n\r\n" if end else b"")
 
 
 def sends(data: bytes, *, reset: bool = False) -> Script:
@@ -134,6 +135,26 @@ def test_chunked_and_unbounded_bodies_are_read(ca: trustme.CA, tmp_path: Path) -
 def test_a_cut_or_damaged_reply_is_retried(data: bytes, reset: bool, ca: trustme.CA, tmp_path: Path) -> None:
     with asking(sends(data, reset=reset), ca, tmp_path) as (client, _):
         assert isinstance(verdict_of(client), Retry)
+
+
+@pytest.mark.parametrize(
+    ("pack", "encoding"), [(bytes, "identity"), (gzip.compress, "gzip"), (zlib.compress, "deflate")]
+)
+def test_a_chunked_reply_cut_anywhere_is_never_taken_for_whole(
+    pack: Callable[[bytes], bytes], encoding: str, ca: trustme.CA, tmp_path: Path
+) -> None:
+    body = pack(PLAIN[:300])
+    data = chunked(body[:40], body[40:], encoding=encoding)
+    cuts = [*range(0, len(data), 11), *range(len(data) - 12, len(data))]
+    left = iter(cuts)
+
+    def script(conn: socket.socket, _: Asked) -> None:
+        conn.sendall(data[: next(left)])
+
+    with asking(script, ca, tmp_path) as (client, _):
+        assert all(isinstance(verdict_of(client), Retry) for _ in cuts)
+    with asking(sends(data), ca, tmp_path) as (client, _):
+        assert whole(client) == PLAIN[:300]
 
 
 def test_a_cut_is_told_out_of_the_iterator_after_what_came(ca: trustme.CA, tmp_path: Path) -> None:
