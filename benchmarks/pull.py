@@ -2,9 +2,9 @@
 
     python -m benchmarks.pull [--quick] [--profile]
 
-Three tables, a third of the rows each, each pulled over HTTPS by a fresh process with default settings, the
-XDR surface, compressed as the service does for who asks. CPU counts from the end of the imports, and from when the emulator is ready.
-The profile costs CPU of its own, which its table leaves out.
+Three tables, a third of the rows each, each pulled over HTTPS by a fresh process with default settings, over
+the XDR surface, compressed as the service does for who asks. CPU counts from the end of the imports, and from
+when the emulator is ready. The profile costs CPU of its own, which its table leaves out.
 """
 
 import argparse
