@@ -5,10 +5,12 @@ import math
 from collections.abc import Iterator
 from decimal import Decimal
 
+import orjson
 import pyarrow as pa
 import pytest
 
 from hunting_pipeline.decode import blocks, decode, fast
+from hunting_pipeline.decode.text import quoted
 from hunting_pipeline.errors import ReplyUnreadable
 from hunting_pipeline.model import Column, Reply
 
@@ -361,3 +363,9 @@ def test_ordinary_replies_take_the_fast_path_alone(graph: bool, monkeypatch: pyt
     assert found.table.num_rows == 2000
     assert found.rescued == 40
     assert found.table.column("D").to_pylist()[20] == '{"a":20,"b":[{"c":"d"}],"t":"2026-01-01T00:00:00.2Z"}'
+
+
+def test_two_writers_of_text_agree_on_every_character() -> None:
+    """What orjson writes again as it came, the exact path would write so too."""
+    for code in (*range(0xD800), *range(0xE000, 0x30000)):
+        assert orjson.dumps(chr(code)).decode() == quoted(chr(code))
