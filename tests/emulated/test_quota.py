@@ -52,7 +52,7 @@ def hammer(tenant: Emulated, ledger: str, **changes: object) -> Hammer:
 
 def test_four_processes_spend_every_call_of_a_minute_and_none_more(tenant: Emulated, tmp_path: Path) -> None:
     tenant.post("config", limits={"calls_per_minute": 40})
-    one = hammer(tenant, str(tmp_path / "ledger"), rates=[("calls", 40, 60)], seconds=15.0)
+    one = hammer(tenant, str(tmp_path / "ledger"), rates=[("calls", 40, 60)], seconds=50.0)
     with fleet([one] * 4) as processes:
         spent = [told(process) for process in processes]
     stats = tenant.stats()
