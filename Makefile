@@ -23,7 +23,7 @@ fuzz: .venv-fuzz/.ready ## hostile replies for half an hour, guided by coverage:
 	mkdir -p .fuzz/corpus .fuzz/found
 	PYTHONPATH=tests/unit:. .venv-fuzz/bin/python tests/fuzz/seeds.py .fuzz/corpus
 	PYTHONPATH=tests/unit:. .venv-fuzz/bin/python tests/fuzz/fuzz_decode.py -max_total_time=$(FUZZ_SECONDS) \
-	    -timeout=60 -rss_limit_mb=1024 -max_len=4096 -dict=tests/fuzz/tokens.dict \
+	    -timeout=60 -rss_limit_mb=1024 -max_len=4096 -mutate_depth=3 -dict=tests/fuzz/tokens.dict \
 	    -artifact_prefix=.fuzz/found/ -print_final_stats=1 .fuzz/corpus
 
 check: $(READY) ## lint, types and import contracts

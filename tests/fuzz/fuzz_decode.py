@@ -76,23 +76,43 @@ def target(data: bytes) -> None:
         drawn.hypothesis.fuzz_one_input(rest)
 
 
-TOKENS = re.compile(rb'("(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|[a-z]+|[]{}[,:])')
-SPARE = [
-    *(value.encode() for values in VALUES.values() for value in values),
-    *(b"{}", b"[]", b"2", b"-0", b"1e400", b"NaN", b'"A"', b'"B"', b'"A@odata.type"', b'"X@odata.type"'),
-    *(rb'"A\u0040odata.type"', b'"@odata.type"', b'"A":null,', b'"A":1,"A":1', b'{"A":1,"B":1},', b" "),
+SCALAR = rb'(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|[a-z]+|\{\}|\[\])'
+VALUES_TOO = [
+    b"{}",
+    b"[]",
+    b"2",
+    b"-0",
+    b"Inf",
+    b"nan",
+    b"12.0",
+    b"1e400",
+    b"NaN",
+    b'"\\ud800"',
+    b'"9999-12-31T00:00:00Z"',
 ]
+SPARE = [*(value.encode() for values in VALUES.values() for value in values), *VALUES_TOO]
+PAIRS = [
+    *(b"", b'"A":null,', b'"B":1,', b'"A@odata.type":"#x",', b'"A@odata.type":null,', b'"B@odata.type":{},'),
+    *(b'"X@odata.type":"x",', b'"@odata.type":null,', rb'"A\u0040odata.type":null,', b'{"A":1,"B":1},'),
+]
+SWAPS = [
+    (re.compile(b'(?<=":)' + SCALAR + b"(?=[,}])"), SPARE),
+    (re.compile(b'"[^"]*":' + SCALAR + b","), PAIRS),
+    (re.compile(SCALAR + b"|[]{}[,:]"), [*SPARE, b'"A"', b'"B"', b" ", *b"{ } [ ] , :".split()]),
+]
+"""What may give way in a body, and to what: values, pairs of key and value, any token."""
 
 
 def mutated(data: bytes, max_size: int, seed: int) -> bytes:
-    """Every other time one of the body's tokens gives way to another, else libFuzzer does as it likes."""
+    """A place of the body gives way to another or to something spare, or libFuzzer does as it likes."""
     chance = random.Random(seed)
-    if len(data) < 4 or data[2] % 4 == 3 or chance.random() < 0.5:
+    pattern, spare = chance.choice(SWAPS)
+    places = list(pattern.finditer(data, 3))
+    if not places or data[2] % 4 == 3 or chance.random() < 0.2:
         return bytes(atheris.Mutate(data, max_size))
-    tokens = TOKENS.split(data[3:])
-    at = chance.randrange(len(tokens))
-    tokens[at : at + chance.choice((0, 1, 1, 1, 2, 3))] = [chance.choice((*SPARE, chance.choice(tokens)))]
-    return (data[:3] + b"".join(tokens))[:max_size]
+    place, other = chance.choice(places), chance.choice(places)
+    rest = data[place.start() if pattern is SWAPS[1][0] and chance.random() < 0.5 else place.end() :]
+    return (data[: place.start()] + chance.choice([*spare, other[0]]) + rest)[:max_size]
 
 
 if __name__ == "__main__":
