@@ -103,9 +103,14 @@ def requests_for(
 
 
 def checks_of(definitions: dg.Definitions, name: str, hunting: HuntingResource) -> list[dg.AssetCheckKey]:
-    """The checks of this name among a tenant's assets."""
+    """The checks of this name among a tenant's assets, but for those that nobody but a person requests."""
     assets = (each for each in definitions.assets or () if isinstance(each, dg.AssetsDefinition))
-    found = (key for asset in assets for key in asset.check_keys if key.name == name)
+    found = (
+        key
+        for asset in assets
+        for key in asset.check_keys
+        if key.name == name and asset.automation_conditions_by_key.get(key.asset_key)
+    )
     return sorted(key for key in found if tuple(key.asset_key.path[: len(hunting.prefix)]) == hunting.prefix)
 
 

@@ -57,6 +57,15 @@ def test_the_examples_are_assets_of_the_code_location() -> None:
     assert hunts["persistence"].automation_condition is None
 
 
+def test_a_manual_hunt_is_not_requested_before_its_source_forgets() -> None:
+    from hunting_pipeline.orchestration.requesting import checks_of
+    from hunting_pipeline.orchestration.resources import HuntingResource
+
+    watched = {key.asset_key.path[-1] for key in checks_of(defs(), "deadline", HuntingResource())}
+    assert "logon_then_process" in watched
+    assert "persistence" not in watched
+
+
 def test_checks_are_those_that_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A summary's rows change without a change of their number, so no recount is promised of it."""
     found = located(
