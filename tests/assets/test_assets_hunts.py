@@ -19,6 +19,9 @@ from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.model import HOUR, SECOND, Grain
 from hunting_pipeline.orchestration import HuntingLake, materialize_range, partitions_for
 from hunting_pipeline.orchestration.hunt_files import HuntFile, hunt_file
+from hunting_pipeline.orchestration.requesting import checks_of
+from hunting_pipeline.orchestration.resources import hunting_of
+from hunting_pipeline.orchestration.watch import DEADLINE
 from support import Emulated, emulated
 
 ROOT = Path(__file__).parents[2]
@@ -58,10 +61,7 @@ def test_the_examples_are_assets_of_the_code_location() -> None:
 
 
 def test_a_manual_hunt_is_not_requested_before_its_source_forgets() -> None:
-    from hunting_pipeline.orchestration.requesting import checks_of
-    from hunting_pipeline.orchestration.resources import HuntingResource
-
-    watched = {key.asset_key.path[-1] for key in checks_of(defs(), "deadline", HuntingResource())}
+    watched = {key.asset_key.path[-1] for key in checks_of(defs(), DEADLINE, hunting_of())}
     assert "logon_then_process" in watched
     assert "persistence" not in watched
 
