@@ -4,8 +4,9 @@ source   chunks of the body, counted against a ceiling, as bytes or as growing t
 text     exact JSON: number tokens kept as written, pairs kept in order, dynamic values made canonical
 kinds    one table: wire type → Kusto type, Arrow type and the exact reading of one value
 exact    rows → Arrow, one value at a time; the authority
-fast     a block of rows → Arrow by a vectorised parser; None on any doubt
-reply    the envelope, the cutting into blocks and the only loop
+scan     rows of JSON → cells, compiled; stops at the first row of which it is not sure
+fast     blocks of rows → Arrow, by scan; whatever that leaves goes to the exact reading
+reply    the envelope and the only loop
 """
 
 from hunting_pipeline.decode.reply import decode

@@ -1,222 +1,194 @@
-"""A block of rows to Arrow by pyarrow's JSON parser, trusted only when it proves itself.
+"""Runs of rows to Arrow by compiled code, which reads what it can prove and leaves everything else.
 
-The parser reads concatenated objects under an explicit schema. It refuses wrong types, unknown and doubled
-keys by itself, but takes a missing key for null, reads blanks where commas belong, and cannot keep nested
-values as text. So a block is rewritten and the result checked:
-
-* separators `},{"First":` become line breaks. Their quote is unescaped and followed by a key, so they cannot
-  lie inside a string; rows parsed must equal separators plus one.
-* values of dynamic columns are taken out one by one, and `0` is left. As many must be found as there are
-  rows.
-* `{}` after a column's closing quote becomes `null`.
-* nulls in the table must equal `null` tokens in the text: then no key was missing.
-
-What a string may look like is the whole danger of such rewriting. `":` after a column name's last character,
-a letter, is structure: inside a string the quote would be escaped, and a quote that opens a string never
-follows a letter. Any doubt gives None, and the block is read exactly.
-
-Only Graph writes `{}` for null and tells types beside values. Every pass over the text costs, so both are
-looked for once a block could not be read without them.
+All rows but the last are read so, as long as each has the first row's keys, once, in its order, without
+blanks. The last row, and any that is written otherwise, is left to the exact path whole; a value that is
+written otherwise is left to it alone.
 """
 
-import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.json as pj
 
-from hunting_pipeline.decode.dynamic import Doubt, without_dynamic
+from hunting_pipeline.decode import scan
 from hunting_pipeline.decode.exact import Batch, Layout, Rescued, column_array
 from hunting_pipeline.decode.kinds import DATETIME, Kind
-from hunting_pipeline.decode.text import NOISE
+from hunting_pipeline.decode.scan import Bytes, Numbers, Offsets, Words
+from hunting_pipeline.decode.source import PIECE, Body
+from hunting_pipeline.decode.text import EXACT, NOISE, canonical, quoted
 
-_PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*\w')
-"""Names that JSON writes as they are and that end in a letter, a digit or an underscore."""
-_SAMPLE = 1 << 16
-"""Bytes searched for the first truth value of a column, and for the columns that OData tells types of."""
-_NULL = b'":null'
-_EMPTY = b'":{}'
-_MARK = NOISE.encode()
-_MARKED = re.compile(b'"([^"]*)%b":' % re.escape(_MARK))
-_ESCAPED = re.compile(rb'\\u00[^"]{2,70}":(?:null|\{\})')
-"""Nothing under a key that is written with an escape, near enough to its end to be one of OData's."""
-_CELLS = 1 << 26
-"""Rows times columns that the parser may make room for, missing keys included: far more than a block of the
-widest hunting table holds."""
-_SHORTEST_ROW = len("{} ")
-_TIME_LENGTHS = (len("2026-11-20T10:00:00Z"), len("2026-11-20T10:00:00.1234567Z"))
-"""Lengths between which a text that ends in Z is a datetime to Arrow exactly if the exact path reads it."""
+_BLOCK = 2 << 20
+"""Bytes read at once, and more than a row has that is read here."""
+_CODES = {
+    pa.string(): scan.TEXT,
+    pa.int32(): scan.INT,
+    pa.int64(): scan.LONG,
+    pa.float64(): scan.REAL,
+    pa.bool_(): scan.FLAG,
+    DATETIME: scan.TIME,
+}
+_OBJECT_MARK = b'"@odata.type":"#microsoft.graph.security.dynamicColumnValue",'
+"""How Graph begins every dynamic object. Unescaped quotes make it structure."""
 
 
 class FastPath:
-    """The vectorised reading of blocks of one reply. A block is the beginning of a buffer, up to `end`."""
+    """The compiled reading of one reply's rows. Its memory is used again and again.
 
-    def __init__(self, layout: Layout, first_key: str) -> None:
+    Args:
+        layout: of the reply.
+        order: its columns' names as the keys of the rows follow each other.
+    """
+
+    def __init__(self, layout: Layout, order: Sequence[str]) -> None:
         self._layout = layout
-        self._dynamic = [c.name for c, k in zip(layout.columns, layout.kinds, strict=True) if k.dynamic]
-        self._separators = [f'}},{{"{key}":'.encode() for key in (first_key, first_key + NOISE)]
-        self._separator = re.compile(b"|".join(map(re.escape, self._separators)))
-        self._flags: dict[str, pa.DataType] = {}
-        self._marked: set[str] = set()
-        self._markable = {"", *layout.names}
-        self._odata = False
-        self.usable = all(_PLAIN_NAME.fullmatch(n) and not n.endswith(NOISE) for n in layout.names)
+        self._codes = [_code(kind) for kind in layout.kinds]
+        self._is_text = np.array(self._codes) <= scan.DYNAMIC
+        columns = [layout.names.index(name) for name in order]
+        keys = [f"{quoted(name)}:".encode() for name in order]
+        sizes = [len(key) for key in keys]
+        self._keys = *_words(keys), np.array(sizes)
+        self._steps = np.array([self._codes[column] for column in columns]), np.array(columns)
+        self._data = np.zeros(_BLOCK + PIECE + scan.PADDING, np.uint8)
+        self._words = scan.words_of(self._data)
+        shortest = sum(sizes) + len("0,") * len(keys)
+        shape = len(keys), len(self._data) // shortest + 1
+        self._cells, self._states = np.zeros(shape, np.int64), np.zeros(shape, np.uint8)
+        self._sizes, self._asked = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
 
-    def last_separator(self, data: bytearray, end: int) -> int:
-        """Where the last separator before `end` begins, or -1."""
-        plain, marked = self._separators
-        last = data.rfind(plain, 0, end)
-        return max(last, data.rfind(marked, last + 1, end))
+    def batches(self, body: Body) -> Iterator[Batch]:
+        """Rows, up to the first that must be read exactly; that one and all behind it return to the body."""
+        held = 0
+        while True:
+            held = self._fill(body, held)
+            rows, done = self._read(held)
+            if not rows:
+                break
+            yield self._batch(rows)
+            held -= done
+            self._data[:held] = self._data[done : done + held].copy()
+        body.unread(self._data[:held].tobytes())
 
-    def batch(self, data: bytearray, end: int) -> Batch | None:
-        """The block's rows, or None on any doubt. The buffer is left as it was, and not kept."""
-        batch = self._read(data, end)
-        if batch is not None or max(data.find(_EMPTY, 0, end), data.find(_MARK, 0, end)) < 0:
-            return batch
-        found = set(_MARKED.findall(data, 0, min(end, _SAMPLE)))
-        seen = {name for name in self._markable if name.encode() in found}
-        for marked in (self._marked | seen, self._markable):
-            if batch is None and (marked > self._marked or not self._odata):
-                self._odata, self._marked = True, marked
-                batch = self._read(data, end)
-        return batch
+    def _fill(self, body: Body, held: int) -> int:
+        """Hold a block, or all that is left; how much that is."""
+        while held < _BLOCK and (piece := body.more()):
+            self._data[held : held + len(piece)] = np.frombuffer(piece, np.uint8)
+            held += len(piece)
+        self._data[held : held + scan.PADDING] = 0
+        return held
 
-    def _read(self, data: bytearray, end: int) -> Batch | None:
-        try:
-            return self._batch(data, end)
-        except (Doubt, ValueError, RecursionError, pa.ArrowException):
-            return None
-
-    def _batch(self, data: bytearray, end: int) -> Batch:
-        if data.find(b"\0", 0, end) >= 0:
-            raise Doubt("a NUL ends the text for the parser")
-        dynamic: dict[str, list[bytes | None]] = {}
-        if not data.isascii():
-            text_of(data, end)
-        if self._dynamic:
-            rows, dynamic = without_dynamic(bytes(memoryview(data)[:end]), self._dynamic)
-            data = bytearray(rows)
-            end = len(data)
-        self._doubt_room(data, end)
-        commas = np.array([found.start() + 1 for found in self._separator.finditer(data, 0, end)], np.intp)
-        table, emptied = self._rows(data, end, commas)
-        if table.num_rows != len(commas) + 1 or any(len(d) != table.num_rows for d in dynamic.values()):
-            raise Doubt("rows do not add up")
-        nulls = sum(table.column(name).null_count for name in self._layout.names)
-        if nulls != emptied and nulls != emptied + _null_tokens(data, end):
-            raise Doubt("keys are missing")
-        if self._marks(table) != (data.count(_MARK + b'":', 0, end) if self._odata else 0):
-            raise Doubt("a mark is no text: its null would hide a missing key")
-        if nulls and self._odata and data.find(b"\\u00", 0, end) >= 0 and _ESCAPED.search(data, 0, end):
-            raise Doubt("a mark that cannot be counted")
-        return self._finished(table, dynamic)
-
-    def _doubt_room(self, data: bytearray, end: int) -> None:
-        """Rows that hold next to nothing would take room for every column before any is missed."""
-        width = len(self._layout.columns)
-        if width * end > _CELLS * _SHORTEST_ROW and width * data.count(b"{", 0, end) > _CELLS:
-            raise Doubt("rows that hold next to nothing")
-
-    def _rows(
-        self, data: bytearray, end: int, commas: "np.ndarray[Any, np.dtype[np.intp]]"
-    ) -> tuple[pa.Table, int]:
-        """The rows, parsed while line breaks stand in the place of the commas between them; and how many
-        `{}` were read as null."""
-        block = np.frombuffer(data, np.uint8, end)
-        block[commas] = ord("\n")
-        try:
-            if not self._odata:
-                return self._parsed(block.data), 0
-            filled = _with_nulls(block.tobytes())
-            return self._parsed(filled), (len(filled) - end) // (len(_NULL) - len(_EMPTY))
-        finally:
-            block[commas] = ord(",")
-
-    def _marks(self, table: pa.Table) -> int:
-        """How many texts stand in the columns that OData's marks were read into."""
-        return sum(table.num_rows - table.column(name + NOISE).null_count for name in self._marked)
-
-    def _parsed(self, block: bytes | memoryview) -> pa.Table:
-        fields = [
-            (column.name, self._carrier(column.name, kind, block))
-            for column, kind in zip(self._layout.columns, self._layout.kinds, strict=True)
-        ]
-        fields += [(name + NOISE, pa.string()) for name in sorted(self._marked)]
-        return pj.read_json(
-            pa.BufferReader(pa.py_buffer(block)),
-            read_options=pj.ReadOptions(use_threads=False, block_size=len(block) + 1),
-            parse_options=pj.ParseOptions(
-                explicit_schema=pa.schema(fields), unexpected_field_behavior="error"
-            ),
+    def _read(self, held: int) -> tuple[int, int]:
+        """Rows read into the cells, and where they end."""
+        self._sizes[:] = self._asked[:] = 0
+        rows, done = scan.read_rows(
+            self._data,
+            self._words,
+            held,
+            *self._keys,
+            *self._steps,
+            self._cells,
+            self._cells.view(np.float64),
+            self._states,
+            self._sizes,
+            self._asked,
         )
+        return (rows, done) if _is_utf8(self._data[:done]) else (0, 0)
 
-    def _carrier(self, name: str, kind: Kind, block: bytes | memoryview) -> pa.DataType:
-        """The type that a column is parsed as before it is finished."""
-        if kind.dynamic:
-            return pa.int8()
-        if kind.kusto == "bool":
-            return self._flag(name, block)
-        return kind.arrow if kind.kusto in ("int", "long", "real") else pa.string()
-
-    def _flag(self, name: str, block: bytes | memoryview) -> pa.DataType:
-        """How a truth value is written: 0 and 1, or false and true. Asked of the first few."""
-        written = re.compile(rb'"%b":([01tf])' % re.escape(name.encode())).search(block, 0, _SAMPLE)
-        if written:
-            self._flags[name] = pa.int8() if written[1] in b"01" else pa.bool_()
-        return self._flags.get(name, pa.int8())
-
-    def _finished(self, table: pa.Table, dynamic: dict[str, list[bytes | None]]) -> Batch:
+    def _batch(self, rows: int) -> Batch:
+        states = self._states[:, :rows]
+        valid = np.packbits(states >= scan.READ, axis=1, bitorder="little")
+        starts, offsets, texts = self._texts(rows)
         rescued: list[Rescued] = []
         arrays = []
-        for name, kind in zip(self._layout.names, self._layout.kinds, strict=True):
-            if name in dynamic:
-                arrays.append(pa.array(dynamic[name], pa.string()))
+        for column, kind in enumerate(self._layout.kinds):
+            if starts[column] >= 0:
+                held = [offsets[column], texts[starts[column] :][: offsets[column, -1]]]
             else:
-                arrays.append(_finished_column(kind, name, table.column(name), rescued))
+                held = [_packed(self._cells[column, :rows], self._codes[column])]
+            array = _array(kind, rows, [valid[column], *held])
+            if self._asked[column]:
+                array = self._with_asked(array, column, rescued)
+            arrays.append(array)
         return Batch(pa.Table.from_arrays(arrays, schema=self._layout.arrow), rescued)
 
+    def _texts(self, rows: int) -> tuple[Numbers, Offsets, Bytes]:
+        """Where each column's texts begin, where each text does from there on, and all texts."""
+        sizes = np.where(self._is_text, self._sizes, 0)
+        starts = np.where(self._is_text, np.cumsum(sizes) - sizes, -1)
+        offsets = np.empty((len(starts), rows + 1), np.int32)
+        texts = np.empty(sizes.sum() + 8, np.uint8)
+        scan.gather(
+            self._data,
+            self._words,
+            self._cells,
+            self._states,
+            starts,
+            offsets,
+            texts,
+            scan.words_of(texts),
+        )
+        return starts, offsets, texts
 
-def text_of(data: bytearray, end: int) -> str:
-    """A block as text. Raises UnicodeDecodeError."""
-    return str(memoryview(data)[:end], "utf-8")
+    def _with_asked(self, array: pa.Array, column: int, rescued: list[Rescued]) -> pa.Array:
+        """The column with the values in their places that only the exact path can read."""
+        name, kind = self._layout.names[column], self._layout.kinds[column]
+        states = self._states[column, : len(array)]
+        asked = (states == scan.ASK) | (states == scan.MARKED)
+        places = np.flatnonzero(asked)
+        texts = [self._text(cell) for cell in self._cells[column, places].tolist()]
+        if kind.dynamic:
+            values = pa.array(map(_tidied, texts, states[places].tolist()), pa.string())
+        else:
+            found: list[Rescued] = []
+            values = column_array(kind, name, (EXACT.decode(text.decode()) for text in texts), found)
+            rescued += [misfit._replace(row=int(places[misfit.row])) for misfit in found]
+        chosen = np.arange(len(array))
+        chosen[places] = len(array) + np.arange(len(places))
+        return pa.concat_arrays([array, values]).take(pa.array(chosen))
+
+    def _text(self, cell: int) -> bytes:
+        return self._data[cell >> 32 : cell & 0xFFFFFFFF].tobytes()
 
 
-def _with_nulls(block: bytes) -> bytes:
-    if b"\\" + _EMPTY in block:
-        return re.sub(rb'(?<=\w)":{}', _NULL, block)
-    return block.replace(_EMPTY, _NULL)
+def _code(kind: Kind) -> int:
+    return scan.DYNAMIC if kind.dynamic else _CODES.get(kind.arrow, scan.OTHER)
 
 
-def _null_tokens(data: bytearray, end: int) -> int:
-    """How often `null` follows a column's name, not within a string."""
-    found = data.count(_NULL, 0, end)
-    return found - data.count(b"\\" + _NULL, 0, end) if found else 0
+def _words(keys: Sequence[bytes]) -> tuple[Words, Words]:
+    """Keys in words, each in a row of its own, and which bits of them count."""
+    wide = -(-max(map(len, keys)) // 8) * 8
+    written = b"".join(key.ljust(wide, b"\0") for key in keys)
+    counts = b"".join((b"\xff" * len(key)).ljust(wide, b"\0") for key in keys)
+    first, second = (np.frombuffer(each, "<u8").reshape(len(keys), -1) for each in (written, counts))
+    return first, second
 
 
-def _finished_column(kind: Kind, name: str, column: pa.ChunkedArray, rescued: list[Rescued]) -> Any:
-    if kind.kusto == "bool" and column.type != kind.arrow:
-        least, most = pc.min_max(column).as_py().values()
-        if least is not None and not 0 <= least <= most <= 1:
-            raise Doubt("no truth value")
-        return column.cast(kind.arrow)
-    if kind.kusto == "real" and pc.all(pc.is_finite(column)).as_py() is False:
-        raise Doubt("the parser takes more names of infinity than JSON writers know")
-    if column.type == kind.arrow:
-        return column
-    if kind.arrow == DATETIME and _plain_times(column):
-        try:
-            return column.cast(kind.arrow)
-        except pa.ArrowInvalid:
-            pass  # a year beyond nanoseconds: value by value, below
-    return column_array(kind, name, column.to_pylist(), rescued)
+def _is_utf8(data: Bytes) -> bool:
+    whole = [None, pa.py_buffer(np.array([0, len(data)])), pa.py_buffer(data)]
+    try:
+        pa.Array.from_buffers(pa.large_string(), 1, whole).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
-def _plain_times(column: pa.ChunkedArray) -> bool:
-    """Whether each text ends in Z and is as long as seconds, to seven digits, make it."""
-    least, most = pc.min_max(pc.binary_length(column)).as_py().values()
-    if least is None:
-        return True
-    within = _TIME_LENGTHS[0] <= least and most <= _TIME_LENGTHS[1]
-    return within and bool(pc.all(pc.ends_with(column, "Z")).as_py())
+def _packed(cells: Numbers, code: int) -> npt.NDArray[Any]:
+    """A copy of numbers as Arrow holds them."""
+    if code == scan.FLAG:
+        return np.packbits(cells != 0, bitorder="little")
+    return cells.astype(np.int32) if code == scan.INT else cells.copy()
+
+
+def _array(kind: Kind, rows: int, buffers: Sequence[Any]) -> pa.Array:
+    if _code(kind) == scan.OTHER:
+        return pa.nulls(rows, kind.arrow)
+    return pa.Array.from_buffers(kind.arrow, rows, [pa.py_buffer(each) for each in buffers])
+
+
+def _tidied(raw: bytes, state: int) -> str | None:
+    """The canonical text of a dynamic value; None where it is nothing."""
+    plain = raw.replace(_OBJECT_MARK, b"")
+    if state == scan.MARKED and NOISE.encode() not in plain:
+        return plain.decode()
+    return canonical(EXACT.decode(raw.decode()))

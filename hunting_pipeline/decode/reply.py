@@ -1,22 +1,18 @@
-"""The envelope of a reply, the cutting of its rows into blocks, and the only loop over them.
+"""The envelope of a reply, and the only loop over its rows.
 
-Keys of the envelope and of its Schema are read without regard to case, in any order. Rows are cut at
-separators and read as soon as a block has arrived, while the socket gathers the next. A cut that turns out
-wrong (a separator look-alike inside a nested value) is taken back, and the rest of the reply is read row by
-row.
+Keys of the envelope and of its Schema are read without regard to case, in any order. Rows are read as soon as
+a block of them has arrived, while the socket gathers the next.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from hunting_pipeline.decode.blocks import Blocks
 from hunting_pipeline.decode.exact import Batch, Layout, exact_batch
-from hunting_pipeline.decode.fast import FastPath, text_of
 from hunting_pipeline.decode.kinds import kind_of
 from hunting_pipeline.decode.source import Body, Text, shown
 from hunting_pipeline.decode.text import EXACT, NOISE, Object, quoted
@@ -70,7 +66,7 @@ def decode(body: Iterable[bytes], *, max_bytes: int) -> Reply:
             envelope.layout = _layout(text.value(EXACT))
         elif key == "results":
             if envelope.layout:
-                batches = _results(source, text, envelope.layout)
+                batches = list(_results(source, text, envelope.layout))
             else:
                 kept = _skipped(source, text)
         else:
@@ -81,7 +77,7 @@ def decode(body: Iterable[bytes], *, max_bytes: int) -> Reply:
         raise ReplyUnreadable(f"the reply lacks its Schema or its Results; it has {_names(envelope.seen)}")
     if batches is None:
         again = Body([kept or b""], max_bytes)
-        batches = _results(again, Text(again), envelope.layout)
+        batches = list(_results(again, Text(again), envelope.layout))
     return _reply(envelope, envelope.layout, batches, source.received)
 
 
@@ -163,52 +159,48 @@ def _skipped(source: Body, text: Text) -> bytes:
     return whole[: len(whole) - len(behind)]
 
 
-def _results(source: Body, text: Text, layout: Layout) -> list[Batch]:
-    """The rows of the array that follows."""
+def _results(source: Body, text: Text, layout: Layout) -> Iterator[Batch]:
+    """The rows of the array that follows.
+
+    The first is read exactly, for its keys, and so is what the fast path leaves: as many rows as were so far,
+    within limits. A body that it cannot read is then not offered to it row after row.
+    """
     text.take("[")
     if text.peek() == "]":
         text.take("]")
-        return []
-    batches: list[Batch] = []
-    first = text.first_key()
-    path = FastPath(layout, first.removesuffix(NOISE)) if first else None
-    if path and path.usable:
-        text.give_back()
-        batches += _by_block(Blocks(source, path, layout), layout)
-    batches += _by_row(text, layout)
-    return batches
-
-
-def _by_block(blocks: Blocks, layout: Layout) -> Iterator[Batch]:
-    """All rows but the last, or all before the first wrong cut; what is left returns to the body."""
-    while end := blocks.next():
-        batch = blocks.path.batch(blocks.data, end) or _exactly(blocks.data, end, layout)
-        if batch is None:
-            break
-        yield batch
-    blocks.give_back()
-
-
-def _exactly(data: bytearray, end: int, layout: Layout) -> Batch | None:
-    """A block's rows; None if it does not consist of whole rows."""
-    try:
-        rows = EXACT.decode(f"[{text_of(data, end)}]")
-    except (ValueError, RecursionError):
-        return None
-    return exact_batch(layout, rows)
-
-
-def _by_row(text: Text, layout: Layout) -> Iterator[Batch]:
-    """Rows up to the closing bracket, read exactly."""
-    rows: list[Any] = []
+        return
+    path: Callable[[Body], Iterator[Batch]] | None = None
+    exact = 0
     while True:
-        rows.append(text.value(EXACT))
-        ended = text.take(",]") == "]"
-        if ended or len(rows) == _ROWS_AT_ONCE:
-            yield exact_batch(layout, rows)
-            rows = []
+        rows, ended = _rows(text, min(max(1, exact), _ROWS_AT_ONCE))
+        yield exact_batch(layout, rows)
         if ended:
             return
+        exact += len(rows)
+        text.give_back()
+        path = path or _fast_path(layout, rows[0])
+        if path:
+            yield from path(source)
+
+
+def _rows(text: Text, most: int) -> tuple[list[Any], bool]:
+    """The next rows, and whether the closing bracket came behind them."""
+    rows: list[Any] = []
+    ended = False
+    while not ended and len(rows) < most:
+        rows.append(text.value(EXACT))
+        ended = text.take(",]") == "]"
+    return rows, ended
+
+
+def _fast_path(layout: Layout, first: Object) -> Callable[[Body], Iterator[Batch]] | None:
+    """None where a column's name could be taken for one of OData's marks."""
+    from hunting_pipeline.decode.fast import FastPath  # noqa: PLC0415 # a compiler that only replies are worth
+
+    if any(name.endswith(NOISE) for name in layout.names):
+        return None
+    names = set(layout.names)
+    return FastPath(layout, [key for key, _ in first if key in names]).batches
 
 
 def _reply(envelope: _Envelope, layout: Layout, batches: list[Batch], received: int) -> Reply:

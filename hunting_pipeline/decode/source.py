@@ -8,13 +8,13 @@ from typing import Any
 
 from hunting_pipeline.errors import ReplyUnreadable
 
-_PIECE = 1 << 20
+PIECE = 1 << 20
 """Largest run of bytes handed on at once: a body given in one piece is not copied again and again."""
 _QUOTED = 120
 """Characters of the body that a message may show."""
 _BLANKS = " \t\n\r"
-_LONGEST_VALUE = 64 << 20
-"""Characters that one row, or one value of the envelope, may have: more than a whole reply holds today."""
+_LONGEST_VALUE = 16 << 20
+"""Characters that one row, or one value of the envelope, may have: far more than any event has."""
 _LONGEST_KEY = 1000
 """Characters searched for a row's first key."""
 _FIRST_KEY = re.compile(r'\{"([^"\\]+)":')
@@ -35,38 +35,33 @@ class Body:
 
     def __init__(self, chunks: Iterable[bytes], max_bytes: int) -> None:
         self._chunks = iter(chunks)
-        self._returned = b""
-        self._rest = memoryview(b"")
+        self._held: list[memoryview] = []
+        """What is to be read before the next chunk, its beginning last."""
         self._max_bytes = max_bytes
         self.received = 0
 
     def more(self) -> bytes:
-        """The next bytes; empty only at the end."""
-        if self._returned:
-            data, self._returned = self._returned, b""
-            return data
-        while not self._rest:
+        """The next bytes, at most `PIECE`; none only at the end."""
+        while not self._held:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return b""
-            if not chunk:
-                continue
             self.received += len(chunk)
             if self.received > self._max_bytes:
                 raise ReplyUnreadable(f"the reply is longer than the ceiling of {self._max_bytes} bytes")
-            if len(chunk) <= _PIECE:
-                return chunk
-            self._rest = memoryview(chunk)
-        data, self._rest = bytes(self._rest[:_PIECE]), self._rest[_PIECE:]
-        return data
+            self.unread(chunk)
+        data = self._held.pop()
+        self.unread(data[PIECE:])
+        return bytes(data[:PIECE])
 
     def all(self) -> bytes:
         """Everything still to come."""
         return b"".join(iter(self.more, b""))
 
-    def unread(self, data: bytes) -> None:
+    def unread(self, data: bytes | memoryview) -> None:
         """Put bytes back in front of everything still to come."""
-        self._returned = data + self._returned
+        if data:
+            self._held.append(memoryview(data))
 
 
 class Text:

@@ -4,6 +4,9 @@ An input is a header of three bytes (block size, chunk size, way) and what follo
 to be packed by gzip, cut or not, and sent through `fetch.body`, or choices from which hypothesis draws a
 reply as the tests do. Both readings must agree, or both refuse with an error of the design; libFuzzer's own
 options bound the time and memory of each input.
+
+Coverage guides it where the compiled reading is left to the interpreter (`NUMBA_DISABLE_JIT=1`). What was
+found so is then read again by the machine code.
 """
 
 import contextlib
@@ -13,6 +16,7 @@ import re
 import sys
 
 import atheris
+import numba
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from seeds import VALUES
@@ -20,7 +24,8 @@ from seeds import VALUES
 from hunting_pipeline.errors import ReplyUnreadable
 from hunting_pipeline.fetch.verdict import NotAccepted
 
-with atheris.instrument_imports(include=["hunting_pipeline.decode", "hunting_pipeline.fetch.body"]):
+ROOMS = ["hunting_pipeline.decode", "hunting_pipeline.fetch.body"]
+with atheris.instrument_imports(include=ROOMS) if numba.config.DISABLE_JIT else contextlib.nullcontext():
     from decode_compare import LIMIT, decoded, same
     from decode_drawn import bodies, broken
 

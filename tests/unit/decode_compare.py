@@ -8,7 +8,7 @@ from unittest import mock
 import pyarrow as pa
 from decode_reference import Wrong, reference
 
-from hunting_pipeline.decode import blocks, decode
+from hunting_pipeline.decode import decode, fast
 from hunting_pipeline.errors import ReplyUnreadable
 
 LIMIT = 1 << 22
@@ -31,7 +31,7 @@ def plain(column: pa.ChunkedArray) -> list[Any]:
 
 def decoded(body: bytes, *, block: int, step: int) -> Any:
     """What `reference` gives, from decode."""
-    with mock.patch.object(blocks, "_BLOCK", block):
+    with mock.patch.object(fast, "_BLOCK", block):
         found = decode(chunks(body, step), max_bytes=LIMIT)
     named = [(c.name, c.kusto_type) for c in found.columns]
     table = found.table

@@ -12,7 +12,7 @@ import pytest
 from decode_compare import same
 from test_decode import LIMIT, reply
 
-from hunting_pipeline.decode import blocks, decode
+from hunting_pipeline.decode import decode, fast
 from hunting_pipeline.errors import ReplyUnreadable
 
 SCHEMA = {"A": "Int64", "B": "Int64"}
@@ -24,7 +24,7 @@ BLOCKS = [1, 40, 100, 4 << 20]
 @pytest.fixture(params=BLOCKS)
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Sizes of blocks, from one row each to all in one."""
-    monkeypatch.setattr(blocks, "_BLOCK", request.param)
+    monkeypatch.setattr(fast, "_BLOCK", request.param)
     return int(request.param)
 
 

@@ -1,7 +1,10 @@
 """The files of docs/deploy are read as their tools read them, and name one another rightly."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,17 @@ def test_every_file_is_yaml_and_every_setting_in_it_exists(name: str) -> None:
     assert all(isinstance(document, dict) for document in yaml.safe_load_all(text))
     known = {f"HUNTING_{field.upper()}" for field in Settings.model_fields}
     assert set(re.findall(r"HUNTING_[A-Z_]+[A-Z]", text)) <= known
+
+
+def test_the_image_holds_compiled_code(tmp_path: Path) -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    (command,) = [shlex.split(line.removeprefix("RUN ")) for line in lines if line.startswith("RUN python ")]
+    subprocess.run(
+        [sys.executable, *command[1:]], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}, check=True
+    )
+    names = [file.name for file in tmp_path.rglob("*.nbc")]
+    for entry in ("read_rows", "gather"):
+        assert any(f".{entry}-" in name for name in names)
 
 
 @pytest.mark.parametrize("name", INSTANCES)
