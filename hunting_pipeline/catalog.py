@@ -24,6 +24,10 @@ _KEY_BYTES = 4
 """Quotes, colon and comma around a column's name, which every row repeats."""
 
 
+_ALIKE = 0.8
+"""Likeness, of 1, at which an unknown column is taken for a misspelt one: a letter or two of ten differ."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A documented table.
@@ -44,6 +48,17 @@ class Entry:
     columns: tuple[Column, ...]
     preview: bool = False
     deprecated: bool = False
+
+    def check_column(self, column: str) -> None:
+        """Accept a documented column, and one so different from all of them that it may be a tenant's own.
+
+        Raises:
+            Misconfigured: it is nearly a documented one.
+        """
+        names = [known.name for known in self.columns]
+        near = [] if column in names else get_close_matches(column, names, n=1, cutoff=_ALIKE)
+        if near:
+            raise Misconfigured(f"{self.name} has no column {column!r}; did you mean {near[0]}?")
 
 
 @cache

@@ -10,6 +10,7 @@ from hunting_pipeline.orchestration import (
     computed_condition,
     configured_tenants,
     partitions_for,
+    with_source,
 )
 
 
@@ -45,4 +46,5 @@ def processes_by_day(hunting: HuntingResource) -> dg.AssetsDefinition:
 @dg.definitions
 def defs() -> dg.Definitions:
     """One asset a tenant."""
-    return dg.Definitions(assets=[processes_by_day(hunting) for hunting in configured_tenants()])
+    summaries = [processes_by_day(hunting) for hunting in configured_tenants()]
+    return dg.Definitions(assets=with_source(summaries))

@@ -8,6 +8,7 @@ from hunting_pipeline.orchestration.lake_io import HuntingLake
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.ranges import materialize_range
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants
+from hunting_pipeline.orchestration.source import with_source
 from hunting_pipeline.orchestration.upkeep import kept_up
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "kept_up",
     "materialize_range",
     "partitions_for",
+    "with_source",
 ]

@@ -1,14 +1,25 @@
 """The component that a `defs.yaml` names: `type: hunting_pipeline.orchestration.HuntingTables`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
 
 import dagster as dg
-from pydantic import BaseModel, Field, field_validator
+from dagster_shared.yaml_utils.source_position import SourcePosition
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
+    field_validator,
+)
 
 from hunting_pipeline import catalog
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.automation import condition_for
-from hunting_pipeline.orchestration.config import TableConfig, Tenanted
+from hunting_pipeline.orchestration.config import ItemRefused, TableConfig, Tenanted
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.orchestration.tables import Event, checked_asset, materialize_table
@@ -23,6 +34,20 @@ class _FirstTable(dg.Scaffolder[BaseModel]):
 
     def scaffold(self, request: dg.ScaffoldRequest[BaseModel]) -> None:
         dg.scaffold_component(request, {"tables": [{"name": "AlertInfo"}]})
+
+
+def _unless_text(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    return value if isinstance(value, str) else read(value)
+
+
+@cache
+def _with_tables_in_place(derived: type[BaseModel]) -> type[BaseModel]:
+    """The model without its choice between tables and a template's text, which would hide places within."""
+    tables = tuple[TableConfig.model(), ...]  # type: ignore[misc, valid-type] # made while this runs
+    given = WrapValidator(_unless_text, json_schema_input_type=tables | str)
+    field = derived.model_fields["tables"]
+    kept: Any = (Annotated[tables, given], field)
+    return create_model(derived.__name__, __base__=derived, tables=kept)
 
 
 @dg.scaffold_with(_FirstTable)
@@ -43,10 +68,15 @@ class HuntingTables(dg.Component, Tenanted):
     @classmethod
     def _differ(cls, tables: list[TableConfig]) -> list[TableConfig]:
         names = [table.name for table in tables]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)}: listed more than once")
+        for item, name in enumerate(names):
+            if name in names[:item]:
+                raise ItemRefused(item, f"{name}: listed more than once")
         return tables
+
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        """As Dagster derives it; but what is wrong within a table is reported at the table's own line."""
+        return _with_tables_in_place(super().model())
 
     def get_asset_spec(self, table: TableConfig) -> dg.AssetSpec:
         """How a table looks in Dagster. Of several tenants, the name goes before this key."""
@@ -58,7 +88,7 @@ class HuntingTables(dg.Component, Tenanted):
             owners=[*self.owners, *table.owners],
             tags={**self.tags, **table.tags},
             kinds={"microsoft", "parquet"},
-            metadata=metadata.of_asset(spec, entry),
+            metadata={**metadata.of_asset(spec, entry), **table.source},
             partitions_def=partitions_for(table.grain, self.first_day),
             automation_condition=condition_for(spec),
         )
@@ -74,6 +104,14 @@ class HuntingTables(dg.Component, Tenanted):
         """
         (key,) = context.selected_asset_keys
         yield from materialize_table(context, table.spec, key=key, hunting=hunting)
+
+    @classmethod
+    def get_code_references_for_yaml(
+        cls, yaml_path: Path, source_position: SourcePosition, context: dg.ComponentLoadContext
+    ) -> Sequence[dg.LocalFileCodeReference]:
+        """None: each table has its own line."""
+        del yaml_path, source_position, context
+        return []
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """One asset a table and tenant with its checks, and the resources of each tenant."""

@@ -1,11 +1,11 @@
 """What a `defs.yaml` may say of a table. Everything is checked when the code location loads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Literal, Self, TypeVar
 
 import dagster as dg
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from hunting_pipeline import catalog
 from hunting_pipeline.errors import Misconfigured
@@ -14,6 +14,7 @@ from hunting_pipeline.model import Grain, TableSpec
 from hunting_pipeline.orchestration.lake_io import lake_io
 from hunting_pipeline.orchestration.partitions import DEFAULT_START
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants, hunting_of
+from hunting_pipeline.orchestration.source import code_references
 
 __all__ = ["Described", "Located", "TableConfig", "Tenanted", "accepted"]
 
@@ -22,6 +23,8 @@ Value = TypeVar("Value")
 
 class Located(dg.Model, dg.Resolvable):
     """A piece of YAML whose own rules, too, are reported with file and line."""
+
+    _source: dict[str, dg.CodeReferencesMetadataValue] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
@@ -34,12 +37,44 @@ class Located(dg.Model, dg.Resolvable):
             resolved: Self = super().resolve_from_model(context, model)
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
-            for part in problem["loc"]:
+            cause = problem.get("ctx", {}).get("error")
+            at = [*problem["loc"], *([cause.item] if isinstance(cause, ItemRefused) else [])]
+            for part in at:
                 context = context.at_path(part)
             message = problem["msg"].removeprefix("Value error, ")
-            field = ".".join(map(str, problem["loc"])) or cls.__name__
+            field = ".".join(map(str, at)) or cls.__name__
             raise context.build_resolve_fn_exc([message], field_name=field, model=model) from None
+        if context.source_position_tree:
+            written, _ = context.source_position_tree.lookup_closest_and_path(context.path, None)
+            resolved._source = code_references(written.filename, written.start.line)
         return resolved
+
+    @property
+    def source(self) -> Mapping[str, dg.CodeReferencesMetadataValue]:
+        """Metadata that lead to where it is written; empty for what was not read from a file."""
+        return self._source
+
+
+class ItemRefused(ValueError):
+    """An item of a list is wrong; `Located` then shows its line."""
+
+    def __init__(self, item: int, why: str) -> None:
+        super().__init__(why)
+        self.item = item
+
+
+def all_accepted(values: list[Value], check: Callable[[Value], object]) -> list[Value]:
+    """`values`, if `check` refuses none.
+
+    Raises:
+        ItemRefused: it refuses one.
+    """
+    for item, value in enumerate(values):
+        try:
+            accepted(value, check)
+        except ValueError as error:
+            raise ItemRefused(item, str(error)) from None
+    return values
 
 
 def accepted(value: Value, check: Callable[[Value], object]) -> Value:
@@ -72,7 +107,7 @@ class Described(Located):
     @field_validator("owners")
     @classmethod
     def _are_owners(cls, owners: list[str]) -> list[str]:
-        return accepted(owners, lambda owners: dg.AssetSpec("asset", owners=owners))
+        return all_accepted(owners, lambda owner: dg.AssetSpec("asset", owners=[owner]))
 
     @field_validator("tags")
     @classmethod
@@ -102,7 +137,7 @@ class Tenanted(Described):
     @field_validator("tenants")
     @classmethod
     def _are_tenants(cls, tenants: list[str] | None) -> list[str] | None:
-        return accepted(tenants, lambda tenants: [hunting_of(name).settings() for name in tenants or ()])
+        return tenants and all_accepted(tenants, lambda name: hunting_of(name).settings())
 
     @property
     def first_day(self) -> date:
@@ -168,10 +203,10 @@ class TableConfig(Described):
 
     @field_validator("columns")
     @classmethod
-    def _are_names(cls, columns: list[str]) -> list[str]:
-        for column in columns:
-            accepted(column, kql.name)
-        return columns
+    def _are_columns(cls, columns: list[str], info: ValidationInfo) -> list[str]:
+        name = info.data.get("name")
+        all_accepted(columns, kql.name)
+        return all_accepted(columns, catalog.entry(name).check_column) if name else columns
 
     @field_validator("where")
     @classmethod

@@ -13,6 +13,7 @@ from hunting_pipeline.orchestration.config import Tenanted
 from hunting_pipeline.orchestration.hunt_files import MANUAL, HuntFile, hunt_file
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
+from hunting_pipeline.orchestration.source import code_references
 from hunting_pipeline.orchestration.tables import Event, checked_asset, materialize_table
 
 __all__ = ["HuntingQueries"]
@@ -109,6 +110,7 @@ def _metadata(hunt: HuntFile) -> dict[str, dg.MetadataValue]:
     bounds = ", ".join(dict.fromkeys(bound.column for bound in read.bounds))
     whole = "\n".join(f"* {reason}" for reason in read.whole)
     return {
+        **code_references(hunt.path, 1),
         "dagster/table_name": value.text(hunt.spec.name),
         "time column": value.text(hunt.spec.time_column or "none: a snapshot a day"),
         "file": value.path(str(hunt.path)),

@@ -7,6 +7,7 @@ from hunting_pipeline.orchestration.partitions import by_partitions
 from hunting_pipeline.orchestration.quota import quota_asset
 from hunting_pipeline.orchestration.requesting import LAST_CALL, RECONCILE_STALE, checks_of, sensor_for
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants
+from hunting_pipeline.orchestration.source import with_source
 
 __all__ = ["kept_up"]
 
@@ -21,7 +22,7 @@ def kept_up(tables: dg.Definitions) -> dg.Definitions:
     """
     tenants = configured_tenants()
     sensors = [sensor for hunting in tenants for sensor in _sensors(tables, hunting)]
-    quotas = [quota_asset(hunting) for hunting in tenants]
+    quotas = with_source([quota_asset(hunting) for hunting in tenants])
     resources = {hunting.key: hunting for hunting in tenants}
     return dg.Definitions.merge(tables, dg.Definitions(assets=quotas, sensors=sensors, resources=resources))
 

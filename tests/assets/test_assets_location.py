@@ -52,8 +52,27 @@ def test_an_asset_says_what_it_is(specs: dict[str, dg.AssetSpec]) -> None:
     schema = spec.metadata["dagster/column_schema"].value
     time = next(column for column in schema.columns if column.name == "Timestamp")
     assert (time.type, time.tags["kusto"]) == ("timestamp[ns, tz=UTC]", "datetime")
-    (reference,) = spec.metadata["dagster/code_references"].code_references
-    assert reference.file_path == str(ROOT / "assets" / "device" / "defs.yaml")
+
+
+def test_every_asset_leads_to_where_it_is_written(location: dg.Definitions) -> None:
+    written = {
+        "AlertInfo": ("assets/alerts/defs.yaml", "- name: AlertInfo"),
+        "DeviceProcessEvents": ("assets/device/defs.yaml", "- name: DeviceProcessEvents"),
+        "persistence": ("assets/hunts/persistence.kql", "//"),
+        "ProcessesByDay": ("assets/summaries/processes.py", "@dg.asset("),
+        "quota": ("hunting_pipeline/orchestration/quota.py", "@dg.asset("),
+    }
+    for spec in location.resolve_all_asset_specs():
+        first = spec.metadata["dagster/code_references"].code_references[0]
+        line = Path(first.file_path).read_text().splitlines()[first.line_number - 1].strip()
+        name = spec.key.path[-1]
+        if spec.key.path[0] == "defender" and name != "quota":
+            assert line == f"- name: {name}"
+        if name in written:
+            file, begins = written.pop(name)
+            assert Path(first.file_path) == ROOT / file
+            assert line.startswith(begins)
+    assert not written
 
 
 def test_each_asset_has_its_checks_policy_and_pool(location: dg.Definitions) -> None:
