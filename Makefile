@@ -35,6 +35,7 @@ check: $(READY) ## lint, types and import contracts
 
 ui: $(READY) ## Dagster on an emulated tenant, at http://localhost:3000
 	mkdir -p .ui/dagster
+	cp dagster.yaml .ui/dagster
 	DAGSTER_HOME=$(CURDIR)/.ui/dagster $(BIN)/hunting emulate --home .ui --run "$(BIN)/dagster dev -w workspace.yaml"
 
 bench: $(READY) $(PEERS) ## figures of the docs, as ratios measured side by side

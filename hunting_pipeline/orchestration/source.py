@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-__all__ = ["code_references", "with_source"]
+__all__ = ["code_references", "place_of", "with_source"]
 
 
 def code_references(file: str | Path, line: int) -> dict[str, dg.CodeReferencesMetadataValue]:
@@ -23,3 +23,10 @@ def with_source(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefiniti
         warnings.simplefilter("ignore", dg.BetaWarning)
         found = dg.with_source_code_references(assets)
     return [asset for asset in found if isinstance(asset, dg.AssetsDefinition)]
+
+
+def place_of(spec: dg.AssetSpec) -> str:
+    """File and line of an asset, as far as it has them."""
+    found = spec.metadata.get("dagster/code_references")
+    references = found.code_references if isinstance(found, dg.CodeReferencesMetadataValue) else []
+    return references[0].source if references else "a place unknown"

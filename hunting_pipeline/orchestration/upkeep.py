@@ -1,13 +1,16 @@
 """What keeps the tables of a code location complete by itself."""
 
+from itertools import chain
+
 import dagster as dg
 
+from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.orchestration.automation import automation_sensor
 from hunting_pipeline.orchestration.partitions import by_partitions
 from hunting_pipeline.orchestration.quota import quota_asset
 from hunting_pipeline.orchestration.requesting import LAST_CALL, RECONCILE_STALE, checks_of, sensor_for
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants
-from hunting_pipeline.orchestration.source import with_source
+from hunting_pipeline.orchestration.source import place_of, with_source
 
 __all__ = ["kept_up"]
 
@@ -18,13 +21,24 @@ def kept_up(tables: dg.Definitions) -> dg.Definitions:
     The sensors of a tenant that no run could sign in to start out stopped.
 
     Raises:
-        Misconfigured: a setting is wrong.
+        Misconfigured: a setting is wrong, or two assets have one key; it names where both are written.
     """
+    _differ(tables)
     tenants = configured_tenants()
     sensors = [sensor for hunting in tenants for sensor in _sensors(tables, hunting)]
     quotas = with_source([quota_asset(hunting) for hunting in tenants])
     resources = {hunting.key: hunting for hunting in tenants}
     return dg.Definitions.merge(tables, dg.Definitions(assets=quotas, sensors=sensors, resources=resources))
+
+
+def _differ(definitions: dg.Definitions) -> None:
+    assets = [asset for asset in definitions.assets or () if isinstance(asset, dg.AssetsDefinition)]
+    first: dict[dg.AssetKey, dg.AssetSpec] = {}
+    for spec in chain.from_iterable(asset.specs for asset in assets):
+        other = first.setdefault(spec.key, spec)
+        if other is not spec:
+            name = spec.key.to_user_string()
+            raise Misconfigured(f"{name} is defined twice: {place_of(other)} and {place_of(spec)}")
 
 
 def _sensors(tables: dg.Definitions, hunting: HuntingResource) -> list[dg.SensorDefinition]:

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.model import Grain, TableSpec
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, kept_up
 
@@ -24,15 +25,16 @@ root_module = "{module}"
 """
 
 
-def located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attributes: str) -> dg.Definitions:
-    """Load a project that has nothing but one `defs.yaml`; `attributes` begin on its third line."""
+def located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *files: str) -> dg.Definitions:
+    """Load a project that has nothing but these `defs.yaml`; attributes begin on the third line of each."""
     module = f"team_{uuid4().hex}"
-    folder = tmp_path / module / "defs" / "hunting"
-    folder.mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text(PROJECT.format(module=module))
-    head = "type: hunting_pipeline.orchestration.HuntingTables\nattributes:\n"
-    indented = "".join(f"  {line}\n" for line in attributes.splitlines())
-    (folder / "defs.yaml").write_text(head + indented)
+    for number, attributes in enumerate(files):
+        folder = tmp_path / module / "defs" / f"hunting{number or ''}"
+        folder.mkdir(parents=True)
+        head = "type: hunting_pipeline.orchestration.HuntingTables\nattributes:\n"
+        indented = "".join(f"  {line}\n" for line in attributes.splitlines())
+        (folder / "defs.yaml").write_text(head + indented)
     monkeypatch.syspath_prepend(tmp_path)
     return dg.load_from_defs_folder(path_within_project=tmp_path)
 
@@ -169,6 +171,15 @@ def test_what_is_wrong_is_named_with_file_and_line(
     told = "\n".join(told_by(caught.value))
     assert f"defs.yaml:{line}" in told
     assert words in told
+
+
+def test_a_table_in_two_files_is_refused_with_both_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attributes = "tables:\n- name: AlertInfo"
+    found = located(tmp_path, monkeypatch, attributes, f"group: other\n{attributes}")
+    with pytest.raises(Misconfigured, match=r"defender/AlertInfo is defined twice: .*yaml:4 and .*yaml:5"):
+        kept_up(found)
 
 
 def test_a_subclass_changes_how_tables_look() -> None:
