@@ -44,6 +44,18 @@ _STOP = (
     """mutation Stop($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }"""
 )
 
+_START = """mutation Start($of: SensorSelector!) { startSensor(sensorSelector: $of) {
+    __typename ... on PythonError { message } } }"""
+
+_LAUNCH = """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {
+    __typename ... on LaunchRunSuccess { run { id } } ... on PythonError { message } } }"""
+
+_RUNS = """{ runsOrError { ... on Runs { results { id } } } }"""
+
+_CHECKED = """query Checked($key: AssetKeyInput!, $name: String!) {
+    assetCheckExecutions(assetKey: $key, checkName: $name, limit: 1) { status
+    evaluation { success metadataEntries { label ... on JsonMetadataEntry { jsonString } } } } }"""
+
 
 @dataclass(frozen=True)
 class Dagster:
@@ -79,9 +91,13 @@ class Dagster:
         runs = self.ask(_LAST_RUN)["runsOrError"]["results"]
         return str(runs[0]["id"]) if runs else None
 
+    def status(self, run: str) -> str:
+        """QUEUED, STARTED and the like."""
+        return str(self.ask(_RUN, id=run)["runOrError"]["status"])
+
     def ended(self, run: str) -> str | None:
         """SUCCESS or FAILURE, as soon as it is one of them."""
-        status = str(self.ask(_RUN, id=run)["runOrError"]["status"])
+        status = self.status(run)
         return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
 
     def process_of(self, run: str) -> int:
@@ -94,6 +110,57 @@ class Dagster:
         """What went wrong in the last runs."""
         runs = self.ask(_FAILURES)["runsOrError"]["results"]
         return [event for run in runs for event in run["eventConnection"]["events"] if event]
+
+    def runs(self) -> list[str]:
+        """Ids of all runs."""
+        return [str(run["id"]) for run in self.ask(_RUNS)["runsOrError"]["results"]]
+
+    def materialize(self, table: str, first: str, last: str) -> str:
+        """Launch a run of these partitions and all between them; its id."""
+        ends = {"start": first, "end": last}
+        tags = [{"key": f"dagster/asset_partition_range_{end}", "value": key} for end, key in ends.items()]
+        return self._launched({"assetSelection": [{"path": ["defender", table]}]}, {"tags": tags})
+
+    def check(self, table: str, name: str) -> str:
+        """Launch a run of one check of a table, by itself; the run's id."""
+        key = {"path": ["defender", table]}
+        selected = {"assetSelection": [], "assetCheckSelection": [{"assetKey": key, "name": name}]}
+        return self._launched(selected, {})
+
+    def _launched(self, selected: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+        params = {
+            "selector": {**self._location(), "pipelineName": "__ASSET_JOB", **selected},
+            "mode": "default",
+            "runConfigData": {},
+            "executionMetadata": metadata,
+        }
+        done = self.ask(_LAUNCH, params=params)["launchRun"]
+        assert done["__typename"] == "LaunchRunSuccess", done
+        return str(done["run"]["id"])
+
+    def checked(self, table: str, name: str) -> tuple[bool, dict[str, Any]]:
+        """Whether a check passed when it was last made, and the lists among its metadata."""
+        asset = {"path": ["defender", table]}
+        (found,) = self.ask(_CHECKED, key=asset, name=name)["assetCheckExecutions"]
+        evaluation = found["evaluation"]
+        lists = {
+            entry["label"]: json.loads(entry["jsonString"])
+            for entry in evaluation["metadataEntries"]
+            if "jsonString" in entry
+        }
+        return bool(evaluation["success"]), lists
+
+    def start_sensor(self, name: str) -> None:
+        """Switch a sensor on."""
+        done = self.ask(_START, of={**self._location(), "sensorName": name})["startSensor"]
+        assert done["__typename"] == "Sensor", done
+
+    def _location(self) -> dict[str, str]:
+        (repository,) = self.ask(_SENSORS)["repositoriesOrError"]["nodes"]
+        return {
+            "repositoryName": repository["name"],
+            "repositoryLocationName": repository["location"]["name"],
+        }
 
     def stop_sensors(self) -> None:
         """Nothing shall run that the test did not launch."""

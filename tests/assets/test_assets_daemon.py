@@ -1,0 +1,91 @@
+"""Dagster's daemon at work: runs that wait for the pool, and late rows that are found and brought by it."""
+
+import datetime
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dagster_process import ROOT, Dagster, dagster
+
+from hunting_emulator.process import running
+from hunting_pipeline.orchestration.recounts import RECONCILED, STALE
+from support import Emulated
+
+TABLES = ("AlertInfo", "AlertEvidence")
+TODAY = datetime.datetime.now(datetime.UTC).date()
+PASS = 5.0
+"""Seconds between two looks of the daemon at the queue."""
+
+HELD = [str(TODAY - datetime.timedelta(days=back)) for back in range(28, 0, -1)]
+
+
+@pytest.fixture(scope="module")
+def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+    """A tenant where one row in twenty comes up to four days after its time."""
+    late = {"late_share": 0.05, "late_seconds": 4 * 86400.0}
+    with running(profile="test", rows=dict.fromkeys(TABLES, 3_000), **late) as endpoint:
+        yield Emulated(endpoint, tenant=None, home=tmp_path_factory.mktemp("daemon"))  # type: ignore[arg-type] # rows are not compared here
+
+
+@pytest.fixture(scope="module")
+def location(tenant: Emulated) -> Iterator[Dagster]:
+    """The checkout's own instance, but for a pool of one."""
+    settings = tenant.endpoint.settings() | {
+        "HUNTING_LAKE": str(tenant.home / "lake"),
+        "HUNTING_LEDGER": str(tenant.home / "quota.sqlite"),
+        "HUNTING_LIMITS": "test",
+        "HUNTING_WORKERS": "1",
+        "HUNTING_CONFIG": os.devnull,
+    }
+    instance = (ROOT / "dagster.yaml").read_text()
+    assert "default_limit: 4" in instance
+    with dagster(settings, instance.replace("default_limit: 4", "default_limit: 1")) as started:
+        yield started
+
+
+def test_a_run_waits_in_the_queue_until_the_pool_has_room(location: Dagster, tenant: Emulated) -> None:
+    tenant.post("config", manners={"slow_seconds": 4.0})
+    tenant.post("config", faults={"on": "rows", "queue": ["slow"] * 200})
+    first = location.materialize(TABLES[0], HELD[0], HELD[-1])
+    location.until(lambda: location.status(first) == "STARTED", seconds=90)
+    second = location.materialize(TABLES[1], HELD[0], HELD[-1])
+    location.until(lambda: location.status(second) == "QUEUED", seconds=60)
+    time.sleep(2 * PASS)
+    assert [location.status(run) for run in (first, second)] == ["STARTED", "QUEUED"]
+    tenant.post("config", faults={"clear": True})
+    assert location.until(lambda: location.ended(second), seconds=180) == "SUCCESS"
+    assert location.status(first) == "SUCCESS"
+
+
+def files(lake: Path) -> dict[str, tuple[int, bytes]]:
+    return {path.stem: (path.stat().st_mtime_ns, path.read_bytes()) for path in lake.rglob("*.parquet")}
+
+
+def recounted(location: Dagster) -> tuple[bool, list[str]]:
+    """Whether archive and source agree, and which partitions are stale."""
+    run = location.check("AlertInfo", RECONCILED)
+    assert location.until(lambda: location.ended(run), seconds=120) == "SUCCESS"
+    passed, lists = location.checked("AlertInfo", RECONCILED)
+    return passed, lists[STALE]
+
+
+def test_late_rows_turn_the_check_and_the_sensor_brings_exactly_them(
+    location: Dagster, tenant: Emulated
+) -> None:
+    assert recounted(location) == (True, [])
+    before = files(tenant.home / "lake")
+    tenant.post("config", late_share=0.0)  # everything that was late has arrived
+    passed, stale = recounted(location)
+    assert not passed
+    assert 1 <= len(stale) <= 5
+
+    launched = location.last_run()
+    location.start_sensor("reconcile_stale")
+    location.until(lambda: location.last_run() != launched, seconds=120)
+    location.until(lambda: all(map(location.ended, location.runs())), seconds=180)
+    after = files(tenant.home / "lake")
+    changed = sorted(name for name in before if before[name] != after[name])
+    assert changed == [f"AlertInfo-{key}" for key in stale]
+    assert recounted(location) == (True, [])
