@@ -42,7 +42,7 @@ bench: $(READY) $(PEERS) ## figures of the docs, as ratios measured side by side
 	$(BIN)/python -m benchmarks
 
 performance: $(READY) $(PEERS) ## measure anew what docs/performance.md shows, and write it there
-	$(BIN)/python -m benchmarks --docs decode latency memory pull
+	$(BIN)/python -m benchmarks --docs dagster_overhead decode latency memory pull
 
 witness: $(READY) .venv-witness/.ready ## msticpy, an independent client, pulls the same rows: do they agree?
 	$(BIN)/python witness/compare.py

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs/performance.md"
 PLOT = HERE.parent / "docs/images/decode.svg"
 QUICK = {
-    "dagster_overhead": ["24"],
+    "dagster_overhead": ["24", "1"],
     "quota_ledger": ["--seconds", "1"],
     "quota_simulation": ["--profile", "endpoint"],
 }

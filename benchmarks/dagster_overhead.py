@@ -1,9 +1,9 @@
 """What Dagster costs beyond the data work: loading the code location, and each partition of a ranged run.
 
-    python -m benchmarks.dagster_overhead [HOURS]
+    python -m benchmarks.dagster_overhead [HOURS [ROUNDS]]
 
-The same hourly partitions of one table are brought twice from an emulated tenant, into two lakes: by the
-pipeline alone, and by one ranged run of the asset on an instance that keeps its events in SQLite.
+The same hourly partitions of one table are brought from an emulated tenant by the pipeline alone, and by one
+ranged run of the asset on an instance that keeps its events in SQLite; each round by both, into new lakes.
 """
 
 import os
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 
 import dagster as dg
 
@@ -37,11 +38,14 @@ print(imported - start, time.perf_counter() - imported, len(tables))
 """
 
 
-def loading() -> None:
-    """Figures of a fresh process."""
-    done = subprocess.run([sys.executable, "-c", _LOAD], capture_output=True, text=True, check=True)
-    dagster, location, tables = done.stdout.split()
-    print(f"import dagster {float(dagster):.2f} s; {tables} tables loaded in {float(location):.2f} s more")
+def loading(rounds: int) -> None:
+    """Figures of fresh processes."""
+    found = []
+    for _ in range(rounds):
+        done = subprocess.run([sys.executable, "-c", _LOAD], capture_output=True, text=True, check=True)
+        found.append([float(figure) for figure in done.stdout.split()])
+    dagster, location, assets = map(median, zip(*found, strict=True))
+    print(f"import dagster {dagster:.2f} s; {assets:.0f} assets loaded in {location:.2f} s more")
 
 
 @contextmanager
@@ -86,31 +90,42 @@ def timed(times: list[tuple[float, float]]) -> Iterator[None]:
     times.append((time.perf_counter() - wall, time.process_time() - processor))
 
 
-def main(hours: int = 720) -> None:
+def settled(hours: int) -> list[str]:
+    """Keys of the latest hours that the service still holds whole."""
+    now = datetime.now(UTC)
+    last = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=4)
+    every = [last - timedelta(hours=back) for back in reversed(range(hours))]
+    return [f"{hour:%Y-%m-%dT%H}" for hour in every if hour > now - timedelta(days=29, hours=20)]
+
+
+def main(hours: int = 720, rounds: int = 3) -> None:
     """Print all figures."""
-    loading()
-    last = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=4)
-    first = max(last - timedelta(hours=hours - 1), datetime.now(UTC) - timedelta(days=29, hours=20))
-    count = int((last - first) / timedelta(hours=1)) + 1
-    keys = [f"{last - timedelta(hours=back):%Y-%m-%dT%H}" for back in reversed(range(count))]
+    loading(rounds)
+    keys = settled(hours)
     memory = Path("/dev/shm")
-    times: list[tuple[float, float]] = []
-    with (
-        running(profile="test", limit={"rows": "off"}, rows={TABLE: 50 * 720}) as endpoint,
-        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
-        dg.DagsterInstance.local_temp(folder) as instance,
-    ):
-        with settings(endpoint, Path(folder, "bare")), timed(times):
-            bare(keys)
-        with settings(endpoint, Path(folder, "dagster")), timed(times):
-            ranged(keys, instance)
-    (wall, processor), (dagster_wall, dagster_processor) = times
-    print(f"{count} hourly partitions, one run, event storage and lake in memory:")
-    print(f"  data work alone  {wall:6.1f} s wall  {processor:6.1f} s CPU")
-    print(f"  through Dagster  {dagster_wall:6.1f} s wall  {dagster_processor:6.1f} s CPU")
-    each = (dagster_wall - wall) / count * 1000, (dagster_processor - processor) / count * 1000
-    print(f"  a partition adds {each[0]:6.1f} ms wall {each[1]:6.1f} ms CPU")
+    alone: list[tuple[float, float]] = []
+    through: list[tuple[float, float]] = []
+    with running(profile="test", limit={"rows": "off"}, rows={TABLE: 50 * 720}) as endpoint:
+        for _ in range(rounds):
+            with (
+                tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
+                dg.DagsterInstance.local_temp(folder) as instance,
+            ):
+                with settings(endpoint, Path(folder, "alone")), timed(alone):
+                    bare(keys)
+                with settings(endpoint, Path(folder, "through")), timed(through):
+                    ranged(keys, instance)
+    print(f"{len(keys)} hourly partitions (of 30 days, those whole and settled), one run; rounds: {rounds}")
+    added = [
+        tuple((more - less) / len(keys) for more, less in zip(with_it, without, strict=True))
+        for with_it, without in zip(through, alone, strict=True)
+    ]
+    for name, figures in {"data work alone": alone, "through Dagster": through}.items():
+        wall, processor = (median(column) for column in zip(*figures, strict=True))
+        print(f"  {name}  {wall:6.1f} s wall  {processor:6.1f} s CPU")
+    wall, processor = (1000 * median(column) for column in zip(*added, strict=True))
+    print(f"  a partition adds {wall:6.1f} ms wall {processor:6.1f} ms CPU")
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main(*map(int, sys.argv[1:3]))
