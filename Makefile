@@ -22,7 +22,7 @@ nightly: $(READY) ## thousands of drawn runs, and a kill at every step of a pull
 fuzz: .venv-fuzz/.ready ## hostile replies for half an hour, guided by coverage: does decode equal its reference?
 	mkdir -p .fuzz/corpus .fuzz/found
 	PYTHONPATH=tests/unit:. .venv-fuzz/bin/python tests/fuzz/seeds.py .fuzz/corpus
-	NUMBA_DISABLE_JIT=1 PYTHONPATH=tests/unit:. .venv-fuzz/bin/python tests/fuzz/fuzz_decode.py \
+	NUMBA_DISABLE_JIT=1 PYTHONWARNINGS=ignore PYTHONPATH=tests/unit:. .venv-fuzz/bin/python tests/fuzz/fuzz_decode.py \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=60 -rss_limit_mb=1024 -max_len=4096 -mutate_depth=3 \
 	    -dict=tests/fuzz/tokens.dict -artifact_prefix=.fuzz/found/ -print_final_stats=1 .fuzz/corpus
 	PYTHONPATH=tests/unit:. .venv-fuzz/bin/python tests/fuzz/fuzz_decode.py -runs=0 .fuzz/corpus

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.orchestration.automation import condition_for, scheduled
@@ -21,6 +21,24 @@ __all__ = ["HuntingQueries"]
 _PREFIX = "hunts"
 
 
+_FIRST = """\
+// description: Failed logons of each device, by the hour.
+// time: Period
+DeviceLogonEvents
+| where ActionType == "LogonFailed"
+| summarize Failed = count() by DeviceId, Period = bin(Timestamp, 1h)
+"""
+
+
+class _FirstHunt(dg.Scaffolder[BaseModel]):
+    """What `dg scaffold defs` writes: a folder that loads as it is."""
+
+    def scaffold(self, request: dg.ScaffoldRequest[BaseModel]) -> None:
+        dg.scaffold_component(request, {})
+        (request.target_path / "failed_logons.kql").write_text(_FIRST, "utf-8")
+
+
+@dg.scaffold_with(_FirstHunt)
 class HuntingQueries(dg.Component, Tenanted):
     """Every `.kql` file beside the `defs.yaml`, each as one partitioned asset over Parquet files.
 

@@ -15,7 +15,7 @@ from hunting_emulator.process import Endpoint, running
 from hunting_pipeline.catalog import entry
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.lake.manifest import FOOTER_KEY
-from hunting_pipeline.model import ticks_of
+from hunting_pipeline.model import Grain, ticks_of
 from hunting_pipeline.orchestration import HuntingResource, HuntingTables, TableConfig, materialize_range
 from support import DOTNET_EPOCH, Emulated
 
@@ -116,6 +116,18 @@ def test_a_range_tells_each_partition_with_its_rows_and_its_check(
         assert rows > 0
         assert {"calls", "quota seconds", "first row", "last row"} <= told.keys()
         assert "data:image/svg+xml" in str(told["preview"].value)
+
+
+def test_an_hourly_table_is_told_hour_by_hour(tenant: Emulated, instance: dg.DagsterInstance) -> None:
+    component = HuntingTables(tables=[TableConfig(name="AlertInfo", grain=Grain.HOUR)])
+    hourly = component.build_defs(None)  # type: ignore[arg-type] # needs no context
+    hours = [f"{day(back)}T{hour:02}" for back in (3, 2) for hour in range(24)][20:30]
+    result = materialize_range(hourly, ["AlertInfo"], first=hours[0], last=hours[-1], instance=instance)
+    assert result.success
+    assert materialized(result, "AlertInfo") == hours
+    assert checked(result) == [("", True), *((hour, True) for hour in hours)]
+    assert sum(partition_rows(result, "AlertInfo")) > 0
+    assert set(files(tenant.home / "lake")) == {f"AlertInfo-{hour}.parquet" for hour in hours}
 
 
 def test_what_the_lake_holds_is_told_to_a_dagster_that_does_not_know_it_and_to_no_other(

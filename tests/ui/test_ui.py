@@ -158,6 +158,7 @@ def test_a_backfill_of_two_tables_is_launched_watched_and_inspected(location: Da
 
     shown(page, location, "/assets/defender/AlertInfo?view=checks&checkDetail=complete")
     page.get_by_text("30 partitions hold every row that the service counted").first.wait_for()
+    page.get_by_text("Passed", exact=True).wait_for()
     assert page.get_by_text("Skipped", exact=True).count() == 0
     kept(page, "checks")
 
