@@ -4,6 +4,12 @@ The nouns and the errors. To pull from Python: `hunting_pipeline.pipeline.open_p
 `hunting_pipeline.lake.read`.
 """
 
+import os
+
+# Arrow asks once, when it is imported. Its own allocators keep for each thread what that thread once
+# needed, which doubles the memory of a pull; the system's is told otherwise in `pipeline.memory`.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
 from hunting_pipeline.errors import (
     BeyondRetention,
     CommitRefused,

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -268,11 +267,13 @@ def _write_parquet(
     """Stream row groups into one file, counting what is really written."""
     written, spans = _Written(), archived.covered if archived else ()
     tables = iter(tables)
-    first = next(tables, schema.empty_table())
-    with writer(path, schema, first) as file:
-        for table in chain((first,), tables):
+    table: pa.Table | None = next(tables, schema.empty_table())
+    with writer(path, schema, table) as file:
+        while table is not None:
             file.write_table(table, row_group_size=ROW_GROUP_ROWS)
             written.add(table, spec, spans)
+            table = None  # gone before the next one is read
+            table = next(tables, None)
         footer = replace(manifest, rescued=written.rescued)
         file.add_key_value_metadata({FOOTER_KEY: footer.to_json()})
     return written
@@ -294,6 +295,7 @@ def _row_groups(
             size += table.nbytes
             if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
                 yield pa.concat_tables(pending)
+                del table
                 pending = []
                 rows = size = 0
     if pending:

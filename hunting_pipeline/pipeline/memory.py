@@ -15,8 +15,8 @@ _LARGE_BYTES = 1 << 20
 def free_at_once() -> None:
     """Let large pieces of memory be freed to the system. glibc would otherwise learn to keep them.
 
-    For each thread it keeps about what that thread once needed. Other libraries than glibc are left as
-    they are.
+    For each thread it keeps about what that thread once needed. Arrow allocates by it, see the package's
+    beginning. Other libraries than glibc are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
