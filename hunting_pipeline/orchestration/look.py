@@ -1,14 +1,16 @@
 """One look into a committed file: what it truly holds, for the check, the picture and the preview."""
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import CommitRefused
-from hunting_pipeline.lake import read
+from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import Manifest, load
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.store import Store, opened
 from hunting_pipeline.lake.write import tally_of
 from hunting_pipeline.model import Grain, Partition, Tally
 
@@ -45,12 +47,14 @@ def look(store: Store, partition: Partition, time_column: str | None) -> Look:
     manifest = load(store, partition)
     if manifest is None:
         raise CommitRefused(f"{partition}: its file is gone; somebody else writes into this lake")
-    dataset = read.dataset(store, partition.table, [partition])
-    columns = [name for name in dataset.schema.names if name not in ("date", "hour")][:_HEAD_COLUMNS]
-    head = dataset.head(_HEAD_ROWS, columns=columns)
-    if time_column is None:
-        return Look(manifest, Tally(dataset.count_rows(), 0), (), head)
-    times = dataset.to_table(columns=[time_column])[time_column]
+    with opened(store, data_path(partition)) as file:
+        parquet = pq.ParquetFile(file)
+        shown = pa.schema(list(parquet.schema_arrow)[:_HEAD_COLUMNS])
+        batches = parquet.iter_batches(_HEAD_ROWS, columns=shown.names)
+        head = pa.Table.from_batches(islice(batches, 1), shown)
+        if time_column is None:
+            return Look(manifest, Tally(parquet.metadata.num_rows, 0), (), head)
+        times = parquet.read(columns=[time_column])[time_column]
     ticks = times.cast(pa.int64()).to_numpy() // 100
     count = _BINS[partition.window.ticks]
     places = (ticks - partition.window.start) // (partition.window.ticks // count)
