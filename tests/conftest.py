@@ -1,7 +1,14 @@
-"""What the chaos runs met, printed at the end of a session; it comes with the tests' own reports, so that
-workers of pytest-xdist tell it too."""
+"""The order of the tests; and what the chaos runs met, printed at the end of a session: it comes with the
+tests' own reports, so that workers of pytest-xdist tell it too."""
 
 import pytest
+
+_LONG = ("tests/ui/", "tests/assets/test_assets_daemon.py")
+"""Files that take minutes: begun first, so that no worker of pytest-xdist waits for another at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

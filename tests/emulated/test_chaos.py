@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hunting_pipeline.limits import TEST
 from support import emulated
 
-EXAMPLES = int(os.environ.get("HUNTING_CHAOS_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("HUNTING_CHAOS_EXAMPLES", "120"))
 
 
 @pytest.fixture(scope="module")
