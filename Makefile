@@ -13,7 +13,7 @@ demo: $(READY) ## thirty days of an emulated tenant through Dagster into Parquet
 	$(BIN)/hunting demo
 
 test: $(READY) check ## every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 nightly: $(READY) ## thousands of drawn runs, and a kill at every step of a pull
 	HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
