@@ -289,7 +289,7 @@ def _text_end(data: Bytes, words: Words, p: int) -> tuple[int, int]:
             if q < 0:
                 return -1, state
             if code >= 0xDC00 or not 0xDC00 <= low < 0xE000:
-                return _ask_end(data, words, q)
+                state = ASK
         p = q
 
 
@@ -312,18 +312,6 @@ def _plain_end(words: Words, p: int) -> int:
         found >>= _BYTE
         p += 1
     return p
-
-
-@_compiled
-def _ask_end(data: Bytes, words: Words, p: int) -> tuple[int, int]:
-    """As `_text_end`, but that something in the string is to be asked is known."""
-    while True:
-        p = _plain_end(words, p)
-        if data[p] == _QUOTE:
-            return p, ASK
-        p, _ = _escape(data, p)
-        if p < 0:
-            return -1, ASK
 
 
 @_compiled

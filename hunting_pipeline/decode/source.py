@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,9 +14,6 @@ _QUOTED = 120
 _BLANKS = " \t\n\r"
 _LONGEST_VALUE = 16 << 20
 """Characters that one row, or one value of the envelope, may have: far more than any event has."""
-_LONGEST_KEY = 1000
-"""Characters searched for a row's first key."""
-_FIRST_KEY = re.compile(r'\{"([^"\\]+)":')
 
 
 def shown(text: str) -> str:
@@ -130,14 +126,6 @@ class Text:
             if end < len(self._text) or not self._fill():
                 self._at = end
                 return value
-
-    def first_key(self) -> str | None:
-        """The first key of the object that follows, if it is written plainly; nothing is stepped over."""
-        self.peek()
-        while True:
-            key = _FIRST_KEY.match(self._text, self._at)
-            if key or len(self._text) - self._at > _LONGEST_KEY or not self._fill():
-                return key[1] if key else None
 
     def give_back(self) -> None:
         """Return everything unread to the body, as bytes."""
