@@ -1,6 +1,7 @@
 """What whole-run tests share: an emulated tenant, settings that reach it, and the comparison of rows."""
 
 import json
+import os
 import re
 import time
 import urllib.request
@@ -77,6 +78,16 @@ class Emulated:
             "ledger": str(self.home / "quota.sqlite"),
         }
         return Settings(**values | changes)
+
+    def one_by_one(self) -> dict[str, str]:
+        """The same as variables for other processes, whose calls are small and go one after another."""
+        return self.endpoint.settings() | {
+            "HUNTING_LAKE": str(self.home / "lake"),
+            "HUNTING_LEDGER": str(self.home / "quota.sqlite"),
+            "HUNTING_LIMITS": "test",
+            "HUNTING_WORKERS": "1",
+            "HUNTING_CONFIG": os.devnull,
+        }
 
     def stats(self) -> dict[str, Any]:
         """What the emulator counted since the last `reset`."""

@@ -1,7 +1,6 @@
 """Dagster's daemon at work: runs that wait for the pool, and late rows that are found and brought by it."""
 
 import datetime
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,16 +31,9 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 @pytest.fixture(scope="module")
 def location(tenant: Emulated) -> Iterator[Dagster]:
     """The checkout's own instance, but for a pool of one."""
-    settings = tenant.endpoint.settings() | {
-        "HUNTING_LAKE": str(tenant.home / "lake"),
-        "HUNTING_LEDGER": str(tenant.home / "quota.sqlite"),
-        "HUNTING_LIMITS": "test",
-        "HUNTING_WORKERS": "1",
-        "HUNTING_CONFIG": os.devnull,
-    }
     instance = (ROOT / "dagster.yaml").read_text()
     assert "default_limit: 4" in instance
-    with dagster(settings, instance.replace("default_limit: 4", "default_limit: 1")) as started:
+    with dagster(tenant.one_by_one(), instance.replace("default_limit: 4", "default_limit: 1")) as started:
         yield started
 
 

@@ -67,14 +67,7 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 @pytest.fixture(scope="module")
 def location(tenant: Emulated) -> Iterator[Dagster]:
     """Dagster on it. Its calls are small and go one after another, so that a run can be met in its middle."""
-    settings = tenant.endpoint.settings() | {
-        "HUNTING_LAKE": str(tenant.home / "lake"),
-        "HUNTING_LEDGER": str(tenant.home / "quota.sqlite"),
-        "HUNTING_LIMITS": "test",
-        "HUNTING_WORKERS": "1",
-        "HUNTING_CONFIG": os.devnull,
-    }
-    with dagster(settings) as started:
+    with dagster(tenant.one_by_one()) as started:
         yield started
 
 
