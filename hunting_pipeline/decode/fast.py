@@ -101,12 +101,16 @@ class FastPath:
         starts, offsets, texts = self._texts(rows)
         rescued: list[Rescued] = []
         arrays = []
-        for column, kind in enumerate(self._layout.kinds):
+        for column, (kind, code) in enumerate(zip(self._layout.kinds, self._codes, strict=True)):
             if starts[column] >= 0:
                 held = [offsets[column], texts[starts[column] :][: offsets[column, -1]]]
             else:
-                held = [_packed(self._cells[column, :rows], self._codes[column])]
-            array = _array(kind, rows, [valid[column], *held])
+                held = [_packed(self._cells[column, :rows], code)]
+            if code == scan.OTHER:
+                array = pa.nulls(rows, kind.arrow)
+            else:
+                whole = [pa.py_buffer(each) for each in (valid[column], *held)]
+                array = pa.Array.from_buffers(kind.arrow, rows, whole)
             if self._asked[column]:
                 array = self._with_asked(array, column, rescued)
             arrays.append(array)
@@ -178,12 +182,6 @@ def _packed(cells: Numbers, code: int) -> npt.NDArray[Any]:
     if code == scan.FLAG:
         return np.packbits(cells != 0, bitorder="little")
     return cells.astype(np.int32) if code == scan.INT else cells.copy()
-
-
-def _array(kind: Kind, rows: int, buffers: Sequence[Any]) -> pa.Array:
-    if _code(kind) == scan.OTHER:
-        return pa.nulls(rows, kind.arrow)
-    return pa.Array.from_buffers(kind.arrow, rows, [pa.py_buffer(each) for each in buffers])
 
 
 def _tidied(raw: bytes, state: int) -> str | None:
