@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 FUZZ_SECONDS ?= 1800
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: demo test nightly fuzz check ui bench performance witness workers lock clean
+.PHONY: demo test nightly fuzz check ui bench performance witness workers spark lock clean
 
 demo: $(READY) ## thirty days of an emulated tenant through Dagster into Parquet
 	$(BIN)/hunting demo
@@ -53,13 +53,17 @@ workers: .venv-workers/.ready ## two Celery workers, Postgres and Redis on this 
 	    || { echo "needs redis-server: apt-get install redis-server"; exit 1; }
 	.venv-workers/bin/python -m pytest workers
 
+spark: .venv-spark/.ready ## Spark reads a lake as every other reader does
+	command -v java >/dev/null || { echo "needs java: apt-get install default-jre-headless"; exit 1; }
+	.venv-spark/bin/python -m pytest tests/unit/test_lake_read.py -k spark
+
 lock: $(READY) ## pin every dependency anew
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
 	    --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-witness .venv-workers .venv-bench .venv-fuzz .fuzz .demo .ui .emulated
+	rm -rf $(VENV) .venv-witness .venv-workers .venv-spark .venv-bench .venv-fuzz .fuzz .demo .ui .emulated
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -87,4 +91,11 @@ $(READY): requirements.lock pyproject.toml
 	.venv-workers/bin/python -m pip install --quiet --require-hashes -r requirements.lock
 	.venv-workers/bin/python -m pip install --quiet -r docs/deploy/requirements.txt
 	.venv-workers/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv-spark/.ready: requirements.lock tests/unit/spark.txt
+	test -x .venv-spark/bin/python || $(PYTHON) -m venv .venv-spark
+	.venv-spark/bin/python -m pip install --quiet --require-hashes -r requirements.lock
+	.venv-spark/bin/python -m pip install --quiet -r tests/unit/spark.txt
+	.venv-spark/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
