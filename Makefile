@@ -15,9 +15,10 @@ demo: $(READY) ## thirty days of an emulated tenant through Dagster into Parquet
 test: $(READY) check ## every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-nightly: $(READY) ## thousands of drawn runs, and a kill at every step of a pull
-	HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
-	    $(BIN)/python -m pytest -n 2 --dist loadfile tests/emulated/test_chaos.py tests/emulated/test_kill.py
+nightly: $(READY) ## thousands of drawn runs, a kill at every step of a pull, minutes of eight processes on one quota
+	HUNTING_LONG=1 HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
+	    $(BIN)/python -m pytest -n 2 --dist loadfile tests/emulated/test_chaos.py tests/emulated/test_kill.py \
+	    tests/emulated/test_quota.py
 
 fuzz: .venv-fuzz/.ready ## hostile replies for half an hour, guided by coverage: does decode equal its reference?
 	mkdir -p .fuzz/corpus .fuzz/found

@@ -67,9 +67,11 @@ def test_four_processes_spend_the_running_time_of_an_hour_and_no_more(
     one = hammer(tenant, str(tmp_path / "ledger"), rates=[("seconds", 12, 3600)], query=DEAR)
     with fleet([one] * 4) as processes:
         spent = [told(process) for process in processes]
-    assert tenant.stats()["over_quota"] == 0
+    stats = tenant.stats()
+    assert stats["over_quota"] == 0
     assert all(one["calls"] for one in spent)
-    assert 10 <= sum(one["running_seconds"] for one in spent) <= 12
+    assert sum(one["running_seconds"] for one in spent) >= 10
+    assert sum(call["seconds"] for call in stats["log"]) <= 12
 
 
 @pytest.mark.parametrize("surface", ["graph", "xdr", pytest.param("endpoint", marks=long)])
@@ -119,7 +121,8 @@ def test_eight_processes_renew_and_the_killed_leak_nothing(tenant: Emulated, led
             told(process)
     stats = tenant.stats()
     assert stats["over_quota"] == 0
-    assert 96 <= stats["calls"] <= 100  # a reservation that dies unsent may cost its call
+    theirs = sum(call["query"] == DEAR for call in stats["log"])  # what an earlier test left may come late
+    assert 96 <= theirs <= 100  # a reservation that dies unsent may cost its call
     assert EXPIRY_SECONDS + crowd[0].limits.request_seconds < 160
     shared = crowd[0].ledger()
     usage = shared.usage()
