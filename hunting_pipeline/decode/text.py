@@ -91,8 +91,9 @@ def _written(value: Json, depth: int, *, clean: bool) -> str:
         return "{" + ",".join(f"{quoted(k)}:{_written(v, inner, clean=clean)}" for k, v in pairs) + "}"
     if isinstance(value, list):
         inner = _deeper(depth)
-        items: list[Any] = _unwrapped(value, inner) if clean else value
-        return "[" + ",".join(_written(v, inner, clean=clean) for v in items) + "]"
+        items: list[Any] = value
+        texts = _unwrapped(items, inner) if clean else None
+        return "[" + ",".join(texts or [_written(v, inner, clean=clean) for v in items]) + "]"
     return _scalar(value, clean=clean)
 
 
@@ -112,16 +113,14 @@ def _deeper(depth: int) -> int:
     return depth + 1
 
 
-def _unwrapped(items: list[Any], depth: int) -> list[Any]:
-    """The objects that an array of strings holds; the array itself where it is anything else."""
-    if not items or not all(type(v) is str and v[:1] == "{" for v in items):
-        return items
-    objects = []
-    for text in items:
-        try:
-            value = EXACT.decode(text)
-            _written(value, depth, clean=True)
-        except (ValueError, RecursionError, TooDeep):
-            return items
-        objects.append(value)
-    return objects
+def _unwrapped(items: list[Any], depth: int) -> list[str] | None:
+    """The texts of the objects that an array of strings holds; None where it is anything else.
+
+    They are written once: to check them first and write them then would double the work at every level.
+    """
+    if not all(type(v) is str and v[:1] == "{" for v in items):
+        return None
+    try:
+        return [_written(EXACT.decode(text), depth, clean=True) for text in items]
+    except (ValueError, RecursionError, TooDeep):
+        return None

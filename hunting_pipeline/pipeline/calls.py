@@ -108,38 +108,48 @@ class Calls:
             ServiceFailed: the service or the network failed in every attempt.
             ReplyUnreadable: every attempt brought a broken body.
         """
-        return self._attempt(self._ask_with_good_token, query)
+        return self._attempt(query, (_Stumbled, ReplyUnreadable))
 
-    def _attempt(self, ask: Callable[[str], Reply], query: str) -> Reply:
+    def ask_for_least(self, query: str) -> Reply:
+        """The reply to a question that cannot be asked for less: a busy service finds too much what it
+        answers a moment later.
+
+        Raises:
+            TooBig: it was too much in every attempt.
+            HuntingError: as `ask`.
+        """
+        return self._attempt(query, (_Stumbled, ReplyUnreadable, TooBig))
+
+    def _attempt(self, query: str, stumbles: tuple[type[Exception], ...]) -> Reply:
         """Ask a few times, while the service stumbles."""
         attempts = Retrying(
-            retry=retry_if_exception_type((_Stumbled, ReplyUnreadable)),
+            retry=retry_if_exception_type(stumbles),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_random_exponential(multiplier=1, max=20),
             sleep=self.clock.sleep,
             reraise=True,
         )
         try:
-            return attempts(ask, query)
+            return attempts(self._ask_with_good_token, query)
         except _Stumbled as error:
-            raise ServiceFailed(
-                f"{self.table}: {_ATTEMPTS} attempts failed, the last with: {error}. Safe to run again"
-            ) from error
+            raise self._failed(error) from error
 
     def ask_whole(self, query: str) -> Reply:
-        """The reply to a question that cannot be asked for less: one that was too much stumbled over itself.
+        """As `ask_for_least`, where a question that is too much every time has failed for good.
 
         Raises:
             ServiceFailed: the service or the network failed in every attempt.
             HuntingError: as `ask`.
         """
-        return self._attempt(self._ask_indivisible, query)
-
-    def _ask_indivisible(self, query: str) -> Reply:
         try:
-            return self._ask_with_good_token(query)
+            return self.ask_for_least(query)
         except TooBig as error:
-            raise _Stumbled(str(error)) from error
+            raise self._failed(error) from error
+
+    def _failed(self, last: Exception) -> ServiceFailed:
+        return ServiceFailed(
+            f"{self.table}: {_ATTEMPTS} attempts failed, the last with: {last}. Safe to run again"
+        )
 
     def _ask_with_good_token(self, query: str) -> Reply:
         try:

@@ -109,7 +109,12 @@ class Cutter:
             return self._remainder(slice_)
         if not plan.fits(slice_, self._calls.limits, self._width):
             return self._split(slice_)
-        outcome = self._fetch(slice_)
+        try:
+            outcome = self._fetch(slice_)
+        except (ServiceFailed, SliceTooDense):
+            if not self._fading(slice_):  # no count adds up while rows go
+                raise
+            return self._remainder(slice_)
         return self._remainder(slice_) if self._fading(slice_) else outcome
 
     def _fading(self, slice_: Slice) -> bool:
@@ -139,7 +144,7 @@ class Cutter:
         text = query.rows(self.spec, slice_)
         for _ in range(_ROUNDS):
             try:
-                reply = self._calls.ask(text)
+                reply = self._rows(slice_, text)
             except TooBig as error:
                 self._learn_too_wide(slice_)
                 return self._split(slice_, error)
@@ -151,6 +156,9 @@ class Cutter:
             if received == slice_.expected:
                 return Fetched(slice_, reply, text)
         return self._split(slice_)
+
+    def _rows(self, slice_: Slice, text: str) -> Reply:
+        return self._calls.ask(text) if slice_.expected.rows > 1 else self._calls.ask_for_least(text)
 
     def _learn(self, reply: Reply) -> None:
         with self._lock:

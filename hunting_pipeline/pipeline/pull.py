@@ -228,13 +228,15 @@ class Pull:
                     slice_ = divided.popleft() if divided else next(slices, None)
                     if slice_ is None:
                         break
-                    self._todo.outstanding.add(slice_)
-                    running[pool.submit(self._fetch, slice_, self._todo.touched(slice_))] = slice_
+                    self._todo.outstanding.discard(slice_)
+                    if partitions := self._todo.touched(slice_):
+                        self._todo.outstanding.add(slice_)
+                        running[pool.submit(self._fetch, slice_, partitions)] = slice_
+                yield from self._commit_whole_ones()
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     divided.extendleft(reversed(self._land(future, running.pop(future))))
-                yield from self._commit_whole_ones()
         finally:  # what is under way has been paid for: let it land
             for future in running:
                 future.cancel()
@@ -272,6 +274,8 @@ class Pull:
             self._todo.give_up(slice_)
             return ()
         self._todo.outstanding.discard(slice_)
+        if not self._todo.touched(slice_):
+            return ()
         if not isinstance(result, _Landed):
             return self._divide(slice_, result)
         for piece in result.pieces:

@@ -52,10 +52,17 @@ class Todo:
         ]
 
     def touched(self, slice_: Slice) -> tuple[Partition, ...]:
-        """The partitions a slice has rows for."""
-        if slice_.window is None:
+        """The partitions a slice has rows for; none where they are given up.
+
+        Nor where a bucket's span is partly forgotten: what is left of it is asked for anew, in other buckets.
+        """
+        window = slice_.window
+        if window is None:
             return tuple(self.owed)
-        return tuple(p for p in self.owed if p.window.intersection(slice_.window))
+        touched = (p for p in self.owed if p.window.intersection(window))
+        if slice_.bucket is None:
+            return tuple(touched)
+        return tuple(p for p in touched if any(span.contains(window) for span in self.owed[p]))
 
     def whole(self) -> Iterator[Partition]:
         """Partitions of which nothing is missing any more, oldest first."""
@@ -76,9 +83,17 @@ class Todo:
         return self.pieces.pop(partition)
 
     def forget(self, gone: Window) -> None:
-        """The service no longer holds `gone`; partitions that are left with nothing are `lost`."""
+        """The service no longer holds `gone`; partitions that are left with nothing are `lost`.
+
+        Buckets that have come of a span of which a part is gone are of no use without the others.
+        """
         for partition, spans in list(self.owed.items()):
             self.owed[partition] = [rest for span in spans for rest in subtract(span, [gone])]
+            self.pieces[partition] = [
+                piece
+                for piece in self.pieces[partition]
+                if not (piece.bucket and piece.span and piece.span.intersection(gone))
+            ]
             if not self.owed[partition] and not self.pieces[partition]:
                 del self.owed[partition]
                 self.lost.append(partition)

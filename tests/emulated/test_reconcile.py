@@ -1,6 +1,7 @@
 """Late rows, rows without a time, rows that are alike, an edge that moves: the lake stays exact."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -147,6 +148,39 @@ def test_an_edge_that_passes_a_slice_leaves_an_exact_partition(tmp_path: Path) -
         assert differences(landed, window_of_tenant(tenant, table.name, whole)) == (0, 0)
 
 
+@pytest.mark.parametrize(("hours", "held"), [(9.5, 3_000), (18.0, 0)], ids=["before the tick", "after it"])
+def test_an_edge_that_passes_between_the_buckets_of_a_tick_leaves_an_exact_partition(
+    tmp_path: Path, hours: float, held: int
+) -> None:
+    """Buckets of a span that is partly forgotten are worth nothing: what is left is asked for anew."""
+    first = ticks_of(NOW) // DAY * DAY - 29 * DAY
+    asked, dense = Window(first, first + 2 * DAY), first + 8 * HOUR
+    times = [first + n * HOUR for n in range(9, 48)] + [dense] * 3_000
+    data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(len(times))]))
+    with emulated(tmp_path, load={"AlertInfo": data}, limits={"rows": 1_000}) as tenant:
+        table, clock, told_so_far = spec("AlertInfo"), _Waiting(), []
+
+        def jump(told: Progress) -> None:
+            told_so_far.append(told)
+            if told.step is Step.FETCHED and "is cut into 8" in told_so_far[-2].message:
+                clock.jump = hours * 3600
+                later = NOW + timedelta(hours=hours)
+                tenant.post("config", now=f"{later:%Y-%m-%dT%H:%M:%SZ}")
+
+        with (
+            tenant.open(clock=clock, limits="test", workers=1) as pipeline,
+            pipeline.pull(table, partitions_in(table, asked), observe=jump) as pull,
+        ):
+            receipts = list(pull)
+        assert clock.jump
+        assert pull.report.calls < 30
+        tenant.tenant.load(table.name, data)
+        spans = [span for receipt in receipts for span in receipt.covered]
+        there = pa.concat_tables(window_of_tenant(tenant, table.name, span) for span in spans)
+        assert there.num_rows == 39 + held
+        assert differences(tenant.landed(table.name), there) == (0, 0)
+
+
 def _pull_while_time_passes(
     pipeline: Pipeline, tenant: Emulated, clock: _Waiting, asked: Window
 ) -> tuple[Receipt, ...]:
@@ -179,6 +213,34 @@ def test_a_row_wider_than_a_reply_is_named_and_everything_else_lands(tmp_path: P
             keys = list(partitions_in(spec("AlertInfo"), span))
             landed = tenant.landed("AlertInfo", keys)
             assert differences(landed, window_of_tenant(tenant, "AlertInfo", span)) == (0, 0)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_row_without_a_time_and_wider_than_a_reply_is_named_and_all_rows_with_one_land(
+    tmp_path: Path, workers: int
+) -> None:
+    """What has been cut of the given-up rows is not fetched any more."""
+    times = [WEEK.start + n * HOUR for n in range(100)]
+    table = alerts([*times, *[None] * 3_000], [f"a{n}" for n in range(3_100)])
+    titles = ["x"] * 200 + ["y" * 1_200_000] + ["x"] * 2_899
+    data = loaded(tmp_path, table.set_column(2, "Title", pa.array(titles)))
+    with emulated(tmp_path, load={"AlertInfo": data}, limits={"rows": 1_000, "bytes": 1_000_000}) as tenant:
+        with pytest.raises(SliceTooDense, match=r"snapshot bucket .* \(1 rows\) cannot be cut further"):
+            tenant.pull(spec("AlertInfo"), WEEK, limits="test", workers=workers)
+        assert tenant.landed("AlertInfo").num_rows == 100
+
+
+@pytest.mark.parametrize("fault", ["timeout", "gateway"])
+@pytest.mark.parametrize("hours", [[], [5]], ids=["no row", "one row"])
+def test_a_busy_service_is_asked_again_for_what_cannot_be_too_much(
+    tmp_path: Path, fault: str, hours: list[int]
+) -> None:
+    data = loaded(tmp_path, alerts([WEEK.start + n * HOUR for n in hours], ["a"] * len(hours)))
+    with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
+        tenant.post("config", faults={"on": "rows", "queue": [fault]})
+        _, receipts = tenant.pull(spec("AlertInfo"), Window(WEEK.start, WEEK.start + DAY))
+        assert [receipt.tally.rows for receipt in receipts] == [len(hours)]
+        assert [call["outcome"] for call in tenant.stats()["log"]] == ["ok", fault, "ok"]
 
 
 def test_a_first_run_that_only_staged_has_claimed_the_lake(tmp_path: Path) -> None:

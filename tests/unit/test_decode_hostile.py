@@ -3,6 +3,7 @@
 Time is bounded too: what once cost the square of a body's length would hang here.
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,15 @@ def test_nesting_inside_strings_stays_text_where_it_would_be_too_deep() -> None:
     for levels in (97, 98, 99, 200, DEEP):
         inner = '{\\"a\\":' * levels + "1" + "}" * levels
         assert same(reply({"D": "Object"}, f'{{"D":["{inner}"]}}', '{"D":1}'), block=40, step=999)
+
+
+def test_objects_in_strings_in_objects_are_read_once_at_every_level() -> None:
+    """Twice at every level would be 2^40 times."""
+    inner = '{"a":1}'
+    for _ in range(40):
+        inner = '{"a":["' + inner.replace("\\", "\\u005c").replace('"', "\\u0022") + '"]}'
+    read = decode([reply({"D": "Object"}, f'{{"D":{json.dumps([inner])}}}', '{"D":1}')], max_bytes=LIMIT)
+    assert read.table["D"][0].as_py() == "[" + '{"a":[' * 40 + '{"a":1}' + "]}" * 40 + "]"
 
 
 def test_a_schema_or_a_row_that_names_very_many_columns_is_read_once() -> None:
