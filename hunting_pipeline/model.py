@@ -108,6 +108,11 @@ class TableSpec:
         return self.time_column is not None and not (self.hunt and self.hunt.unseen)
 
     @property
+    def plain(self) -> bool:
+        """Whether all its rows are asked for with all their columns, as the command line asks for a table."""
+        return not (self.columns or self.where or self.hunt)
+
+    @property
     def shape(self) -> str:
         """Identifies what is asked of a row: pieces of one partition must agree on it."""
         asked = (self.time_column, self.columns, self.where, *((self.hunt.text,) if self.hunt else ()))

@@ -106,11 +106,11 @@ class Emulated:
         return ssl.create_default_context(cafile=self.endpoint.ca_bundle)
 
     def pull(
-        self, spec: TableSpec, asked: Window, *, force: bool = False, **changes: Any
+        self, spec: TableSpec, asked: Window, *, force: bool = False, renew: bool = False, **changes: Any
     ) -> tuple[Report, list[Receipt]]:
         """Pull a window with settings changed as given."""
         with self.open(**changes) as pipeline, pipeline.pull(
-            spec, partitions_in(spec, asked), force=force
+            spec, partitions_in(spec, asked), force=force, renew=renew
         ) as pulling:  # fmt: skip
             receipts = list(pulling)
             return pulling.report, receipts

@@ -95,7 +95,7 @@ def check(tables: Tables = None, tenant: Tenant = "", as_json: Json = False) -> 
     settings = load_settings(tenant)
     found: list[dict[str, Any]] = []
     with _open(settings) as pipeline:
-        for spec in asked_specs(tables or [], settings):
+        for spec in asked_specs(tables or [], settings, pipeline.store):
             try:
                 columns = len(pipeline.probe(spec))
                 found.append({"table": spec.name, "columns": columns, "problem": ""})
@@ -129,7 +129,8 @@ def plan(
     settings = load_settings(tenant)
     with _open(settings) as pipeline:
         asked = _asked(pipeline, start, end)
-        plans = [pipeline.plan(spec, asked.partitions(spec)) for spec in asked_specs(tables or [], settings)]
+        specs = asked_specs(tables or [], settings, pipeline.store)
+        plans = [pipeline.plan(spec, asked.partitions(spec)) for spec in specs]
         at_risk = pipeline.at_risk(plans)
     show_plans(plans, str(asked), at_risk, as_json=as_json)
 
@@ -141,7 +142,7 @@ def pull(
     end: To = None,
     tenant: Tenant = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="the same as `hunting plan`")] = False,
-    force: Annotated[bool, typer.Option(help="replace a partition even by fewer rows")] = False,
+    force: Annotated[bool, typer.Option(help="replace by fewer rows, or another query's")] = False,
     as_json: Json = False,
 ) -> None:
     """Bring what is owed into the lake. Safe to end and to run again: finished work is kept."""
@@ -153,10 +154,15 @@ def pull(
     problems: list[HuntingError] = []
     with _leaving_at_once(), _open(settings) as pipeline, following(quiet=as_json) as observe:
         asked = _asked(pipeline, start, end)
-        for spec in asked_specs(tables or [], settings):
-            with pipeline.pull(spec, asked.partitions(spec), force=force, observe=observe) as pulling:
-                _drain(pulling, problems)
-                reports.append(pulling.report)
+        for spec in asked_specs(tables or [], settings, pipeline.store):
+            try:
+                with pipeline.pull(
+                    spec, asked.partitions(spec), force=force, renew=force, observe=observe
+                ) as pulling:
+                    _drain(pulling, problems)
+                    reports.append(pulling.report)
+            except HuntingError as error:
+                problems.append(error)
             if problems and _hopeless(problems[-1]):
                 break
     show_reports(reports, as_json=as_json)
@@ -220,7 +226,7 @@ def status(
     asked = Asked.of(start, end, now=now, retention_days=limits.retention_days)
     found = [
         coverage(store, spec, asked.partitions(spec), now=now, retention_days=limits.retention_days)
-        for spec in asked_specs(tables or [], settings)
+        for spec in asked_specs(tables or [], settings, store)
     ]
     show_coverage(found, f"Lake {store.root}, {asked}", as_json=as_json)
 
@@ -241,7 +247,7 @@ def reconcile(
     problems: list[HuntingError] = []
     with _leaving_at_once(), _open(settings) as pipeline, following(quiet=as_json) as observe:
         asked = _asked(pipeline, start, end)
-        for spec in asked_specs(tables or [], settings):
+        for spec in asked_specs(tables or [], settings, pipeline.store):
             try:
                 with pipeline.reconcile(spec, asked.partitions(spec), force=force, observe=observe) as (
                     compared,

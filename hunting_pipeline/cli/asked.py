@@ -1,27 +1,36 @@
 """What a command line asks for: tables, and a window of days."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import typer
 
 from hunting_pipeline.catalog import catalog, spec
-from hunting_pipeline.model import Partition, TableSpec, Window, iso_of, ticks_of
+from hunting_pipeline.lake.manifest import archived_partitions
+from hunting_pipeline.lake.store import Store
+from hunting_pipeline.model import HOUR, Grain, Partition, TableSpec, Window, iso_of, ticks_of
 from hunting_pipeline.settings import Settings
 from hunting_pipeline.window import held, partition_of, partitions_in
 
 __all__ = ["Asked", "asked_specs"]
 
 
-def asked_specs(names: Sequence[str], settings: Settings) -> list[TableSpec]:
+def asked_specs(names: Sequence[str], settings: Settings, store: Store) -> list[TableSpec]:
     """The named tables; else those of the setting TABLES; else every table that is not deprecated.
+
+    Each is asked for in the grain in which the lake holds it.
 
     Raises:
         Misconfigured: a name is no hunting table.
     """
     chosen = names or settings.tables or [entry.name for entry in catalog().values() if not entry.deprecated]
-    return [spec(name) for name in dict.fromkeys(chosen)]
+    return [_as_archived(spec(name), store) for name in dict.fromkeys(chosen)]
+
+
+def _as_archived(spec: TableSpec, store: Store) -> TableSpec:
+    hourly = any(partition.window.ticks == HOUR for partition in archived_partitions(store, spec.name))
+    return replace(spec, grain=Grain.HOUR) if hourly else spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,16 +179,18 @@ def show_recounts(found: Sequence[tuple[Recount, Report]], *, as_json: bool) -> 
         print_json([
             {"table": compared.table, "rows": compared.rows, "windows": list(map(str, compared.windows)),
              "differing": list(map(str, compared.grown)), "shrunk": list(map(str, compared.shrunk)),
+             "archived_by_another_query": [partition.key for partition in compared.otherwise],
              "replaced": [receipt.partition.key for receipt in report.receipts], "calls": report.calls}
             for compared, report in found
         ])  # fmt: skip
         return
     print_table(
         "Reconciled",
-        ["table", "rows compared", "bins that differ", "bins that shrank", "partitions replaced", "calls"],
+        ["table", "rows compared", "bins that differ", "bins that shrank", "partitions replaced",
+         "by another query", "calls"],
         [
             [compared.table, compared.rows, len(compared.grown), len(compared.shrunk),
-             len(report.receipts), report.calls]
+             len(report.receipts), len(compared.otherwise), report.calls]
             for compared, report in found
         ],
     )  # fmt: skip

@@ -31,6 +31,8 @@ _CODES = {
 }
 _OBJECT_MARK = b'"@odata.type":"#microsoft.graph.security.dynamicColumnValue",'
 """How Graph begins every dynamic object. Unescaped quotes make it structure."""
+_NO_MARK = b"\\" + _OBJECT_MARK
+"""The same characters at the end of a key."""
 
 
 class FastPath:
@@ -187,6 +189,6 @@ def _packed(cells: Numbers, code: int) -> npt.NDArray[Any]:
 def _tidied(raw: bytes, state: int) -> str | None:
     """The canonical text of a dynamic value; None where it is nothing."""
     plain = raw.replace(_OBJECT_MARK, b"")
-    if state == scan.MARKED and NOISE.encode() not in plain:
+    if state == scan.MARKED and NOISE.encode() not in plain and _NO_MARK not in raw:
         return plain.decode()
     return canonical(EXACT.decode(raw.decode()))

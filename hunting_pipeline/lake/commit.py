@@ -133,7 +133,7 @@ def commit(
                 " was thrown away, the archive is untouched. Run again"
             )
         if archived is not None and not force:
-            _refuse_fewer_rows(partition, written.again, archived)
+            _refuse_fewer_rows(spec, partition, written.again, archived)
         manifest = replace(manifest, file_bytes=path.stat().st_size, rescued=written.rescued)
     manifest = replace(manifest, file_version=store.version(data_path(partition)) or "")
     store.put(manifest_path(partition), manifest.to_json().encode())
@@ -187,12 +187,20 @@ def _receipt(manifest: Manifest, time_range: tuple[int, int] | None, archived: M
     )
 
 
-def _refuse_fewer_rows(partition: Partition, again: int, archived: Manifest) -> None:
-    if again < archived.tally.rows:
+def _refuse_fewer_rows(spec: TableSpec, partition: Partition, again: int, archived: Manifest) -> None:
+    if again >= archived.tally.rows:
+        return
+    if archived.shape != spec.shape:
         raise CommitRefused(
-            f"{partition}: the service now holds {again} rows where {archived.tally.rows} are"
-            " archived; the archive is untouched. Use --force to replace it all the same"
+            f"{partition}: another query archived {archived.tally.rows} rows, and the present one brings"
+            f" {again}; the archive is untouched. Change `columns`, `where` or the hunt's text back, or"
+            " choose another lake"
         )
+    remedy = f". `hunting reconcile {spec.name} --force` replaces it all the same" if spec.plain else ""
+    raise CommitRefused(
+        f"{partition}: the service now holds {again} rows where {archived.tally.rows} are archived;"
+        f" the archive is untouched{remedy}"
+    )
 
 
 def _refuse_surprises(store: Store, partition: Partition, archived: Manifest | None, author: Author) -> None:

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake import read
-from hunting_pipeline.lake.layout import HIVE_COLUMNS, data_path, manifest_folder, partition_from_path
+from hunting_pipeline.lake.layout import HIVE_COLUMNS, data_path, manifest_folder
+from hunting_pipeline.lake.manifest import archived_partitions, has_proof
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.model import Partition
 
@@ -20,7 +21,10 @@ __all__ = ["dataset", "is_archived", "write"]
 
 def is_archived(store: Store, table: str) -> bool:
     """Whether the lake holds this table as the service gave it, so that its manifests tell what is there."""
-    return bool(store.list(manifest_folder(table)))
+    if store.list(manifest_folder(table)):
+        return True
+    partitions = archived_partitions(store, table)  # manifests can be lost
+    return bool(partitions) and has_proof(store, partitions[0])
 
 
 def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = None) -> ds.Dataset:
@@ -34,9 +38,8 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
         CommitRefused: a file is damaged.
     """
     if partitions is None:
-        paths = [path for path in store.find(table, ".parquet") if partition_from_path(table, path)]
-    else:
-        paths = [data_path(partition) for partition in sorted(partitions)]
+        partitions = archived_partitions(store, table)
+    paths = [data_path(partition) for partition in sorted(partitions)]
     if not paths:
         raise Misconfigured(f"the lake holds nothing of {table}: materialize it first")
     return read.dataset_of(store, paths, schemas=paths)

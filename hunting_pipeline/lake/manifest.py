@@ -18,7 +18,7 @@ from hunting_pipeline.lake.layout import data_path, manifest_path, partition_fro
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.model import Column, Partition, Tally, Window, merge_windows
 
-__all__ = ["FOOTER_KEY", "Manifest", "Piece", "load", "load_all"]
+__all__ = ["FOOTER_KEY", "Manifest", "Piece", "archived_partitions", "has_proof", "load", "load_all"]
 
 FOOTER_KEY = "hunting.manifest"
 """Key of the Parquet footer's metadata under which the manifest stands."""
@@ -165,11 +165,29 @@ def load_all(store: Store, table: str) -> Iterator[Manifest]:
     Raises:
         CommitRefused: as in `load`.
     """
-    for path in store.find(table, ".parquet"):
-        partition = partition_from_path(table, path)
-        manifest = load(store, partition) if partition else None
+    for partition in archived_partitions(store, table):
+        manifest = load(store, partition)
         if manifest is not None:
             yield manifest
+
+
+def archived_partitions(store: Store, table: str) -> list[Partition]:
+    """The partitions of a table that have a file, oldest first."""
+    found = (partition_from_path(table, path) for path in store.find(table, ".parquet"))
+    return [partition for partition in found if partition]
+
+
+def has_proof(store: Store, partition: Partition) -> bool:
+    """Whether a partition's file says in its footer what it proves, as every file that a pull wrote."""
+    try:
+        return FOOTER_KEY.encode() in _footer(store, partition)
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def _footer(store: Store, partition: Partition) -> dict[bytes, bytes]:
+    with store.filesystem.open_input_file(data_path(partition)) as file:
+        return dict(pq.read_metadata(file).metadata or {})
 
 
 def _read(store: Store, partition: Partition) -> Manifest | None:
@@ -184,9 +202,7 @@ def _read(store: Store, partition: Partition) -> Manifest | None:
 def _from_footer(store: Store, partition: Partition) -> Manifest:
     path = data_path(partition)
     try:
-        with store.filesystem.open_input_file(path) as file:
-            metadata = pq.read_metadata(file).metadata or {}
-        manifest = Manifest.from_json(metadata[FOOTER_KEY.encode()])
+        manifest = Manifest.from_json(_footer(store, partition)[FOOTER_KEY.encode()])
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise CommitRefused(
             f"{partition}: {path} was not written by this pipeline, or is damaged; it is left as it is."

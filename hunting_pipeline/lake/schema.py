@@ -23,6 +23,8 @@ _WIDER = {
     (pa.int32(), pa.float64()): pa.float64(),
 }
 """Pairs of types that a third holds without loss; int64 to float64 loses integers above 2^53."""
+_PLAIN_TEXT = {b"", b"string", b"guid"}
+"""Kusto types whose text is the value itself; every other text is JSON."""
 
 
 def merged(spec: TableSpec, known: pa.Schema | None, schemas: Iterable[pa.Schema]) -> pa.Schema:
@@ -38,6 +40,8 @@ def merged(spec: TableSpec, known: pa.Schema | None, schemas: Iterable[pa.Schema
     """
     fields = {_source(field): field for field in _own(known or ())}
     taken = {source: field.name for source, field in fields.items()}
+    if spec.time_column is not None:
+        taken.setdefault(spec.time_column, spec.time_column)
     for schema in schemas:
         for field in _own(schema):
             fields[_source(field)] = _widened(spec, fields.get(_source(field)), field)
@@ -70,9 +74,7 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
     """Lake names and Kusto types, `_rescued_data` left out."""
-    return tuple(
-        Column(field.name, (field.metadata or {}).get(_KUSTO, b"").decode()) for field in _own(schema)
-    )
+    return tuple(Column(field.name, _kusto(field).decode()) for field in _own(schema))
 
 
 def fingerprint(schema: pa.Schema) -> str:
@@ -95,19 +97,33 @@ def _source(field: pa.Field) -> str:
 
 
 def _named(field: pa.Field, name: str, source: str) -> pa.Field:
-    metadata = {_KUSTO: (field.metadata or {}).get(_KUSTO, b"")}
+    metadata = {_KUSTO: _kusto(field)}
     return field.with_name(name).with_metadata(metadata if name == source else metadata | {_SOURCE: source})
 
 
+def _kusto(field: pa.Field) -> bytes:
+    return bytes((field.metadata or {}).get(_KUSTO, b""))
+
+
+def _holds_json(field: pa.Field) -> bool:
+    return bool(field.type == pa.string()) and _kusto(field) not in _PLAIN_TEXT
+
+
+def _type(field: pa.Field) -> str:
+    return f"{field.type} of JSON" if _holds_json(field) else str(field.type)
+
+
 def _widened(spec: TableSpec, old: pa.Field | None, new: pa.Field) -> pa.Field:
-    if old is None or old.type == new.type:
-        return old or new
+    if old is None:
+        return new
+    if old.type == new.type and _holds_json(old) == _holds_json(new):
+        return old
     if _WIDER.get((new.type, old.type)) == old.type:
         return old
     if _WIDER.get((old.type, new.type)) == new.type:
         return new
     raise CommitRefused(
-        f"{spec.name}: column {new.name} changed its type from {old.type} to {new.type} and no type holds"
+        f"{spec.name}: column {new.name} changed its type from {_type(old)} to {_type(new)} and no type holds"
         " both without loss; nothing was replaced. Archive the table under another lake, or leave the"
         " column out with `columns:`"
     )

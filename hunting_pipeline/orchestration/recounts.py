@@ -44,10 +44,10 @@ def recount(pipeline: Pipeline, spec: TableSpec) -> dg.AssetCheckResult:
     """
     partitions = partitions_in(spec, held(pipeline.now(), pipeline.limits.retention_days, spec))
     with pipeline.reconcile(spec, partitions) as (found, _):
-        return recounted(found, partitions)
+        return recounted(found, partitions, spec)
 
 
-def recounted(found: Recount, partitions: Sequence[Partition]) -> dg.AssetCheckResult:
+def recounted(found: Recount, partitions: Sequence[Partition], spec: TableSpec) -> dg.AssetCheckResult:
     """What a recount means: late rows are a warning that heals itself, vanished ones are for a person."""
     stale = _touched(partitions, found.grown)
     shrunk = _touched(partitions, found.shrunk)
@@ -56,7 +56,7 @@ def recounted(found: Recount, partitions: Sequence[Partition]) -> dg.AssetCheckR
         check_name=RECONCILED,
         passed=found.equal,
         severity=dg.AssetCheckSeverity.ERROR if shrunk else dg.AssetCheckSeverity.WARN,
-        description=_told(found, stale, shrunk),
+        description=_told(found, stale, shrunk, spec),
         metadata={
             "rows compared": value.int(found.rows),
             "bins compared": value.int(len(found.bins)),
@@ -64,6 +64,7 @@ def recounted(found: Recount, partitions: Sequence[Partition]) -> dg.AssetCheckR
             "bins that shrank": value.int(len(found.shrunk)),
             STALE: value.json(stale),
             "shrunk partitions": value.json(shrunk),
+            "archived by another query": value.json([partition.key for partition in found.otherwise]),
             "spans": value.md(_spans([*found.grown, *found.shrunk])),
         },
     )
@@ -73,16 +74,20 @@ def _touched(partitions: Iterable[Partition], bins: Sequence[Window]) -> list[st
     return [p.key for p in sorted(partitions) if any(p.window.intersection(one) for one in bins)]
 
 
-def _told(found: Recount, stale: Sequence[str], shrunk: Sequence[str]) -> str:
+def _told(found: Recount, stale: Sequence[str], shrunk: Sequence[str], spec: TableSpec) -> str:
     said = []
     if stale:
         said.append(f"late rows in {len(stale)} partitions, which are requested again")
     if shrunk:
         said.append(
-            f"fewer rows than archived in {len(shrunk)} partitions, which are left as they are;"
-            f" `hunting reconcile {found.table} --force` replaces them"
+            f"fewer rows than archived in {len(shrunk)} partitions, which are left as they are"
+            + (f"; `hunting reconcile {found.table} --force` replaces them" if spec.plain else "")
         )
-    return "; ".join(said) or f"{found.rows:,} rows, as archived"
+    if found.otherwise:
+        said.append(f"{len(found.otherwise)} partitions were archived by another query, and not compared")
+    if found.equal:
+        said.insert(0, f"{found.rows:,} rows, as archived")
+    return "; ".join(said)
 
 
 def _spans(bins: Iterable[Window]) -> str:

@@ -142,7 +142,7 @@ class _Telling:
         self._rows: dict[str, int] = {}
 
     def pulled(self, partitions: Sequence[Partition]) -> Iterator[Event]:
-        with self._pipeline.pull(self._spec, partitions, observe=self._narrator()) as pull:
+        with self._pipeline.pull(self._spec, partitions, renew=True, observe=self._narrator()) as pull:
             self._say_what_is_not_due(pull.report.future)
             yield from self._archived_before(pull.report.covered)
             yield from self._receipts(pull)
@@ -158,6 +158,13 @@ class _Telling:
                 len(found.bins),
                 len(found.shrunk),
             )
+            if found.otherwise:
+                self._context.log.warning(
+                    "%s: %d partitions were archived by another query and are left as they are;"
+                    " materialize them to have them fetched anew",
+                    self._spec.name,
+                    len(found.otherwise),
+                )
             yield from self._receipts(pull, added="late rows")
         yield checks.summary(self._key, self._proofs)
 

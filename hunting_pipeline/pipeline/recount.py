@@ -30,6 +30,8 @@ class Recount:
         bins: the service's count over them.
         grown: bins where the service holds other rows, and no fewer: late ones, mostly.
         shrunk: bins where it holds fewer. They are only replaced by force.
+        otherwise: partitions that another query has archived, with other columns, another filter or another
+            text of a hunt: they cannot be compared.
     """
 
     table: str
@@ -37,6 +39,7 @@ class Recount:
     bins: tuple[Bin, ...]
     grown: tuple[Window, ...]
     shrunk: tuple[Window, ...]
+    otherwise: tuple[Partition, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +14,7 @@ from tempfile import gettempdir
 from filelock import FileLock, Timeout
 
 from hunting_pipeline import plan, window
-from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.fetch import query
 from hunting_pipeline.fetch.auth import Tokens
 from hunting_pipeline.fetch.client import Client
@@ -117,14 +117,24 @@ def _debt(
     *,
     now: int,
     retention_days: int,
+    renew: bool = False,
 ) -> window.Debt:
+    """What is owed; with `renew`, also what another query has archived and can still be had whole."""
     if spec.time_column is None:
         return window.owed_snapshot(partitions, archive, now=now)
-    covered = {
-        partition: manifest.covered if manifest.shape == spec.shape else ()
-        for partition, manifest in archive.items()
-    }
-    return window.owed(partitions, covered, held=window.held(now, retention_days, spec))
+    held = window.held(now, retention_days, spec)
+    covered = {partition: manifest.covered for partition, manifest in archive.items()}
+    for partition in _otherwise(spec, partitions, archive) if renew else ():
+        whole = all(held.contains(span) for span in covered[partition])
+        covered[partition] = () if whole else (partition.window,)
+    return window.owed(partitions, covered, held=held)
+
+
+def _otherwise(
+    spec: TableSpec, partitions: Iterable[Partition], archive: Mapping[Partition, Manifest]
+) -> list[Partition]:
+    """Those that were archived by another query: other columns, another filter, another text of a hunt."""
+    return [p for p in sorted(partitions) if p in archive and archive[p].shape != spec.shape]
 
 
 @dataclass(frozen=True)
@@ -200,6 +210,7 @@ class Pipeline:
         partitions: Sequence[Partition],
         *,
         force: bool = False,
+        renew: bool = False,
         observe: Observer | None = None,
     ) -> Iterator[Pull]:
         """Bring what is owed of `partitions` into the lake. Iterate the `Pull` to make it happen.
@@ -210,15 +221,17 @@ class Pipeline:
             spec: the table.
             partitions: of that table; what is covered already is not asked for again.
             force: allow a partition to be replaced by fewer rows.
+            renew: fetch again, whole, what another query has archived.
             observe: told about every step.
 
         Raises:
+            CommitRefused: without `renew`, another query has archived some of `partitions`, or the newest.
             Misconfigured: the table is archived in another grain, the lake cannot be written, or a hunt is
                 written for another surface.
         """
         self._suits(spec)
         with self._alone(spec):
-            yield self._prepare(spec, partitions, force=force, observe=observe)
+            yield self._prepare(spec, partitions, force=force, renew=renew, observe=observe)
 
     @contextmanager
     def reconcile(
@@ -231,8 +244,8 @@ class Pipeline:
     ) -> Iterator[tuple[Recount, Pull]]:
         """Count archived partitions anew and fetch what differs. Iterate the `Pull` to make it happen.
 
-        What is not archived is not looked at; a pull brings that. Of a hunt whose rows can change unseen by
-        any count, all that the service still holds is fetched again.
+        What is not archived, or archived by another query, is not looked at; a pull brings that. Of a hunt
+        whose rows can change unseen by any count, all that the service still holds is fetched again.
 
         Args:
             spec: the table.
@@ -246,10 +259,11 @@ class Pipeline:
         self._suits(spec)
         with self._alone(spec):
             archive = _archive(self.store, spec)
-            chosen = [archive[partition] for partition in sorted(partitions) if partition in archive]
+            otherwise = _otherwise(spec, partitions, archive)
+            chosen = [archive[p] for p in sorted(partitions) if p in archive and p not in otherwise]
             pull = self._new_pull(spec, _NO_DEBT, archive, force=force, observe=observe)
             held = window.held(self.now(), self.limits.retention_days, spec)
-            found = recount(pull.cutter, self.store, chosen, held=held)
+            found = replace(recount(pull.cutter, self.store, chosen, held=held), otherwise=tuple(otherwise))
             stale = (
                 found.stale(
                     [manifest.partition for manifest in chosen],
@@ -268,11 +282,20 @@ class Pipeline:
         partitions: Sequence[Partition],
         *,
         force: bool = False,
+        renew: bool = False,
         observe: Observer | None = None,
     ) -> Pull:
         archive = _archive(self.store, spec)
-        retention = self.limits.retention_days
-        debt = _debt(spec, partitions, archive, now=self.now(), retention_days=retention)
+        if not renew:
+            _refuse_mixture(spec, partitions, archive)
+        debt = _debt(
+            spec,
+            partitions,
+            archive,
+            now=self.now(),
+            retention_days=self.limits.retention_days,
+            renew=renew,
+        )
         return self._new_pull(spec, debt, archive, force=force, observe=observe)
 
     def _new_pull(
@@ -339,6 +362,20 @@ class Pipeline:
             yield
         finally:
             lock.release()
+
+
+def _refuse_mixture(
+    spec: TableSpec, partitions: Iterable[Partition], archive: Mapping[Partition, Manifest]
+) -> None:
+    """A table is not to be archived by two queries in turn."""
+    newest = max((p for p in archive if not p.undated), default=None)
+    asked = {*partitions, newest} - {None}
+    if otherwise := _otherwise(spec, (p for p in asked if p), archive):
+        raise CommitRefused(
+            f"{spec.name}: {otherwise[-1].key} was archived by another query: by other `columns`, another"
+            " `where` or another text of a hunt. Nothing was asked, the archive is untouched. Pull it where"
+            " that query stands, in Dagster, or use --force to replace it by this one"
+        )
 
 
 def _everything(archived: Sequence[Manifest], held: Window) -> list[tuple[Partition, Window]]:

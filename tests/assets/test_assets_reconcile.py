@@ -2,12 +2,14 @@
 
 import datetime
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from hunting_emulator.process import running
+from hunting_pipeline.catalog import spec
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.model import DAY, Bin, Tally, Window
@@ -196,11 +198,14 @@ def test_each_unbroken_stretch_is_one_run_of_its_own_key() -> None:
     assert all(request.tags["hunting/reconcile"] == "true" for request in requests)
 
 
-def compared(*, grown: Sequence[Window] = (), shrunk: Sequence[Window] = ()) -> dg.AssetCheckResult:
+def compared(
+    *, grown: Sequence[Window] = (), shrunk: Sequence[Window] = (), where: str = ""
+) -> dg.AssetCheckResult:
     partitions = [partition_from_key("AlertInfo", key) for key in ("2026-11-03", "2026-11-04", "2026-11-05")]
     whole = Window(partitions[0].window.start, partitions[-1].window.end)
     bins = tuple(Bin(partition.window, Tally(5, 0)) for partition in partitions)
-    return recounted(Recount("AlertInfo", (whole,), bins, tuple(grown), tuple(shrunk)), partitions)
+    found = Recount("AlertInfo", (whole,), bins, tuple(grown), tuple(shrunk), tuple(partitions[:1]))
+    return recounted(found, partitions, replace(spec("AlertInfo"), where=where))
 
 
 def test_rows_that_vanished_are_an_error_and_nothing_is_requested_for_them() -> None:
@@ -211,11 +216,13 @@ def test_rows_that_vanished_are_an_error_and_nothing_is_requested_for_them() -> 
     assert gone.metadata[STALE].value == []
     assert gone.metadata["shrunk partitions"].value == ["2026-11-04"]
     assert "--force" in str(gone.description)
+    assert "--force" not in str(compared(shrunk=[middle], where="true").description)
     late = compared(grown=[Window(middle.start, middle.start + DAY // 24)])
     assert late.severity is dg.AssetCheckSeverity.WARN
     assert late.metadata is not None
     assert late.metadata[STALE].value == ["2026-11-04"]
     assert compared().passed
+    assert compared().metadata["archived by another query"].value == ["2026-11-03"]
 
 
 def test_every_timed_table_is_counted_again_and_no_snapshot() -> None:

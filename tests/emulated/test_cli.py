@@ -7,11 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hunting_emulator.process import Endpoint, running
+from hunting_pipeline.catalog import spec
+from hunting_pipeline.model import Grain, TableSpec, Window
+from hunting_pipeline.pipeline import open_pipeline
+from hunting_pipeline.settings import Settings
+from hunting_pipeline.window import partitions_in
+from support import day
 
 BEFORE = (time.time() - 4 * 86400, time.time() - 2 * 86400)
 DATES = ["--from", *[time.strftime("%Y-%m-%d", time.gmtime(BEFORE[0]))]]
@@ -104,6 +111,46 @@ def test_reconcile_finds_an_equal_archive_equal(variables: dict[str, str]) -> No
     assert done.returncode == 0, done.stderr
     assert (found["differing"], found["shrunk"], found["replaced"], found["calls"]) == ([], [], [], 1)
     assert found["rows"] > 50
+
+
+def materialized(variables: dict[str, str], spec: TableSpec) -> None:
+    """The same days as `DATES`, archived as a `defs.yaml` asks for them."""
+    settings = Settings(**{  # type: ignore[arg-type]
+        name.removeprefix("HUNTING_").lower(): value
+        for name, value in variables.items()
+        if name.startswith("HUNTING_")
+    })  # fmt: skip
+    asked = Window(*(day(text) for text in DATES[1::2]))
+    with (
+        open_pipeline(settings, patience=5) as pipeline,
+        pipeline.pull(spec, partitions_in(spec, asked)) as pull,
+    ):
+        list(pull)
+
+
+def test_a_table_that_is_archived_by_hours_stays_so(variables: dict[str, str]) -> None:
+    materialized(variables, replace(spec("AlertInfo"), grain=Grain.HOUR))
+    done = hunting(variables, "status", "AlertInfo", *DATES, "--json")
+    (status,) = json.loads(done.stdout)
+    assert (done.returncode, len(status["archived"]), status["owed"]) == (0, 48, [])
+    assert hunting(variables, "pull", "AlertInfo", *DATES).returncode == 0
+
+
+def test_what_a_defs_file_filters_is_not_replaced_and_the_next_table_comes(variables: dict[str, str]) -> None:
+    materialized(variables, replace(spec("AlertInfo"), where='Severity == "High"'))
+    lake = Path(variables["HUNTING_LAKE"])
+    before = {path: path.read_bytes() for path in lake.rglob("AlertInfo/**/*.parquet")}
+    assert before
+    done = hunting(variables, "pull", "AlertInfo", "AlertEvidence", *DATES, "--json")
+    assert done.returncode == 6
+    assert "was archived by another query" in done.stderr
+    assert [report["table"] for report in json.loads(done.stdout)] == ["AlertEvidence"]
+    done = hunting(variables, "reconcile", "AlertInfo", *DATES, "--json")
+    (found,) = json.loads(done.stdout)
+    assert (done.returncode, len(found["archived_by_another_query"]), found["replaced"]) == (0, 2, [])
+    assert {path: path.read_bytes() for path in before} == before
+    assert hunting(variables, "pull", "AlertInfo", *DATES, "--force").returncode == 0
+    assert {path: path.read_bytes() for path in before} != before
 
 
 def test_progress_goes_to_standard_error_in_plain_lines(variables: dict[str, str]) -> None:

@@ -75,7 +75,7 @@ def lately(spec: TableSpec) -> Window:
 def pulled(tenant: Emulated, spec: TableSpec, *, rows: int = 100_000, asked: Window | None = None) -> int:
     """Pull a span, and return how many calls that took."""
     partitions = partitions_in(spec, asked or lately(spec))
-    with small_replies(tenant, rows) as pipeline, pipeline.pull(spec, partitions) as pull:
+    with small_replies(tenant, rows) as pipeline, pipeline.pull(spec, partitions, renew=True) as pull:
         list(pull)
         return pull.report.calls
 

@@ -1,6 +1,7 @@
 """Late rows, rows without a time, rows that are alike, an edge that moves: the lake stays exact."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hunting_pipeline.catalog import spec
-from hunting_pipeline.errors import BeyondRetention, ServiceFailed, SliceTooDense
+from hunting_pipeline.errors import BeyondRetention, CommitRefused, ServiceFailed, SliceTooDense
 from hunting_pipeline.model import DAY, HOUR, SECOND, Progress, Receipt, Step, Window, ticks_of
 from hunting_pipeline.pipeline import Pipeline, open_pipeline
 from hunting_pipeline.window import partitions_in
@@ -117,6 +118,43 @@ def test_fewer_rows_than_archived_are_refused_unless_forced(tmp_path: Path) -> N
         with pipeline.reconcile(spec("AlertInfo"), partitions, force=True) as (found, pull):
             (receipt,) = pull
         assert receipt.tally.rows == 23
+
+
+def test_what_another_query_archived_is_left_alone_until_it_is_to_be_renewed(tmp_path: Path) -> None:
+    """A row comes late after `columns` has changed."""
+    times = [WEEK.start + n * HOUR for n in range(48)]
+    data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(48)]))
+    later = loaded(tmp_path, alerts([*times, WEEK.start + 7], [f"a{n}" for n in range(49)]), "Later")
+    old, asked = spec("AlertInfo"), Window(WEEK.start, WEEK.start + 2 * DAY)
+    new = replace(old, columns=("Timestamp", "AlertId"))
+    with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
+        tenant.pull(old, asked)
+    with emulated(tmp_path, load={"AlertInfo": later}) as tenant:
+        with tenant.open() as pipeline, pipeline.reconcile(new, partitions_in(new, asked)) as (found, pull):
+            assert found.otherwise == partitions_in(new, asked)
+            assert list(pull) == []
+        for span in (asked, Window(asked.end, asked.end + DAY)):
+            with pytest.raises(CommitRefused, match=r"AlertInfo: 2026-11-14 was archived by another query"):
+                tenant.pull(new, span)
+        assert tenant.stats()["calls"] == 0
+        tenant.pull(new, asked, renew=True)
+        landed = tenant.landed("AlertInfo")
+        assert landed.num_rows == 49
+        assert set(landed.column_names) >= {"Timestamp", "AlertId"}
+        assert landed["Title"].null_count == 49
+
+
+def test_a_partition_of_another_query_that_is_partly_forgotten_stays_as_it_is(tmp_path: Path) -> None:
+    """It could not be fetched whole any more."""
+    first = (ticks_of(NOW) - 30 * DAY) // DAY * DAY
+    asked = Window(first, first + DAY)
+    data = loaded(tmp_path, alerts([first + n * HOUR for n in range(24)], [f"a{n}" for n in range(24)]))
+    old = spec("AlertInfo")
+    with emulated(tmp_path, load={"AlertInfo": data}, now="2026-11-19T12:00:00Z") as tenant:
+        tenant.pull(old, asked, clock=Shifted(NOW.timestamp() - 27 * 3600))
+    with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
+        report, _ = tenant.pull(replace(old, columns=("Timestamp", "AlertId")), asked, renew=True)
+        assert (report.calls, report.covered) == (0, partitions_in(old, asked))
 
 
 class _Waiting(Shifted):

@@ -113,6 +113,11 @@ def test_nesting_inside_strings_stays_text_where_it_would_be_too_deep() -> None:
         assert same(reply({"D": "Object"}, f'{{"D":["{inner}"]}}', '{"D":1}'), block=40, step=999)
 
 
+def test_a_type_mark_behind_an_escaped_quote_is_the_end_of_a_key() -> None:
+    row = r'{"D":{"k\"@odata.type":"#microsoft.graph.security.dynamicColumnValue","k\"":{"a":1},"b":2}}'
+    assert same(reply({"D": "Object"}, *[row] * 3), block=4 << 20, step=1 << 20)
+
+
 def test_objects_in_strings_in_objects_are_read_once_at_every_level() -> None:
     """Twice at every level would be 2^40 times."""
     inner = '{"a":1}'

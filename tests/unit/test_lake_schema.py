@@ -63,6 +63,21 @@ def test_a_type_that_cannot_widen_stops_the_partition(one: pa.DataType, other: p
             merged(EVENTS, schema(A=first), [schema(A=second)])
 
 
+@pytest.mark.parametrize("kusto", ["dynamic", "some later type"])
+def test_text_and_json_do_not_share_a_column(kusto: str) -> None:
+    """The text `[1]` and the list could not be told apart."""
+    plain = pa.schema([pa.field("A", pa.string(), metadata={"kusto": "string"})])
+    json = pa.schema([pa.field("A", pa.string(), metadata={"kusto": kusto})])
+    for first, second in ((plain, json), (json, plain)):
+        with pytest.raises(CommitRefused, match=r"from string( of JSON)? to string( of JSON)? and no type"):
+            merged(EVENTS, first, [second])
+
+
+def test_the_time_column_keeps_its_name_beside_one_that_differs_by_case_alone() -> None:
+    found = merged(EVENTS, None, [schema(Timestamp=pa.timestamp("ns", "UTC"), timestamp=pa.string())])
+    assert found.names == ["Timestamp", "timestamp_1", "_rescued_data"]
+
+
 def test_freeze_stops_new_columns_and_wider_types_and_fills_missing_ones() -> None:
     known = merged(FROZEN, None, [schema(A=pa.int32(), B=pa.string())])
     assert merged(FROZEN, known, [schema(A=pa.int32())]) == known
