@@ -8,6 +8,7 @@ too, and everything else is a matter of cost: how far up the bounds may go besid
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.fetch.reading import (
     Query,
     Unsliceable,
@@ -21,7 +22,7 @@ from hunting_pipeline.fetch.results import MAKING, ROW_BY_ROW, Columns
 from hunting_pipeline.fetch.tracing import Edit, Trace, Tracer
 from hunting_pipeline.hunt import Hunt
 
-__all__ = ["read"]
+__all__ = ["check_steady", "read"]
 
 _ANY_ROWS = "which rows it takes is not defined: use `top … by …`, in a snapshot, or leave it out"
 _CHART = "it makes a chart or several results, and an archive holds rows: leave it out"
@@ -84,6 +85,21 @@ def read(text: str, time_column: str | None, columns: Columns) -> Hunt:
         return _hunt(found, Trace(()))
     _refuse_motion(found)
     return _hunt(found, Tracer(found, columns).trace(main, time_column))
+
+
+def check_steady(predicate: str, time_column: str | None) -> None:
+    """Accept a table's predicate that would be accepted within a hunt with that time column.
+
+    Raises:
+        Misconfigured: the rows that fulfil it would not stay the same.
+    """
+    try:
+        found = query(predicate)
+        _refuse_chance(found)
+        if time_column is not None:
+            _refuse_motion(found)
+    except Unsliceable as error:
+        raise Misconfigured(error.reason) from None
 
 
 def _refuse_chance(found: Query) -> None:

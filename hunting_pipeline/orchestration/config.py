@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, ValidationI
 from hunting_pipeline import catalog
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.fetch import kql
+from hunting_pipeline.fetch.hunting import check_steady
 from hunting_pipeline.model import Grain, TableSpec
 from hunting_pipeline.orchestration.lake_io import lake_io
 from hunting_pipeline.orchestration.partitions import DEFAULT_START
@@ -210,5 +211,10 @@ class TableConfig(Described):
 
     @field_validator("where")
     @classmethod
-    def _is_a_predicate(cls, where: str) -> str:
-        return accepted(where, kql.predicate) if where else where
+    def _is_a_predicate(cls, where: str, info: ValidationInfo) -> str:
+        name = info.data.get("name")
+        if where:
+            accepted(where, kql.predicate)
+        if where and name:
+            accepted(where, lambda where: check_steady(where, catalog.entry(name).time_column))
+        return where

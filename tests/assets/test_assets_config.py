@@ -72,6 +72,18 @@ def test_a_table_is_told_to_the_pipeline_as_it_stands() -> None:
     )
 
 
+def test_what_only_looks_like_a_call_of_the_clock_is_a_predicate() -> None:
+    where = "Title != 'ago(1d)' and Now > 1 // now()"
+    assert TableConfig(name="AlertInfo", where=where).spec.where == where
+
+
+def test_the_predicate_of_a_snapshot_may_move_but_not_be_chance() -> None:
+    moving = "todatetime(ExpirationDate) < now()"
+    assert TableConfig(name="DeviceTvmCertificateInfo", where=moving).spec.where == moving
+    with pytest.raises(ValueError, match=r"rand\(\)"):
+        TableConfig(name="DeviceTvmCertificateInfo", where="rand() > 0.5")
+
+
 @pytest.mark.parametrize(
     ("component", "asset"),
     [("HuntingTables", "defender/AlertInfo"), ("HuntingQueries", "hunts/failed_logons")],
@@ -143,6 +155,10 @@ WRONG = {
     "tables:\n- name: AlertInfo\n  columns:\n  - Title\n  - 'Ti tle'": (7, "is no name of a table or column"),
     "tables:\n- name: AlertInfo\n  columns: [Title, Titel]": (5, "did you mean Title"),
     "tables:\n- name: AlertInfo\n  where: 'Title == \"x'": (5, "where"),
+    "tables:\n- name: AlertInfo\n  where: Timestamp > ago(1d)": (5, "ago(): it moves with the clock"),
+    "tables:\n- name: AlertInfo\n  where: Title == '' or rand() > 0.5": (5, "rand(): it gives another value"),
+    "tables:\n- name: AlertInfo\n  where: Title != prev(Title)": (5, "prev(): it depends on all rows before"),
+    "tables:\n- name: AlertInfo\n  where: AlertId in ((AlertEvidence | take 5))": (5, "`take`: which rows"),
     "tables:\n- name: AlertInfo\n  owners: [nobody]": (5, "must be an email address or a team name"),
     "tables:\n- name: AlertInfo\n  tags: {'a b': c}": (5, "invalid tag keys"),
     "tables:\n- name: AlertInfo\n  group: a b": (5, "not a valid asset group name"),
