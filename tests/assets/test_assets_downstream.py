@@ -1,6 +1,7 @@
 """Assets downstream of a table: its partitions by annotation, and a table of their own."""
 
 import datetime
+import re
 from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree
@@ -15,6 +16,7 @@ import pytest
 
 from assets.summaries.processes import processes_by_day
 from hunting_emulator.process import running
+from hunting_pipeline.lake import derived
 from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.lake.manifest import load
 from hunting_pipeline.lake.store import LocalStore
@@ -29,6 +31,7 @@ from hunting_pipeline.orchestration import (
 )
 from hunting_pipeline.orchestration.resources import hunting_of
 
+ROOT = Path(__file__).parents[2]
 TODAY = datetime.datetime.now(datetime.UTC).date()
 DAYS = [str(TODAY - datetime.timedelta(days=back)) for back in (3, 2, 1)]
 PROCESSES, ALERTS = (dg.AssetKey(["defender", name]) for name in ("DeviceProcessEvents", "AlertInfo"))
@@ -155,6 +158,41 @@ def test_the_hours_of_a_day_come_to_an_asset_by_days(lake: LocalStore) -> None:
     assert run(asset, day=DAYS[1]).success
     hours = [f"{DAYS[1]}T{hour:02}" for hour in range(24)]
     assert got[0].num_rows == archived(lake, *hours, table="AlertInfo") > 0
+
+
+def test_the_running_day_follows_the_hours_that_have_begun_as_documented(
+    own: LocalStore, instance: dg.DagsterInstance
+) -> None:
+    page = (ROOT / "docs" / "downstream.md").read_text("utf-8")
+    (example,) = re.findall(r"```python\nhours = (.*?)```", page, re.DOTALL)
+    got = []
+
+    @dg.asset(ins={"events": eval(example)}, automation_condition=computed_condition(), **DAILY)
+    def asks(events: pa.Table) -> None:
+        got.append(events)
+
+    hourly = partitions_for(Grain.HOUR)
+    table = dg.AssetSpec(PROCESSES, partitions_def=hourly).with_io_manager_key("ours")
+    project = dg.Definitions([asks, table], resources={"ours": HuntingLake()})
+    now, today = datetime.datetime.now(datetime.UTC), str(TODAY)
+    before = dg.evaluate_automation_conditions(project, instance, evaluation_time=now)
+    begun = [key for key in hourly.get_partition_keys(current_time=now) if key.startswith(today)]
+    for hour in range(24):  # those to come, too: an hour may begin while this runs
+        derived.write(own, partition_from_key("DeviceProcessEvents", f"{today}T{hour:02}"), ROWS)
+    for key in begun:
+        instance.report_runless_asset_event(dg.AssetMaterialization(PROCESSES, partition=key))
+    asked = dg.evaluate_automation_conditions(project, instance, evaluation_time=now, cursor=before.cursor)
+    assert asked.get_requested_partitions(asks.key) == {today}
+
+    done = dg.materialize(
+        [asks, table],
+        selection=[asks],
+        resources={"ours": HuntingLake()},
+        partition_key=today,
+        instance=instance,
+    )
+    assert done.success
+    assert got[0].num_rows >= len(begun) * ROWS.num_rows
 
 
 def test_partitions_that_are_not_archived_are_named_and_nothing_is_computed(lake: LocalStore) -> None:
