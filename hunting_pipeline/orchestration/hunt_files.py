@@ -32,6 +32,10 @@ _NONE = "none"
 _LATE = 3 * HOUR
 """Ticks after which a hunt is taken whose rows late ones would change unseen: most have come by then."""
 
+_ALIKE, _LIKELY = 0.8, 0.6
+"""Likeness, of 1, at which any word before a colon is taken for a misspelt key (`schedul`, not `source`), and
+at which one that stands as a key is."""
+
 _BYTES_PER_ROW = 500
 """First guess of a row's JSON: a person who asks a question mostly asks for few columns."""
 
@@ -115,26 +119,34 @@ def hunt_file(path: Path) -> HuntFile:
 
 
 def _header(path: Path, text: str) -> Mapping[str, _Value]:
-    """What the comments at the top say; a description goes on over lines that name no other key."""
+    """What the comments at the top say; a description goes on to the next key or blank line."""
     found: dict[str, _Value] = {}
+    among_keys = True
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.startswith("//"):
+        comment = line.strip()
+        if comment and not comment.startswith("//"):
             break
-        match = re.fullmatch(r"//\s*([a-z]+):(?:\s+(.*))?", line.rstrip())
-        if match is None and "description" in found and list(found)[-1] == "description":
+        match = re.fullmatch(r"//\s*([A-Za-z]+)\s*:\s*(.*)", comment)
+        key = match[1].lower() if match else ""
+        if match and key in _CHECKS:
+            if key in found:
+                raise _wrong(path, number, f"{key} is said twice")
+            found[key] = _Value(match[2], number)
+        elif match and (hint := _mistaken(comment, key, among_keys=among_keys)):
+            raise _wrong(path, number, f"the header has no {match[1]!r}; {hint}")
+        elif comment and among_keys and list(found)[-1:] == ["description"]:
             before = found["description"]
-            found["description"] = replace(before, text=f"{before.text}\n{line[2:].strip()}".strip())
-        if match is None:
-            continue
-        key, value = match[1], (match[2] or "").strip()
-        if key not in _CHECKS:
-            near = get_close_matches(key, _CHECKS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_CHECKS)}"
-            raise _wrong(path, number, f"the header has no {key!r}; {hint}")
-        if key in found:
-            raise _wrong(path, number, f"{key} is said twice")
-        found[key] = _Value(value, number)
+            found["description"] = replace(before, text=f"{before.text}\n{comment[2:].strip()}".strip())
+        among_keys = key in _CHECKS or (among_keys and comment != "")
     return found
+
+
+def _mistaken(comment: str, key: str, *, among_keys: bool) -> str | None:
+    """What to write instead, if the comment was meant to be a key: like one, or written as one among them."""
+    as_a_key = among_keys and re.fullmatch(r"//\s*[a-z]+:(\s.*)?", comment)
+    if near := get_close_matches(key, _CHECKS, n=1, cutoff=_LIKELY if as_a_key else _ALIKE):
+        return f"did you mean {near[0]}?"
+    return f"there are {', '.join(_CHECKS)}" if as_a_key else None
 
 
 def _checked(path: Path, key: str, value: _Value) -> object:

@@ -18,7 +18,7 @@ from hunting_pipeline.lake.manifest import load
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.model import HOUR, SECOND, Grain
 from hunting_pipeline.orchestration import HuntingLake, materialize_range, partitions_for
-from hunting_pipeline.orchestration.hunt_files import HuntFile, hunt_file
+from hunting_pipeline.orchestration.hunt_files import MANUAL, HuntFile, hunt_file
 from hunting_pipeline.orchestration.requesting import checks_of
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.orchestration.watch import DEADLINE
@@ -111,10 +111,53 @@ def test_a_header_says_what_the_pipeline_is_told(tmp_path: Path) -> None:
     assert written(tmp_path, "DeviceLogonEvents | summarize count() by Timestamp").hunt.settle == 3 * HOUR
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "// schedule:manual",
+        "// Schedule: manual",
+        "// schedule : manual",
+        "//schedule: manual",
+        "  //\tSCHEDULE:manual  ",
+        "\n// schedule: manual",
+        "// Copyright Contoso. Licence: MIT.\n\n// schedule: manual",
+        "// description: x\n \n\n// schedule: manual\n\n",
+    ],
+)
+def test_a_key_counts_however_it_is_written_before_the_query(header: str, tmp_path: Path) -> None:
+    assert written(tmp_path, f"{header}\nDeviceLogonEvents").schedule == MANUAL
+
+
+@pytest.mark.parametrize(
+    "comments",
+    [
+        "// Copyright: Contoso",
+        "// Source: https://example.org/hunts\n// https://example.org",
+        "// Title: Logons at night",
+        "\n// note: nothing but words",
+        "//",
+    ],
+)
+def test_other_comments_say_nothing(comments: str, tmp_path: Path) -> None:
+    found = written(tmp_path, f"{comments}\n\n// grain: hour\n\n// todo: fewer rows\nDeviceLogonEvents")
+    assert (found.name, found.spec.grain, found.description, found.schedule) == ("h", Grain.HOUR, "", None)
+
+
+def test_a_description_goes_on_to_the_next_key_or_blank_line(tmp_path: Path) -> None:
+    lines = "// Description:Logons,\n//\n//   by hour: all.\n//   Note: cloud, too.\n"
+    described = "Logons,\nby hour: all.\nNote: cloud, too."
+    for after in ("// Grain: day\n// of the query", "\n// of the query"):
+        assert written(tmp_path, f"{lines}{after}\nDeviceLogonEvents").description == described
+
+
 WRONG = {
     "// gain: hour\nDeviceInfo": (1, "did you mean grain?"),
     "// description: x\n// time: Timestamp\n// note: y\nDeviceInfo": (3, "the header has no 'note'"),
+    "// Schedul: manual\nDeviceInfo": (1, "the header has no 'Schedul'; did you mean schedule?"),
+    "\n// Copyright Contoso\n\n//schedul :manual\nDeviceInfo": (4, "did you mean schedule?"),
+    "// Copyright Contoso\n\n// grain: day\n// note: y\nDeviceInfo": (4, "the header has no 'note'"),
     "// grain: day\n// grain: hour\nDeviceInfo": (2, "said twice"),
+    "// grain: day\n\n// Grain: hour\nDeviceInfo": (3, "said twice"),
     "// grain: week\nDeviceInfo": (1, "neither day nor hour"),
     "// name: two words\nDeviceInfo": (1, "'two words' is no name"),
     "// grain: day\n// name: AlertInfo\nDeviceInfo": (2, "AlertInfo is a table's name"),
