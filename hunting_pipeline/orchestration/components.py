@@ -36,15 +36,19 @@ class _FirstTable(dg.Scaffolder[BaseModel]):
         dg.scaffold_component(request, {"tables": [{"name": "AlertInfo"}]})
 
 
-def _unless_text(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-    return value if isinstance(value, str) else read(value)
+def _unless_template(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    if not isinstance(value, str):
+        return read(value)
+    if "{{" not in value:
+        raise ValueError("a list of tables is wanted, such as `- name: AlertInfo`")
+    return value
 
 
 @cache
 def _with_tables_in_place(derived: type[BaseModel]) -> type[BaseModel]:
     """The model without its choice between tables and a template's text, which would hide places within."""
     tables = tuple[TableConfig.model(), ...]  # type: ignore[misc, valid-type] # made while this runs
-    given = WrapValidator(_unless_text, json_schema_input_type=tables | str)
+    given = WrapValidator(_unless_template, json_schema_input_type=tables | str)
     field = derived.model_fields["tables"]
     kept: Any = (Annotated[tables, given], field)
     return create_model(derived.__name__, __base__=derived, tables=kept)

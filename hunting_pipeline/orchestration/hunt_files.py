@@ -79,7 +79,7 @@ def hunt_file(path: Path) -> HuntFile:
     Raises:
         Misconfigured: the header or the query is wrong; the message names file and line.
     """
-    text = path.read_text("utf-8-sig")
+    text = _text(path)
     header = _header(path, text)
     chosen = {key: _checked(path, key, value) for key, value in header.items()}
     name = str(chosen.get("name", path.stem))
@@ -116,6 +116,14 @@ def hunt_file(path: Path) -> HuntFile:
     return HuntFile(
         path, name, str(chosen.get("description", "")), str(schedule) if schedule else None, text, spec
     )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise _wrong(path, line, "the file is not UTF-8: save it as such") from None
 
 
 def _header(path: Path, text: str) -> Mapping[str, _Value]:

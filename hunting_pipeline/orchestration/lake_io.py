@@ -102,8 +102,10 @@ def lake_io(tenant: str = "") -> HuntingLake:
 def _form_of(context: dg.InputContext) -> Callable[[ds.Dataset], Any]:
     wanted = context.dagster_type.typing_type
     if wanted not in _FORMS:
-        names = ", ".join(f"{form.__module__.split('.')[0]}.{form.__name__}" for form in _FORMS)
-        raise Misconfigured(f"annotate the input {context.name!r} with one of {names}; it says {wanted}")
+        raise Misconfigured(
+            f"annotate the input {context.name!r} with one of pyarrow.dataset.Dataset, pyarrow.Table,"
+            f" pandas.DataFrame; it says {wanted}"
+        )
     return _FORMS[wanted]
 
 

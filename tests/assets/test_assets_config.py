@@ -169,6 +169,7 @@ WRONG = {
     "group: a b\ntables:\n- name: AlertInfo": (3, "not a valid asset group name"),
     "tenants: [contoso]\ntables:\n- name: AlertInfo": (3, "no tenant is called 'contoso'"),
     "group: lonely": (2, "attributes.tables"),
+    "group: mail\ntables: AlertInfo": (4, "a list of tables is wanted, such as"),
 }
 
 
@@ -198,6 +199,11 @@ def test_a_table_in_two_files_is_refused_with_both_places(
     found = located(tmp_path, monkeypatch, attributes, f"group: other\n{attributes}")
     with pytest.raises(Misconfigured, match=r"defender/AlertInfo is defined twice: .*yaml:4 and .*yaml:5"):
         kept_up(found)
+
+
+def test_a_template_gives_the_list_of_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = located(tmp_path, monkeypatch, "tables: \"{{ [{'name': 'AlertInfo'}] }}\"")
+    assert [spec.key.path[-1] for spec in found.resolve_all_asset_specs()] == ["AlertInfo"]
 
 
 def test_a_subclass_changes_how_tables_look() -> None:

@@ -186,6 +186,15 @@ def test_what_is_wrong_is_named_with_file_and_line(
     assert words in told
 
 
+@pytest.mark.parametrize(("encoding", "line"), [("utf-16", 1), ("latin-1", 2)])
+def test_a_file_that_is_not_utf8_is_named(encoding: str, line: int, tmp_path: Path) -> None:
+    path = tmp_path / "h.kql"
+    path.write_text("DeviceLogonEvents\n| where AccountName == 'Jürgen'\n", encoding)
+    with pytest.raises(Misconfigured) as caught:
+        hunt_file(path)
+    assert str(caught.value) == f"{path}:{line}: the file is not UTF-8: save it as such"
+
+
 def test_two_hunts_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
         located(tmp_path, monkeypatch, a="DeviceInfo", b="// name: A\nDeviceInfo")
