@@ -86,7 +86,8 @@ def open_store(url: str, *, clock: Callable[[], float] | None, steady: Callable[
     path = rest.removeprefix("/") if separator else url
     if (separator and scheme != "sqlite") or not path or rest[:1] not in {"", "/"}:
         raise Misconfigured(
-            f"LEDGER has scheme {scheme!r} or no path: use sqlite:///path/ledger.db, a path, or postgresql://..."
+            f"HUNTING_LEDGER has scheme {scheme!r} or no path:"
+            " use sqlite:///path/ledger.db, a path, or postgresql://..."
         )
     own = steady or clock or boot_seconds
     return SqliteStore(Path(path).expanduser(), clock=clock or time.time, steady=own)
@@ -123,8 +124,8 @@ class SqliteStore:
                 self._connected()
         except (OSError, sqlite3.Error) as error:
             raise Misconfigured(
-                f"the quota ledger {path} cannot be opened ({error}): set LEDGER to a file on a local disk"
-                " that this user may write"
+                f"the quota ledger {path} cannot be opened ({error}): set HUNTING_LEDGER to a file on a"
+                " local disk that this user may write"
             ) from error
 
     @contextmanager
@@ -192,7 +193,7 @@ class PostgresStore:
             import psycopg  # noqa: PLC0415 - an extra: only who uses Postgres installs it
         except ImportError as error:
             raise Misconfigured(
-                "LEDGER is a Postgres URL: install hunting-pipeline[postgres], or use a file"
+                "HUNTING_LEDGER is a Postgres URL: install hunting-pipeline[postgres], or use a file"
             ) from error
         self._driver = psycopg
         self._url = url
@@ -204,8 +205,8 @@ class PostgresStore:
         self._process = os.getpid()
         try:
             self._where = _without_secrets(psycopg.conninfo.conninfo_to_dict(url))
-        except psycopg.ProgrammingError:
-            raise Misconfigured("LEDGER is no valid postgresql:// URL") from None  # the cause repeats the URL
+        except psycopg.ProgrammingError:  # it repeats the URL
+            raise Misconfigured("HUNTING_LEDGER is no valid postgresql:// URL") from None
         with self.transaction() as run:
             create(run)
 

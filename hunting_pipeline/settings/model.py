@@ -1,5 +1,6 @@
 """Every setting, with its default and what it must be."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -20,6 +21,8 @@ from hunting_pipeline.settings.file import settings_file
 __all__ = ["PREFIX", "Settings", "variable"]
 
 PREFIX = "HUNTING_"
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 _NO_TENANT = """no tenant is configured, so nothing was asked. Either
   set HUNTING_TENANT_ID, HUNTING_CLIENT_ID and HUNTING_CLIENT_SECRET (or HUNTING_CERTIFICATE),
@@ -78,6 +81,14 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("lake", mode="before")
+    @classmethod
+    def _no_url(cls, value: object) -> object:
+        """As it is written: a `Path` has one slash where a URL has two."""
+        if isinstance(value, str) and _URL.match(value):
+            raise ValueError("a lake is a local folder, or a mounted one, and no URL")
+        return value
 
     @field_validator("limits")
     @classmethod

@@ -279,9 +279,11 @@ def test_a_share_out_of_range_is_refused(tmp_path, share):
         open_ledger(str(tmp_path / "l.db"), tenant="t", limits=TEST, share=share)
 
 
-@pytest.mark.parametrize("bad", ["mysql://host/db", "sqlite://", "sqlite:///", "", "sqlite://host/db"])
+@pytest.mark.parametrize(
+    "bad", ["mysql://host/db", "s3://bucket/q", "sqlite://", "sqlite:///", "", "sqlite://host/db"]
+)
 def test_a_url_that_names_no_ledger_is_refused(bad):
-    with pytest.raises(Misconfigured, match="LEDGER"):
+    with pytest.raises(Misconfigured, match="HUNTING_LEDGER"):
         open_ledger(bad, tenant="t", limits=TEST)
 
 

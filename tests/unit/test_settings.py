@@ -80,6 +80,20 @@ def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
         configured(monkeypatch, **{name: value})
 
 
+@pytest.mark.parametrize(
+    "url", ["s3://bucket/x", "abfss://c@a.dfs.example/x", "file:///lake", "S3://u:hush@h"]
+)
+def test_a_lake_is_a_folder_and_no_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    with pytest.raises(Misconfigured, match=r"^HUNTING_LAKE: .*local folder, or a mounted one") as caught:
+        configured(monkeypatch, LAKE=url)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["lake", "a:b/c", "1://x", "./s3://x", "/data/s3://x"])
+def test_any_folder_can_be_a_lake(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    assert configured(monkeypatch, LAKE=path).lake == Path(path)
+
+
 def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured, match=r"HUNTING_SHARE: .*; HUNTING_WORKERS: "):
         configured(monkeypatch, SHARE="2", WORKERS="0")
@@ -228,6 +242,8 @@ WRONG_TENANTS = {
     "share = 1\ntenants = ['a']": r"hunting\.toml:2: a tenant is a section",
     "[tenants.a]\nshare = 1\nworkers = 0": r"hunting\.toml:3: workers: .*greater than",
     "[tenants.a]\ncolour = 'blue'": r"hunting\.toml:2: colour: no such setting",
+    "lake = 's3://b'\n[tenants.a]\nlake = 'x'": r"hunting\.toml:1: lake: .*local folder",
+    "[tenants.a]\nlake = 's3://b'": r"hunting\.toml:2: lake: .*local folder",
     "tenant_id = 'x'\n[tenants.a]": r"hunting\.toml:1: tenant_id: several tenants are configured \(a\)",
 }
 
