@@ -34,6 +34,7 @@ from hunting_pipeline.errors import (
     Refused,
     ServiceFailed,
 )
+from hunting_pipeline.lake.layout import LAKE_FILE
 from hunting_pipeline.model import SECOND, Report
 from hunting_pipeline.pipeline import (
     Pipeline,
@@ -91,10 +92,11 @@ def exit_code(error: HuntingError) -> int:
 
 @app.command()
 def check(tables: Tables = None, tenant: Tenant = "", as_json: Json = False) -> None:
-    """Can we sign in, are we allowed to hunt, and which tables are there? One call a table."""
+    """Can the lake be written, can we sign in and hunt, and which tables are there? One call a table."""
     settings = load_settings(tenant)
     found: list[dict[str, Any]] = []
     with _open(settings) as pipeline:
+        pipeline.store.prove_writable(LAKE_FILE)
         for spec in asked_specs(tables or [], settings, pipeline.store):
             try:
                 columns = len(pipeline.probe(spec))

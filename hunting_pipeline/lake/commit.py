@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
-from hunting_pipeline.lake.layout import LAKE_FILE, data_path, manifest_path
+from hunting_pipeline.lake.layout import LAKE_FILE, data_path, manifest_path, staging_path
 from hunting_pipeline.lake.manifest import FOOTER_KEY, Manifest, load
 from hunting_pipeline.lake.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, writer
 from hunting_pipeline.lake.schema import columns_of, conform, fingerprint, merged
@@ -18,7 +18,7 @@ from hunting_pipeline.lake.store import Store, opened
 from hunting_pipeline.lake.write import Ticks, rescued_values, tally_of, unstage
 from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec, Tally, Window, merge_windows
 
-__all__ = ["Author", "claim", "commit", "known_schema"]
+__all__ = ["Author", "claim", "commit", "known_schema", "prove_writable"]
 
 _LAYOUT_VERSION = 1
 
@@ -67,6 +67,16 @@ def claim(store: Store, tenant: str, *, write: bool) -> None:
         )
     if layout != _LAYOUT_VERSION:
         raise Misconfigured(f"the lake has layout {layout}; this version writes layout {_LAYOUT_VERSION}")
+
+
+def prove_writable(store: Store, partition: Partition) -> None:
+    """Make sure that a partition could be staged and committed; leaves no trace.
+
+    Raises:
+        Misconfigured: the lake cannot be written.
+    """
+    for path in (staging_path(partition, None, None), data_path(partition), manifest_path(partition)):
+        store.prove_writable(path)
 
 
 def known_schema(store: Store, newest: Partition | None) -> pa.Schema | None:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Protocol
 from uuid import uuid4
 
@@ -20,7 +21,9 @@ from hunting_pipeline.errors import CommitRefused, Misconfigured
 __all__ = ["LocalStore", "Store", "opened"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
+_UNUSABLE = _FORBIDDEN | _NO_PLACE
 
 
 class Store(Protocol):
@@ -42,6 +45,9 @@ class Store(Protocol):
 
     def put_file(self, path: str) -> AbstractContextManager[Path]:
         """A local file to write; it replaces the object when the context ends without an error."""
+
+    def prove_writable(self, path: str) -> None:
+        """Make sure that an object could be put here; leaves no trace."""
 
     def size(self, path: str) -> int | None:
         """Bytes of an object, or None if there is none."""
@@ -104,6 +110,12 @@ class LocalStore:
             finally:
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
+
+    def prove_writable(self, path: str) -> None:
+        with self._explaining():
+            nearest = next(folder for folder in (self.root / path).parents if os.path.lexists(folder))
+            with TemporaryFile(dir=nearest, buffering=0) as file:
+                file.write(b"\n")
 
     def size(self, path: str) -> int | None:
         with self._explaining():

@@ -10,6 +10,7 @@ from hunting_pipeline.fetch.auth import Certificate, ClientSecret, Credential, F
 from hunting_pipeline.fetch.client import Client
 from hunting_pipeline.fetch.surfaces import Cloud, Connection, Surface, connection
 from hunting_pipeline.lake.commit import Author, claim
+from hunting_pipeline.lake.layout import LAKE_FILE
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.pipeline.calls import Clock, SystemClock, body_ceiling
 from hunting_pipeline.pipeline.memory import free_at_once
@@ -24,12 +25,11 @@ def open_lake(settings: Settings) -> LocalStore:
     """The configured lake, which need not exist yet.
 
     Raises:
-        Misconfigured: the path is no folder.
+        Misconfigured: the path is no folder, or may not be looked into.
     """
-    root = settings.lake.expanduser()
-    if root.exists() and not root.is_dir():
-        raise Misconfigured(f"HUNTING_LAKE names {root}, which is no folder")
-    return LocalStore(root)
+    store = LocalStore(settings.lake)
+    store.size(LAKE_FILE)  # what cannot be looked into is not taken for an empty lake
+    return store
 
 
 @contextmanager

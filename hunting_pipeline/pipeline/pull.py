@@ -8,7 +8,7 @@ from functools import partial
 
 from hunting_pipeline import plan, window
 from hunting_pipeline.errors import BeyondRetention, CommitRefused, HuntingError, ServiceFailed, SliceTooDense
-from hunting_pipeline.lake.commit import Author, claim, commit, known_schema
+from hunting_pipeline.lake.commit import Author, claim, commit, known_schema, prove_writable
 from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.lake.write import Origin, stage, staged_pieces, unstage
@@ -142,6 +142,8 @@ class Pull:
         self._resume()
         yield from self._commit_whole_ones()
         try:
+            if owed := self._todo.partitions:
+                prove_writable(self._lake.store, owed[0])
             slices = self._slices()
             if self._todo.partitions:  # what is staged has an owner, too
                 claim(self._lake.store, self._lake.author.tenant, write=True)

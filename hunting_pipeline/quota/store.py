@@ -90,7 +90,7 @@ def open_store(url: str, *, clock: Callable[[], float] | None, steady: Callable[
             " use sqlite:///path/ledger.db, a path, or postgresql://..."
         )
     own = steady or clock or boot_seconds
-    return SqliteStore(Path(path).expanduser(), clock=clock or time.time, steady=own)
+    return SqliteStore(Path(path), clock=clock or time.time, steady=own)
 
 
 def boot_seconds() -> float:
@@ -107,22 +107,23 @@ class SqliteStore:
     the transaction is immediate all the same. Every commit is synced: a ledger that forgets is overdrawn.
 
     Raises:
-        Misconfigured: the folder cannot be made or written, or the file is no ledger of this version.
+        Misconfigured: the folder is not known, or cannot be made or written, or the file is no ledger of this
+            version.
         ServiceFailed: the disk fails, or the lock was not to be had in time.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float], steady: Callable[[], float]) -> None:
-        self._path = path
         self._clock = clock
         self._steady = steady
         self._threads = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._process = os.getpid()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._path = path.expanduser()
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._exclusive():
                 self._connected()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, RuntimeError, sqlite3.Error) as error:  # RuntimeError: a home that is not known
             raise Misconfigured(
                 f"the quota ledger {path} cannot be opened ({error}): set HUNTING_LEDGER to a file on a"
                 " local disk that this user may write"

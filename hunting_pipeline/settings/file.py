@@ -68,12 +68,13 @@ def settings_file() -> SettingsFile:
     """
     named = os.environ.get(CONFIG_VARIABLE)
     path = Path(named or "hunting.toml")
-    if named and (not path.exists() or path.is_dir()):
-        raise Misconfigured(f"{CONFIG_VARIABLE} names {named}, which is no file")
     try:
         text = path.read_text("utf-8")
         return SettingsFile(path, text, tomllib.loads(text))
-    except FileNotFoundError:
-        return SettingsFile(path, "", {})
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise Misconfigured(f"{path} cannot be read: {error}") from None
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not named:
+            return SettingsFile(path, "", {})
+        which = f"{CONFIG_VARIABLE} names {path}, which" if named else path
+        raise Misconfigured(f"{which} cannot be read ({error.strerror})") from None

@@ -90,6 +90,14 @@ class Settings(BaseSettings):
             raise ValueError("a lake is a local folder, or a mounted one, and no URL")
         return value
 
+    @field_validator("lake")
+    @classmethod
+    def _from_home(cls, value: Path) -> Path:
+        try:
+            return value.expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"the home that {value} begins with is not known") from error
+
     @field_validator("limits")
     @classmethod
     def _profile(cls, value: str) -> str:

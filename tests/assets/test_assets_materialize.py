@@ -236,6 +236,21 @@ def test_without_a_tenant_nothing_is_asked_or_written_and_the_message_says_what_
     assert not list(tmp_path.glob("quota*"))
 
 
+@pytest.mark.parametrize("path", ["~nosuch/lake", "/proc/lake", "/dev/null"])
+def test_a_lake_that_cannot_be_used_is_told_before_anything_is_asked(
+    tenant: Emulated,
+    location: dg.Definitions,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    monkeypatch.setenv("HUNTING_LAKE", path)
+    result = materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=instance)
+    (told,) = failures(result)
+    assert "HUNTING_LAKE" in told
+    assert tenant.stats()["calls"] == 0
+
+
 def test_rows_without_a_time_are_told_as_an_observation(
     location: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

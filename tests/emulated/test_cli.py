@@ -2,11 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,8 +40,10 @@ def variables(endpoint: Endpoint, tmp_path: Path) -> dict[str, str]:
     return kept | endpoint.settings() | here
 
 
-def hunting(variables: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "hunting_pipeline.cli.main", *words]
+def hunting(
+    variables: dict[str, str], *words: str, through: Sequence[str] = ()
+) -> "subprocess.CompletedProcess[str]":
+    command = [*through, sys.executable, "-m", "hunting_pipeline.cli.main", *words]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
     assert "Traceback" not in done.stderr
     assert (variables.get("HUNTING_CLIENT_SECRET") or "no secret") not in done.stdout + done.stderr
@@ -192,11 +195,57 @@ def test_a_wrong_word_is_named_with_its_exit_code(
         ({"HUNTING_LAEK": "x"}, "did you mean HUNTING_LAKE"),
         ({"HUNTING_CONFIG": "nowhere.toml"}, "nowhere.toml"),
         ({"HUNTING_LAKE": "/dev/null"}, "HUNTING_LAKE"),
+        ({"HUNTING_LAKE": "~nosuch/lake"}, "HUNTING_LAKE"),
+        ({"HUNTING_LAKE": "/proc/lake"}, "HUNTING_LAKE"),
+        ({"HUNTING_LEDGER": "~nosuch/quota.sqlite"}, "HUNTING_LEDGER"),
     ],
 )
 def test_a_wrong_setting_is_named(variables: dict[str, str], change: dict[str, str], said: str) -> None:
     done = hunting(variables | change, "pull", "AlertInfo")
     assert (done.returncode, said in done.stderr) == (3, True), done.stderr
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A folder that nobody may look into but root."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    (folder / "hunting.toml").write_text("workers = 2\n")
+    folder.chmod(0)
+    yield folder
+    folder.chmod(0o700)
+
+
+@pytest.fixture
+def bound() -> list[str]:
+    """What a command is run through, so that rights bind it even if it is root's."""
+    if os.geteuid() != 0:
+        return []
+    if not shutil.which("setpriv"):
+        pytest.skip("rights bind root only under setpriv")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+
+
+@pytest.mark.parametrize("word", ["status", "check", "pull"])
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [("HUNTING_LAKE", "."), ("HUNTING_LAKE", "lake"), ("HUNTING_CONFIG", "hunting.toml")],
+)
+def test_what_may_not_be_looked_at_is_named(
+    variables: dict[str, str], closed: Path, bound: list[str], variable: str, name: str, word: str
+) -> None:
+    done = hunting(variables | {variable: str(closed / name)}, word, "AlertInfo", through=bound)
+    assert (done.returncode, variable in done.stderr) == (3, True), done.stderr
+    assert "Permission denied" in done.stderr
+
+
+def test_check_names_a_lake_that_cannot_be_written(
+    variables: dict[str, str], tmp_path: Path, bound: list[str]
+) -> None:
+    (tmp_path / "lake").mkdir(mode=0o500)
+    done = hunting(variables, "check", "AlertInfo", through=bound)
+    assert (done.returncode, "HUNTING_LAKE" in done.stderr) == (3, True), done.stderr
+    assert "readable" not in done.stderr, "nothing was asked"
 
 
 def test_a_file_of_settings_is_read_and_its_mistakes_named(variables: dict[str, str], tmp_path: Path) -> None:

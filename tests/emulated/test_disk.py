@@ -107,6 +107,7 @@ def test_a_lake_that_cannot_be_written_is_named_and_stays(
     tenant.post("reset")
     with pytest.raises(Misconfigured, match=r"lake .* cannot be used \(Read-only file system\)"):
         tenant.pull(spec(TABLE), WHOLE, limits="test")
+    assert tenant.stats()["calls"] == 0, "what cannot be kept is not paid for"
     assert contents(lake) == before
     subprocess.run(["mount", "-o", "remount,bind,rw", str(lake)], check=True)
     tenant.pull(spec(TABLE), WHOLE, limits="test")

@@ -160,6 +160,16 @@ def test_another_tenants_lake_is_refused_before_anything_is_asked(tenant: Emulat
     assert tenant.stats()["calls"] == 0
 
 
+def test_a_lake_that_cannot_be_written_is_refused_before_anything_is_asked(tenant: Emulated) -> None:
+    lake = tenant.home / "lake"
+    lake.symlink_to(tenant.home / "unmounted")
+    for path in (lake, lake / "defender", Path("/proc/lake")):
+        with pytest.raises(Misconfigured, match=f"lake {path} cannot be used .*HUNTING_LAKE"):
+            tenant.pull(spec("AlertInfo"), WEEK, lake=path)
+    assert tenant.stats()["calls"] == 0
+    assert not (tenant.home / "unmounted").exists()
+
+
 def test_staged_slices_of_a_dead_run_are_used_and_not_paid_again(tenant: Emulated) -> None:
     """A run is dropped after its first commit; the next one fetches only what was not staged."""
     table = spec("DeviceNetworkInfo")

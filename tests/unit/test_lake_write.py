@@ -295,7 +295,36 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> 
     assert not [p for p in tmp_path.rglob("*") if p.suffix == ".tmp"]
 
 
-@pytest.mark.parametrize("call", ["get", "size", "list", "delete"])
+@pytest.mark.parametrize("place", ["lake", "lake/a"])
+def test_a_place_that_cannot_be_written_is_found_out_before(tmp_path: Path, place: str) -> None:
+    """A file is in the way, or a link that leads nowhere or to itself."""
+    wrong = tmp_path / place
+    wrong.parent.mkdir(exist_ok=True)
+    store = LocalStore(tmp_path / "lake")
+    for make in (wrong.touch, lambda: wrong.symlink_to("nowhere"), lambda: wrong.symlink_to(wrong.name)):
+        make()
+        with pytest.raises(Misconfigured, match=f"{tmp_path / 'lake'} cannot be used"):
+            store.prove_writable("a/b")
+        wrong.unlink()
+
+
+@pytest.mark.parametrize("content", [[], ["_lake.json"], ["_lake.json", "a/b"]])
+def test_a_place_is_proven_writable_without_a_trace(tmp_path: Path, content: list[str]) -> None:
+    store = LocalStore(tmp_path / "new" / "lake")
+    for path in content:
+        store.put(path, b"old")
+    before = sorted(tmp_path.rglob("*"))
+    store.prove_writable("a/b")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert list(everything(store).values()) == [b"old"] * len(content)
+
+
+def test_a_full_disk_is_found_out_before(store: LocalStore) -> None:
+    with files_no_longer_than(0), pytest.raises(Misconfigured, match="full"):
+        store.prove_writable("a/b")
+
+
+@pytest.mark.parametrize("call", ["get", "size", "list", "delete", "prove_writable"])
 def test_a_lake_that_is_a_file_is_named_by_every_call(tmp_path: Path, call: str) -> None:
     (tmp_path / "lake").write_text("in the way")
     with pytest.raises(Misconfigured, match="cannot be used"):

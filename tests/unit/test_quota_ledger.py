@@ -287,6 +287,12 @@ def test_a_url_that_names_no_ledger_is_refused(bad):
         open_ledger(bad, tenant="t", limits=TEST)
 
 
+@pytest.mark.parametrize("path", ["~nosuch/ledger.db", "sqlite:///~nosuch/ledger.db"])
+def test_a_home_that_is_not_known_is_misconfigured(path):
+    with pytest.raises(Misconfigured, match=r"~nosuch/ledger\.db cannot be opened.*HUNTING_LEDGER"):
+        open_ledger(path, tenant="t", limits=TEST)
+
+
 def test_a_folder_that_cannot_be_made_is_misconfigured(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(Misconfigured, match="cannot be opened"):

@@ -48,7 +48,7 @@ def test_the_file_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert configured(monkeypatch, "workers = 3\n", CONFIG=str(tmp_path / "other.toml")).workers == 7
 
 
-@pytest.mark.parametrize("path", ["nowhere.toml", "."])
+@pytest.mark.parametrize("path", ["nowhere.toml", ".", "/dev/null/x", "x" * 300])
 def test_a_named_file_must_be_one(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     with pytest.raises(Misconfigured, match=CONFIG_VARIABLE):
         configured(monkeypatch, CONFIG=path)
@@ -92,6 +92,16 @@ def test_a_lake_is_a_folder_and_no_url(monkeypatch: pytest.MonkeyPatch, url: str
 @pytest.mark.parametrize("path", ["lake", "a:b/c", "1://x", "./s3://x", "/data/s3://x"])
 def test_any_folder_can_be_a_lake(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     assert configured(monkeypatch, LAKE=path).lake == Path(path)
+
+
+def test_a_lake_can_be_in_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert configured(monkeypatch, LAKE="~/lake").lake == tmp_path / "lake"
+
+
+def test_a_home_that_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Misconfigured, match=r"^hunting\.toml:2: lake: .*~nosuch/lake"):
+        configured(monkeypatch, 'share = 0.5\nlake = "~nosuch/lake"\n')
 
 
 def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
