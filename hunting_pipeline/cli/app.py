@@ -40,6 +40,7 @@ from hunting_pipeline.pipeline import (
     Pipeline,
     Pull,
     Recount,
+    TablePlan,
     coverage,
     open_lake,
     open_pipeline,
@@ -128,13 +129,27 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """What a pull would fetch and cost. Counting takes about one call a table; nothing is written."""
+    _plan(tables or [], start, end, tenant, renew=False, as_json=as_json)
+
+
+def _plan(
+    tables: list[str], start: str | None, end: str | None, tenant: str, *, renew: bool, as_json: bool
+) -> None:
     settings = load_settings(tenant)
+    plans: list[TablePlan] = []
+    problems: list[HuntingError] = []
     with _open(settings) as pipeline:
         asked = _asked(pipeline, start, end)
-        specs = asked_specs(tables or [], settings, pipeline.store)
-        plans = [pipeline.plan(spec, asked.partitions(spec)) for spec in specs]
+        for spec in asked_specs(tables, settings, pipeline.store):
+            try:
+                plans.append(pipeline.plan(spec, asked.partitions(spec), renew=renew))
+            except HuntingError as error:
+                problems.append(error)
+                if _hopeless(error):
+                    break
         at_risk = pipeline.at_risk(plans)
     show_plans(plans, str(asked), at_risk, as_json=as_json)
+    _end(problems)
 
 
 @app.command()
@@ -149,7 +164,7 @@ def pull(
 ) -> None:
     """Bring what is owed into the lake. Safe to end and to run again: finished work is kept."""
     if dry_run:
-        plan(tables, start, end, tenant, as_json)
+        _plan(tables or [], start, end, tenant, renew=force, as_json=as_json)
         return
     settings = load_settings(tenant)
     reports: list[Report] = []

@@ -34,6 +34,12 @@ _LEFT_KINDS = frozenset({"inner", "leftouter", "leftsemi", "leftanti", "leftanti
 _RIGHT_KINDS = frozenset({"inner", "rightouter", "rightsemi", "rightanti", "rightantisemi"})
 _TIME = "Timestamp"
 
+_ROUNDING = frozenset(
+    {"bin", "bin_at", "bin_auto", "floor", "format_datetime", "make_datetime"}
+    | {f"{end}of{span}" for end in ("start", "end") for span in ("day", "week", "month", "year")}
+)
+"""Functions after which a time may stand for a span, of which more rows are yet to come."""
+
 _GATHERING = frozenset({"summarize", "make-series"})
 """Operators whose times may be those of rows that are yet to come."""
 
@@ -125,7 +131,7 @@ class Tracer:
                 return self.trace(rest, column)
             case "count":
                 raise _left_out(operator, column)
-        return self._stopped(rest, operator, column)
+        return self._stopped(rest, operator, column, handed_on_by=[rest])
 
     def _extended(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
         found = items(operator.words)
@@ -142,6 +148,12 @@ class Tracer:
 
     def _made(self, rest: Pipeline, operator: Operator, column: str, item: Item) -> Trace:
         origin = self._results.origin(item.value)
+        if origin is None and any(token.text in _ROUNDING for token in item.value):
+            raise Unsliceable(
+                operator.line,
+                f"it cannot be told how long the spans are that {column} stands for: round a column itself,"
+                " by bin(…, 1d) or startofday(…)",
+            )
         if origin is None:
             return self._stopped(rest, operator, column)
         return self.trace(rest, origin[0]).rounded(origin[1], operator.line)
@@ -206,14 +218,14 @@ class Tracer:
         if on_right and kind in _RIGHT_KINDS and operator.name == "join":
             found = _bracketed(self.trace(_leg(leg), column), leg)
             return found.beside(f"line {operator.line}: the left side of the join")
-        return self._stopped(rest, operator, column)
+        return self._stopped(rest, operator, column, handed_on_by=[rest, _leg(leg)])
 
     def _united(self, legs: Sequence[Pipeline], rest: Pipeline, operator: Operator, column: str) -> Trace:
         provided = [self._results.provides(leg, column) for leg in legs]
         if all(answer is False for answer in provided):
             raise _left_out(operator, column)
         if not all(provided):
-            return self._stopped(rest, operator, column)
+            return self._stopped(rest, operator, column, handed_on_by=legs)
         found = [_bracketed(self.trace(leg, column), leg.source) for leg in legs]
         stopped = next((trace.stopped for trace in found if trace.stopped), None)
         steps = {trace.step for trace in found}
@@ -222,8 +234,13 @@ class Tracer:
         edits = tuple(edit for trace in found for edit in trace.edits)
         return Trace(edits, steps.pop(), tuple(r for trace in found for r in trace.whole), stopped)
 
-    def _stopped(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
-        """The filter can go no higher. That is exact, as long as the time is that of a row."""
+    def _stopped(
+        self, rest: Pipeline, operator: Operator, column: str, *, handed_on_by: Sequence[Pipeline] = ()
+    ) -> Trace:
+        """The filter can go no higher. That is exact, as long as the time is that of a row.
+
+        A time that is handed on is rounded as it was before.
+        """
         gathering = self._gathering([*rest.tokens, *operator.words], rest.operators)
         if gathering is not None:
             raise Unsliceable(
@@ -235,7 +252,17 @@ class Tracer:
         reason = (
             f"line {operator.line}: everything above, for `{operator.name}` computes {column} or hides it"
         )
-        return Trace((Edit(operator.last, Bound(column)),), whole=(reason,), stopped=operator)
+        step = max((self._step(pipe, column) for pipe in handed_on_by), default=1)
+        return Trace((Edit(operator.last, Bound(column)),), step, whole=(reason,), stopped=operator)
+
+    def _step(self, pipe: Pipeline, column: str) -> int:
+        """What a column is rounded down to; 1 where that cannot be told."""
+        under_way = [*self._under_way]
+        try:
+            return self.trace(pipe, column).step
+        except Unsliceable:
+            self._under_way[:] = under_way
+            return 1
 
     def _gathering(self, tokens: Sequence[Token], operators: Sequence[Operator] = ()) -> int | None:
         """The line of an operator that gathers rows, among these or in a `let` that they name."""

@@ -36,13 +36,15 @@ def recount_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
     )
 
 
-def recount(pipeline: Pipeline, spec: TableSpec) -> dg.AssetCheckResult:
-    """Count all that is archived and still held: one call as a rule, and no row is fetched.
+def recount(pipeline: Pipeline, spec: TableSpec, *, start: int) -> dg.AssetCheckResult:
+    """Count all that is archived from `start` (ticks) on and still held: one call as a rule, and no row is
+    fetched.
 
     Raises:
         HuntingError: the service could not count.
     """
-    partitions = partitions_in(spec, held(pipeline.now(), pipeline.limits.retention_days, spec))
+    still = held(pipeline.now(), pipeline.limits.retention_days, spec)
+    partitions = partitions_in(spec, Window(max(start, still.start), max(start, still.end)))
     with pipeline.reconcile(spec, partitions) as (found, _):
         return recounted(found, partitions, spec)
 

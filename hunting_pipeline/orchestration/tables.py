@@ -58,7 +58,7 @@ def checked_asset(
     def body(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
         if context.selected_asset_keys:
             yield from execute(context, hunting)
-        yield from _checked(context, spec, watch=watch, hunting=hunting)
+        yield from _checked(context, spec, start=ticks_of(start), watch=watch, hunting=hunting)
 
     check_specs = [checks.complete_spec(owned.key), *watch_specs(owned.key, fresh_hours=fresh_hours)]
     if spec.recountable:
@@ -108,7 +108,7 @@ def materialize_table(
 
 
 def _checked(
-    context: dg.AssetExecutionContext, spec: TableSpec, *, watch: Watch, hunting: HuntingResource
+    context: dg.AssetExecutionContext, spec: TableSpec, *, start: int, watch: Watch, hunting: HuntingResource
 ) -> Iterator[dg.AssetCheckResult]:
     """Make the run's checks of a table; `complete` only where the table itself is not materialized.
 
@@ -125,7 +125,7 @@ def _checked(
                 yield result
         if RECONCILED in wanted:
             with hunting.pipeline(run_id=context.run.run_id) as pipeline:
-                yield recount(pipeline, spec)
+                yield recount(pipeline, spec, start=start)
 
 
 class _Telling:

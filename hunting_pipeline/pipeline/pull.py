@@ -355,11 +355,15 @@ class Pull:
         )
 
     def _raise(self) -> None:
-        """Raise what went wrong, the first as the error and the others as its notes."""
+        """Raise what went wrong, what ended the run as the error and the others as its notes.
+
+        Whoever runs it again for that meets the others once more.
+        """
         if forgotten := [*self.debt.forgotten, *self._todo.lost]:
             self._errors.append(_beyond_retention(forgotten, self.spec))
         if self._errors:
-            first, *others = self._errors
+            partial_ = (*_DEFERRED, BeyondRetention)
+            first, *others = sorted(self._errors, key=lambda error: isinstance(error, partial_))
             for other in others:
                 first.add_note(str(other))
             raise first

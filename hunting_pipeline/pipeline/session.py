@@ -170,13 +170,13 @@ class Pipeline:
             self.store, spec, partitions, now=self.now(), retention_days=self.limits.retention_days
         )
 
-    def plan(self, spec: TableSpec, partitions: Sequence[Partition]) -> TablePlan:
+    def plan(self, spec: TableSpec, partitions: Sequence[Partition], *, renew: bool = False) -> TablePlan:
         """Count what a pull of `partitions` would fetch, and price it: one call a table, seldom two.
 
         Raises:
             HuntingError: as in a pull; nothing is written.
         """
-        pull = self._prepare(spec, partitions)
+        pull = self._prepare(spec, partitions, renew=renew)
         slices = pull.dry_run()
         calls = pull.report.calls
         cost = plan.cost(

@@ -47,8 +47,10 @@ def tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulated
 class Operated:
     """The code location and an instance, driven as the daemon would."""
 
-    def __init__(self, instance: dg.DagsterInstance, reason: Reason = RECONCILE_STALE) -> None:
-        component = HuntingTables(tables=[TableConfig(name="AlertInfo")])
+    def __init__(
+        self, instance: dg.DagsterInstance, reason: Reason = RECONCILE_STALE, *, start: str = "2026-01-01"
+    ) -> None:
+        component = HuntingTables(tables=[TableConfig(name="AlertInfo")], start=start)
         self.defs = component.build_defs(None)  # type: ignore[arg-type] # needs no context
         self.instance = instance
         hunting = hunting_of()
@@ -129,6 +131,21 @@ def test_late_rows_are_found_requested_and_brought_and_no_other_partition_is_tou
     assert green.passed
     assert green.metadata["rows compared"].value == sum_of_rows(instance)
     assert operated.tick() == []
+
+
+def test_what_was_archived_before_the_start_of_the_asset_is_not_requested(
+    tenant: Emulated, instance: dg.DagsterInstance
+) -> None:
+    """Dagster has no such partitions: a run for them would fail."""
+    longer = Operated(instance)
+    pulled = materialize_range(longer.defs, ["AlertInfo"], first=HELD[0], last=HELD[-1], instance=instance)
+    assert pulled.success
+    tenant.post("config", late_share=0.0)
+    red = Operated(instance, start=HELD[10]).evaluate()
+    stale = red.metadata[STALE].value
+    assert isinstance(stale, list)
+    assert stale[0] >= HELD[10]
+    assert not red.passed
 
 
 def between(request: dg.RunRequest) -> list[str]:

@@ -148,6 +148,10 @@ def test_what_a_defs_file_filters_is_not_replaced_and_the_next_table_comes(varia
     assert done.returncode == 6
     assert "was archived by another query" in done.stderr
     assert [report["table"] for report in json.loads(done.stdout)] == ["AlertEvidence"]
+    done = hunting(variables, "plan", "AlertInfo", "AlertEvidence", *DATES, "--json")
+    assert (done.returncode, [plan["table"] for plan in json.loads(done.stdout)]) == (6, ["AlertEvidence"])
+    done = hunting(variables, "pull", "AlertInfo", *DATES, "--force", "--dry-run", "--json")
+    assert (done.returncode, len(json.loads(done.stdout)[0]["partitions"])) == (0, 2)
     done = hunting(variables, "reconcile", "AlertInfo", *DATES, "--json")
     (found,) = json.loads(done.stdout)
     assert (done.returncode, len(found["archived_by_another_query"]), found["replaced"]) == (0, 2, [])

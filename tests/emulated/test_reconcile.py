@@ -10,7 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from hunting_pipeline.catalog import spec
-from hunting_pipeline.errors import BeyondRetention, CommitRefused, ServiceFailed, SliceTooDense
+from hunting_pipeline.errors import (
+    BeyondRetention,
+    CommitRefused,
+    QuotaExhausted,
+    ServiceFailed,
+    SliceTooDense,
+)
 from hunting_pipeline.model import DAY, HOUR, SECOND, Progress, Receipt, Step, Window, ticks_of
 from hunting_pipeline.pipeline import Pipeline, open_pipeline
 from hunting_pipeline.window import partitions_in
@@ -279,6 +285,29 @@ def test_a_busy_service_is_asked_again_for_what_cannot_be_too_much(
         _, receipts = tenant.pull(spec("AlertInfo"), Window(WEEK.start, WEEK.start + DAY))
         assert [receipt.tally.rows for receipt in receipts] == [len(hours)]
         assert [call["outcome"] for call in tenant.stats()["log"]] == ["ok", fault, "ok"]
+
+
+def test_a_failed_service_is_told_before_a_row_that_is_too_wide(tmp_path: Path) -> None:
+    """Run again, the rest lands; whoever were told of the row alone would not try."""
+    times = [WEEK.start + n * HOUR // 2 for n in range(300)]
+    titles = ["x" * 30_000] * 300
+    titles[10] = "y" * 600_000
+    table = alerts(times, [f"a{n}" for n in range(300)])
+    data = loaded(tmp_path, table.set_column(2, "Title", pa.array(titles)))
+    with emulated(tmp_path, load={"AlertInfo": data}, limits={"bytes": 500_000}) as tenant:
+        partitions = partitions_in(spec("AlertInfo"), WEEK)
+
+        def fail(told: Progress) -> None:
+            if told.step is Step.COMMITTED:
+                tenant.post("config", faults={"share": 1.0, "kinds": ["cpu"]}, manners={"wait_seconds": 3000})
+
+        with (
+            tenant.open(workers=1) as pipeline,
+            pipeline.pull(spec("AlertInfo"), partitions, observe=fail) as pull,
+            pytest.raises(QuotaExhausted) as caught,
+        ):
+            list(pull)
+        assert any("cannot be cut further" in note for note in caught.value.__notes__)
 
 
 def test_a_first_run_that_only_staged_has_claimed_the_lake(tmp_path: Path) -> None:

@@ -178,6 +178,33 @@ def test_what_counts_cannot_see_is_known(text: str, unseen: bool) -> None:
     assert hunt(text).unseen is unseen
 
 
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "join kind=fullouter (B | project DeviceId) on DeviceId",
+        "evaluate bag_unpack(Fields)",
+        "mv-apply X = Fields on (project X)",
+        "mv-expand Day",
+        "union (B | project Z)",
+    ],
+)
+def test_a_time_that_is_handed_on_stays_rounded(operator: str) -> None:
+    """Else the rows of a day that come after its first pull would count as fetched."""
+    found = hunt(f"A | extend Day = startofday(Timestamp) | {operator}", "Day")
+    assert (found.step, found.bounds) == (DAY, (Bound("Day"),))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["startofday(Timestamp) + 0h", "startofweek(Timestamp)", "bin_at(Timestamp, 1d, datetime(2026-01-01))",
+     "bin(todatetime(Timestamp), 1d)", "todatetime(format_datetime(Timestamp, 'yyyy-MM-dd'))"],
+)  # fmt: skip
+def test_a_time_that_is_rounded_nobody_knows_how_is_refused(value: str) -> None:
+    for operator in ("extend", "project DeviceId,", "distinct DeviceId,"):
+        with pytest.raises(Unsliceable, match="how long the spans are that Day stands for: round a column"):
+            hunt(f"A | {operator} Day = {value}", "Day")
+
+
 def test_comments_and_blank_lines_make_no_other_query() -> None:
     one = hunt("A // x\n\n\n| where X > 1 // y\n;")
     other = hunt("A\n| where X > 1")
