@@ -13,6 +13,7 @@ __all__ = [
     "owed",
     "owed_snapshot",
     "partition_of",
+    "partitions_held",
     "partitions_in",
     "undated_spec",
 ]
@@ -61,6 +62,11 @@ def forgotten_before(now: int, retention_days: int) -> int:
     """The instant (ticks) before which the service may already have forgotten rows, `now` being uncertain
     by a minute."""
     return now - retention_days * DAY + _MINUTE
+
+
+def partitions_held(spec: TableSpec, held: Window, *, start: int) -> tuple[Partition, ...]:
+    """Every partition from `start` (ticks) on that touches what the service holds, oldest first."""
+    return partitions_in(spec, Window(max(start, held.start), max(start, held.end)))
 
 
 def undated_spec(spec: TableSpec) -> TableSpec:

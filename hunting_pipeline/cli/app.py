@@ -141,12 +141,10 @@ def _plan(
     with _open(settings) as pipeline:
         asked = _asked(pipeline, start, end)
         for spec in asked_specs(tables, settings, pipeline.store):
-            try:
+            with _noting(problems):
                 plans.append(pipeline.plan(spec, asked.partitions(spec), renew=renew))
-            except HuntingError as error:
-                problems.append(error)
-                if _hopeless(error):
-                    break
+            if problems and _hopeless(problems[-1]):
+                break
         at_risk = pipeline.at_risk(plans)
     show_plans(plans, str(asked), at_risk, as_json=as_json)
     _end(problems)
@@ -172,14 +170,14 @@ def pull(
     with _leaving_at_once(), _open(settings) as pipeline, following(quiet=as_json) as observe:
         asked = _asked(pipeline, start, end)
         for spec in asked_specs(tables or [], settings, pipeline.store):
-            try:
-                with pipeline.pull(
+            with (
+                _noting(problems),
+                pipeline.pull(
                     spec, asked.partitions(spec), force=force, renew=force, observe=observe
-                ) as pulling:
-                    _drain(pulling, problems)
-                    reports.append(pulling.report)
-            except HuntingError as error:
-                problems.append(error)
+                ) as pulling,
+            ):
+                _drain(pulling, problems)
+                reports.append(pulling.report)
             if problems and _hopeless(problems[-1]):
                 break
     show_reports(reports, as_json=as_json)
@@ -207,9 +205,16 @@ def _leaving_at_once() -> Iterator[None]:
 
 def _drain(pulling: Pull, problems: list[HuntingError]) -> None:
     """Make a pull happen; what goes wrong is added to `problems`."""
-    try:
+    with _noting(problems):
         for _ in pulling:
             pass
+
+
+@contextmanager
+def _noting(problems: list[HuntingError]) -> Iterator[None]:
+    """What goes wrong is added to `problems`, and the next table comes."""
+    try:
+        yield
     except HuntingError as error:
         problems.append(error)
 
@@ -265,16 +270,16 @@ def reconcile(
     with _leaving_at_once(), _open(settings) as pipeline, following(quiet=as_json) as observe:
         asked = _asked(pipeline, start, end)
         for spec in asked_specs(tables or [], settings, pipeline.store):
-            try:
-                with pipeline.reconcile(spec, asked.partitions(spec), force=force, observe=observe) as (
+            with (
+                _noting(problems),
+                pipeline.reconcile(spec, asked.partitions(spec), force=force, observe=observe) as (
                     compared,
                     pulling,
-                ):
-                    if not dry_run:
-                        _drain(pulling, problems)
-                    found.append((compared, pulling.report))
-            except HuntingError as error:
-                problems.append(error)
+                ),
+            ):
+                if not dry_run:
+                    _drain(pulling, problems)
+                found.append((compared, pulling.report))
             if problems and _hopeless(problems[-1]):
                 break
     show_recounts(found, as_json=as_json)

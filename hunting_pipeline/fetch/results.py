@@ -122,9 +122,10 @@ class Results:
         match [token.text for token in source]:
             case [name] if name in self.query.lets and name not in self._under_way:
                 self._under_way.append(name)
-                found = self.provides(pipeline(self.query.lets[name]), column)
-                self._under_way.pop()
-                return found
+                try:
+                    return self.provides(pipeline(self.query.lets[name]), column)
+                finally:
+                    self._under_way.pop()
             case [name]:
                 known = self.columns(name)
                 return None if known is None else column in known

@@ -257,11 +257,9 @@ class Tracer:
 
     def _step(self, pipe: Pipeline, column: str) -> int:
         """What a column is rounded down to; 1 where that cannot be told."""
-        under_way = [*self._under_way]
         try:
             return self.trace(pipe, column).step
         except Unsliceable:
-            self._under_way[:] = under_way
             return 1
 
     def _gathering(self, tokens: Sequence[Token], operators: Sequence[Operator] = ()) -> int | None:
@@ -313,8 +311,10 @@ class Tracer:
         if token.text in self._under_way:
             raise Unsliceable(token.line, f"{token.text} is defined by itself")
         self._under_way.append(token.text)
-        found = self.trace(pipeline(self.query.lets[token.text]), column)
-        self._under_way.pop()
+        try:
+            found = self.trace(pipeline(self.query.lets[token.text]), column)
+        finally:
+            self._under_way.pop()
         uses = sum(other.text == token.text for other in self.query.tokens) - 1
         if uses == 1:
             return found

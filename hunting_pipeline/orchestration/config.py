@@ -212,9 +212,9 @@ class TableConfig(Described):
     @field_validator("where")
     @classmethod
     def _is_a_predicate(cls, where: str, info: ValidationInfo) -> str:
-        name = info.data.get("name")
-        if where:
-            accepted(where, kql.predicate)
-        if where and name:
+        if not where:
+            return where
+        accepted(where, kql.predicate)
+        if name := info.data.get("name"):
             accepted(where, lambda where: check_steady(where, catalog.entry(name).time_column))
         return where

@@ -8,7 +8,7 @@ from hunting_pipeline.model import Partition, TableSpec, Window
 from hunting_pipeline.orchestration.automation import recount_condition
 from hunting_pipeline.orchestration.resources import RECONCILE_TAG
 from hunting_pipeline.pipeline import Pipeline, Recount
-from hunting_pipeline.window import held, partitions_in
+from hunting_pipeline.window import held, partitions_held
 
 __all__ = ["RECONCILED", "STALE", "recount", "recount_spec", "recounted"]
 
@@ -44,7 +44,7 @@ def recount(pipeline: Pipeline, spec: TableSpec, *, start: int) -> dg.AssetCheck
         HuntingError: the service could not count.
     """
     still = held(pipeline.now(), pipeline.limits.retention_days, spec)
-    partitions = partitions_in(spec, Window(max(start, still.start), max(start, still.end)))
+    partitions = partitions_held(spec, still, start=start)
     with pipeline.reconcile(spec, partitions) as (found, _):
         return recounted(found, partitions, spec)
 
@@ -77,7 +77,7 @@ def _touched(partitions: Iterable[Partition], bins: Sequence[Window]) -> list[st
 
 
 def _told(found: Recount, stale: Sequence[str], shrunk: Sequence[str], spec: TableSpec) -> str:
-    said = []
+    said = [f"{found.rows:,} rows, as archived"] if found.equal else []
     if stale:
         said.append(f"late rows in {len(stale)} partitions, which are requested again")
     if shrunk:
@@ -87,8 +87,6 @@ def _told(found: Recount, stale: Sequence[str], shrunk: Sequence[str], spec: Tab
         )
     if found.otherwise:
         said.append(f"{len(found.otherwise)} partitions were archived by another query, and not compared")
-    if found.equal:
-        said.insert(0, f"{found.rows:,} rows, as archived")
     return "; ".join(said)
 
 

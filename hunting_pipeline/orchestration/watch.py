@@ -8,11 +8,11 @@ from itertools import pairwise
 import dagster as dg
 
 from hunting_pipeline.lake.manifest import Manifest
-from hunting_pipeline.model import DAY, HOUR, SECOND, TableSpec, Window, iso_of
+from hunting_pipeline.model import DAY, HOUR, SECOND, TableSpec, iso_of
 from hunting_pipeline.orchestration.automation import watch_condition
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.pipeline import Coverage
-from hunting_pipeline.window import held, partitions_in
+from hunting_pipeline.window import held, partitions_held
 
 __all__ = [
     "DEADLINE",
@@ -71,8 +71,7 @@ def watched(
     """
     now = round(time.time() * SECOND)
     still = held(now, hunting.limits().retention_days, spec)
-    asked = Window(max(start, still.start), max(start, still.end))
-    found = hunting.coverage(spec, partitions_in(spec, asked), now=now)
+    found = hunting.coverage(spec, partitions_held(spec, still, start=start), now=now)
     yield _result(FRESH, fresh(found.archived, now=now, hours=fresh_hours))
     yield _result(DRIFT, drift(found.archived))
     yield _result(DEADLINE, deadline(found, edge=still.start))

@@ -230,10 +230,11 @@ class Pull:
                     slice_ = divided.popleft() if divided else next(slices, None)
                     if slice_ is None:
                         break
-                    self._todo.outstanding.discard(slice_)
                     if partitions := self._todo.touched(slice_):
                         self._todo.outstanding.add(slice_)
                         running[pool.submit(self._fetch, slice_, partitions)] = slice_
+                    else:
+                        self._todo.outstanding.discard(slice_)
                 yield from self._commit_whole_ones()
                 if not running:
                     return
@@ -362,8 +363,8 @@ class Pull:
         if forgotten := [*self.debt.forgotten, *self._todo.lost]:
             self._errors.append(_beyond_retention(forgotten, self.spec))
         if self._errors:
-            partial_ = (*_DEFERRED, BeyondRetention)
-            first, *others = sorted(self._errors, key=lambda error: isinstance(error, partial_))
+            of_partitions = (*_DEFERRED, BeyondRetention)
+            first, *others = sorted(self._errors, key=lambda error: isinstance(error, of_partitions))
             for other in others:
                 first.add_note(str(other))
             raise first

@@ -260,7 +260,7 @@ class Pipeline:
         with self._alone(spec):
             archive = _archive(self.store, spec)
             otherwise = _otherwise(spec, partitions, archive)
-            chosen = [archive[p] for p in sorted(partitions) if p in archive and p not in otherwise]
+            chosen = [archive[p] for p in sorted({*partitions} - {*otherwise}) if p in archive]
             pull = self._new_pull(spec, _NO_DEBT, archive, force=force, observe=observe)
             held = window.held(self.now(), self.limits.retention_days, spec)
             found = replace(recount(pull.cutter, self.store, chosen, held=held), otherwise=tuple(otherwise))
@@ -368,9 +368,8 @@ def _refuse_mixture(
     spec: TableSpec, partitions: Iterable[Partition], archive: Mapping[Partition, Manifest]
 ) -> None:
     """A table is not to be archived by two queries in turn."""
-    newest = max((p for p in archive if not p.undated), default=None)
-    asked = {*partitions, newest} - {None}
-    if otherwise := _otherwise(spec, (p for p in asked if p), archive):
+    newest = sorted(p for p in archive if not p.undated)[-1:]
+    if otherwise := _otherwise(spec, {*partitions, *newest}, archive):
         raise CommitRefused(
             f"{spec.name}: {otherwise[-1].key} was archived by another query: by other `columns`, another"
             " `where` or another text of a hunt. Nothing was asked, the archive is untouched. Pull it where"

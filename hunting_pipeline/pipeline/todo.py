@@ -36,8 +36,10 @@ class Todo:
 
     def wants(self, piece: Staged) -> bool:
         """Whether a staged piece lies within what is owed."""
-        spans = self.owed[piece.partition]
-        return piece.span is not None and any(span.contains(piece.span) for span in spans)
+        return piece.span is not None and self._owes(piece.partition, piece.span)
+
+    def _owes(self, partition: Partition, whole: Window) -> bool:
+        return any(span.contains(whole) for span in self.owed[partition])
 
     def add(self, piece: Staged) -> None:
         self.pieces[piece.partition].append(piece)
@@ -62,7 +64,7 @@ class Todo:
         touched = (p for p in self.owed if p.window.intersection(window))
         if slice_.bucket is None:
             return tuple(touched)
-        return tuple(p for p in touched if any(span.contains(window) for span in self.owed[p]))
+        return tuple(p for p in touched if self._owes(p, window))
 
     def whole(self) -> Iterator[Partition]:
         """Partitions of which nothing is missing any more, oldest first."""

@@ -57,6 +57,13 @@ class Operated:
         self.sensor = sensor_for(reason, checks_of(self.defs, reason.check, hunting), hunting)
         self.cursor: str | None = None
 
+    def materialize(self) -> None:
+        """Archive every day that is held."""
+        pulled = materialize_range(
+            self.defs, ["AlertInfo"], first=HELD[0], last=HELD[-1], instance=self.instance
+        )
+        assert pulled.success
+
     def evaluate(self) -> dg.AssetCheckEvaluation:
         """Run the check by itself."""
         job = dg.define_asset_job("recount", dg.AssetSelection.checks(CHECK))
@@ -101,8 +108,7 @@ def test_late_rows_are_found_requested_and_brought_and_no_other_partition_is_tou
     tenant: Emulated, instance: dg.DagsterInstance
 ) -> None:
     operated = Operated(instance)
-    pulled = materialize_range(operated.defs, ["AlertInfo"], first=HELD[0], last=HELD[-1], instance=instance)
-    assert pulled.success
+    operated.materialize()
     assert operated.evaluate().passed
     assert operated.tick() == []
 
@@ -137,9 +143,7 @@ def test_what_was_archived_before_the_start_of_the_asset_is_not_requested(
     tenant: Emulated, instance: dg.DagsterInstance
 ) -> None:
     """Dagster has no such partitions: a run for them would fail."""
-    longer = Operated(instance)
-    pulled = materialize_range(longer.defs, ["AlertInfo"], first=HELD[0], last=HELD[-1], instance=instance)
-    assert pulled.success
+    Operated(instance).materialize()
     tenant.post("config", late_share=0.0)
     red = Operated(instance, start=HELD[-6]).evaluate()
     stale = red.metadata[STALE].value
