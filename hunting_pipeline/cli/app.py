@@ -193,7 +193,8 @@ def _leaving_at_once() -> Iterator[None]:
     """Ctrl-C ends the process without waiting for calls under way, which may take minutes."""
 
     def leave(*_: object) -> None:
-        warn("hunting: interrupted; what was fetched is staged, the next run takes it up")
+        with suppress(OSError):  # unbuffered: the signal may come in the middle of another line's print
+            os.write(2, b"hunting: interrupted; what was fetched is staged, the next run takes it up\n")
         os._exit(INTERRUPTED)
 
     before = signal.signal(signal.SIGINT, leave)

@@ -298,7 +298,8 @@ def test_ctrl_c_ends_a_pull_at_once_and_the_next_takes_it_up(variables: dict[str
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=10)[1]
-    assert (process.returncode, "Traceback" in said) == (130, False)
+    assert (process.returncode, "Traceback" in said) == (130, False), said
+    assert said.endswith("hunting: interrupted; what was fetched is staged, the next run takes it up\n")
     assert hunting(variables, "pull", "DeviceNetworkEvents").returncode == 0
 
 
