@@ -69,7 +69,7 @@ def bare(keys: list[str]) -> None:
     """The data work alone."""
     table = spec(TABLE, grain=Grain.HOUR)
     partitions = [partition_from_key(TABLE, key) for key in keys]
-    with open_pipeline(load_settings(), patience=60) as pipeline, pipeline.pull(table, partitions) as pull:
+    with open_pipeline(load_settings(), max_wait=60) as pipeline, pipeline.pull(table, partitions) as pull:
         assert len(list(pull)) == len(keys)
 
 

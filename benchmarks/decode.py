@@ -25,11 +25,11 @@ Found = dict[Bout, dict[str, Spent]]
 
 def measured(bouts: list[Bout], folder: Path, rounds: int) -> Found:
     """Every bout in turn; each contestant must bring every row."""
-    replies = {(body.shape, body.surface, body.megabytes): body for body in _made(bouts, folder)}
+    replies = {(body.shape, body.api, body.megabytes): body for body in _made(bouts, folder)}
     scratch, found = folder / "out", Found()
     scratch.mkdir()
     for bout in bouts:
-        body = replies[bout.shape, bout.surface, bout.megabytes]
+        body = replies[bout.shape, bout.api, bout.megabytes]
         given = body.path, scratch / "reply", body.few
         commands = {each.name: each.command(*given) for each in bout.contestants}
         found[bout] = alternated(commands, scratch, rounds)
@@ -43,9 +43,9 @@ def measured(bouts: list[Bout], folder: Path, rounds: int) -> Found:
 def _made(bouts: list[Bout], folder: Path) -> Iterator[Body]:
     wanted: dict[tuple[str, int], list[str]] = {}
     for bout in bouts:
-        wanted.setdefault((bout.shape, bout.megabytes), []).append(bout.surface)
-    for (shape, megabytes), surfaces in wanted.items():
-        yield from bodies(folder, shape, megabytes, surfaces)
+        wanted.setdefault((bout.shape, bout.megabytes), []).append(bout.api)
+    for (shape, megabytes), apis in wanted.items():
+        yield from bodies(folder, shape, megabytes, apis)
 
 
 def cpu(spent: Spent, lap: str = "whole") -> float:
@@ -93,7 +93,7 @@ def table(found: Found) -> Iterator[str]:
 
 
 def _title(bout: Bout) -> str:
-    return f"{bout.shape:<8}{bout.surface:<6}{bout.megabytes:>3} "
+    return f"{bout.shape:<8}{bout.api:<6}{bout.megabytes:>3} "
 
 
 def _seconds(bout: Bout, spent: dict[str, Spent], clock: Clock, lap: str) -> str:
@@ -124,7 +124,7 @@ def summary(found: Found) -> Iterator[str]:
     for bout, spent in found.items():
         for other, others in found.items():
             same = (bout.shape, bout.megabytes) == (other.shape, other.megabytes)
-            if same and (bout.surface, other.surface) == ("graph", "xdr"):
+            if same and (bout.api, other.api) == ("graph", "xdr"):
                 ratio = cpu(spent["reply"]) / cpu(others["reply"])
                 yield f"{bout.shape} {bout.megabytes}: the Graph envelope costs {ratio:.2f} × the XDR one"
 
@@ -134,7 +134,7 @@ def plot(found: Found, path: Path) -> None:
     largest = max(bout.megabytes for bout in found)
     panels = {}
     for bout, spent in found.items():
-        if bout.surface == "xdr" and bout.megabytes == largest:
+        if bout.api == "xdr" and bout.megabytes == largest:
             figures = {"limits": sum(limits(spent, cpu)), "hunting_pipeline": cpu(spent["reply"])}
             figures |= {name: cpu(spent[name]) for name in PEERS if name in spent}
             panels[_panel(bout)] = figures

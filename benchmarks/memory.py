@@ -41,7 +41,7 @@ def main() -> None:
             running(profile="xdr", limit={"calls_per_minute": "off"}, rows={TABLE: rows}) as endpoint,
         ):
             asked = Asked(TABLE, grain, end - timedelta(days=days), end)
-            found = pull(endpoint, Path(folder, "home"), asked, HUNTING_SURFACE="xdr", HUNTING_SHARE="1")
+            found = pull(endpoint, Path(folder, "home"), asked, HUNTING_API="xdr", HUNTING_SHARE="1")
         each = found["json_bytes"] / found["replies"] / 1e6
         counted = f"{found['replies']:>9}{each:>10.0f}{found['partitions']:>13}{found['rows']:>10,}"
         print(f"{counted}{found['peak'] / 1e6:>10.0f}", flush=True)

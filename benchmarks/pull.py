@@ -37,7 +37,7 @@ def main() -> None:
         before = cpu_seconds(endpoint.pid)
         for table in TABLES:
             asked = Asked(table, "day", end - timedelta(days=DAYS), end)
-            found.append(pull(endpoint, Path(folder, table), asked, *profile, HUNTING_SURFACE="xdr"))
+            found.append(pull(endpoint, Path(folder, table), asked, *profile, HUNTING_API="xdr"))
         theirs = cpu_seconds(endpoint.pid) - before
     ours = sum(each["cpu"] for each in found)
     brought, size = (sum(each[key] for each in found) for key in ("rows", "json_bytes"))

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hunting_pipeline.limits import TEST, Kind, Rate
-from hunting_pipeline.quota import Lane, WaitUntil, open_ledger
+from hunting_pipeline.quota import Priority, WaitUntil, open_ledger
 
 WIDE = replace(TEST, rates=(Rate(Kind.CALLS, 100_000, 1),))
 PAUSE = 1.0
@@ -34,7 +34,7 @@ def work(url: str, tenant: str, seconds: float, number: int, pause: float, ready
     time.sleep(pause * number / ready.parties)  # not all at the same moment
     until = time.time() + seconds
     while (start := time.perf_counter()) and time.time() < until:
-        answer = ledger.reserve(table="T", lane=Lane.FRESH, owner=f"worker {number}")
+        answer = ledger.reserve(table="T", priority=Priority.FRESH, owner=f"worker {number}")
         assert not isinstance(answer, WaitUntil), answer.reason
         reserved = time.perf_counter()
         time.sleep(pause)

@@ -31,7 +31,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, PROFILES, XDR, Kind, Limits, Rate
-from hunting_pipeline.quota import Lane, Ledger, Reservation, WaitUntil
+from hunting_pipeline.quota import Ledger, Priority, Reservation, WaitUntil
 from hunting_pipeline.quota.ledger import StoredLedger
 from hunting_pipeline.quota.store import Run, create
 
@@ -262,7 +262,7 @@ class Simulation:
 
     def ask(self, worker: int, job: Job) -> None:
         answer = self.timed(
-            self.ledger.reserve, table=job.table, lane=Lane.BACKFILL, owner=f"worker {worker}"
+            self.ledger.reserve, table=job.table, priority=Priority.BACKFILL, owner=f"worker {worker}"
         )
         if isinstance(answer, WaitUntil):
             self.at(answer.at, lambda: self.ask(worker, job))

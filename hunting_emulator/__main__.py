@@ -18,12 +18,12 @@ import uvicorn
 from cryptography import x509
 
 from hunting_emulator import ticks
+from hunting_emulator.apis import APIS
 from hunting_emulator.identity import App, Identity
 from hunting_emulator.kql.lexer import timespan
 from hunting_emulator.limits import PROFILES, Limits
 from hunting_emulator.schema import tables
 from hunting_emulator.server import Service
-from hunting_emulator.surfaces import SURFACES
 from hunting_emulator.synthesis.volume import Burst
 from hunting_emulator.tenant import Tenant, TenantOptions
 
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "--deny",
         action="append",
         default=[],
-        choices=[surface.name for surface in SURFACES],
+        choices=[api.name for api in APIS],
         help="withhold a permission",
     )
     add("--certificate", type=Path, help="PEM certificate of the app, for client assertions")
@@ -130,7 +130,7 @@ def _tenant(options: argparse.Namespace, folder: Path) -> Tenant:
 
 def _app(options: argparse.Namespace) -> App:
     name = uuid.UUID(int=options.seed % (1 << 64))
-    roles = frozenset(surface.role for surface in SURFACES if surface.name not in options.deny)
+    roles = frozenset(api.role for api in APIS if api.name not in options.deny)
     certificate = (
         x509.load_pem_x509_certificate(options.certificate.read_bytes()) if options.certificate else None
     )

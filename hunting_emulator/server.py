@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from hunting_emulator import ticks
+from hunting_emulator.apis import APIS, Api, stream, wrecked
 from hunting_emulator.encoding import odata_value
 from hunting_emulator.engine import Answer, RequestTimeout, ResultTooBig, answer
 from hunting_emulator.faults import REFUSALS, Chaos, Manners
@@ -25,7 +26,6 @@ from hunting_emulator.kql.errors import KqlError
 from hunting_emulator.limits import Limits, Meter
 from hunting_emulator.schema import drifts, tables
 from hunting_emulator.stats import Call, Record, kind_of
-from hunting_emulator.surfaces import SURFACES, Surface, stream, wrecked
 from hunting_emulator.tenant import Tenant
 
 _LARGEST_REQUEST = 1_000_000
@@ -65,7 +65,7 @@ class Service:
             routes=[
                 Route(f"{authority}/v2.0/.well-known/openid-configuration", self._discovery),
                 Route(f"{authority}/oauth2/v2.0/token", self._token, methods=["POST"]),
-                *(Route(surface.path, self._runner(surface), methods=["POST"]) for surface in SURFACES),
+                *(Route(api.path, self._runner(api), methods=["POST"]) for api in APIS),
                 Route("/_emulator/stats", self._stats),
                 Route("/_emulator/reset", self._reset, methods=["POST"]),
                 Route("/_emulator/config", self._configure, methods=["POST"]),
@@ -126,35 +126,35 @@ class Service:
         for table, path in files.items():
             self.tenant.load(table, Path(path))
 
-    def _runner(self, surface: Surface) -> Callable[[Request], object]:
+    def _runner(self, api: Api) -> Callable[[Request], object]:
         async def run(request: Request) -> Response:
-            return await self._run(surface, request)
+            return await self._run(api, request)
 
         return run
 
-    async def _run(self, surface: Surface, request: Request) -> Response:
+    async def _run(self, api: Api, request: Request) -> Response:
         query, started = "", time.monotonic()
         try:
-            self._authorize(surface, request)
+            self._authorize(api, request)
             query = _query_of(await request.body())
-            self._admit(surface)
+            self._admit(api)
             fault = self.chaos.draw(kind_of(query))
-            await self._misbehave(surface, request, fault)
-            found = await self._answer(surface, query)
+            await self._misbehave(api, request, fault)
+            found = await self._answer(api, query)
         except Refusal as refusal:
-            self._note(surface, query, refusal, None, time.monotonic() - started)
+            self._note(api, query, refusal, None, time.monotonic() - started)
             headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
             if refusal.message.startswith("<html>"):
                 return Response(refusal.message, refusal.status, headers, media_type="text/html")
-            body = surface.error(refusal.code, refusal.message)
+            body = api.error(refusal.code, refusal.message)
             return Response(body, refusal.status, headers, media_type="application/json")
-        self._note(surface, query, None, found, found.seconds, fault or "ok")
-        blocks = stream(surface, found, self.base, self.manners)
+        self._note(api, query, None, found, found.seconds, fault or "ok")
+        blocks = stream(api, found, self.base, self.manners)
         if fault is not None:
             blocks = wrecked(fault, blocks, found, self.manners, lambda: _hang_up(request))
         return StreamingResponse(blocks, media_type="application/json")
 
-    async def _misbehave(self, surface: Surface, request: Request, fault: str | None) -> None:
+    async def _misbehave(self, api: Api, request: Request, fault: str | None) -> None:
         """Play the faults that come before an answer."""
         if fault == "hang":
             await sleep(self.manners.hang_seconds)
@@ -169,38 +169,38 @@ class Service:
             text = message.format(
                 wait=wait, clock=f"{wait // 3600:02d}:{wait // 60 % 60:02d}:{wait % 60:02d}"
             )
-            if fault == "quota" and surface.odata:
+            if fault == "quota" and api.odata:
                 code = "TooManyRequests"
             raise Refusal(
                 status, code, text, outcome=fault, retry_after=wait if fault == "quota_after" else None
             )
 
-    def _authorize(self, surface: Surface, request: Request) -> None:
+    def _authorize(self, api: Api, request: Request) -> None:
         audience = self.identity.audience(request.headers.get("authorization", ""))
         if audience is None:
-            code = "InvalidAuthenticationToken" if surface.odata else "Unauthorized"
+            code = "InvalidAuthenticationToken" if api.odata else "Unauthorized"
             raise Refusal(401, code, "Lifetime validation failed, the token is expired or not known.")
-        if surface.role not in self.identity.app.roles:
+        if api.role not in self.identity.app.roles:
             held = ", ".join(sorted(self.identity.app.roles))
-            text = f"Missing application roles. API required roles: {surface.role}, given: {held}."
+            text = f"Missing application roles. API required roles: {api.role}, given: {held}."
             raise Refusal(403, "Forbidden", text)
 
-    def _admit(self, surface: Surface) -> None:
+    def _admit(self, api: Api) -> None:
         exceeded = self.meter.enter(self.limits, time.monotonic())
         if exceeded is None:
             return
         counted = exceeded.code == "429"
-        code = "TooManyRequests" if surface.odata and counted else exceeded.code
-        after = exceeded.seconds if surface.odata or counted else None
+        code = "TooManyRequests" if api.odata and counted else exceeded.code
+        after = exceeded.seconds if api.odata or counted else None
         raise Refusal(429, code, exceeded.message, retry_after=after)
 
-    async def _answer(self, surface: Surface, query: str) -> Answer:
+    async def _answer(self, api: Api, query: str) -> Answer:
         if self.limiter is None:
             self.limiter = CapacityLimiter(_QUERIES_AT_ONCE)
         started = time.monotonic()
         try:
             found = await to_thread.run_sync(
-                answer, self.tenant, query, self.limits, surface.spoken(self.manners), limiter=self.limiter
+                answer, self.tenant, query, self.limits, api.spoken(self.manners), limiter=self.limiter
             )
         except KqlError as error:
             raise Refusal(400, "BadRequest", str(error)) from None
@@ -211,9 +211,7 @@ class Service:
             raise Refusal(504, "UnknownError", "") from None
         finally:
             self.meter.spend(time.monotonic() - started, time.monotonic())
-        if surface.device_only and (
-            foreign := [name for name in found.tables if not name.startswith("Device")]
-        ):
+        if api.device_only and (foreign := [name for name in found.tables if not name.startswith("Device")]):
             found.body.close()
             text = f"Failed to resolve table or column expression named '{foreign[0]}'"
             raise Refusal(400, "BadRequest", text)
@@ -221,7 +219,7 @@ class Service:
 
     def _note(
         self,
-        surface: Surface,
+        api: Api,
         query: str,
         refusal: Refusal | None,
         found: Answer | None,
@@ -234,7 +232,7 @@ class Service:
         self.record.add(
             Call(
                 at=ticks.text(self.tenant.now()),
-                surface=surface.name,
+                api=api.name,
                 kind=kind_of(query),
                 tables=tuple(sorted(tables().keys() & re.findall(r"\w+", query))),
                 query=query,

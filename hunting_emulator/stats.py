@@ -15,7 +15,7 @@ class Call:
     """
 
     at: str
-    surface: str
+    api: str
     kind: str
     tables: tuple[str, ...]
     query: str

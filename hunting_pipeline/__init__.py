@@ -26,11 +26,11 @@ from hunting_pipeline.model import (
     Grain,
     Partition,
     Progress,
+    Proof,
     Receipt,
     Report,
     Slice,
     TableSpec,
-    Tally,
     Window,
 )
 
@@ -43,6 +43,7 @@ __all__ = [
     "Misconfigured",
     "Partition",
     "Progress",
+    "Proof",
     "QuotaExhausted",
     "Receipt",
     "Refused",
@@ -52,6 +53,5 @@ __all__ = [
     "Slice",
     "SliceTooDense",
     "TableSpec",
-    "Tally",
     "Window",
 ]

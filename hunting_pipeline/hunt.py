@@ -30,7 +30,7 @@ class Hunt:
         unseen: whether late rows can change its rows without changing how many there are, or when.
         whole: what is read over all that the service holds, whatever the span: a line for a person each.
         settle: ticks by which the young end is held back; None for as long as tables are.
-        surface: the only one it may be asked of; None for any.
+        api: the only one it may be asked of; None for any.
     """
 
     text: str
@@ -40,4 +40,4 @@ class Hunt:
     unseen: bool = False
     whole: tuple[str, ...] = ()
     settle: int | None = None
-    surface: str | None = None
+    api: str | None = None

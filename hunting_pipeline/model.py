@@ -16,8 +16,8 @@ from hunting_pipeline.hunt import Hunt
 from hunting_pipeline.ticks import (
     DAY,
     HOUR,
+    NULL_TIME,
     SECOND,
-    UNDATED,
     Window,
     datetime_of,
     iso_of,
@@ -29,8 +29,8 @@ from hunting_pipeline.ticks import (
 __all__ = [
     "DAY",
     "HOUR",
+    "NULL_TIME",
     "SECOND",
-    "UNDATED",
     "Bin",
     "Bucket",
     "Column",
@@ -39,6 +39,7 @@ __all__ = [
     "Hunt",
     "Partition",
     "Progress",
+    "Proof",
     "Receipt",
     "Reply",
     "Report",
@@ -46,7 +47,6 @@ __all__ = [
     "Staged",
     "Step",
     "TableSpec",
-    "Tally",
     "Window",
     "datetime_of",
     "iso_of",
@@ -113,7 +113,7 @@ class TableSpec:
         return not (self.columns or self.where or self.hunt)
 
     @property
-    def shape(self) -> str:
+    def query_hash(self) -> str:
         """Identifies what is asked of a row: pieces of one partition must agree on it."""
         asked = (self.time_column, self.columns, self.where, *((self.hunt.text,) if self.hunt else ()))
         return sha256(repr(asked).encode()).hexdigest()[:16]
@@ -130,14 +130,14 @@ class Partition:
     window: Window
 
     @property
-    def undated(self) -> bool:
+    def null_time(self) -> bool:
         """Whether it holds the rows without a time."""
-        return self.window == UNDATED
+        return self.window == NULL_TIME
 
     @property
     def key(self) -> str:
         """`2026-11-20` for a day, `2026-11-20T05` for an hour: the same in the lake and in Dagster."""
-        if self.undated:
+        if self.null_time:
             return "undated"
         text = iso_of(self.window.start)
         return text[:13] if self.window.ticks == HOUR else text[:10]
@@ -147,7 +147,7 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Proof:
     """How many rows, and the sum over them of `dotnet_ticks(time) % 1000000007`: an order-free checksum.
 
     .NET ticks (100 ns since 0001-01-01) are what Kusto's `tolong(datetime)` gives. A table without a time
@@ -157,8 +157,8 @@ class Tally:
     rows: int
     checksum: int
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(self.rows + other.rows, self.checksum + other.checksum)
+    def __add__(self, other: "Proof") -> "Proof":
+        return Proof(self.rows + other.rows, self.checksum + other.checksum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Bin:
     """What the service counted in one span of a histogram; bins of no rows are left out."""
 
     window: Window
-    tally: Tally
+    proof: Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +179,12 @@ class Histogram:
     windows: tuple[Window, ...]
     step: int
     bins: tuple[Bin, ...]
-    undated: int = 0
+    null_time: int = 0
 
     @property
     def rows(self) -> int:
         """Rows over all windows."""
-        return sum(b.tally.rows for b in self.bins)
+        return sum(b.proof.rows for b in self.bins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +209,13 @@ class Slice:
 
     table: str
     window: Window | None
-    expected: Tally
-    hull: Window | None = None
+    expected: Proof
+    occupied: Window | None = None
     bucket: Bucket | None = None
 
-    def recounted(self, tally: Tally) -> "Slice":
+    def recounted(self, proof: Proof) -> "Slice":
         """The same slice with a newer count."""
-        return replace(self, expected=tally)
+        return replace(self, expected=proof)
 
     def __str__(self) -> str:
         bucket = f" bucket {self.bucket.index}/{self.bucket.of}" if self.bucket else ""
@@ -261,9 +261,9 @@ class Staged:
     partition: Partition
     span: Window | None
     bucket: Bucket | None
-    tally: Tally
+    proof: Proof
     path: str
-    shape: str
+    query_hash: str
     query: str
     fetched_at: int
     body_bytes: int
@@ -292,7 +292,7 @@ class Receipt:
     partition: Partition
     covered: tuple[Window, ...]
     path: str
-    tally: Tally
+    proof: Proof
     file_bytes: int
     body_bytes: int
     slices: int

@@ -19,8 +19,8 @@ from hunting_pipeline.model import (
     Bucket,
     Histogram,
     Partition,
+    Proof,
     Slice,
-    Tally,
     Window,
 )
 
@@ -126,8 +126,8 @@ def pack(
         mine = bins[position : position + taken]
         position += taken
         end = bins[position].window.start if position < len(bins) else window.end
-        hull = Window(mine[0].window.start, mine[-1].window.end) if mine else None
-        yield Slice(table, Window(start, end), sum((b.tally for b in mine), Tally(0, 0)), hull)
+        occupied = Window(mine[0].window.start, mine[-1].window.end) if mine else None
+        yield Slice(table, Window(start, end), sum((b.proof for b in mine), Proof(0, 0)), occupied)
         if position >= len(bins):
             return
         start = end
@@ -137,7 +137,7 @@ def _fill(bins: Sequence[Bin], position: int, target: int) -> int:
     """How many bins from `position` on make one slice: as many as fit, at least one."""
     rows = 0
     for count, b in enumerate(bins[position:]):
-        rows += b.tally.rows
+        rows += b.proof.rows
         if rows > target and count:
             return count
     return len(bins) - position
@@ -160,15 +160,15 @@ def buckets_needed(slice_: Slice, target: int) -> int:
     return own * (max(16, fan_out) if slice_.bucket else fan_out)
 
 
-def bucket_slices(slice_: Slice, tallies: Sequence[Tally]) -> tuple[Slice, ...]:
+def bucket_slices(slice_: Slice, proofs: Sequence[Proof]) -> tuple[Slice, ...]:
     """The slice cut by hash; a bucket slice is cut into those buckets that refine its own.
 
     Buckets of no rows are left out, except that an empty slice keeps its first.
     """
-    of = len(tallies)
+    of = len(proofs)
     own = slice_.bucket or Bucket(0, 1)
     parts = [
-        replace(slice_, expected=tallies[index], bucket=Bucket(index, of))
+        replace(slice_, expected=proofs[index], bucket=Bucket(index, of))
         for index in range(own.index, of, own.of)
     ]
     return tuple(part for part in parts if part.expected.rows) or tuple(parts[:1])
@@ -256,7 +256,7 @@ def dues(
             partition,
             number,
             number * seconds_a_call,
-            None if partition.undated else partition.window.start + retention_days * DAY,
+            None if partition.null_time else partition.window.start + retention_days * DAY,
         )
         for partition, number in calls.items()
     ]

@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 __all__ = [
     "DAY",
     "HOUR",
+    "NULL_TIME",
     "SECOND",
-    "UNDATED",
     "Window",
     "datetime_of",
     "iso_of",
@@ -112,5 +112,5 @@ def subtract(window: Window, taken: Iterable[Window]) -> tuple[Window, ...]:
     return tuple(left)
 
 
-UNDATED = Window(-621_355_968_000_000_000, -621_355_967_999_999_999)
+NULL_TIME = Window(-621_355_968_000_000_000, -621_355_967_999_999_999)
 """Stands for no time at all: the first tick of year 1, which is older than anything the service remembers."""

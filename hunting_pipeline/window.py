@@ -7,15 +7,15 @@ from hunting_pipeline.model import DAY, SECOND, Partition, TableSpec, Window, su
 
 __all__ = [
     "SETTLING",
-    "Debt",
+    "Backlog",
+    "available",
+    "available_partitions",
+    "backlog_of",
     "forgotten_before",
-    "held",
-    "owed",
-    "owed_snapshot",
+    "null_time_spec",
     "partition_of",
-    "partitions_held",
     "partitions_in",
-    "undated_spec",
+    "snapshot_backlog",
 ]
 
 SETTLING = 15 * 60 * SECOND
@@ -28,23 +28,23 @@ _MINUTE = 60 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
-class Debt:
+class Backlog:
     """What a pull owes, in four disjoint lists of partitions, each oldest first.
 
     Attributes:
-        owed: spans to fetch; each lies within one partition.
+        missing: spans to fetch; each lies within one partition.
         covered: partitions that need nothing: whole, or archived and lacking only what is forgotten.
         forgotten: partitions of which nothing is archived and nothing can be had any more.
         future: partitions that have not begun, or not yet settled.
     """
 
-    owed: tuple[tuple[Partition, Window], ...]
+    missing: tuple[tuple[Partition, Window], ...]
     covered: tuple[Partition, ...]
     forgotten: tuple[Partition, ...]
     future: tuple[Partition, ...]
 
 
-def held(now: int, retention_days: int, spec: TableSpec | None = None) -> Window:
+def available(now: int, retention_days: int, spec: TableSpec | None = None) -> Window:
     """The span that can be asked for at `now` (ticks): clear of the retention edge, and settled.
 
     Of a hunt whose rows stand for spans of time, only whole ones: it begins and ends at multiples of their
@@ -64,12 +64,12 @@ def forgotten_before(now: int, retention_days: int) -> int:
     return now - retention_days * DAY + _MINUTE
 
 
-def partitions_held(spec: TableSpec, held: Window, *, start: int) -> tuple[Partition, ...]:
+def available_partitions(spec: TableSpec, available: Window, *, start: int) -> tuple[Partition, ...]:
     """Every partition from `start` (ticks) on that touches what the service holds, oldest first."""
-    return partitions_in(spec, Window(max(start, held.start), max(start, held.end)))
+    return partitions_in(spec, Window(max(start, available.start), max(start, available.end)))
 
 
-def undated_spec(spec: TableSpec) -> TableSpec:
+def null_time_spec(spec: TableSpec) -> TableSpec:
     """The rows of a table whose time is null, as a table without a time column."""
     condition = f"isnull({spec.time_column})"
     where = f"{condition} and ({spec.where}\n)" if spec.where else condition  # a comment ends with its line
@@ -90,9 +90,9 @@ def partitions_in(spec: TableSpec, asked: Window) -> tuple[Partition, ...]:
     return tuple(partition_of(spec, start) for start in range(first, asked.end, length))
 
 
-def owed(
-    partitions: Iterable[Partition], covered: Mapping[Partition, Iterable[Window]], *, held: Window
-) -> Debt:
+def backlog_of(
+    partitions: Iterable[Partition], covered: Mapping[Partition, Iterable[Window]], *, available: Window
+) -> Backlog:
     """Sort `partitions` by what is missing of them.
 
     What of a partition lies behind the edge is left out without a word as long as another part of it is
@@ -106,21 +106,21 @@ def owed(
     spans: list[tuple[Partition, Window]] = []
     done, forgotten, future = [], [], []
     for partition in sorted(partitions):
-        if partition.window.start >= held.end:
+        if partition.window.start >= available.end:
             future.append(partition)
             continue
-        wanted = Window(partition.window.start, min(partition.window.end, held.end))
+        wanted = Window(partition.window.start, min(partition.window.end, available.end))
         missing = subtract(wanted, covered.get(partition, ()))
-        reachable = [span for gap in missing if (span := gap.intersection(held))]
+        reachable = [span for gap in missing if (span := gap.intersection(available))]
         spans += [(partition, span) for span in reachable]
         if not missing or (not reachable and partition in covered):
             done.append(partition)
         elif not reachable:
             forgotten.append(partition)
-    return Debt(tuple(spans), tuple(done), tuple(forgotten), tuple(future))
+    return Backlog(tuple(spans), tuple(done), tuple(forgotten), tuple(future))
 
 
-def owed_snapshot(partitions: Iterable[Partition], taken: Iterable[Partition], *, now: int) -> Debt:
+def snapshot_backlog(partitions: Iterable[Partition], taken: Iterable[Partition], *, now: int) -> Backlog:
     """The same for a table without a time column: only the present day can be taken, once."""
     taken = set(taken)
     spans: list[tuple[Partition, Window]] = []
@@ -134,4 +134,4 @@ def owed_snapshot(partitions: Iterable[Partition], taken: Iterable[Partition], *
             forgotten.append(partition)
         else:
             spans.append((partition, partition.window))
-    return Debt(tuple(spans), tuple(done), tuple(forgotten), tuple(future))
+    return Backlog(tuple(spans), tuple(done), tuple(forgotten), tuple(future))

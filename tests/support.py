@@ -31,7 +31,7 @@ NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 
 DOTNET_EPOCH = 621_355_968_000_000_000
 
-PATIENCE = 60.0
+MAX_WAIT = 60.0
 
 
 class Shifted:
@@ -118,7 +118,7 @@ class Emulated:
     @contextmanager
     def open(self, *, clock: Shifted | None = None, **changes: Any) -> Iterator[Pipeline]:
         settings = self.settings(**changes)
-        with open_pipeline(settings, patience=PATIENCE, clock=clock or Shifted()) as pipeline:
+        with open_pipeline(settings, max_wait=MAX_WAIT, clock=clock or Shifted()) as pipeline:
             yield pipeline
 
     def landed(self, table: str, partitions: list[Partition] | None = None, **changes: Any) -> pa.Table:

@@ -64,16 +64,16 @@ def main() -> int:
     """Print a line for each probe; 1 if any difference has no explanation."""
     today = ticks_of(datetime.now(UTC)) // DAY * DAY
     asked = Window(today - 2 * DAY, today - DAY)
-    say("surface", "table", "asked by", "witness", "lake", "columns", "differ", "unexplained")
+    say("api", "table", "asked by", "witness", "lake", "columns", "differ", "unexplained")
     failed = False
     with (
         tempfile.TemporaryDirectory() as folder,
         running(profile="test", seed=20, scale=0.01, rows=ROWS) as endpoint,
     ):
-        for surface, table, manner in PROBES:
-            lake = landed(endpoint, Path(folder), surface, table, asked)
-            found = probe(endpoint, surface, table, manner, lake, asked)
-            say(surface, table, manner, *map(str, (found.witness, found.lake, found.columns)),
+        for api, table, manner in PROBES:
+            lake = landed(endpoint, Path(folder), api, table, asked)
+            found = probe(endpoint, api, table, manner, lake, asked)
+            say(api, table, manner, *map(str, (found.witness, found.lake, found.columns)),
                 str(found.differing), str(found.unexplained))  # fmt: skip
             for reason in found.reasons:
                 sys.stdout.write(f"    msticpy: {reason}\n")
@@ -88,7 +88,7 @@ def say(*cells: str) -> None:
     sys.stdout.flush()
 
 
-def landed(endpoint: Endpoint, home: Path, surface: str, table: str, asked: Window) -> pa.Table:
+def landed(endpoint: Endpoint, home: Path, api: str, table: str, asked: Window) -> pa.Table:
     """The window pulled by the pipeline over this surface, read from its lake."""
     settings = Settings(
         tenant_id=endpoint.tenant_id,
@@ -97,13 +97,13 @@ def landed(endpoint: Endpoint, home: Path, surface: str, table: str, asked: Wind
         login_url=endpoint.login_url,
         api_url=endpoint.url,
         ca_bundle=endpoint.ca_bundle,
-        surface=surface,
-        lake=home / surface,
+        api=api,
+        lake=home / api,
         ledger=str(home / "quota.sqlite"),
     )
     spec = catalog.spec(table)
     with (
-        open_pipeline(settings, patience=60) as pipeline,
+        open_pipeline(settings, max_wait=60) as pipeline,
         pipeline.pull(spec, partitions_in(spec, asked)) as pulling,
     ):
         list(pulling)
@@ -111,9 +111,7 @@ def landed(endpoint: Endpoint, home: Path, surface: str, table: str, asked: Wind
     return rows.drop_columns([name for name in ("date", RESCUED) if name in rows.column_names])
 
 
-def probe(
-    endpoint: Endpoint, surface: str, table: str, manner: str, lake: pa.Table, asked: Window
-) -> Finding:
+def probe(endpoint: Endpoint, api: str, table: str, manner: str, lake: pa.Table, asked: Window) -> Finding:
     """Ask the witness for the same window and compare; `list_alerts` ends at the time of an archived row."""
     ours = [dict(zip(lake.column_names, row, strict=True)) for row in _rows(lake)]
     end = asked.end
@@ -124,15 +122,15 @@ def probe(
     else:
         bounds = f"Timestamp >= datetime({iso_of(asked.start)}) and Timestamp < datetime({iso_of(end)})"
         arguments = ["--query", f"{table} | where {bounds}"]
-    found = compared(pulled(endpoint, surface, arguments), ours, lake.schema, end)
+    found = compared(pulled(endpoint, api, arguments), ours, lake.schema, end)
     if fine := _TOO_FINE.search(last_query(endpoint)):
         found.reasons.append(f"writes more digits than a tick has: {fine[0]}")
     return found
 
 
-def pulled(endpoint: Endpoint, surface: str, arguments: list[str]) -> Rows:
+def pulled(endpoint: Endpoint, api: str, arguments: list[str]) -> Rows:
     """The witness's rows, from a process with its own interpreter."""
-    command = [str(WITNESS), str(ROOT / "witness/pull.py"), surface, *arguments]
+    command = [str(WITNESS), str(ROOT / "witness/pull.py"), api, *arguments]
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder, "msticpyconfig.yaml")
         # where msticpy looks up the hosts of its cloud; without it, it asks the real one

@@ -24,11 +24,11 @@ PROVIDERS = {"graph": "M365DGraph", "xdr": "M365D", "endpoint": "MDE"}
 def main() -> None:
     """Print the rows of a query, or those of msticpy's own `list_alerts` over a table and two instants."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("surface", choices=PROVIDERS)
+    parser.add_argument("api", choices=PROVIDERS)
     parser.add_argument("--query", help="KQL, sent as it is")
     parser.add_argument("--list-alerts", nargs=3, metavar=("TABLE", "START", "END"))
     options = parser.parse_args()
-    provider = connected(options.surface)
+    provider = connected(options.api)
     if options.query:
         frame = provider.exec_query(options.query)
     else:
@@ -38,12 +38,12 @@ def main() -> None:
         sys.stdout.write(json.dumps({name: plain(value) for name, value in row.items()}) + "\n")
 
 
-def connected(surface: str) -> QueryProvider:
+def connected(api: str) -> QueryProvider:
     """msticpy's provider for this surface, signed in with the client secret."""
-    name = PROVIDERS[surface]
+    name = PROVIDERS[api]
     driver = MDATPDriver(data_environment=DataEnvironment[name])
     driver.oauth_url = os.environ["HUNTING_LOGIN_URL"].rstrip("/") + "/{tenantId}/oauth2/v2.0/token"
-    if surface == "xdr":
+    if api == "xdr":
         driver.api_suffix = "/advancedhunting/run"
     provider = QueryProvider(name, driver=driver)
     provider.connect(

@@ -9,24 +9,24 @@ from ours_reply import CEILING, arriving
 
 from hunting_pipeline import catalog
 from hunting_pipeline.decode import decode
-from hunting_pipeline.fetch.body import inflate
-from hunting_pipeline.lake.commit import Author, commit
+from hunting_pipeline.http.body import inflate
+from hunting_pipeline.lake.commit import Writer, commit
 from hunting_pipeline.lake.store import LocalStore
-from hunting_pipeline.lake.write import Origin, stage, tally_of_reply
+from hunting_pipeline.lake.write import Origin, proof_of_reply, stage
 from hunting_pipeline.model import DAY, Slice, Window, ticks_of
 from hunting_pipeline.window import partitions_in
 
-AUTHOR = Author("00000000-0000-0000-0000-000000000000", "xdr", "benchmark", "benchmark")
+AUTHOR = Writer("00000000-0000-0000-0000-000000000000", "xdr", "benchmark", "benchmark")
 
 
-def land(pieces: Iterator[bytes], name: str, out: Path, lap: Lap) -> int:
+def land(segments: Iterator[bytes], name: str, out: Path, lap: Lap) -> int:
     """The gzipped pieces of a reply of table `name`, all of one day, as a partition of the lake `out`."""
-    reply = decode(inflate(pieces, "gzip", ceiling=CEILING), max_bytes=CEILING)
+    reply = decode(inflate(segments, "gzip", ceiling=CEILING), max_bytes=CEILING)
     lap("decode")
     spec = catalog.spec(name)
-    tally = tally_of_reply(reply, spec)
+    proof = proof_of_reply(reply, spec)
     start = reply.table[spec.time_column][0].value // 100 // DAY * DAY
-    slice_ = Slice(spec.name, Window(start, start + DAY), tally)
+    slice_ = Slice(spec.name, Window(start, start + DAY), proof)
     (partition,) = partitions_in(spec, slice_.window)
     store, now = LocalStore(out), ticks_of(datetime.now(UTC))
     staged = stage(
@@ -35,9 +35,9 @@ def land(pieces: Iterator[bytes], name: str, out: Path, lap: Lap) -> int:
     del reply
     lap("stage")
     receipt = commit(
-        store, partition, staged=staged, archived=None, known=None, spec=spec, author=AUTHOR, now=now
+        store, partition, staged=staged, archived=None, known=None, spec=spec, writer=AUTHOR, now=now
     )
-    return receipt.tally.rows
+    return receipt.proof.rows
 
 
 def work(body: Path, out: Path, lap: Lap) -> int:

@@ -8,8 +8,8 @@ import pyarrow as pa
 from measure import Lap, run
 
 from hunting_pipeline.decode import decode
-from hunting_pipeline.fetch.body import inflate
-from hunting_pipeline.lake.parquet import ROW_GROUP_ROWS, writer
+from hunting_pipeline.http.body import inflate
+from hunting_pipeline.lake.parquet import ROW_GROUP_ROWS, parquet_writer
 
 CEILING = 1 << 30
 
@@ -17,16 +17,16 @@ CEILING = 1 << 30
 def arriving(body: Path) -> Iterator[bytes]:
     """The compressed body in pieces, as a socket gives them."""
     with body.open("rb") as file:
-        while piece := file.read(64 * 1024):
-            yield piece
+        while segment := file.read(64 * 1024):
+            yield segment
 
 
-def to_parquet(pieces: Iterator[bytes], out: Path, lap: Lap) -> int:
+def to_parquet(segments: Iterator[bytes], out: Path, lap: Lap) -> int:
     """The gzipped pieces of a reply as one sorted file; its rows."""
-    table = decode(inflate(pieces, "gzip", ceiling=CEILING), max_bytes=CEILING).table
+    table = decode(inflate(segments, "gzip", ceiling=CEILING), max_bytes=CEILING).table
     lap("decode")
     table = table.take(pa.array(np.argsort(table["Timestamp"].cast(pa.int64()).to_numpy(), kind="stable")))
-    with writer(out, table.schema, table) as file:
+    with parquet_writer(out, table.schema, table) as file:
         file.write_table(table, row_group_size=ROW_GROUP_ROWS)
     return table.num_rows
 

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from hunting_emulator import ticks
+from hunting_emulator.apis import APIS, Api, stream
 from hunting_emulator.engine import answer
 from hunting_emulator.faults import Manners
 from hunting_emulator.limits import PROFILES
-from hunting_emulator.surfaces import SURFACES, Surface, stream
 from hunting_emulator.tenant import Tenant, TenantOptions
 from hunting_pipeline.decode import decode
 
@@ -38,7 +38,7 @@ class Body:
 
     Attributes:
         shape: a key of `SHAPES`.
-        surface: `xdr` or `graph`; both hold the same rows.
+        api: `xdr` or `graph`; both hold the same rows.
         megabytes: what the JSON of the XDR envelope was to be.
         rows: in it.
         size: of its JSON (bytes).
@@ -47,7 +47,7 @@ class Body:
     """
 
     shape: str
-    surface: str
+    api: str
     megabytes: int
     rows: int
     size: int
@@ -56,21 +56,21 @@ class Body:
 
     @property
     def title(self) -> str:
-        return f"{self.shape} {self.surface} {self.megabytes}"
+        return f"{self.shape} {self.api} {self.megabytes}"
 
 
-def bodies(folder: Path, shape: str, megabytes: int, surfaces: Sequence[str]) -> list[Body]:
+def bodies(folder: Path, shape: str, megabytes: int, apis: Sequence[str]) -> list[Body]:
     """The same rows, one day of the table, over each of the surfaces."""
     table = SHAPES[shape]
     with closing(_tenant(table, 10 * _DAYS)) as tenant:
-        few = {surface: _written(tenant, folder, f"{table}-{surface}-few") for surface in surfaces}
+        few = {api: _written(tenant, folder, f"{table}-{api}-few") for api in apis}
     with closing(_tenant(table, 1000 * _DAYS)) as tenant:
         probe = len(b"".join(_reply(tenant, table, "xdr")))
     with closing(_tenant(table, round(1000 * _DAYS * megabytes * 1e6 / probe))) as tenant:
         found = []
-        for surface in surfaces:
-            path, rows, size = _written(tenant, folder, f"{table}-{surface}-{megabytes}")
-            found.append(Body(shape, surface, megabytes, rows, size, path, few[surface][0]))
+        for api in apis:
+            path, rows, size = _written(tenant, folder, f"{table}-{api}-{megabytes}")
+            found.append(Body(shape, api, megabytes, rows, size, path, few[api][0]))
     return found
 
 
@@ -78,22 +78,22 @@ def _tenant(table: str, rows: int) -> Tenant:
     return Tenant(TenantOptions(now=_NOW, rows={table: rows}))
 
 
-def _reply(tenant: Tenant, table: str, surface: str) -> Iterator[bytes]:
-    spoken = _surface(surface)
+def _reply(tenant: Tenant, table: str, api: str) -> Iterator[bytes]:
+    spoken = _api(api)
     manners = Manners()
     found = answer(tenant, f"{table} | where {_DAY}", PROFILES["test"], spoken.spoken(manners))
     yield from stream(spoken, found, "https://localhost", manners)
 
 
-def _surface(name: str) -> Surface:
-    return next(surface for surface in SURFACES if surface.name == name)
+def _api(name: str) -> Api:
+    return next(api for api in APIS if api.name == name)
 
 
 def _written(tenant: Tenant, folder: Path, name: str) -> tuple[Path, int, int]:
     """A reply's gzip and its table beside it; the path, rows, and bytes of JSON."""
     path = folder / f"{name}.json.gz"
-    table_name, surface, _ = name.split("-")
-    plain = b"".join(_reply(tenant, table_name, surface))
+    table_name, api, _ = name.split("-")
+    plain = b"".join(_reply(tenant, table_name, api))
     path.write_bytes(gzip.compress(plain, _GZIP_LEVEL))
     table = decode([plain], max_bytes=len(plain)).table
     order = np.argsort(table["Timestamp"].cast(pa.int64()).to_numpy(), kind="stable")

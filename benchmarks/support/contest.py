@@ -37,15 +37,15 @@ class Bout:
     """Contestants on one reply."""
 
     shape: str
-    surface: str
+    api: str
     megabytes: int
     contestants: tuple[Contestant, ...]
 
 
 def quick() -> Iterator[Bout]:
     """A smoke run: everybody once on the smallest replies."""
-    for surface in ("xdr", "graph"):
-        yield Bout("process", surface, 1, (*OURS, *LIMITS, *PEERS))
+    for api in ("xdr", "graph"):
+        yield Bout("process", api, 1, (*OURS, *LIMITS, *PEERS))
 
 
 def usual() -> Iterator[Bout]:
@@ -61,7 +61,7 @@ def usual() -> Iterator[Bout]:
 
 def full() -> Iterator[Bout]:
     """Everybody on everything."""
-    for surface in ("xdr", "graph"):
+    for api in ("xdr", "graph"):
         for megabytes in (1, 10, 50):
             for shape in ("process", "email", "network"):
-                yield Bout(shape, surface, megabytes, (*OURS, *LIMITS, *PEERS))
+                yield Bout(shape, api, megabytes, (*OURS, *LIMITS, *PEERS))

@@ -41,12 +41,12 @@ def main() -> None:
     before, (cpu, wall) = memory("VmRSS"), spent()
     with ExitStack() as stack:
         sampler = stack.enter_context(Sampler()) if options.profile else None
-        pipeline = stack.enter_context(open_pipeline(load_settings(), patience=600))
+        pipeline = stack.enter_context(open_pipeline(load_settings(), max_wait=600))
         pull = stack.enter_context(pipeline.pull(table, partitions_in(table, asked), observe=seen.append))
         receipts = list(pull)
     ended = spent()
     told = {
-        "rows": sum(receipt.tally.rows for receipt in receipts),
+        "rows": sum(receipt.proof.rows for receipt in receipts),
         "replies": sum(each.step is Step.FETCHED for each in seen),
         "json_bytes": sum(receipt.body_bytes for receipt in receipts),
         "partitions": len(receipts),

@@ -49,7 +49,7 @@ from hunting_pipeline.settings import TENANT_VARIABLE, Settings, load_settings
 
 __all__ = ["INTERRUPTED", "app", "complain", "exit_code"]
 
-_PATIENCE = 900.0
+_MAX_WAIT = 900.0
 """Seconds a command waits for quota at a stretch: the renewal period of the CPU share (15 minutes)."""
 
 INTERRUPTED = 130
@@ -185,7 +185,7 @@ def pull(
 
 
 def _open(settings: Settings) -> AbstractContextManager[Pipeline]:
-    return open_pipeline(settings, patience=_PATIENCE)
+    return open_pipeline(settings, max_wait=_MAX_WAIT)
 
 
 @contextmanager

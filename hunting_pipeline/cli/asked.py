@@ -11,7 +11,7 @@ from hunting_pipeline.lake.manifest import archived_partitions
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.model import HOUR, Grain, Partition, TableSpec, Window, iso_of, ticks_of
 from hunting_pipeline.settings import Settings
-from hunting_pipeline.window import held, partition_of, partitions_in
+from hunting_pipeline.window import available, partition_of, partitions_in
 
 __all__ = ["Asked", "asked_specs"]
 
@@ -51,7 +51,7 @@ class Asked:
         Raises:
             typer.BadParameter: no date, or a window that is empty, backwards or in the future.
         """
-        whole = held(now, retention_days)
+        whole = available(now, retention_days)
         first = _ticks(start, "--from") if start else whole.start
         last = _ticks(end, "--to") if end else whole.end
         if first >= last:

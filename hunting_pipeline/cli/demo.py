@@ -117,7 +117,7 @@ def _landed(store: LocalStore, table: str, spent: Mapping[str, float]) -> dict[s
     archived = list(load_all(store, table))
     return {
         "table": table,
-        "rows": sum(manifest.tally.rows for manifest in archived),
+        "rows": sum(manifest.proof.rows for manifest in archived),
         "files": len(archived),
         "file_bytes": sum(manifest.file_bytes for manifest in archived),
         "json_bytes": sum(manifest.body_bytes for manifest in archived),

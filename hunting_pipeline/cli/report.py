@@ -51,7 +51,7 @@ def show_plans(
         f"Plan for {asked}",
         ["table", "partitions", "rows", "JSON", "calls", "running time", "least time under the quota"],
         [
-            [p.spec.name, len({partition for partition, _ in p.debt.owed}), p.cost.rows,
+            [p.spec.name, len({partition for partition, _ in p.backlog.missing}), p.cost.rows,
              bytes_of(p.cost.body_bytes), p.cost.calls, duration_of(p.cost.running_seconds),
              duration_of(p.cost.wall_seconds)]
             for p in plans
@@ -68,11 +68,11 @@ def show_coverage(found: Sequence[Coverage], title: str, *, as_json: bool) -> No
         return
     print_table(
         title,
-        ["table", "archived", "owed", "lost", "rows", "Parquet", "covered up to"],
+        ["table", "archived", "backlog_of", "lost", "rows", "Parquet", "covered up to"],
         [
-            [c.spec.name, f"{len(c.archived)} of {len(c.partitions) - len(c.debt.future)}",
-             len({partition for partition, _ in c.debt.owed}), len(c.debt.forgotten),
-             sum(manifest.tally.rows for manifest in c.archived),
+            [c.spec.name, f"{len(c.archived)} of {len(c.partitions) - len(c.backlog.future)}",
+             len({partition for partition, _ in c.backlog.missing}), len(c.backlog.forgotten),
+             sum(manifest.proof.rows for manifest in c.archived),
              bytes_of(sum(manifest.file_bytes for manifest in c.archived)), _covered_to(c)]
             for c in found
         ],
@@ -88,7 +88,8 @@ def show_usage(usage: Usage, *, as_json: bool) -> None:
             "rates": [{"kind": use.rate.kind, "period_seconds": use.rate.period, "amount": use.amount,
                        "spent": use.spent, "reserved": use.reserved, "left": use.left}
                       for use in usage.rates],
-            "waiting": dict(usage.waiting), "owners": dict(usage.owners), "lanes": dict(usage.lanes),
+            "waiting": dict(usage.waiting), "owners": dict(usage.owners),
+            "priorities": dict(usage.priorities),
         })  # fmt: skip
         return
     print_table(
@@ -112,9 +113,9 @@ def show_usage(usage: Usage, *, as_json: bool) -> None:
 def _plan_json(plan: TablePlan, at_risk: Sequence[Partition]) -> dict[str, Any]:
     return {
         "table": plan.spec.name,
-        "partitions": [partition.key for partition in dict.fromkeys(p for p, _ in plan.debt.owed)],
-        "covered": [partition.key for partition in plan.debt.covered],
-        "forgotten": [partition.key for partition in plan.debt.forgotten],
+        "partitions": [partition.key for partition in dict.fromkeys(p for p, _ in plan.backlog.missing)],
+        "covered": [partition.key for partition in plan.backlog.covered],
+        "forgotten": [partition.key for partition in plan.backlog.forgotten],
         "at_risk": [partition.key for partition in at_risk if partition.table == plan.spec.name],
         "rows": plan.cost.rows,
         "json_bytes": plan.cost.body_bytes,
@@ -131,7 +132,7 @@ def show_reports(reports: Sequence[Report], *, as_json: bool) -> None:
         print_json([
             {"table": r.table, "partitions": [receipt.partition.key for receipt in r.receipts],
              "covered": [partition.key for partition in r.covered],
-             "rows": sum(receipt.tally.rows for receipt in r.receipts),
+             "rows": sum(receipt.proof.rows for receipt in r.receipts),
              "file_bytes": sum(receipt.file_bytes for receipt in r.receipts),
              "json_bytes": sum(receipt.body_bytes for receipt in r.receipts),
              "calls": r.calls, "running_seconds": r.running_seconds, "waited_seconds": r.waited_seconds,
@@ -143,7 +144,7 @@ def show_reports(reports: Sequence[Report], *, as_json: bool) -> None:
         "Landed",
         ["table", "partitions", "rows", "Parquet", "JSON", "calls", "waited for quota", "already there"],
         [
-            [r.table, len(r.receipts), sum(receipt.tally.rows for receipt in r.receipts),
+            [r.table, len(r.receipts), sum(receipt.proof.rows for receipt in r.receipts),
              bytes_of(sum(receipt.file_bytes for receipt in r.receipts)),
              bytes_of(sum(receipt.body_bytes for receipt in r.receipts)),
              r.calls, duration_of(r.waited_seconds), len(r.covered)]
@@ -162,14 +163,16 @@ def _status_json(found: Coverage) -> dict[str, Any]:
     return {
         "table": found.spec.name,
         "archived": [
-            {"partition": manifest.partition.key, "rows": manifest.tally.rows,
+            {"partition": manifest.partition.key, "rows": manifest.proof.rows,
              "file_bytes": manifest.file_bytes, "covered": [str(window) for window in manifest.covered],
-             "slices": len(manifest.pieces)}
+             "slices": len(manifest.segments)}
             for manifest in found.archived
         ],
-        "owed": [{"partition": partition.key, "span": str(span)} for partition, span in found.debt.owed],
-        "forgotten": [partition.key for partition in found.debt.forgotten],
-        "future": [partition.key for partition in found.debt.future],
+        "missing": [
+            {"partition": partition.key, "span": str(span)} for partition, span in found.backlog.missing
+        ],
+        "forgotten": [partition.key for partition in found.backlog.forgotten],
+        "future": [partition.key for partition in found.backlog.future],
     }  # fmt: skip
 
 
@@ -179,7 +182,7 @@ def show_recounts(found: Sequence[tuple[Recount, Report]], *, as_json: bool) -> 
         print_json([
             {"table": compared.table, "rows": compared.rows, "windows": list(map(str, compared.windows)),
              "differing": list(map(str, compared.grown)), "shrunk": list(map(str, compared.shrunk)),
-             "archived_by_another_query": [partition.key for partition in compared.otherwise],
+             "archived_by_another_query": [partition.key for partition in compared.other_query],
              "replaced": [receipt.partition.key for receipt in report.receipts], "calls": report.calls}
             for compared, report in found
         ])  # fmt: skip
@@ -190,7 +193,7 @@ def show_recounts(found: Sequence[tuple[Recount, Report]], *, as_json: bool) -> 
          "by another query", "calls"],
         [
             [compared.table, compared.rows, len(compared.grown), len(compared.shrunk),
-             len(report.receipts), len(compared.otherwise), report.calls]
+             len(report.receipts), len(compared.other_query), report.calls]
             for compared, report in found
         ],
     )  # fmt: skip

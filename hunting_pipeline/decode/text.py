@@ -1,6 +1,6 @@
 """Exact JSON: what was written is kept as it was written.
 
-Canonical text of a dynamic value, the same on every surface:
+Canonical text of a dynamic value, the same on every api:
 
 * compact separators, keys in the source's order, doubled keys kept, number tokens verbatim;
 * non-ASCII and `/` unescaped, control characters and lone surrogates escaped (they have no UTF-8);

@@ -11,31 +11,31 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake.layout import LAKE_FILE, data_path, manifest_path, staging_path
 from hunting_pipeline.lake.manifest import FOOTER_KEY, Manifest, load
-from hunting_pipeline.lake.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, writer
+from hunting_pipeline.lake.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, parquet_writer
 from hunting_pipeline.lake.schema import columns_of, conform, fingerprint, merged
 from hunting_pipeline.lake.sources import Source, overlapping, sources
 from hunting_pipeline.lake.store import Store, opened
-from hunting_pipeline.lake.write import Ticks, rescued_values, tally_of, unstage
-from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec, Tally, Window, merge_windows
+from hunting_pipeline.lake.write import Ticks, proof_of, rescued_values, unstage
+from hunting_pipeline.model import Partition, Proof, Receipt, Staged, TableSpec, Window, merge_windows
 
-__all__ = ["Author", "claim", "commit", "known_schema", "prove_writable"]
+__all__ = ["Writer", "claim", "commit", "known_schema", "prove_writable"]
 
 _LAYOUT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Author:
+class Writer:
     """Who commits: goes into manifests and footers.
 
     Attributes:
         tenant: Entra tenant id; a lake belongs to one.
-        surface: which API brought the rows.
+        api: which API brought the rows.
         engine: name and version of the program.
         run_id: of the run.
     """
 
     tenant: str
-    surface: str
+    api: str
     engine: str
     run_id: str
 
@@ -99,7 +99,7 @@ def commit(
     archived: Manifest | None,
     known: pa.Schema | None,
     spec: TableSpec,
-    author: Author,
+    writer: Writer,
     now: int,
     force: bool = False,
 ) -> Receipt:
@@ -119,27 +119,27 @@ def commit(
             not fit, or a file that is not what `archived` says. The old file stays.
         Misconfigured: the lake is another tenant's or cannot be written. The old file stays.
     """
-    claim(store, author.tenant, write=True)
-    _refuse_surprises(store, partition, archived, author)
+    claim(store, writer.tenant, write=True)
+    _refuse_surprises(store, partition, archived, writer)
     if overlapping(staged):
         unstage(store, partition)
         raise CommitRefused(
             f"{partition}: staged slices overlap and would double rows; they were thrown away,"
             " the archive is untouched. Run again"
         )
-    same_shape = archived if archived and archived.shape == spec.shape else None
-    parts = sources(store, staged, same_shape, time_column=spec.time_column)
+    same_query = archived if archived and archived.query_hash == spec.query_hash else None
+    parts = sources(store, staged, same_query, time_column=spec.time_column)
     if archived is not None:
         _refuse_less_coverage(partition, parts, archived)
     schema = merged(spec, known, [source.schema(store) for source in parts])
-    manifest = _draft(partition, parts, schema, shape=spec.shape, author=author, now=now)
+    manifest = _draft(partition, parts, schema, query_hash=spec.query_hash, writer=writer, now=now)
     with store.put_file(data_path(partition)) as path:
         tables = _row_groups(store, parts, schema, spec)
         written = _write_parquet(path, tables, schema=schema, manifest=manifest, spec=spec, archived=archived)
-        if written.tally != manifest.tally:
+        if written.proof != manifest.proof:
             unstage(store, partition)
             raise CommitRefused(
-                f"{partition}: {written.tally} was written where {manifest.tally} is proven; what was staged"
+                f"{partition}: {written.proof} was written where {manifest.proof} is proven; what was staged"
                 " was thrown away, the archive is untouched. Run again"
             )
         if archived is not None and not force:
@@ -156,26 +156,26 @@ def _draft(
     parts: Sequence[Source],
     schema: pa.Schema,
     *,
-    shape: str,
-    author: Author,
+    query_hash: str,
+    writer: Writer,
     now: int,
 ) -> Manifest:
     """What the file will prove, as far as it is known before it is written."""
     return Manifest(
         partition=partition,
-        tenant=author.tenant,
-        shape=shape,
-        tally=sum((source.tally for source in parts), Tally(0, 0)),
+        tenant=writer.tenant,
+        query_hash=query_hash,
+        proof=sum((source.proof for source in parts), Proof(0, 0)),
         file_bytes=0,
         file_version="",
         body_bytes=sum(source.body_bytes for source in parts),
         rescued=0,
         fingerprint=fingerprint(schema),
         columns=columns_of(schema),
-        pieces=tuple(piece for source in parts for piece in source.pieces),
-        surface=author.surface,
-        engine=author.engine,
-        run_id=author.run_id,
+        segments=tuple(segment for source in parts for segment in source.segments),
+        api=writer.api,
+        engine=writer.engine,
+        run_id=writer.run_id,
         committed_at=now,
     )
 
@@ -185,43 +185,43 @@ def _receipt(manifest: Manifest, time_range: tuple[int, int] | None, archived: M
         partition=manifest.partition,
         covered=manifest.covered,
         path=data_path(manifest.partition),
-        tally=manifest.tally,
+        proof=manifest.proof,
         file_bytes=manifest.file_bytes,
         body_bytes=manifest.body_bytes,
-        slices=len(manifest.pieces),
+        slices=len(manifest.segments),
         fingerprint=manifest.fingerprint,
         columns=manifest.columns,
-        previous_rows=archived.tally.rows if archived else None,
+        previous_rows=archived.proof.rows if archived else None,
         rescued=manifest.rescued,
         time_range=time_range,
     )
 
 
 def _refuse_fewer_rows(spec: TableSpec, partition: Partition, again: int, archived: Manifest) -> None:
-    if again >= archived.tally.rows:
+    if again >= archived.proof.rows:
         return
-    if archived.shape != spec.shape:
+    if archived.query_hash != spec.query_hash:
         raise CommitRefused(
-            f"{partition}: another query archived {archived.tally.rows} rows, and the present one brings"
+            f"{partition}: another query archived {archived.proof.rows} rows, and the present one brings"
             f" {again}; the archive is untouched. Change `columns`, `where` or the hunt's text back, or"
             " choose another lake"
         )
     remedy = f". `hunting reconcile {spec.name} --force` replaces it all the same" if spec.plain else ""
     raise CommitRefused(
-        f"{partition}: the service now holds {again} rows where {archived.tally.rows} are archived;"
+        f"{partition}: the service now holds {again} rows where {archived.proof.rows} are archived;"
         f" the archive is untouched{remedy}"
     )
 
 
-def _refuse_surprises(store: Store, partition: Partition, archived: Manifest | None, author: Author) -> None:
+def _refuse_surprises(store: Store, partition: Partition, archived: Manifest | None, writer: Writer) -> None:
     """The file must be what the caller planned with, and this tenant's."""
     if load(store, partition) != archived:
         raise CommitRefused(
             f"{partition}: another run changed the archive meanwhile; it is left as it is. Run again"
         )
-    if archived is not None and archived.tenant.lower() != author.tenant.lower():
+    if archived is not None and archived.tenant.lower() != writer.tenant.lower():
         raise CommitRefused(
-            f"{partition}: its file holds rows of tenant {archived.tenant}, not of {author.tenant};"
+            f"{partition}: its file holds rows of tenant {archived.tenant}, not of {writer.tenant};"
             " it is left as it is. Choose another lake"
         )
 
@@ -229,7 +229,7 @@ def _refuse_surprises(store: Store, partition: Partition, archived: Manifest | N
 def _refuse_less_coverage(partition: Partition, parts: Sequence[Source], archived: Manifest) -> None:
     if not parts:
         raise CommitRefused(f"{partition}: nothing is staged; the archive is untouched")
-    spans = [piece.span or partition.window for source in parts for piece in source.pieces]
+    spans = [segment.span or partition.window for source in parts for segment in source.segments]
     covered = merge_windows(spans)
     for window in archived.covered:
         if not any(new.contains(window) for new in covered):
@@ -247,7 +247,7 @@ class _Written:
         low, high: least and greatest time (ticks).
     """
 
-    tally: Tally = field(default_factory=lambda: Tally(0, 0))
+    proof: Proof = field(default_factory=lambda: Proof(0, 0))
     again: int = 0
     rescued: int = 0
     low: int | None = None
@@ -261,11 +261,11 @@ class _Written:
         """Count a row group."""
         self.rescued += rescued_values(table)
         if spec.time_column is None:
-            self.tally += Tally(table.num_rows, 0)
+            self.proof += Proof(table.num_rows, 0)
             self.again += table.num_rows
             return
         ticks: Ticks = table[spec.time_column].cast(pa.int64()).to_numpy() // 100
-        self.tally += tally_of(ticks)
+        self.proof += proof_of(ticks)
         self.again += sum(int(((ticks >= span.start) & (ticks < span.end)).sum()) for span in spans)
         if len(ticks):
             low, high = int(ticks.min()), int(ticks.max())
@@ -286,7 +286,7 @@ def _write_parquet(
     written, spans = _Written(), archived.covered if archived else ()
     tables = iter(tables)
     table: pa.Table | None = next(tables, schema.empty_table())
-    with writer(path, schema, table) as file:
+    with parquet_writer(path, schema, table) as file:
         while table is not None:
             file.write_table(table, row_group_size=ROW_GROUP_ROWS)
             written.add(table, spec, spans)

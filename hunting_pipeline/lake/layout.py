@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import count
 
-from hunting_pipeline.model import DAY, HOUR, UNDATED, Bucket, Column, Partition, Window, ticks_of
+from hunting_pipeline.model import DAY, HOUR, NULL_TIME, Bucket, Column, Partition, Window, ticks_of
 
 __all__ = [
     "HIVE_COLUMNS",
@@ -50,7 +50,7 @@ _RESERVED = frozenset({RESCUED, *HIVE_COLUMNS})
 def data_path(partition: Partition) -> str:
     """The one Parquet file of a partition."""
     key = partition.key
-    if partition.undated:
+    if partition.null_time:
         return f"{partition.table}/date={_HIVE_NULL}/{partition.table}-{key}.parquet"
     hour = f"hour={key[11:]}/" if partition.window.ticks == HOUR else ""
     return f"{partition.table}/date={key[:10]}/{hour}{partition.table}-{key}.parquet"
@@ -84,8 +84,8 @@ def partition_from_key(table: str, key: str) -> Partition:
     Raises:
         ValueError: the key is neither `YYYY-MM-DD` nor `YYYY-MM-DDTHH` nor `undated`.
     """
-    if key == Partition(table, UNDATED).key:
-        return Partition(table, UNDATED)
+    if key == Partition(table, NULL_TIME).key:
+        return Partition(table, NULL_TIME)
     if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d)?", key):
         raise ValueError(f"{key!r} is not a partition key: YYYY-MM-DD, or YYYY-MM-DDTHH for an hour")
     hourly = "T" in key

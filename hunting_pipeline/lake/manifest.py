@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake.layout import data_path, manifest_path, partition_from_key, partition_from_path
 from hunting_pipeline.lake.store import Store
-from hunting_pipeline.model import Column, Partition, Tally, Window, merge_windows
+from hunting_pipeline.model import Column, Partition, Proof, Window, merge_windows
 
-__all__ = ["FOOTER_KEY", "Manifest", "Piece", "archived_partitions", "has_proof", "load", "load_all"]
+__all__ = ["FOOTER_KEY", "Manifest", "Segment", "archived_partitions", "has_proof", "load", "load_all"]
 
 FOOTER_KEY = "hunting.manifest"
 """Key of the Parquet footer's metadata under which the manifest stands."""
@@ -27,7 +27,7 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Segment:
     """One proven stretch of a partition: what was expected of a call, and what came.
 
     Attributes:
@@ -40,7 +40,7 @@ class Piece:
 
     span: Window | None
     bucket: tuple[int, int] | None
-    tally: Tally
+    proof: Proof
     query: str
     fetched_at: int
 
@@ -68,16 +68,16 @@ class Manifest:
 
     partition: Partition
     tenant: str
-    shape: str
-    tally: Tally
+    query_hash: str
+    proof: Proof
     file_bytes: int
     file_version: str
     body_bytes: int
     rescued: int
     fingerprint: str
     columns: tuple[Column, ...]
-    pieces: tuple[Piece, ...]
-    surface: str
+    segments: tuple[Segment, ...]
+    api: str
     engine: str
     run_id: str
     committed_at: int
@@ -85,7 +85,7 @@ class Manifest:
     @property
     def covered(self) -> tuple[Window, ...]:
         """The spans the file holds, merged; a snapshot covers its day."""
-        spans = [piece.span for piece in self.pieces if piece.span is not None]
+        spans = [segment.span for segment in self.segments if segment.span is not None]
         return merge_windows(spans) if spans else (self.partition.window,)
 
     def to_json(self) -> str:
@@ -96,19 +96,19 @@ class Manifest:
             "partition": self.partition.key,
             "file": data_path(self.partition),
             "columns": [[column.name, column.kusto_type] for column in self.columns],
-            "pieces": [
+            "segments": [
                 {
-                    "span": [piece.span.start, piece.span.end] if piece.span else None,
-                    "bucket": piece.bucket,
-                    "rows": piece.tally.rows,
-                    "checksum": piece.tally.checksum,
-                    "query": piece.query,
-                    "fetched_at": piece.fetched_at,
+                    "span": [segment.span.start, segment.span.end] if segment.span else None,
+                    "bucket": segment.bucket,
+                    "rows": segment.proof.rows,
+                    "checksum": segment.proof.checksum,
+                    "query": segment.query,
+                    "fetched_at": segment.fetched_at,
                 }
-                for piece in self.pieces
+                for segment in self.segments
             ],
         }
-        body |= body.pop("tally")
+        body |= body.pop("proof")
         return json.dumps(body, indent=1)
 
     @classmethod
@@ -118,21 +118,21 @@ class Manifest:
         if not isinstance(body, dict) or body.pop("version") != _VERSION:
             raise ValueError("a manifest of another version")
         body.pop("file")
-        pieces = tuple(
-            Piece(
-                span=Window(*piece["span"]) if piece["span"] else None,
-                bucket=tuple(piece["bucket"]) if piece["bucket"] else None,
-                tally=Tally(piece["rows"], piece["checksum"]),
-                query=piece["query"],
-                fetched_at=piece["fetched_at"],
+        segments = tuple(
+            Segment(
+                span=Window(*segment["span"]) if segment["span"] else None,
+                bucket=tuple(segment["bucket"]) if segment["bucket"] else None,
+                proof=Proof(segment["rows"], segment["checksum"]),
+                query=segment["query"],
+                fetched_at=segment["fetched_at"],
             )
-            for piece in body.pop("pieces")
+            for segment in body.pop("segments")
         )
         return cls(
             partition=partition_from_key(body.pop("table"), body.pop("partition")),
-            tally=Tally(body.pop("rows"), body.pop("checksum")),
+            proof=Proof(body.pop("rows"), body.pop("checksum")),
             columns=tuple(Column(*column) for column in body.pop("columns")),
-            pieces=pieces,
+            segments=segments,
             **body,
         )
 

@@ -1,4 +1,4 @@
-"""How this project's Parquet is written: settings chosen once, used by every writer."""
+"""How this project's Parquet is written: settings chosen once, used by every parquet_writer."""
 
 import math
 from pathlib import Path
@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "writer"]
+__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "parquet_writer"]
 
 ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 64 * 1024 * 1024
@@ -28,7 +28,7 @@ _BLOOM_FPP = 0.05
 """How often a bloom filter is wrong: at one in twenty, files grow by 2 to 4 %."""
 
 
-def writer(path: Path, schema: pa.Schema, first: pa.Table) -> pq.ParquetWriter:
+def parquet_writer(path: Path, schema: pa.Schema, first: pa.Table) -> pq.ParquetWriter:
     """An open file; give it tables of `schema`, and `row_group_size=ROW_GROUP_ROWS` with each.
 
     Args:

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.layout import data_path
-from hunting_pipeline.lake.manifest import Manifest, Piece
+from hunting_pipeline.lake.manifest import Manifest, Segment
 from hunting_pipeline.lake.read import archived_ticks
 from hunting_pipeline.lake.store import Store
-from hunting_pipeline.lake.write import tally_of
-from hunting_pipeline.model import Bucket, Staged, Tally, Window, subtract
+from hunting_pipeline.lake.write import proof_of
+from hunting_pipeline.model import Bucket, Proof, Staged, Window, subtract
 
 __all__ = ["Source", "overlapping", "sources"]
 
@@ -34,19 +34,19 @@ class Source:
 
     path: str
     span: Window | None
-    pieces: tuple[Piece, ...]
+    segments: tuple[Segment, ...]
     body_bytes: int
 
     @property
     def start(self) -> int:
         """Where it stands in the order of time."""
-        first = self.pieces[0].span
+        first = self.segments[0].span
         return first.start if first else 0
 
     @property
-    def tally(self) -> Tally:
+    def proof(self) -> Proof:
         """Rows and checksum that are proven."""
-        return sum((piece.tally for piece in self.pieces), Tally(0, 0))
+        return sum((segment.proof for segment in self.segments), Proof(0, 0))
 
     def schema(self, store: Store) -> pa.Schema:
         """Of the file, without its own metadata.
@@ -93,12 +93,12 @@ def sources(
     store: Store, staged: Sequence[Staged], archived: Manifest | None, *, time_column: str | None
 ) -> list[Source]:
     """Staged pieces, and the stretches of the archive outside their spans, in order of time."""
-    found = [Source(piece.path, None, (_proof(piece),), piece.body_bytes) for piece in staged]
+    found = [Source(segment.path, None, (_proof(segment),), segment.body_bytes) for segment in staged]
     if archived is not None:
-        for run in _runs(_kept(store, archived, [piece.span for piece in staged], time_column)):
+        for run in _runs(_kept(store, archived, [segment.span for segment in staged], time_column)):
             first, last = run[0].span, run[-1].span
             span = Window(first.start, last.end) if first and last else None
-            share = sum(piece.tally.rows for piece in run) / max(1, archived.tally.rows)
+            share = sum(segment.proof.rows for segment in run) / max(1, archived.proof.rows)
             found.append(
                 Source(data_path(archived.partition), span, tuple(run), round(archived.body_bytes * share))
             )
@@ -107,15 +107,15 @@ def sources(
 
 def overlapping(staged: Iterable[Staged]) -> bool:
     """Whether two pieces hold the same rows: their spans overlap, and no hash keeps them apart."""
-    by_span = sorted(staged, key=lambda piece: (piece.span is not None, piece.span))
-    groups = [(span, [piece.bucket for piece in pieces]) for span, pieces in groupby(by_span, _span)]
+    by_span = sorted(staged, key=lambda segment: (segment.span is not None, segment.span))
+    groups = [(span, [segment.bucket for segment in segments]) for span, segments in groupby(by_span, _span)]
     return any(
         one is None or other is None or one.intersection(other) for (one, _), (other, _) in pairwise(groups)
     ) or any(_meeting(buckets) for _, buckets in groups)
 
 
-def _span(piece: Staged) -> Window | None:
-    return piece.span
+def _span(segment: Staged) -> Window | None:
+    return segment.span
 
 
 def _meeting(buckets: Sequence[Bucket | None]) -> bool:
@@ -128,48 +128,48 @@ def _meeting(buckets: Sequence[Bucket | None]) -> bool:
     return False
 
 
-def _proof(piece: Staged) -> Piece:
-    bucket = (piece.bucket.index, piece.bucket.of) if piece.bucket else None
-    return Piece(piece.span, bucket, piece.tally, piece.query, piece.fetched_at)
+def _proof(segment: Staged) -> Segment:
+    bucket = (segment.bucket.index, segment.bucket.of) if segment.bucket else None
+    return Segment(segment.span, bucket, segment.proof, segment.query, segment.fetched_at)
 
 
 def _kept(
     store: Store, archived: Manifest, replaced: Sequence[Window | None], time_column: str | None
-) -> list[Piece]:
+) -> list[Segment]:
     """What still proves the rest of an archived file; where a piece is only partly replaced, its rest is
     counted in the file."""
-    whole = [piece for piece in archived.pieces if not _touched(piece.span, replaced)]
-    cut = [piece for piece in archived.pieces if _touched(piece.span, replaced)]
+    whole = [segment for segment in archived.segments if not _touched(segment.span, replaced)]
+    cut = [segment for segment in archived.segments if _touched(segment.span, replaced)]
     spans = [span for span in replaced if span is not None]
     if time_column is None or len(spans) < len(replaced):
         return whole
     rests = [
-        (rest, piece)
-        for span, piece in {piece.span: piece for piece in cut}.items()
+        (rest, segment)
+        for span, segment in {segment.span: segment for segment in cut}.items()
         if span is not None
         for rest in subtract(span, spans)
     ]
     if rests:
         ticks = archived_ticks(store, archived.partition, time_column)
-        for rest, piece in rests:
+        for rest, segment in rests:
             low, high = np.searchsorted(ticks, [rest.start, rest.end])
-            whole.append(Piece(rest, None, tally_of(ticks[low:high]), piece.query, piece.fetched_at))
-    return sorted(whole, key=lambda piece: piece.span.start if piece.span else 0)
+            whole.append(Segment(rest, None, proof_of(ticks[low:high]), segment.query, segment.fetched_at))
+    return sorted(whole, key=lambda segment: segment.span.start if segment.span else 0)
 
 
 def _touched(span: Window | None, others: Sequence[Window | None]) -> bool:
     return any(span is None or other is None or span.intersection(other) for other in others)
 
 
-def _runs(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
     """Neighbouring pieces together, so that each stretch of the archive is read once."""
-    run: list[Piece] = []
-    for piece in pieces:
+    run: list[Segment] = []
+    for segment in segments:
         last = run[-1].span if run else None
-        if run and last and piece.span and piece.span.start > last.end:
+        if run and last and segment.span and segment.span.start > last.end:
             yield run
             run = []
-        run.append(piece)
+        run.append(segment)
     if run:
         yield run
 

@@ -16,22 +16,22 @@ from hunting_pipeline.lake.store import Store
 from hunting_pipeline.model import (
     Bucket,
     Partition,
+    Proof,
     Reply,
     Slice,
     Staged,
     TableSpec,
-    Tally,
     Window,
 )
 
 __all__ = [
     "Origin",
     "Ticks",
+    "proof_of",
+    "proof_of_reply",
     "rescued_values",
     "stage",
-    "staged_pieces",
-    "tally_of",
-    "tally_of_reply",
+    "staged_segments",
     "unstage",
 ]
 
@@ -55,20 +55,20 @@ class Origin:
     fetched_at: int
 
 
-def tally_of(ticks: Ticks) -> Tally:
+def proof_of(ticks: Ticks) -> Proof:
     """Rows and checksum of an array of Unix ticks, as the service computes them."""
-    return Tally(len(ticks), int(((ticks + _DOTNET_EPOCH) % _MODULUS).sum()))
+    return Proof(len(ticks), int(((ticks + _DOTNET_EPOCH) % _MODULUS).sum()))
 
 
-def tally_of_reply(reply: Reply, spec: TableSpec) -> Tally:
+def proof_of_reply(reply: Reply, spec: TableSpec) -> Proof:
     """What a reply brought, in the terms of the service's own count.
 
     Raises:
         ReplyUnreadable: the time column is missing or holds no readable times.
     """
     if spec.time_column is None:
-        return Tally(reply.table.num_rows, 0)
-    return tally_of(_ticks(reply.table, spec.time_column))
+        return Proof(reply.table.num_rows, 0)
+    return proof_of(_ticks(reply.table, spec.time_column))
 
 
 def _ticks(table: pa.Table, time_column: str) -> Ticks:
@@ -101,32 +101,36 @@ def stage(
     width = reply.body_bytes / max(1, table.num_rows)
     if spec.time_column is None or slice_.window is None:
         (partition,) = partitions
-        piece = _Piece(partition, None, Tally(table.num_rows, 0), table)
-        return (_put(store, piece, bucket=slice_.bucket, shape=spec.shape, origin=origin, width=width),)
+        segment = _Segment(partition, None, Proof(table.num_rows, 0), table)
+        return (
+            _put(
+                store, segment, bucket=slice_.bucket, query_hash=spec.query_hash, origin=origin, width=width
+            ),
+        )
     table, ticks = _sorted_by_time(table, spec.time_column, slice_, slice_.window)
     return tuple(
-        _put(store, piece, bucket=slice_.bucket, shape=spec.shape, origin=origin, width=width)
-        for piece in _dealt(table, ticks, slice_.window, partitions)
+        _put(store, segment, bucket=slice_.bucket, query_hash=spec.query_hash, origin=origin, width=width)
+        for segment in _dealt(table, ticks, slice_.window, partitions)
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _Segment:
     partition: Partition
     span: Window | None
-    tally: Tally
+    proof: Proof
     rows: pa.Table
 
 
 def _dealt(
     table: pa.Table, ticks: Ticks, window: Window, partitions: Iterable[Partition]
-) -> Iterator[_Piece]:
+) -> Iterator[_Segment]:
     """Cut sorted rows at the edges of partitions."""
     for partition in partitions:
         span = partition.window.intersection(window)
         if span is not None:
             low, high = np.searchsorted(ticks, [span.start, span.end])
-            yield _Piece(partition, span, tally_of(ticks[low:high]), table.slice(low, high - low))
+            yield _Segment(partition, span, proof_of(ticks[low:high]), table.slice(low, high - low))
 
 
 def _sorted_by_time(
@@ -152,21 +156,21 @@ def _with_kusto_types(reply: Reply) -> pa.Table:
 
 
 def _put(
-    store: Store, piece: _Piece, *, bucket: Bucket | None, shape: str, origin: Origin, width: float
+    store: Store, segment: _Segment, *, bucket: Bucket | None, query_hash: str, origin: Origin, width: float
 ) -> Staged:
     staged = Staged(
-        partition=piece.partition,
-        span=piece.span,
+        partition=segment.partition,
+        span=segment.span,
         bucket=bucket,
-        tally=piece.tally,
-        path=staging_path(piece.partition, piece.span, bucket),
-        shape=shape,
+        proof=segment.proof,
+        path=staging_path(segment.partition, segment.span, bucket),
+        query_hash=query_hash,
         query=origin.query,
         fetched_at=origin.fetched_at,
-        body_bytes=round(width * piece.tally.rows),
-        rescued=rescued_values(piece.rows),
+        body_bytes=round(width * segment.proof.rows),
+        rescued=rescued_values(segment.rows),
     )
-    table = piece.rows.replace_schema_metadata({_METADATA: json.dumps(asdict(staged))})
+    table = segment.rows.replace_schema_metadata({_METADATA: json.dumps(asdict(staged))})
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with store.put_file(staged.path) as path, pa.ipc.new_file(path, table.schema, options=options) as writer:
         writer.write_table(table)
@@ -180,7 +184,7 @@ def rescued_values(table: pa.Table) -> int:
     return sum(len(json.loads(row)) for row in table[RESCUED].drop_null().to_pylist())
 
 
-def staged_pieces(store: Store, partition: Partition, shape: str) -> tuple[Staged, ...]:
+def staged_segments(store: Store, partition: Partition, query_hash: str) -> tuple[Staged, ...]:
     """The pieces that an earlier run left behind and that are still good, in order of time.
 
     Sweeps the others away: unreadable ones; those asked for in another shape; bucket pieces, whose numbers
@@ -192,13 +196,13 @@ def staged_pieces(store: Store, partition: Partition, shape: str) -> tuple[Stage
     """
     archived = load(store, partition)
     good: list[Staged] = []
-    for path, piece in _read_all(store, partition):
-        stale = piece is None or piece.shape != shape or piece.bucket is not None
-        buried = archived is not None and piece is not None and piece.fetched_at <= archived.committed_at
-        if piece is None or stale or buried or (good and _overlap(good[-1].span, piece.span)):
+    for path, segment in _read_all(store, partition):
+        stale = segment is None or segment.query_hash != query_hash or segment.bucket is not None
+        buried = archived is not None and segment is not None and segment.fetched_at <= archived.committed_at
+        if segment is None or stale or buried or (good and _overlap(good[-1].span, segment.span)):
             store.delete(path)
         else:
-            good.append(piece)
+            good.append(segment)
     return tuple(good)
 
 
@@ -218,15 +222,15 @@ def _read_staged(store: Store, path: str, partition: Partition) -> Staged | None
         with store.filesystem.open_input_file(path) as file:
             schema = pa.ipc.open_file(file).schema
         fields = json.loads(schema.metadata[_METADATA])
-        piece = Staged(**fields | {
+        segment = Staged(**fields | {
             "partition": Partition(fields["partition"]["table"], Window(**fields["partition"]["window"])),
             "span": Window(**fields["span"]) if fields["span"] else None,
             "bucket": Bucket(**fields["bucket"]) if fields["bucket"] else None,
-            "tally": Tally(**fields["tally"]),
+            "proof": Proof(**fields["proof"]),
         })  # fmt: skip
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
         return None
-    return piece if (piece.path, piece.partition) == (path, partition) else None
+    return segment if (segment.path, segment.partition) == (path, partition) else None
 
 
 def unstage(store: Store, partition: Partition) -> None:

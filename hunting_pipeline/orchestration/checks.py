@@ -7,24 +7,24 @@ from operator import add
 
 import dagster as dg
 
+from hunting_pipeline.lake.inspect import Inspection, inspect
 from hunting_pipeline.lake.manifest import load_all
 from hunting_pipeline.lake.store import Store
-from hunting_pipeline.model import Partition, TableSpec, Tally
-from hunting_pipeline.orchestration.look import Look, look
+from hunting_pipeline.model import Partition, Proof, TableSpec
 
-__all__ = ["COMPLETE", "Proof", "complete_spec", "evaluation", "proof_of", "summary", "verified"]
+__all__ = ["COMPLETE", "Comparison", "comparison_of", "complete_spec", "evaluation", "summary", "verified"]
 
 COMPLETE = "complete"
 """Name of the check."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class Comparison:
     """Rows and checksum of one partition, from both sides."""
 
     partition: Partition
-    counted: Tally
-    archived: Tally
+    counted: Proof
+    archived: Proof
 
     @property
     def holds(self) -> bool:
@@ -32,20 +32,23 @@ class Proof:
         return self.counted == self.archived
 
 
-def proof_of(seen: Look) -> Proof:
+def comparison_of(seen: Inspection) -> Comparison:
     """Set what the service counted, piece by piece, against what the file holds."""
-    counted = reduce(add, (piece.tally for piece in seen.manifest.pieces), Tally(0, 0))
-    return Proof(seen.manifest.partition, counted, seen.tally)
+    counted = reduce(add, (segment.proof for segment in seen.manifest.segments), Proof(0, 0))
+    return Comparison(seen.manifest.partition, counted, seen.proof)
 
 
-def verified(store: Store, spec: TableSpec) -> list[Proof]:
+def verified(store: Store, spec: TableSpec) -> list[Comparison]:
     """Read every archived partition of a table again.
 
     Raises:
         CommitRefused: a file is gone, damaged, or not ours.
     """
     partitions = [manifest.partition for manifest in load_all(store, spec.name)]
-    return [proof_of(look(store, each, None if each.undated else spec.time_column)) for each in partitions]
+    return [
+        comparison_of(inspect(store, each, None if each.null_time else spec.time_column))
+        for each in partitions
+    ]
 
 
 def complete_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -60,36 +63,36 @@ def complete_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
     )
 
 
-def evaluation(key: dg.AssetKey, proof: Proof) -> dg.AssetCheckEvaluation:
+def evaluation(key: dg.AssetKey, comparison: Comparison) -> dg.AssetCheckEvaluation:
     """The check of one partition."""
     return dg.AssetCheckEvaluation(
         asset_key=key,
         check_name=COMPLETE,
-        passed=proof.holds,
-        partition=proof.partition.key,
+        passed=comparison.holds,
+        partition=comparison.partition.key,
         metadata={
-            "rows counted": dg.MetadataValue.int(proof.counted.rows),
-            "rows archived": dg.MetadataValue.int(proof.archived.rows),
-            "checksum counted": dg.MetadataValue.text(str(proof.counted.checksum)),
-            "checksum archived": dg.MetadataValue.text(str(proof.archived.checksum)),
+            "rows counted": dg.MetadataValue.int(comparison.counted.rows),
+            "rows archived": dg.MetadataValue.int(comparison.archived.rows),
+            "checksum counted": dg.MetadataValue.text(str(comparison.counted.checksum)),
+            "checksum archived": dg.MetadataValue.text(str(comparison.archived.checksum)),
         },
     )
 
 
-def summary(key: dg.AssetKey, proofs: Sequence[Proof]) -> dg.AssetCheckResult:
+def summary(key: dg.AssetKey, comparisons: Sequence[Comparison]) -> dg.AssetCheckResult:
     """The check of all partitions that a run was asked for and that are archived."""
-    broken = [proof.partition.key for proof in proofs if not proof.holds]
+    broken = [comparison.partition.key for comparison in comparisons if not comparison.holds]
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=COMPLETE,
         passed=not broken,
         description=(
-            f"{len(broken)} of {len(proofs)} partitions differ: {', '.join(broken)}"
+            f"{len(broken)} of {len(comparisons)} partitions differ: {', '.join(broken)}"
             if broken
-            else f"{len(proofs)} partitions hold every row that the service counted"
+            else f"{len(comparisons)} partitions hold every row that the service counted"
         ),
         metadata={
-            "partitions": dg.MetadataValue.int(len(proofs)),
-            "rows": dg.MetadataValue.int(sum(proof.archived.rows for proof in proofs)),
+            "partitions": dg.MetadataValue.int(len(comparisons)),
+            "rows": dg.MetadataValue.int(sum(comparison.archived.rows for comparison in comparisons)),
         },
     )

@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, ValidationI
 
 from hunting_pipeline import catalog
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.fetch import kql
-from hunting_pipeline.fetch.hunting import check_steady
+from hunting_pipeline.kql import literals
+from hunting_pipeline.kql.hunts import check_steady
 from hunting_pipeline.model import Grain, TableSpec
 from hunting_pipeline.orchestration.lake_io import lake_io
 from hunting_pipeline.orchestration.partitions import DEFAULT_START
@@ -206,7 +206,7 @@ class TableConfig(Described):
     @classmethod
     def _are_columns(cls, columns: list[str], info: ValidationInfo) -> list[str]:
         name = info.data.get("name")
-        all_accepted(columns, kql.name)
+        all_accepted(columns, literals.name)
         return all_accepted(columns, catalog.entry(name).check_column) if name else columns
 
     @field_validator("where")
@@ -214,7 +214,7 @@ class TableConfig(Described):
     def _is_a_predicate(cls, where: str, info: ValidationInfo) -> str:
         if not where:
             return where
-        accepted(where, kql.predicate)
+        accepted(where, literals.predicate)
         if name := info.data.get("name"):
             accepted(where, lambda where: check_steady(where, catalog.entry(name).time_column))
         return where

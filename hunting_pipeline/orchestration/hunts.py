@@ -8,9 +8,9 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
 from hunting_pipeline.orchestration.automation import condition_for, scheduled
 from hunting_pipeline.orchestration.config import Tenanted
-from hunting_pipeline.orchestration.hunt_files import MANUAL, HuntFile, hunt_file
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.orchestration.source import code_references

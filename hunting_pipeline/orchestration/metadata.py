@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from hunting_pipeline.catalog import Entry
 from hunting_pipeline.decode.kinds import kind_of
+from hunting_pipeline.lake.inspect import Inspection
 from hunting_pipeline.model import Column, Receipt, Report, TableSpec, iso_of
-from hunting_pipeline.orchestration.look import Look
 from hunting_pipeline.orchestration.picture import bars, preview
 
 __all__ = [
@@ -67,21 +67,21 @@ def schema_of(columns: Sequence[Column]) -> dg.TableSchemaMetadataValue:
     )
 
 
-def of_archived(seen: Look, *, uri: str) -> Metadata:
+def of_archived(seen: Inspection, *, uri: str) -> Metadata:
     """What a partition's file holds, whoever wrote it and when."""
     value = dg.MetadataValue
     manifest = seen.manifest
     window = manifest.partition.window
     picture = bars(seen.bins, first=iso_of(window.start), last=iso_of(window.end)) if seen.bins else ""
     return {
-        "dagster/partition_row_count": value.int(manifest.tally.rows),
+        "dagster/partition_row_count": value.int(manifest.proof.rows),
         "dagster/uri": value.path(uri),
         "dagster/column_schema": schema_of(manifest.columns),
         "bytes": value.int(manifest.file_bytes),
         "JSON bytes": value.int(manifest.body_bytes),
-        "slices": value.int(len(manifest.pieces)),
+        "slices": value.int(len(manifest.segments)),
         "columns": value.int(len(manifest.columns)),
-        "checksum": value.text(str(manifest.tally.checksum)),
+        "checksum": value.text(str(manifest.proof.checksum)),
         "schema fingerprint": value.text(manifest.fingerprint),
         "rescued values": value.int(manifest.rescued),
         "covers": value.text(", ".join(map(str, manifest.covered))),
@@ -108,7 +108,7 @@ def of_receipt(receipt: Receipt, *, added: str) -> Metadata:
     value = dg.MetadataValue
     metadata: dict[str, dg.MetadataValue] = {}
     if receipt.previous_rows is not None:
-        metadata[added] = value.int(receipt.tally.rows - receipt.previous_rows)
+        metadata[added] = value.int(receipt.proof.rows - receipt.previous_rows)
     if receipt.time_range is not None:
         metadata["first row"], metadata["last row"] = (value.text(iso_of(t)) for t in receipt.time_range)
     return metadata

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from hunting_pipeline.model import Progress, Step
 
-__all__ = ["Narrator", "line_of"]
+__all__ = ["Reporter", "line_of"]
 
 _EVERY_SECONDS = 10.0
 """Between two lines about fetched slices: each line is an event in Dagster's storage."""
@@ -34,7 +34,7 @@ def _span(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-class Narrator:
+class Reporter:
     """Observes a pull and tells it line by line; called from several threads.
 
     Plans, waits and splits are told at once, slices now and then. Commits tell themselves: each is an event.

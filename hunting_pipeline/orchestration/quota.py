@@ -75,7 +75,7 @@ def _figures(usage: Usage) -> dict[str, dg.MetadataValue]:
         "longest wait": value.float(round(usage.longest_wait, 1)),
         "spent by": value.json(dict(usage.owners)),
     }
-    figures |= {f"waiting: {lane}": value.int(count) for lane, count in usage.waiting.items()}
+    figures |= {f"waiting: {priority}": value.int(count) for priority, count in usage.waiting.items()}
     for use in usage.rates:
         for name in ("spent", "reserved", "left"):
             figures[f"{_rate(use)}: {name}"] = value.float(round(getattr(use, name), 1))

@@ -8,7 +8,7 @@ from hunting_pipeline.model import Partition, TableSpec, Window
 from hunting_pipeline.orchestration.automation import recount_condition
 from hunting_pipeline.orchestration.resources import RECONCILE_TAG
 from hunting_pipeline.pipeline import Pipeline, Recount
-from hunting_pipeline.window import held, partitions_held
+from hunting_pipeline.window import available, available_partitions
 
 __all__ = ["RECONCILED", "STALE", "recount", "recount_spec", "recounted"]
 
@@ -43,8 +43,8 @@ def recount(pipeline: Pipeline, spec: TableSpec, *, start: int) -> dg.AssetCheck
     Raises:
         HuntingError: the service could not count.
     """
-    still = held(pipeline.now(), pipeline.limits.retention_days, spec)
-    partitions = partitions_held(spec, still, start=start)
+    still = available(pipeline.now(), pipeline.limits.retention_days, spec)
+    partitions = available_partitions(spec, still, start=start)
     with pipeline.reconcile(spec, partitions) as (found, _):
         return recounted(found, partitions, spec)
 
@@ -66,7 +66,7 @@ def recounted(found: Recount, partitions: Sequence[Partition], spec: TableSpec) 
             "bins that shrank": value.int(len(found.shrunk)),
             STALE: value.json(stale),
             "shrunk partitions": value.json(shrunk),
-            "archived by another query": value.json([partition.key for partition in found.otherwise]),
+            "archived by another query": value.json([partition.key for partition in found.other_query]),
             "spans": value.md(_spans([*found.grown, *found.shrunk])),
         },
     )
@@ -85,8 +85,8 @@ def _told(found: Recount, stale: Sequence[str], shrunk: Sequence[str], spec: Tab
             f"fewer rows than archived in {len(shrunk)} partitions, which are left as they are"
             + (f"; `hunting reconcile {found.table} --force` replaces them" if spec.plain else "")
         )
-    if found.otherwise:
-        said.append(f"{len(found.otherwise)} partitions were archived by another query, and not compared")
+    if found.other_query:
+        said.append(f"{len(found.other_query)} partitions were archived by another query, and not compared")
     return "; ".join(said)
 
 

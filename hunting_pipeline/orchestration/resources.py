@@ -30,7 +30,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
     """
 
     tenant: str = Field(default="", description="its name in the settings, where they name several")
-    patience: float = Field(
+    max_wait: float = Field(
         default=120.0,
         description="seconds a step waits for quota at a stretch; a longer wait becomes a retry of the step",
     )
@@ -75,7 +75,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
         Raises:
             Misconfigured: a setting is missing or wrong, or the lake is another tenant's.
         """
-        with open_pipeline(self.settings(), patience=self.patience, run_id=run_id) as pipeline:
+        with open_pipeline(self.settings(), max_wait=self.max_wait, run_id=run_id) as pipeline:
             yield pipeline
 
     def limits(self) -> Limits:

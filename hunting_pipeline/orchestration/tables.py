@@ -7,14 +7,14 @@ from functools import partial
 
 import dagster as dg
 
+from hunting_pipeline.lake.inspect import Inspection, inspect
 from hunting_pipeline.lake.layout import data_path, partition_from_key
 from hunting_pipeline.lake.manifest import load_all
 from hunting_pipeline.model import Partition, TableSpec, ticks_of
 from hunting_pipeline.orchestration import checks, metadata
-from hunting_pipeline.orchestration.checks import Proof
-from hunting_pipeline.orchestration.look import Look, look
+from hunting_pipeline.orchestration.checks import Comparison
 from hunting_pipeline.orchestration.outcomes import told_to_dagster
-from hunting_pipeline.orchestration.progress import Narrator
+from hunting_pipeline.orchestration.progress import Reporter
 from hunting_pipeline.orchestration.quota import left_of
 from hunting_pipeline.orchestration.recounts import RECONCILED, recount, recount_spec
 from hunting_pipeline.orchestration.resources import RECONCILE_TAG, HuntingResource
@@ -138,18 +138,18 @@ class _Telling:
         self._spec = spec
         self._pipeline = pipeline
         self._key = key
-        self._proofs: list[Proof] = []
+        self._comparisons: list[Comparison] = []
         self._rows: dict[str, int] = {}
 
     def pulled(self, partitions: Sequence[Partition]) -> Iterator[Event]:
-        with self._pipeline.pull(self._spec, partitions, renew=True, observe=self._narrator()) as pull:
+        with self._pipeline.pull(self._spec, partitions, renew=True, observe=self._reporter()) as pull:
             self._say_what_is_not_due(pull.report.future)
             yield from self._archived_before(pull.report.covered)
             yield from self._receipts(pull)
-        yield checks.summary(self._key, self._proofs)
+        yield checks.summary(self._key, self._comparisons)
 
     def reconciled(self, partitions: Sequence[Partition]) -> Iterator[Event]:
-        with self._pipeline.reconcile(self._spec, partitions, observe=self._narrator()) as (found, pull):
+        with self._pipeline.reconcile(self._spec, partitions, observe=self._reporter()) as (found, pull):
             different = len(found.grown) + len(found.shrunk)
             self._context.log.info(
                 "%s: %d of %d bins differ, %d of them shrank",
@@ -158,18 +158,18 @@ class _Telling:
                 len(found.bins),
                 len(found.shrunk),
             )
-            if found.otherwise:
+            if found.other_query:
                 self._context.log.warning(
                     "%s: %d partitions were archived by another query and are left as they are;"
                     " materialize them to have them fetched anew",
                     self._spec.name,
-                    len(found.otherwise),
+                    len(found.other_query),
                 )
             yield from self._receipts(pull, added="late rows")
-        yield checks.summary(self._key, self._proofs)
+        yield checks.summary(self._key, self._comparisons)
 
-    def _narrator(self) -> Narrator:
-        return Narrator(
+    def _reporter(self) -> Reporter:
+        return Reporter(
             self._context.log.info, time.time, quota=lambda: left_of(self._pipeline.ledger.usage())
         )
 
@@ -202,24 +202,24 @@ class _Telling:
 
     def _committed(self, partition: Partition, **more: dg.MetadataValue) -> Iterator[Event]:
         store = self._pipeline.store
-        seen = look(store, partition, None if partition.undated else self._spec.time_column)
-        proof = checks.proof_of(seen)
-        self._proofs.append(proof)
+        seen = inspect(store, partition, None if partition.null_time else self._spec.time_column)
+        comparison = checks.comparison_of(seen)
+        self._comparisons.append(comparison)
         told = {
             **metadata.of_archived(seen, uri=str(store.root / data_path(partition))),
             "dagster/row_count": dg.MetadataValue.int(self._rows_with(seen)),
             **more,
         }
-        if partition.undated:  # its rows have no time, so Dagster has no partition for them
+        if partition.null_time:  # its rows have no time, so Dagster has no partition for them
             yield dg.AssetObservation(self._key, description="rows without a time", metadata=told)
             return
         yield dg.AssetMaterialization(self._key, partition=partition.key, metadata=told)
-        yield checks.evaluation(self._key, proof)
+        yield checks.evaluation(self._key, comparison)
 
-    def _rows_with(self, seen: Look) -> int:
+    def _rows_with(self, seen: Inspection) -> int:
         """Rows of the whole table; its manifests are read once a run."""
         if not self._rows:
             archived = load_all(self._pipeline.store, self._spec.name)
-            self._rows = {manifest.partition.key: manifest.tally.rows for manifest in archived}
-        self._rows[seen.manifest.partition.key] = seen.manifest.tally.rows
+            self._rows = {manifest.partition.key: manifest.proof.rows for manifest in archived}
+        self._rows[seen.manifest.partition.key] = seen.manifest.proof.rows
         return sum(self._rows.values())

@@ -12,7 +12,7 @@ from hunting_pipeline.model import DAY, HOUR, SECOND, TableSpec, iso_of
 from hunting_pipeline.orchestration.automation import watch_condition
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.pipeline import Coverage
-from hunting_pipeline.window import held, partitions_held
+from hunting_pipeline.window import available, available_partitions
 
 __all__ = [
     "DEADLINE",
@@ -70,8 +70,8 @@ def watched(
         Misconfigured: a setting is wrong, or the table is archived in another grain.
     """
     now = round(time.time() * SECOND)
-    still = held(now, hunting.limits().retention_days, spec)
-    found = hunting.coverage(spec, partitions_held(spec, still, start=start), now=now)
+    still = available(now, hunting.limits().retention_days, spec)
+    found = hunting.coverage(spec, available_partitions(spec, still, start=start), now=now)
     yield _result(FRESH, fresh(found.archived, now=now, hours=fresh_hours))
     yield _result(DRIFT, drift(found.archived))
     yield _result(DEADLINE, deadline(found, edge=still.start))
@@ -111,7 +111,7 @@ def fresh(archived: Sequence[Manifest], *, now: int, hours: float) -> Finding:
 
 def drift(archived: Iterable[Manifest]) -> Finding:
     """Did the schema change from one archived partition to the next?"""
-    manifests = [manifest for manifest in archived if not manifest.partition.undated]
+    manifests = [manifest for manifest in archived if not manifest.partition.null_time]
     changes = [
         f"{new.partition.key}: {_difference(old, new)}"
         for old, new in pairwise(manifests)
@@ -137,7 +137,7 @@ def _difference(old: Manifest, new: Manifest) -> str:
 
 def deadline(found: Coverage, *, edge: int) -> Finding:
     """Is a gap about to be forgotten? `edge` (ticks) is the oldest that the service can be asked for."""
-    near = sorted({partition for partition, span in found.debt.owed if span.start < edge + _NOTICE})
+    near = sorted({partition for partition, span in found.backlog.missing if span.start < edge + _NOTICE})
     keys = [partition.key for partition in near]
     return Finding(
         not near,

@@ -14,15 +14,15 @@ from typing import Protocol
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from hunting_pipeline.auth.tokens import Tokens
 from hunting_pipeline.decode import decode
 from hunting_pipeline.errors import QuotaExhausted, Refused, ReplyUnreadable, ServiceFailed
-from hunting_pipeline.fetch.auth import Tokens
-from hunting_pipeline.fetch.client import Client
-from hunting_pipeline.fetch.verdict import NotAccepted, Refuse, Renew, Retry, Split, Wait
+from hunting_pipeline.http.client import Client
+from hunting_pipeline.http.verdict import NotAccepted, Refuse, Renew, Retry, Split, Wait
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import SECOND, Reply, datetime_of
 from hunting_pipeline.quota.ledger import Ledger, Reservation
-from hunting_pipeline.quota.rules import Lane, WaitUntil
+from hunting_pipeline.quota.rules import Priority, WaitUntil
 
 __all__ = ["Calls", "Clock", "Spent", "SystemClock", "TooBig", "body_ceiling"]
 
@@ -92,9 +92,9 @@ class Calls:
     limits: Limits
     clock: Clock
     table: str
-    lane: Lane
+    priority: Priority
     owner: str
-    patience: float
+    max_wait: float
     on_wait: Callable[[str], None]
     spent: Spent = field(default_factory=Spent)
 
@@ -172,21 +172,21 @@ class Calls:
                 until = self.clock.now() + throttled.seconds
                 self.ledger.block(until=until, reason=str(throttled))
                 refused_for += throttled.seconds
-                if refused_for > self.patience:
+                if refused_for > self.max_wait:
                     reason = f"the service, which refuses again and again: {throttled}"
                     raise self._exhausted(until, reason) from throttled
 
     def _reserve(self) -> Reservation:
         """Leave to send one call; sleeps through short waits."""
         while True:
-            answer = self.ledger.reserve(table=self.table, lane=self.lane, owner=self.owner)
+            answer = self.ledger.reserve(table=self.table, priority=self.priority, owner=self.owner)
             if isinstance(answer, Reservation):
                 return answer
             self._wait(answer)
 
     def _wait(self, answer: WaitUntil) -> None:
         seconds = max(0.0, answer.at - self.clock.now())
-        if seconds > self.patience:
+        if seconds > self.max_wait:
             raise self._exhausted(answer.at, answer.reason)
         message = f"waiting until {_clock_time(answer.at):%H:%M:%S} UTC for {answer.reason}"
         self.on_wait(message)

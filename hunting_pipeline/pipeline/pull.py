@@ -8,28 +8,28 @@ from functools import partial
 
 from hunting_pipeline import plan, window
 from hunting_pipeline.errors import BeyondRetention, CommitRefused, HuntingError, ServiceFailed, SliceTooDense
-from hunting_pipeline.lake.commit import Author, claim, commit, known_schema, prove_writable
+from hunting_pipeline.lake.commit import Writer, claim, commit, known_schema, prove_writable
 from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.store import Store
-from hunting_pipeline.lake.write import Origin, stage, staged_pieces, unstage
+from hunting_pipeline.lake.write import Origin, stage, staged_segments, unstage
 from hunting_pipeline.model import (
-    UNDATED,
+    NULL_TIME,
     Histogram,
     Partition,
     Progress,
+    Proof,
     Receipt,
     Report,
     Slice,
     Staged,
     Step,
     TableSpec,
-    Tally,
     Window,
     merge_windows,
 )
 from hunting_pipeline.pipeline.calls import Calls
-from hunting_pipeline.pipeline.cutting import Cutter, Fetched
 from hunting_pipeline.pipeline.memory import release
+from hunting_pipeline.pipeline.splitter import Fetched, Splitter
 from hunting_pipeline.pipeline.todo import Todo
 
 __all__ = ["Pull"]
@@ -49,7 +49,7 @@ class Lake:
     """
 
     store: Store
-    author: Author
+    writer: Writer
     now: Callable[[], int]
     forgotten_before: Callable[[], int]
 
@@ -63,7 +63,7 @@ class _Count:
 @dataclass(frozen=True, slots=True)
 class _Landed:
     slice_: Slice
-    pieces: tuple[Staged, ...]
+    segments: tuple[Staged, ...]
 
 
 _Outcome = Future[_Landed | tuple[Slice, ...]]
@@ -81,7 +81,7 @@ class Pull:
         self,
         spec: TableSpec,
         *,
-        debt: window.Debt,
+        backlog: window.Backlog,
         archive: dict[Partition, Manifest],
         calls: Callable[[Callable[[str], None]], Calls],
         width: plan.Width,
@@ -94,25 +94,25 @@ class Pull:
         self._archive = archive
         self._newest = max(archive.values(), key=lambda one: one.committed_at, default=None)
         self._calls = calls(partial(self._tell, Step.WAITING))
-        self.cutter = Cutter(spec, self._calls, width, lake.forgotten_before)
+        self.splitter = Splitter(spec, self._calls, width, lake.forgotten_before)
         self._lake = lake
         self._workers = workers
         self._force = force
         self._observe = observe
-        self.owe(debt)
+        self.owe(backlog)
         self._receipts: list[Receipt] = []
         self._resumed = 0
         self._fetched = _Count()
         self._planned = _Count()
-        self._undated = 0
-        self._fingerprint: Tally | None = None
+        self._null_time = 0
+        self._fingerprint: Proof | None = None
         self._errors: list[HuntingError] = []
 
-    def owe(self, debt: window.Debt, *, afresh: bool = False) -> None:
+    def owe(self, backlog: window.Backlog, *, afresh: bool = False) -> None:
         """What to fetch; before the first iteration. `afresh` throws away what an earlier run staged."""
-        self.debt = debt
+        self.backlog = backlog
         self._afresh = afresh
-        self._todo = Todo.of(debt)
+        self._todo = Todo.of(backlog)
 
     @property
     def report(self) -> Report:
@@ -124,15 +124,15 @@ class Pull:
             calls=spent.calls,
             running_seconds=spent.running_seconds,
             waited_seconds=spent.waited_seconds,
-            covered=self.debt.covered,
-            future=self.debt.future,
+            covered=self.backlog.covered,
+            future=self.backlog.future,
             resumed=self._resumed,
         )
 
     @property
     def width(self) -> plan.Width:
         """What is known of the table's width now."""
-        return self.cutter.width
+        return self.splitter.width
 
     def dry_run(self) -> list[Slice]:
         """The slices that would be fetched; costs the calls that counting needs and writes nothing."""
@@ -146,8 +146,8 @@ class Pull:
                 prove_writable(self._lake.store, owed[0])
             slices = self._slices()
             if self._todo.partitions:  # what is staged has an owner, too
-                claim(self._lake.store, self._lake.author.tenant, write=True)
-            yield from self._pull_undated()
+                claim(self._lake.store, self._lake.writer.tenant, write=True)
+            yield from self._pull_null_time()
             with ThreadPoolExecutor(self._workers, thread_name_prefix=self.spec.name) as pool:
                 yield from self._work(pool, slices)
         except HuntingError as error:
@@ -157,12 +157,12 @@ class Pull:
 
     def _resume(self) -> None:
         """Take up what an earlier run staged; sweep what it left behind after its commit."""
-        for partition in (*self.debt.covered, *(self._todo.partitions if self._afresh else ())):
+        for partition in (*self.backlog.covered, *(self._todo.partitions if self._afresh else ())):
             unstage(self._lake.store, partition)
         for partition in self._todo.partitions:
-            for piece in staged_pieces(self._lake.store, partition, self.spec.shape):
-                if self._todo.wants(piece):
-                    self._todo.add(piece)
+            for segment in staged_segments(self._lake.store, partition, self.spec.query_hash):
+                if self._todo.wants(segment):
+                    self._todo.add(segment)
                     self._resumed += 1
 
     def _slices(self) -> Iterator[Slice]:
@@ -171,11 +171,11 @@ class Pull:
         if not windows:
             return iter(())
         if self.spec.time_column is None:
-            slices = [self.cutter.snapshot()]
+            slices = [self.splitter.snapshot()]
             self._plan(len(slices), sum(s.expected.rows for s in slices))
             return iter(slices)
-        histograms = self.cutter.histograms(windows)
-        self._undated = sum(histogram.undated for histogram in histograms)
+        histograms = self.splitter.histograms(windows)
+        self._null_time = sum(histogram.null_time for histogram in histograms)
         now = list(self._pack(histograms))
         self._plan(len(now), sum(slice_.expected.rows for slice_ in now))
         return self._pack(histograms)
@@ -183,22 +183,22 @@ class Pull:
     def _pack(self, histograms: Sequence[Histogram]) -> Iterator[Slice]:
         for histogram in histograms:
             for window_ in histogram.windows:
-                yield from plan.pack(histogram, window_, target=self.cutter.target, table=self.spec.name)
+                yield from plan.pack(histogram, window_, target=self.splitter.target, table=self.spec.name)
 
-    def _pull_undated(self) -> Iterator[Receipt]:
+    def _pull_null_time(self) -> Iterator[Receipt]:
         """Rows without a time fall through every slice: fetch them whole when there are more than archived.
 
         Fewer are left alone: which of the archived ones the service has forgotten, nobody can tell. They come
         first, since they are only counted while something else is owed: a run that dies after them leaves
         that debt to the next.
         """
-        partition = Partition(self.spec.name, UNDATED)
+        partition = Partition(self.spec.name, NULL_TIME)
         archived = self._archive.get(partition)
-        if self._undated <= (archived.tally.rows if archived else 0):
+        if self._null_time <= (archived.proof.rows if archived else 0):
             return
         pull = Pull(
-            window.undated_spec(self.spec),
-            debt=window.Debt(((partition, UNDATED),), (), (), ()),
+            window.null_time_spec(self.spec),
+            backlog=window.Backlog(((partition, NULL_TIME),), (), (), ()),
             archive={partition: archived} if archived else {},
             calls=lambda _on_wait: self._calls,
             width=self.width,
@@ -255,10 +255,10 @@ class Pull:
             release()
 
     def _staged(self, slice_: Slice, partitions: Sequence[Partition]) -> _Landed | tuple[Slice, ...]:
-        outcome = self.cutter.fetch(slice_)
+        outcome = self.splitter.fetch(slice_)
         if not isinstance(outcome, Fetched):
             return outcome
-        pieces = stage(
+        segments = stage(
             self._lake.store,
             outcome.reply,
             slice_=outcome.slice_,
@@ -266,7 +266,7 @@ class Pull:
             partitions=partitions,
             origin=Origin(outcome.query, self._lake.now()),
         )
-        return _Landed(outcome.slice_, pieces)
+        return _Landed(outcome.slice_, segments)
 
     def _land(self, future: _Outcome, slice_: Slice) -> Sequence[Slice]:
         """Take a worker's result; returns the slices that must be fetched in its place."""
@@ -281,8 +281,8 @@ class Pull:
             return ()
         if not isinstance(result, _Landed):
             return self._divide(slice_, result)
-        for piece in result.pieces:
-            self._todo.add(piece)
+        for segment in result.segments:
+            self._todo.add(segment)
         self._fetched.slices += 1
         self._fetched.rows += result.slice_.expected.rows
         self._tell(Step.FETCHED, f"{self._fetched.slices} of about {self._planned.slices} slices")
@@ -292,7 +292,7 @@ class Pull:
         """Fetch `parts` in place of a slice. What of it they leave out, the service has forgotten."""
         self._todo.outstanding.update(parts)
         if slice_.window is None and self._fingerprint is None:
-            self._fingerprint = self.cutter.fingerprint()
+            self._fingerprint = self.splitter.fingerprint()
         self._planned.slices += len(parts) - 1
         if slice_.window is not None:
             start = min((part.window.start for part in parts if part.window), default=slice_.window.end)
@@ -309,12 +309,12 @@ class Pull:
                 self._errors.append(error)
                 continue
             self._receipts.append(receipt)
-            self._tell(Step.COMMITTED, f"{partition.key} committed, {receipt.tally.rows:,} rows")
+            self._tell(Step.COMMITTED, f"{partition.key} committed, {receipt.proof.rows:,} rows")
             yield receipt
 
     def _refuse_mixture(self, partition: Partition) -> None:
         """A snapshot that was read in parts must be one snapshot."""
-        if self._fingerprint is not None and self.cutter.fingerprint() != self._fingerprint:
+        if self._fingerprint is not None and self.splitter.fingerprint() != self._fingerprint:
             unstage(self._lake.store, partition)
             raise ServiceFailed(
                 f"{partition}: the table changed while its snapshot was read in parts; nothing was committed."
@@ -331,7 +331,7 @@ class Pull:
             archived=self._archive.get(partition),
             known=known_schema(store, self._newest.partition if self._newest else None),
             spec=self.spec,
-            author=self._lake.author,
+            writer=self._lake.writer,
             now=self._lake.now(),
             force=self._force,
         )
@@ -360,7 +360,7 @@ class Pull:
 
         Whoever runs it again for that meets the others once more.
         """
-        if forgotten := [*self.debt.forgotten, *self._todo.lost]:
+        if forgotten := [*self.backlog.forgotten, *self._todo.lost]:
             self._errors.append(_beyond_retention(forgotten, self.spec))
         if self._errors:
             of_partitions = (*_DEFERRED, BeyondRetention)

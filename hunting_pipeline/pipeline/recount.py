@@ -11,13 +11,13 @@ from hunting_pipeline import plan
 from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.read import archived_ticks
 from hunting_pipeline.lake.store import Store
-from hunting_pipeline.lake.write import Ticks, tally_of
-from hunting_pipeline.model import Bin, Partition, TableSpec, Tally, Window, merge_windows
-from hunting_pipeline.pipeline.cutting import Cutter
+from hunting_pipeline.lake.write import Ticks, proof_of
+from hunting_pipeline.model import Bin, Partition, Proof, TableSpec, Window, merge_windows
+from hunting_pipeline.pipeline.splitter import Splitter
 
 __all__ = ["Recount", "archived_bins", "recount"]
 
-_NOTHING = Tally(0, 0)
+_NOTHING = Proof(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class Recount:
     bins: tuple[Bin, ...]
     grown: tuple[Window, ...]
     shrunk: tuple[Window, ...]
-    otherwise: tuple[Partition, ...] = ()
+    other_query: tuple[Partition, ...] = ()
 
     @property
     def rows(self) -> int:
         """The service's count over the windows."""
-        return sum(b.tally.rows for b in self.bins)
+        return sum(b.proof.rows for b in self.bins)
 
     @property
     def equal(self) -> bool:
@@ -69,7 +69,7 @@ class Recount:
     def _bridged(self, spans: Iterable[Window], worth_a_call: int) -> tuple[Window, ...]:
         """Never across bins that shrank, nor across what was not compared."""
         starts = [b.window.start for b in self.bins]
-        sums = [0, *accumulate(b.tally.rows for b in self.bins)]
+        sums = [0, *accumulate(b.proof.rows for b in self.bins)]
         bridges, merged = [], merge_windows(spans)
         for left, right in pairwise(merged):
             gap = Window(left.end, right.start)
@@ -80,7 +80,7 @@ class Recount:
         return merge_windows([*merged, *bridges])
 
 
-def recount(cutter: Cutter, store: Store, archived: Sequence[Manifest], *, held: Window) -> Recount:
+def recount(splitter: Splitter, store: Store, archived: Sequence[Manifest], *, available: Window) -> Recount:
     """Compare bin by bin, by one call to the service and the time columns of the archived files.
 
     Args:
@@ -91,15 +91,17 @@ def recount(cutter: Cutter, store: Store, archived: Sequence[Manifest], *, held:
     Raises:
         HuntingError: as `Calls.ask`.
     """
-    spec = cutter.spec
-    spans = [part for manifest in archived for span in manifest.covered if (part := span.intersection(held))]
+    spec = splitter.spec
+    spans = [
+        part for manifest in archived for span in manifest.covered if (part := span.intersection(available))
+    ]
     windows = merge_windows(spans)
     if not windows or spec.time_column is None:
         return Recount(spec.name, (), (), (), ())
     step = plan.step_for(sum(window.ticks for window in windows))
-    there: dict[Window, Tally] = {}
-    for histogram in cutter.counted(windows, step):
-        there |= {b.window: b.tally for b in histogram.bins}
+    there: dict[Window, Proof] = {}
+    for histogram in splitter.counted(windows, step):
+        there |= {b.window: b.proof for b in histogram.bins}
     here = _here(store, spec, archived, windows, step)
     different = sorted(b for b in here.keys() | there.keys() if here.get(b) != there.get(b))
     return Recount(
@@ -111,19 +113,19 @@ def recount(cutter: Cutter, store: Store, archived: Sequence[Manifest], *, held:
     )
 
 
-def _rows(tallies: Mapping[Window, Tally], window: Window) -> int:
-    return tallies.get(window, _NOTHING).rows
+def _rows(proofs: Mapping[Window, Proof], window: Window) -> int:
+    return proofs.get(window, _NOTHING).rows
 
 
 def _here(
     store: Store, spec: TableSpec, archived: Sequence[Manifest], windows: Sequence[Window], step: int
-) -> dict[Window, Tally]:
-    found: dict[Window, Tally] = {}
+) -> dict[Window, Proof]:
+    found: dict[Window, Proof] = {}
     for manifest in archived:
         ticks = archived_ticks(store, manifest.partition, str(spec.time_column))
         for window in windows:
             for b in archived_bins(ticks, window, step):
-                found[b.window] = found.get(b.window, _NOTHING) + b.tally
+                found[b.window] = found.get(b.window, _NOTHING) + b.proof
     return found
 
 
@@ -137,5 +139,5 @@ def archived_bins(ticks: Ticks, window: Window, step: int) -> list[Bin]:
     for position, number in enumerate(numbers.tolist()):
         cut = Window(number * step, (number + 1) * step).intersection(window)
         if cut is not None:
-            bins.append(Bin(cut, tally_of(inside[edges[position] : edges[position + 1]])))
+            bins.append(Bin(cut, proof_of(inside[edges[position] : edges[position + 1]])))
     return bins

@@ -14,11 +14,11 @@ from tempfile import gettempdir
 from filelock import FileLock, Timeout
 
 from hunting_pipeline import plan, window
+from hunting_pipeline.auth.tokens import Tokens
 from hunting_pipeline.errors import CommitRefused, Misconfigured
-from hunting_pipeline.fetch import query
-from hunting_pipeline.fetch.auth import Tokens
-from hunting_pipeline.fetch.client import Client
-from hunting_pipeline.lake.commit import Author
+from hunting_pipeline.http.client import Client
+from hunting_pipeline.kql import queries
+from hunting_pipeline.lake.commit import Writer
 from hunting_pipeline.lake.manifest import Manifest, load_all
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.limits import Limits
@@ -27,7 +27,7 @@ from hunting_pipeline.pipeline.calls import Calls, Clock
 from hunting_pipeline.pipeline.pull import Lake, Pull
 from hunting_pipeline.pipeline.recount import Recount, recount
 from hunting_pipeline.quota.ledger import Ledger
-from hunting_pipeline.quota.rules import Lane
+from hunting_pipeline.quota.rules import Priority
 
 __all__ = ["Coverage", "Observer", "Pipeline", "TablePlan", "coverage"]
 
@@ -43,7 +43,7 @@ _TEACHERS = 5
 
 _log = logging.getLogger(__name__)
 
-_NO_DEBT = window.Debt((), (), (), ())
+_NO_BACKLOG = window.Backlog((), (), (), ())
 
 Observer = Callable[[Progress], None]
 """Told about every step of a pull."""
@@ -62,7 +62,7 @@ class TablePlan:
     """
 
     spec: TableSpec
-    debt: window.Debt
+    backlog: window.Backlog
     slices: int
     planning_calls: int
     cost: plan.Cost
@@ -83,7 +83,7 @@ class Coverage:
     spec: TableSpec
     partitions: tuple[Partition, ...]
     archived: tuple[Manifest, ...]
-    debt: window.Debt
+    backlog: window.Backlog
 
 
 def coverage(
@@ -95,14 +95,14 @@ def coverage(
         Misconfigured: the table is archived in another grain than `spec` wants.
     """
     archive = _archive(store, spec)
-    debt = _debt(spec, partitions, archive, now=now, retention_days=retention_days)
-    return Coverage(spec, tuple(partitions), tuple(archive[p] for p in partitions if p in archive), debt)
+    backlog = _backlog(spec, partitions, archive, now=now, retention_days=retention_days)
+    return Coverage(spec, tuple(partitions), tuple(archive[p] for p in partitions if p in archive), backlog)
 
 
 def _archive(store: LocalStore, spec: TableSpec) -> dict[Partition, Manifest]:
     archive = {manifest.partition: manifest for manifest in load_all(store, spec.name)}
     for partition in archive:
-        if not partition.undated and window.partition_of(spec, partition.window.start) != partition:
+        if not partition.null_time and window.partition_of(spec, partition.window.start) != partition:
             raise Misconfigured(
                 f"{spec.name} is archived by another grain than {spec.grain.value!r} (see {partition.key});"
                 " changing it would orphan that history. Change `grain` back, or choose another lake"
@@ -110,7 +110,7 @@ def _archive(store: LocalStore, spec: TableSpec) -> dict[Partition, Manifest]:
     return archive
 
 
-def _debt(
+def _backlog(
     spec: TableSpec,
     partitions: Sequence[Partition],
     archive: dict[Partition, Manifest],
@@ -118,23 +118,23 @@ def _debt(
     now: int,
     retention_days: int,
     renew: bool = False,
-) -> window.Debt:
+) -> window.Backlog:
     """What is owed; with `renew`, also what another query has archived and can still be had whole."""
     if spec.time_column is None:
-        return window.owed_snapshot(partitions, archive, now=now)
-    held = window.held(now, retention_days, spec)
+        return window.snapshot_backlog(partitions, archive, now=now)
+    available = window.available(now, retention_days, spec)
     covered = {partition: manifest.covered for partition, manifest in archive.items()}
-    for partition in _otherwise(spec, partitions, archive) if renew else ():
-        whole = all(held.contains(span) for span in covered[partition])
+    for partition in _by_other_query(spec, partitions, archive) if renew else ():
+        whole = all(available.contains(span) for span in covered[partition])
         covered[partition] = () if whole else (partition.window,)
-    return window.owed(partitions, covered, held=held)
+    return window.backlog_of(partitions, covered, available=available)
 
 
-def _otherwise(
+def _by_other_query(
     spec: TableSpec, partitions: Iterable[Partition], archive: Mapping[Partition, Manifest]
 ) -> list[Partition]:
     """Those that were archived by another query: other columns, another filter, another text of a hunt."""
-    return [p for p in sorted(partitions) if p in archive and archive[p].shape != spec.shape]
+    return [p for p in sorted(partitions) if p in archive and archive[p].query_hash != spec.query_hash]
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,9 @@ class Pipeline:
     ledger: Ledger
     limits: Limits
     share: float
-    author: Author
+    writer: Writer
     workers: int
-    patience: float
+    max_wait: float
     clock: Clock
     client: Client
     tokens: Tokens
@@ -162,7 +162,7 @@ class Pipeline:
         Raises:
             Refused: the table is absent or not licensed, or a permission is missing.
         """
-        return self._calls(spec, Lane.FRESH, _unobserved).ask_whole(query.probe(spec)).columns
+        return self._calls(spec, Priority.FRESH, _unobserved).ask_whole(queries.probe(spec)).columns
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
         """See `coverage`."""
@@ -189,11 +189,11 @@ class Pipeline:
         )
         dues = plan.dues(
             slices,
-            list(dict.fromkeys(partition for partition, _ in pull.debt.owed)),
+            list(dict.fromkeys(partition for partition, _ in pull.backlog.missing)),
             seconds_a_call=_SECONDS_A_CALL,
             retention_days=self.limits.retention_days,
         )
-        return TablePlan(spec, pull.debt, len(slices), calls, cost, tuple(dues))
+        return TablePlan(spec, pull.backlog, len(slices), calls, cost, tuple(dues))
 
     def at_risk(self, plans: Iterable[TablePlan]) -> tuple[Partition, ...]:
         """Partitions, whole today, that the service will begin to forget before the quota lets them be asked
@@ -259,21 +259,24 @@ class Pipeline:
         self._suits(spec)
         with self._alone(spec):
             archive = _archive(self.store, spec)
-            otherwise = _otherwise(spec, partitions, archive)
-            chosen = [archive[p] for p in sorted({*partitions} - {*otherwise}) if p in archive]
-            pull = self._new_pull(spec, _NO_DEBT, archive, force=force, observe=observe)
-            held = window.held(self.now(), self.limits.retention_days, spec)
-            found = replace(recount(pull.cutter, self.store, chosen, held=held), otherwise=tuple(otherwise))
+            other_query = _by_other_query(spec, partitions, archive)
+            chosen = [archive[p] for p in sorted({*partitions} - {*other_query}) if p in archive]
+            pull = self._new_pull(spec, _NO_BACKLOG, archive, force=force, observe=observe)
+            available = window.available(self.now(), self.limits.retention_days, spec)
+            found = replace(
+                recount(pull.splitter, self.store, chosen, available=available),
+                other_query=tuple(other_query),
+            )
             stale = (
                 found.stale(
                     [manifest.partition for manifest in chosen],
                     force=force,
-                    worth_a_call=pull.cutter.target() // 2,
+                    worth_a_call=pull.splitter.target() // 2,
                 )
                 if spec.recountable
-                else _everything(chosen, held)
+                else _everything(chosen, available)
             )
-            pull.owe(window.Debt(tuple(stale), (), (), ()), afresh=True)
+            pull.owe(window.Backlog(tuple(stale), (), (), ()), afresh=True)
             yield found, pull
 
     def _prepare(
@@ -288,7 +291,7 @@ class Pipeline:
         archive = _archive(self.store, spec)
         if not renew:
             _refuse_mixture(spec, partitions, archive)
-        debt = _debt(
+        backlog = _backlog(
             spec,
             partitions,
             archive,
@@ -296,42 +299,42 @@ class Pipeline:
             retention_days=self.limits.retention_days,
             renew=renew,
         )
-        return self._new_pull(spec, debt, archive, force=force, observe=observe)
+        return self._new_pull(spec, backlog, archive, force=force, observe=observe)
 
     def _new_pull(
         self,
         spec: TableSpec,
-        debt: window.Debt,
+        backlog: window.Backlog,
         archive: dict[Partition, Manifest],
         *,
         force: bool,
         observe: Observer | None,
     ) -> Pull:
-        fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in debt.owed)
+        fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in backlog.missing)
         return Pull(
             spec,
-            debt=debt,
+            backlog=backlog,
             archive=archive,
-            calls=partial(self._calls, spec, Lane.FRESH if fresh else Lane.BACKFILL),
+            calls=partial(self._calls, spec, Priority.FRESH if fresh else Priority.BACKFILL),
             width=_width(spec, archive),
-            lake=Lake(self.store, self.author, self.now, self._forgotten_before),
+            lake=Lake(self.store, self.writer, self.now, self._forgotten_before),
             workers=self.workers,
             force=force,
             observe=observe or _unobserved,
         )
 
     def _suits(self, spec: TableSpec) -> None:
-        wanted = spec.hunt and spec.hunt.surface
-        if wanted and wanted != self.author.surface:
+        wanted = spec.hunt and spec.hunt.api
+        if wanted and wanted != self.writer.api:
             raise Misconfigured(
-                f"{spec.name} is written for the surface {wanted!r} and HUNTING_SURFACE is"
-                f" {self.author.surface!r}: change one of them. Nothing was asked, nothing written"
+                f"{spec.name} is written for the surface {wanted!r} and HUNTING_API is"
+                f" {self.writer.api!r}: change one of them. Nothing was asked, nothing written"
             )
 
     def _forgotten_before(self) -> int:
         return window.forgotten_before(self.now(), self.limits.retention_days)
 
-    def _calls(self, spec: TableSpec, lane: Lane, on_wait: Callable[[str], None]) -> Calls:
+    def _calls(self, spec: TableSpec, priority: Priority, on_wait: Callable[[str], None]) -> Calls:
         return Calls(
             client=self.client,
             tokens=self.tokens,
@@ -339,9 +342,9 @@ class Pipeline:
             limits=self.limits,
             clock=self.clock,
             table=spec.name,
-            lane=lane,
+            priority=priority,
             owner=f"{socket.gethostname()}:{os.getpid()}",
-            patience=self.patience,
+            max_wait=self.max_wait,
             on_wait=on_wait,
         )
 
@@ -368,22 +371,22 @@ def _refuse_mixture(
     spec: TableSpec, partitions: Iterable[Partition], archive: Mapping[Partition, Manifest]
 ) -> None:
     """A table is not to be archived by two queries in turn."""
-    newest = sorted(p for p in archive if not p.undated)[-1:]
-    if otherwise := _otherwise(spec, {*partitions, *newest}, archive):
+    newest = sorted(p for p in archive if not p.null_time)[-1:]
+    if other_query := _by_other_query(spec, {*partitions, *newest}, archive):
         raise CommitRefused(
-            f"{spec.name}: {otherwise[-1].key} was archived by another query: by other `columns`, another"
+            f"{spec.name}: {other_query[-1].key} was archived by another query: by other `columns`, another"
             " `where` or another text of a hunt. Nothing was asked, the archive is untouched. Pull it where"
             " that query stands, in Dagster, or use --force to replace it by this one"
         )
 
 
-def _everything(archived: Sequence[Manifest], held: Window) -> list[tuple[Partition, Window]]:
+def _everything(archived: Sequence[Manifest], available: Window) -> list[tuple[Partition, Window]]:
     """What is archived and can still be asked for."""
     return [
         (manifest.partition, part)
         for manifest in archived
         for span in manifest.covered
-        if (part := span.intersection(held))
+        if (part := span.intersection(available))
     ]
 
 
@@ -395,5 +398,5 @@ def _width(spec: TableSpec, archive: Mapping[Partition, Manifest]) -> plan.Width
     """What the archive's newest replies teach of the table's width; else the catalogue's guess."""
     width = plan.Width(spec.bytes_per_row)
     for manifest in sorted(archive.values(), key=lambda manifest: manifest.committed_at)[-_TEACHERS:]:
-        width = width.after(manifest.tally.rows, manifest.body_bytes)
+        width = width.after(manifest.proof.rows, manifest.body_bytes)
     return width

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hunting_pipeline.model import Partition, Slice, Staged, Window, subtract
-from hunting_pipeline.window import Debt
+from hunting_pipeline.window import Backlog
 
 __all__ = ["Todo"]
 
@@ -18,15 +18,15 @@ class Todo:
     """
 
     owed: dict[Partition, list[Window]]
-    pieces: dict[Partition, list[Staged]]
+    segments: dict[Partition, list[Staged]]
     size: int
     outstanding: set[Slice] = field(default_factory=set)
     lost: list[Partition] = field(default_factory=list)
 
     @classmethod
-    def of(cls, debt: Debt) -> "Todo":
+    def of(cls, backlog: Backlog) -> "Todo":
         owed: dict[Partition, list[Window]] = {}
-        for partition, span in debt.owed:
+        for partition, span in backlog.missing:
             owed.setdefault(partition, []).append(span)
         return cls(owed, {partition: [] for partition in owed}, len(owed))
 
@@ -34,15 +34,15 @@ class Todo:
     def partitions(self) -> tuple[Partition, ...]:
         return tuple(self.owed)
 
-    def wants(self, piece: Staged) -> bool:
+    def wants(self, segment: Staged) -> bool:
         """Whether a staged piece lies within what is owed."""
-        return piece.span is not None and self._owes(piece.partition, piece.span)
+        return segment.span is not None and self._owes(segment.partition, segment.span)
 
     def _owes(self, partition: Partition, whole: Window) -> bool:
         return any(span.contains(whole) for span in self.owed[partition])
 
-    def add(self, piece: Staged) -> None:
-        self.pieces[piece.partition].append(piece)
+    def add(self, segment: Staged) -> None:
+        self.segments[segment.partition].append(segment)
 
     def missing(self) -> list[Window]:
         """The spans that no piece covers yet."""
@@ -50,7 +50,7 @@ class Todo:
             gap
             for partition, spans in self.owed.items()
             for span in spans
-            for gap in subtract(span, _spans(self.pieces[partition]))
+            for gap in subtract(span, _spans(self.segments[partition]))
         ]
 
     def touched(self, slice_: Slice) -> tuple[Partition, ...]:
@@ -73,7 +73,7 @@ class Todo:
                 yield partition
 
     def _open(self, partition: Partition) -> bool:
-        spans = _spans(self.pieces[partition])
+        spans = _spans(self.segments[partition])
         return any(subtract(span, spans) for span in self.owed[partition]) or any(
             slice_.window is None or slice_.window.intersection(partition.window)
             for slice_ in self.outstanding
@@ -82,7 +82,7 @@ class Todo:
     def take(self, partition: Partition) -> list[Staged]:
         """The pieces of a whole partition, which is then done with."""
         del self.owed[partition]
-        return self.pieces.pop(partition)
+        return self.segments.pop(partition)
 
     def forget(self, gone: Window) -> None:
         """The service no longer holds `gone`; partitions that are left with nothing are `lost`.
@@ -91,12 +91,12 @@ class Todo:
         """
         for partition, spans in list(self.owed.items()):
             self.owed[partition] = [rest for span in spans for rest in subtract(span, [gone])]
-            self.pieces[partition] = [
-                piece
-                for piece in self.pieces[partition]
-                if not (piece.bucket and piece.span and piece.span.intersection(gone))
+            self.segments[partition] = [
+                segment
+                for segment in self.segments[partition]
+                if not (segment.bucket and segment.span and segment.span.intersection(gone))
             ]
-            if not self.owed[partition] and not self.pieces[partition]:
+            if not self.owed[partition] and not self.segments[partition]:
                 del self.owed[partition]
                 self.lost.append(partition)
 
@@ -106,6 +106,6 @@ class Todo:
             del self.owed[partition]
 
 
-def _spans(pieces: Iterable[Staged]) -> list[Window]:
+def _spans(segments: Iterable[Staged]) -> list[Window]:
     """The spans of pieces; a snapshot piece stands for its whole day."""
-    return [piece.span or piece.partition.window for piece in pieces]
+    return [segment.span or segment.partition.window for segment in segments]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hunting_pipeline.quota.rules import GRACE_SECONDS, Lane, Waiting
+from hunting_pipeline.quota.rules import GRACE_SECONDS, Priority, Waiting
 from hunting_pipeline.quota.store import Run
 from hunting_pipeline.quota.windows import Spend
 
@@ -114,7 +114,7 @@ class Book:
         return [Spend(*row) for row in rows]
 
     def counted(self, column: str, *, longest: float) -> dict[str, int]:
-        """Calls of the history by `column`: owner or lane."""
+        """Calls of the history by `column`: owner or priority."""
         rows = self._run(
             f"SELECT {column}, count(*) FROM quota_spend WHERE tenant = ?"  # noqa: S608 - one of two names
             f" AND (ended IS NULL OR ended > ?) GROUP BY {column} ORDER BY {column}",
@@ -123,16 +123,16 @@ class Book:
         return {str(name): int(calls) for name, calls in rows}
 
     def spend(
-        self, *, table: str, lane: Lane, owner: str, seconds: float, likely: float, expires: float
+        self, *, table: str, priority: Priority, owner: str, seconds: float, likely: float, expires: float
     ) -> str:
         """Enter a reservation; gives its name."""
-        self.fresh_run = self.fresh_run + 1 if lane is Lane.FRESH else 0
+        self.fresh_run = self.fresh_run + 1 if priority is Priority.FRESH else 0
         name = uuid.uuid4().hex
         self._run(
             "INSERT INTO quota_spend"
-            " (id, tenant, lane, owner, source_table, reserved_at, seconds, likely, expires)"
+            " (id, tenant, priority, owner, source_table, reserved_at, seconds, likely, expires)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(name, self._tenant, lane, owner, table, self.now, seconds, likely, expires),
+            *(name, self._tenant, priority, owner, table, self.now, seconds, likely, expires),
         )
         return name
 
@@ -177,7 +177,7 @@ class Book:
         )
         return Estimate(*rows[0]) if rows else None
 
-    def queue(self, seat: str, *, lane: Lane) -> tuple[int, float, tuple[Waiting, ...]]:
+    def queue(self, seat: str, *, priority: Priority) -> tuple[int, float, tuple[Waiting, ...]]:
         """The turn that this seat was given when it first asked, and when that was; and all others who wait.
 
         It is a new turn where there is none, or where it was not come back for in time.
@@ -185,7 +185,7 @@ class Book:
         turn, since, others = 0, self.now, []
         for name, *columns in self._run(f"SELECT seat, {_PLACE} WHERE tenant = ?", self._tenant):
             place = _place(columns)
-            if (name, place.lane) != (seat, lane):
+            if (name, place.priority) != (seat, priority):
                 others.append(place)
             elif place.at + GRACE_SECONDS >= self.now:
                 turn, since = place.turn, place.since
@@ -200,24 +200,28 @@ class Book:
     def wait(self, seat: str, place: Waiting) -> None:
         """Keep a place for this seat."""
         self._run(
-            "INSERT INTO quota_waiting (tenant, seat, lane, turn, seconds, likely, since, asked_at, wake_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, seat, lane) DO UPDATE"
+            "INSERT INTO quota_waiting"
+            " (tenant, seat, priority, turn, seconds, likely, since, asked_at, wake_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, seat, priority) DO UPDATE"
             " SET turn = excluded.turn, seconds = excluded.seconds, likely = excluded.likely,"
             " since = excluded.since, asked_at = excluded.asked_at, wake_at = excluded.wake_at",
-            *(self._tenant, seat, place.lane, place.turn, place.seconds, place.likely),
+            *(self._tenant, seat, place.priority, place.turn, place.seconds, place.likely),
             *(place.since, place.asked, place.at),
         )
 
-    def leave(self, seat: str, *, lane: Lane) -> None:
+    def leave(self, seat: str, *, priority: Priority) -> None:
         """Give up this seat's place."""
         self._run(
-            "DELETE FROM quota_waiting WHERE tenant = ? AND seat = ? AND lane = ?", self._tenant, seat, lane
+            "DELETE FROM quota_waiting WHERE tenant = ? AND seat = ? AND priority = ?",
+            self._tenant,
+            seat,
+            priority,
         )
 
 
-_PLACE = "turn, lane, seconds, likely, since, asked_at, wake_at FROM quota_waiting"
+_PLACE = "turn, priority, seconds, likely, since, asked_at, wake_at FROM quota_waiting"
 
 
 def _place(row: Sequence[Any]) -> Waiting:
-    turn, lane, *rest = row
-    return Waiting(turn, Lane(lane), *rest)
+    turn, priority, *rest = row
+    return Waiting(turn, Priority(priority), *rest)

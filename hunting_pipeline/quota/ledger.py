@@ -20,7 +20,7 @@ from typing import Protocol
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.limits import PROFILES, Limits
 from hunting_pipeline.quota.book import Book, Estimate
-from hunting_pipeline.quota.rules import GRACE_SECONDS, Block, Lane, Queue, Waiting, WaitUntil, decide
+from hunting_pipeline.quota.rules import GRACE_SECONDS, Block, Priority, Queue, Waiting, WaitUntil, decide
 from hunting_pipeline.quota.store import Store, open_store
 from hunting_pipeline.quota.windows import TRANSIT_SECONDS, RateUse, rate_uses
 
@@ -65,10 +65,10 @@ class Usage:
         blocked_until: the service said 429 until then (unix seconds); None if it did not.
         block_reason: what it said.
         running: calls sent and not settled.
-        waiting: how many wait, by lane.
+        waiting: how many wait, by priority.
         longest_wait: seconds since the first of them asked; 0 if nobody waits.
         owners: calls within the longest period, by owner.
-        lanes: calls within the longest period, by lane.
+        priorities: calls within the longest period, by priority.
     """
 
     tenant: str
@@ -78,16 +78,16 @@ class Usage:
     blocked_until: float | None
     block_reason: str
     running: int
-    waiting: Mapping[Lane, int]
+    waiting: Mapping[Priority, int]
     longest_wait: float
     owners: Mapping[str, int]
-    lanes: Mapping[Lane, int]
+    priorities: Mapping[Priority, int]
 
 
 class Ledger(Protocol):
     """One tenant's quota. Every method may raise `ServiceFailed` when the ledger cannot be reached."""
 
-    def reserve(self, *, table: str, lane: Lane, owner: str) -> Reservation | WaitUntil:
+    def reserve(self, *, table: str, priority: Priority, owner: str) -> Reservation | WaitUntil:
         """Leave to send one call now, or when to ask again. Never waits for quota.
 
         After `WaitUntil` the caller's place in the queue is kept, by owner and thread, until a few seconds
@@ -158,7 +158,7 @@ class StoredLedger:
         self._pruned = -math.inf
         self._longest = max(rate.period for rate in limits.rates) + TRANSIT_SECONDS
 
-    def reserve(self, *, table: str, lane: Lane, owner: str) -> Reservation | WaitUntil:
+    def reserve(self, *, table: str, priority: Priority, owner: str) -> Reservation | WaitUntil:
         seat = f"{owner}/{self._name}/{os.getpid()}/{threading.get_ident()}"
         with self._opened() as (book, offset):
             self._prune(book)
@@ -166,26 +166,26 @@ class StoredLedger:
             estimate = book.estimate(table) or Estimate(0.0, cap / 4)
             seconds = min(cap, estimate.upper)
             likely = min(estimate.mean, seconds)
-            turn, since, others = book.queue(seat, lane=lane)
+            turn, since, others = book.queue(seat, priority=priority)
             answer = decide(
                 book.history(longest=self._longest),
                 self._limits,
                 book.now,
                 share=self._share,
-                lane=lane,
+                priority=priority,
                 estimate=seconds,
                 likely=likely,
                 blocks=[Block(book.blocked_until, book.block_reason)],
                 queue=Queue(turn, others, book.fresh_run),
             )
             if isinstance(answer, WaitUntil):
-                place = Waiting(turn, lane, seconds, likely, since=since, asked=book.now, at=answer.at)
+                place = Waiting(turn, priority, seconds, likely, since=since, asked=book.now, at=answer.at)
                 book.wait(seat, place)
                 return WaitUntil(answer.at + offset, answer.reason)
-            book.leave(seat, lane=lane)
+            book.leave(seat, priority=priority)
             expires = book.now + cap + EXPIRY_SECONDS
             name = book.spend(
-                table=table, lane=lane, owner=owner, seconds=seconds, likely=likely, expires=expires
+                table=table, priority=priority, owner=owner, seconds=seconds, likely=likely, expires=expires
             )
             return Reservation(id=name, table=table, seconds=seconds, expires=expires + offset)
 
@@ -209,7 +209,7 @@ class StoredLedger:
         with self._opened() as (book, offset):
             history = book.history(longest=self._longest)
             owners = book.counted("owner", longest=self._longest)
-            lanes = book.counted("lane", longest=self._longest)
+            priorities = book.counted("priority", longest=self._longest)
             waiting = [place for place in book.waiting() if place.at + GRACE_SECONDS > book.now]
         blocked = book.blocked_until > book.now
         uses = rate_uses(history, self._limits, book.now, share=self._share)
@@ -224,10 +224,10 @@ class StoredLedger:
             blocked_until=book.blocked_until + offset if blocked else None,
             block_reason=book.block_reason if blocked else "",
             running=sum(spend.calls for spend in history if spend.end(book.now) is None),
-            waiting={lane: sum(place.lane is lane for place in waiting) for lane in Lane},
+            waiting={priority: sum(place.priority is priority for place in waiting) for priority in Priority},
             longest_wait=max((book.now - place.since for place in waiting), default=0.0),
             owners=owners,
-            lanes={lane: lanes.get(lane, 0) for lane in Lane},
+            priorities={priority: priorities.get(priority, 0) for priority in Priority},
         )
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from enum import StrEnum
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.quota.windows import RateWindow, Spend, windows
 
-__all__ = ["Block", "Go", "Lane", "Queue", "WaitUntil", "Waiting", "decide"]
+__all__ = ["Block", "Go", "Priority", "Queue", "WaitUntil", "Waiting", "decide"]
 
 GRACE_SECONDS = 5.0
 """How late a waiter may wake and still find its place: above the worst wait for the ledger's lock (1.0 s
@@ -37,7 +37,7 @@ FRESH_TURNS = 4
 """Fresh calls in a row before one backfill call goes: backfill keeps a fifth of the quota at worst."""
 
 
-class Lane(StrEnum):
+class Priority(StrEnum):
     """How urgent a call is."""
 
     FRESH = "fresh"
@@ -50,7 +50,7 @@ class Waiting:
 
     Attributes:
         turn: the order in which callers first asked; unique.
-        lane: in which lane.
+        priority: how urgent it is.
         seconds: running seconds it will reserve.
         likely: of these, what it will probably take; the rest comes back soon.
         since: when it first asked.
@@ -59,7 +59,7 @@ class Waiting:
     """
 
     turn: int
-    lane: Lane
+    priority: Priority
     seconds: float
     likely: float
     since: float
@@ -114,7 +114,7 @@ def decide(
     now: float,
     *,
     share: float,
-    lane: Lane,
+    priority: Priority,
     estimate: float,
     likely: float = math.inf,
     blocks: Iterable[Block] = (),
@@ -131,14 +131,14 @@ def decide(
         limits: the rates that must all hold.
         now: the ledger's time.
         share: part of every rate that may be used, 0 < share ≤ 1; one call always fits.
-        lane: of this call.
+        priority: of this call.
         estimate: running seconds to reserve for it; more than a whole rate counts as the whole rate.
         likely: of these, what it will probably take.
         blocks: what the service said in a 429.
         queue: who else waits.
     """
     room = windows(history, limits, now, share=share)
-    mine = Waiting(queue.turn, lane, estimate, likely=min(likely, estimate), since=now, asked=now, at=now)
+    mine = Waiting(queue.turn, priority, estimate, likely=min(likely, estimate), since=now, asked=now, at=now)
     places = [place for place in queue.waiting if place.at + GRACE_SECONDS > now]
     block = max(blocks, key=lambda b: b.until, default=Block(now, ""))
     for held in ([place for place in places if place.near], places):
@@ -164,9 +164,9 @@ def _may_go(room: Sequence[RateWindow], ahead: Iterable[Waiting], mine: Waiting,
             for window in room:
                 window.take(place, now)
             continue
-        patient = place.since + PATIENCE_SECONDS > now and (place.lane, mine.lane) != (
-            Lane.FRESH,
-            Lane.BACKFILL,
+        patient = place.since + PATIENCE_SECONDS > now and (place.priority, mine.priority) != (
+            Priority.FRESH,
+            Priority.BACKFILL,
         )
         if place.seconds <= mine.seconds or not patient:
             return False
@@ -190,8 +190,8 @@ def _slot(room: Sequence[RateWindow], places: Iterable[Waiting], *, start: float
 def _ahead(waiting: Iterable[Waiting], mine: Waiting, *, fresh_run: int) -> list[Waiting]:
     """Who goes before `mine`: fresh before backfill, except that every so often one backfill call goes."""
     places = sorted((*waiting, mine), key=lambda place: -place.turn)
-    fresh = [place for place in places if place.lane is Lane.FRESH]
-    backfill = [place for place in places if place.lane is Lane.BACKFILL]
+    fresh = [place for place in places if place.priority is Priority.FRESH]
+    backfill = [place for place in places if place.priority is Priority.BACKFILL]
     ahead: list[Waiting] = []
     while True:
         turn_of_backfill = backfill and (fresh_run >= FRESH_TURNS or not fresh)

@@ -27,7 +27,7 @@ LOCK_SECONDS = 30.0
 """How long to wait for one's turn: 30 times the worst wait measured with 8 processes."""
 CONNECT_SECONDS = 10
 """How long a database server may take to answer at all: libpq itself would wait for minutes."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _LOCK_KEY = int.from_bytes(blake2b(b"hunting-pipeline quota ledger", digest_size=8).digest(), signed=True)
 """Advisory locks are named by a number; this one is ours."""
 _POSTGRES_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
@@ -38,7 +38,8 @@ _TABLES = (
     """CREATE TABLE IF NOT EXISTS quota_tenant (tenant TEXT PRIMARY KEY, now DOUBLE PRECISION NOT NULL,
         wall DOUBLE PRECISION NOT NULL, steady DOUBLE PRECISION, blocked_until DOUBLE PRECISION NOT NULL,
         block_reason TEXT NOT NULL, next_turn BIGINT NOT NULL, fresh_run BIGINT NOT NULL)""",
-    """CREATE TABLE IF NOT EXISTS quota_spend (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, lane TEXT NOT NULL,
+    """CREATE TABLE IF NOT EXISTS quota_spend (id TEXT PRIMARY KEY, tenant TEXT NOT NULL,
+        priority TEXT NOT NULL,
         owner TEXT NOT NULL, source_table TEXT NOT NULL, reserved_at DOUBLE PRECISION NOT NULL,
         seconds DOUBLE PRECISION NOT NULL, likely DOUBLE PRECISION NOT NULL,
         expires DOUBLE PRECISION NOT NULL, ended DOUBLE PRECISION)""",
@@ -47,10 +48,11 @@ _TABLES = (
     """CREATE TABLE IF NOT EXISTS quota_past (tenant TEXT NOT NULL, slot BIGINT NOT NULL,
         calls BIGINT NOT NULL, seconds DOUBLE PRECISION NOT NULL, reserved_at DOUBLE PRECISION NOT NULL,
         ended DOUBLE PRECISION NOT NULL, PRIMARY KEY (tenant, slot))""",
-    """CREATE TABLE IF NOT EXISTS quota_waiting (tenant TEXT NOT NULL, seat TEXT NOT NULL, lane TEXT NOT NULL,
+    """CREATE TABLE IF NOT EXISTS quota_waiting (tenant TEXT NOT NULL, seat TEXT NOT NULL,
+        priority TEXT NOT NULL,
         turn BIGINT NOT NULL, seconds DOUBLE PRECISION NOT NULL, likely DOUBLE PRECISION NOT NULL,
         since DOUBLE PRECISION NOT NULL, asked_at DOUBLE PRECISION NOT NULL,
-        wake_at DOUBLE PRECISION NOT NULL, PRIMARY KEY (tenant, seat, lane))""",
+        wake_at DOUBLE PRECISION NOT NULL, PRIMARY KEY (tenant, seat, priority))""",
     """CREATE TABLE IF NOT EXISTS quota_estimate (tenant TEXT NOT NULL, source_table TEXT NOT NULL,
         mean DOUBLE PRECISION NOT NULL, deviation DOUBLE PRECISION NOT NULL,
         PRIMARY KEY (tenant, source_table))""",

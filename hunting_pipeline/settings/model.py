@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         None,
         description="file with a workload identity's token, instead of a secret (read anew at each sign-in)",
     )
-    surface: Literal["graph", "xdr", "endpoint"] = Field("graph", description="which API is asked")
+    api: Literal["graph", "xdr", "endpoint"] = Field("graph", description="which API is asked")
     cloud: str = Field("global", description="`global`, `gcc`, `gcc-high`, `dod`, or a region such as `eu`")
     api_url: str | None = Field(
         None, description="another host than the surface's, for a proxy or the emulator"
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     @property
     def limits_profile(self) -> Limits:
         """The named profile, or that of the surface."""
-        return PROFILES[self.limits or self.surface]
+        return PROFILES[self.limits or self.api]
 
     def tenant(self) -> str:
         """The tenant's id.

@@ -75,7 +75,7 @@ def component() -> dg.Definitions:
 
 def archived(lake: LocalStore, *keys: str, table: str = "DeviceProcessEvents") -> int:
     manifests = [load(lake, partition_from_key(table, key)) for key in keys]
-    return sum(manifest.tally.rows for manifest in manifests if manifest)
+    return sum(manifest.proof.rows for manifest in manifests if manifest)
 
 
 def asking(

@@ -13,12 +13,12 @@ from test_assets_config import PROJECT, told_by
 
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
 from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.lake.manifest import load
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.model import HOUR, SECOND, Grain
 from hunting_pipeline.orchestration import HuntingLake, materialize_range, partitions_for
-from hunting_pipeline.orchestration.hunt_files import MANUAL, HuntFile, hunt_file
 from hunting_pipeline.orchestration.requesting import checks_of
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.orchestration.watch import DEADLINE
@@ -87,7 +87,7 @@ HEADER = """// name: hourly
 // time: At
 // settle: 2h
 // schedule: 5 * * * *
-// surface: graph
+// api: graph
 
 DeviceLogonEvents | summarize count() by At = bin(Timestamp, 15m)
 """
@@ -104,7 +104,7 @@ def test_a_header_says_what_the_pipeline_is_told(tmp_path: Path) -> None:
     assert (found.name, found.description, found.schedule) == ("hourly", "Logons,\nby the hour.", "5 * * * *")
     spec, hunt = found.spec, found.hunt
     assert (spec.name, spec.time_column, spec.grain) == ("hunt-hourly", "At", Grain.HOUR)
-    assert (hunt.step, hunt.settle, hunt.surface) == (HOUR // 4, 2 * HOUR, "graph")
+    assert (hunt.step, hunt.settle, hunt.api) == (HOUR // 4, 2 * HOUR, "graph")
     plain = written(tmp_path, "DeviceLogonEvents", "logons")
     assert (plain.name, plain.schedule, plain.description) == ("logons", None, "")
     assert plain.hunt.settle == 900 * SECOND
@@ -164,7 +164,7 @@ WRONG = {
     "// time: a b\nDeviceInfo": (1, "no name of a table or column"),
     "// time: Hour\nDeviceInfo": (1, "folders of the name 'hour'"),
     "// schedule: every day\nDeviceInfo": (1, "neither a cron expression nor `manual`"),
-    "// surface: portal\nDeviceInfo": (1, "there are graph, xdr, endpoint"),
+    "// api: portal\nDeviceInfo": (1, "there are graph, xdr, endpoint"),
     "// settle: soon\nDeviceInfo": (1, "no length of time"),
     "// grain: hour\n// time: none\nDeviceInfo": (1, "a snapshot a day"),
     "// grain: hour\nDeviceInfo | summarize count() by bin(Timestamp, 1d)": (1, "use `grain: day`"),
@@ -275,8 +275,8 @@ def test_assets_downstream_ask_for_its_partitions_as_for_a_tables(
     store = LocalStore(tmp_path / "lake")
     manifest = load(store, partition_from_key("hunt-good", LAST))
     assert manifest is not None
-    assert [rows.num_rows for rows in got] == [manifest.tally.rows] * 2
-    assert manifest.tally.rows > 0
+    assert [rows.num_rows for rows in got] == [manifest.proof.rows] * 2
+    assert manifest.proof.rows > 0
     assert set(got[0]["ActionType"].to_pylist()) == {"LogonFailed"}
     assert {str(day) for day in got[0]["date"].to_pylist()} == {LAST}
 

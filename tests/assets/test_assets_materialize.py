@@ -213,7 +213,7 @@ def test_a_spent_quota_is_waited_for_as_a_retry_of_the_step(
 ) -> None:
     class Impatient(HuntingTables):
         def resource(self, tenant: str) -> HuntingResource:
-            return HuntingResource(tenant=tenant, patience=0.5)
+            return HuntingResource(tenant=tenant, max_wait=0.5)
 
     component = Impatient(tables=[TableConfig(name="AlertInfo")])
     tenant.post("config", manners={"wait_seconds": 2}, faults={"queue": ["cpu"]})

@@ -12,40 +12,40 @@ import pytest
 from hunting_pipeline import errors
 from hunting_pipeline.catalog import entry, spec
 from hunting_pipeline.errors import HuntingError, QuotaExhausted
+from hunting_pipeline.lake.inspect import Inspection
 from hunting_pipeline.lake.layout import partition_from_key
-from hunting_pipeline.lake.manifest import Manifest, Piece
-from hunting_pipeline.model import Column, Progress, Receipt, Report, Step, Tally
+from hunting_pipeline.lake.manifest import Manifest, Segment
+from hunting_pipeline.model import Column, Progress, Proof, Receipt, Report, Step
 from hunting_pipeline.orchestration import checks, metadata
-from hunting_pipeline.orchestration.look import Look
 from hunting_pipeline.orchestration.outcomes import OUTCOMES, outcome_of
 from hunting_pipeline.orchestration.picture import bars, preview
-from hunting_pipeline.orchestration.progress import Narrator, line_of
+from hunting_pipeline.orchestration.progress import Reporter, line_of
 
 NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
 DAY = partition_from_key("AlertInfo", "2026-11-20")
 KEY = dg.AssetKey(["defender", "AlertInfo"])
 
 
-def seen(*pieces: Tally, archived: Tally) -> Look:
+def seen(*segments: Proof, archived: Proof) -> Inspection:
     """A partition of which the service counted `pieces`, and whose file holds `archived`."""
     manifest = Manifest(
         partition=DAY,
         tenant="t",
-        shape="s",
-        tally=archived,
+        query_hash="s",
+        proof=archived,
         file_bytes=1234,
         file_version="v",
         body_bytes=5678,
         rescued=0,
         fingerprint="f",
         columns=(Column("Timestamp", "datetime"), Column("Title", "string")),
-        pieces=tuple(Piece(DAY.window, None, tally, "AlertInfo", 0) for tally in pieces),
-        surface="graph",
+        segments=tuple(Segment(DAY.window, None, proof, "AlertInfo", 0) for proof in segments),
+        api="graph",
         engine="e",
         run_id="r",
         committed_at=DAY.window.end,
     )
-    return Look(manifest, archived, (1, 0, 3), pa.table({"Title": ["a|b", None]}))
+    return Inspection(manifest, archived, (1, 0, 3), pa.table({"Title": ["a|b", None]}))
 
 
 def raised(name: str) -> HuntingError:
@@ -90,11 +90,11 @@ def test_a_failed_service_is_given_a_few_chances() -> None:
 
 
 def test_a_partition_is_complete_when_rows_and_checksum_are_what_the_service_counted() -> None:
-    parts = (Tally(2, 10), Tally(1, 5))
-    whole = checks.proof_of(seen(*parts, archived=Tally(3, 15)))
-    short = checks.proof_of(seen(*parts, archived=Tally(2, 15)))
-    other = checks.proof_of(seen(*parts, archived=Tally(3, 16)))
-    assert [proof.holds for proof in (whole, short, other)] == [True, False, False]
+    parts = (Proof(2, 10), Proof(1, 5))
+    whole = checks.comparison_of(seen(*parts, archived=Proof(3, 15)))
+    short = checks.comparison_of(seen(*parts, archived=Proof(2, 15)))
+    other = checks.comparison_of(seen(*parts, archived=Proof(3, 16)))
+    assert [comparison.holds for comparison in (whole, short, other)] == [True, False, False]
     evaluation = checks.evaluation(KEY, short)
     assert (evaluation.passed, evaluation.partition) == (False, "2026-11-20")
     assert evaluation.metadata["rows counted"].value == 3
@@ -105,7 +105,7 @@ def test_a_partition_is_complete_when_rows_and_checksum_are_what_the_service_cou
 
 
 def test_a_partitions_metadata_is_what_dagster_displays() -> None:
-    told = metadata.of_archived(seen(Tally(4, 1), archived=Tally(4, 1)), uri="/lake/x.parquet")
+    told = metadata.of_archived(seen(Proof(4, 1), archived=Proof(4, 1)), uri="/lake/x.parquet")
     assert told["dagster/partition_row_count"].value == 4
     assert told["dagster/uri"].value == "/lake/x.parquet"
     assert [column.type for column in told["dagster/column_schema"].value.columns] == [
@@ -122,7 +122,7 @@ def test_a_commit_tells_what_changed_and_what_it_cost() -> None:
         DAY,
         covered=(DAY.window,),
         path="p",
-        tally=Tally(10, 0),
+        proof=Proof(10, 0),
         file_bytes=1,
         body_bytes=1,
         slices=1,
@@ -200,7 +200,7 @@ def test_a_line_of_the_log_says_how_far_how_fast_and_until_when() -> None:
 
 def test_the_log_tells_plans_and_waits_at_once_and_slices_now_and_then() -> None:
     now, told = [0.0], list[str]()
-    narrator = Narrator(told.append, lambda: now[0], quota=lambda: "enough")
+    narrator = Reporter(told.append, lambda: now[0], quota=lambda: "enough")
     narrator(progress(Step.PLANNED))
     for now[0] in (1.0, 9.0, 11.0, 12.0):
         narrator(progress(Step.FETCHED))

@@ -11,7 +11,7 @@ import pytest
 from hunting_pipeline.limits import GRAPH
 from hunting_pipeline.orchestration.quota import health, left_of, quota_asset
 from hunting_pipeline.orchestration.resources import hunting_of
-from hunting_pipeline.quota import Lane, Ledger, Reservation, Usage, open_ledger
+from hunting_pipeline.quota import Ledger, Priority, Reservation, Usage, open_ledger
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
 
 def spend(ledger: Ledger, calls: int) -> None:
     for _ in range(calls):
-        reservation = ledger.reserve(table="T", lane=Lane.BACKFILL, owner="me")
+        reservation = ledger.reserve(table="T", priority=Priority.BACKFILL, owner="me")
         assert isinstance(reservation, Reservation)
         ledger.settle(reservation, seconds=2)
 

@@ -12,7 +12,7 @@ from hunting_emulator.process import running
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.lake.layout import partition_from_key
-from hunting_pipeline.model import DAY, Bin, Tally, Window
+from hunting_pipeline.model import DAY, Bin, Proof, Window
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.orchestration.recounts import RECONCILED, STALE, recounted
 from hunting_pipeline.orchestration.requesting import (
@@ -224,7 +224,7 @@ def compared(
 ) -> dg.AssetCheckResult:
     partitions = [partition_from_key("AlertInfo", key) for key in ("2026-11-03", "2026-11-04", "2026-11-05")]
     whole = Window(partitions[0].window.start, partitions[-1].window.end)
-    bins = tuple(Bin(partition.window, Tally(5, 0)) for partition in partitions)
+    bins = tuple(Bin(partition.window, Proof(5, 0)) for partition in partitions)
     found = Recount("AlertInfo", (whole,), bins, tuple(grown), tuple(shrunk), tuple(partitions[:1]))
     return recounted(found, partitions, replace(spec("AlertInfo"), where=where))
 

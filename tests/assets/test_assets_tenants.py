@@ -63,7 +63,7 @@ def tenants(
 
 class Impatient(HuntingTables):
     def resource(self, tenant: str) -> HuntingResource:
-        return HuntingResource(tenant=tenant, patience=0.5)
+        return HuntingResource(tenant=tenant, max_wait=0.5)
 
 
 def alerts(

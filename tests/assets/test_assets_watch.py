@@ -10,15 +10,15 @@ import pytest
 from hunting_emulator.process import running
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.lake.layout import partition_from_key
-from hunting_pipeline.lake.manifest import Manifest, Piece
-from hunting_pipeline.model import DAY, HOUR, Column, Tally, Window
+from hunting_pipeline.lake.manifest import Manifest, Segment
+from hunting_pipeline.model import DAY, HOUR, Column, Proof, Window
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.orchestration.checks import COMPLETE
 from hunting_pipeline.orchestration.requesting import LAST_CALL, sensor_for
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.orchestration.watch import DEADLINE, DRIFT, FRESH, NEAR, deadline, drift, fresh
 from hunting_pipeline.pipeline import Coverage
-from hunting_pipeline.window import owed
+from hunting_pipeline.window import backlog_of
 
 KEY = dg.AssetKey(["defender", "AlertInfo"])
 TODAY = datetime.datetime.now(datetime.UTC).date()
@@ -31,16 +31,16 @@ def archived(key: str, fingerprint: str = "f", *columns: str, until: int | None 
     return Manifest(
         partition=partition,
         tenant="t",
-        shape="s",
-        tally=Tally(1, 1),
+        query_hash="s",
+        proof=Proof(1, 1),
         file_bytes=1,
         file_version="v",
         body_bytes=1,
         rescued=0,
         fingerprint=fingerprint,
         columns=tuple(Column(*name.split(":")) for name in columns),
-        pieces=(Piece(span, None, Tally(1, 1), "AlertInfo", 0),),
-        surface="graph",
+        segments=(Segment(span, None, Proof(1, 1), "AlertInfo", 0),),
+        api="graph",
         engine="e",
         run_id="r",
         committed_at=span.end,
@@ -68,12 +68,12 @@ def test_drift_names_the_partition_and_what_changed() -> None:
 def test_a_gap_near_the_edge_is_named_and_one_far_from_it_is_not() -> None:
     partitions = [partition_from_key("AlertInfo", f"2026-11-{day:02}") for day in range(1, 8)]
     edge = partitions[0].window.start + HOUR
-    held = Window(edge, partitions[-1].window.end)
+    available = Window(edge, partitions[-1].window.end)
 
     def at(*done: int) -> Coverage:
         covered = {partitions[number]: [partitions[number].window] for number in done}
-        debt = owed(partitions, covered, held=held)
-        return Coverage(spec("AlertInfo"), tuple(partitions), (), debt)
+        backlog = backlog_of(partitions, covered, available=available)
+        return Coverage(spec("AlertInfo"), tuple(partitions), (), backlog)
 
     assert deadline(at(0, 1, 2), edge=edge).passed, "the third begins within two days, and is archived"
     near = deadline(at(0, 3), edge=edge)

@@ -61,7 +61,7 @@ class Case:
     """One drawn run."""
 
     table: str
-    surface: str
+    api: str
     groups: tuple[Rows, ...]
     seed: int
     late: float
@@ -108,11 +108,11 @@ def columns_of(table: str) -> list[tuple[str, str]]:
 def cases(draw: st.DrawFn) -> Case:
     rare = draw(st.integers(0, 15)) == 7  # the emulator takes its time over rows of its own
     table = draw(st.sampled_from(sorted(SYNTHETIC) if rare else [*LOADED, *LOADED[:2]]))
-    surfaces = ["graph", "xdr"] + ["endpoint"] * table.startswith("Device")
+    apis = ["graph", "xdr"] + ["endpoint"] * table.startswith("Device")
     late = draw(st.sampled_from([0.0, 0.0, 0.05, 0.4])) if table != "DeviceTvmSoftwareInventory" else 0.0
     return Case(
         table=table,
-        surface=draw(st.sampled_from(surfaces)),
+        api=draw(st.sampled_from(apis)),
         groups=tuple(draw(st.lists(_group(), min_size=1, max_size=4))) if table in LOADED else (),
         seed=draw(st.integers(0, 2**31)),
         late=late,

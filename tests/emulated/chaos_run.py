@@ -40,7 +40,7 @@ from hunting_pipeline.settings import Settings
 from hunting_pipeline.window import partitions_in
 from support import DOTNET_EPOCH, NOW, Emulated, plain
 
-PATIENCE = 60.0
+MAX_WAIT = 60.0
 LATER = 4 * DAY
 """Ticks after `NOW` by which every late row has come."""
 
@@ -256,11 +256,11 @@ class Chaos:
         known = self.emulated.settings().model_dump() | {
             "lake": self.home / "lake",
             "ledger": str(self.home / "quota" / "quota.sqlite"),
-            "surface": case.surface,
+            "api": case.api,
             "workers": case.workers,
         }
         settings = Tiny(**known, tiny=limits)
-        with open_pipeline(settings, patience=PATIENCE, clock=clock) as pipeline:
+        with open_pipeline(settings, max_wait=MAX_WAIT, clock=clock) as pipeline:
             yield pipeline
 
     def _tenant(self, case: Case) -> pa.Table:
@@ -280,12 +280,12 @@ class Chaos:
         if not archived:
             return
         lake = read.dataset(open_lake(Tiny(lake=folder)), case.table).to_table()
-        assert lake.num_rows == sum(manifest.tally.rows for manifest in archived)
+        assert lake.num_rows == sum(manifest.proof.rows for manifest in archived)
         self.tale.rows += lake.num_rows
         _assert_rows_lie_in_their_day(lake, case)
         rows = restored(lake.drop_columns([n for n in ("date", "hour") if n in lake.column_names]))
-        windows = [w for m in archived if not m.partition.undated for w in m.covered]
-        timeless = any(m.partition.undated for m in archived)
+        windows = [w for m in archived if not m.partition.null_time for w in m.covered]
+        timeless = any(m.partition.null_time for m in archived)
         here = _counted(_comparable(rows, after, case)[0])
         now = _counted(_comparable(rows, _within(after, case, windows, timeless=timeless), case)[1])
         assert not here - now, f"{(here - now).total()} rows too many"
@@ -301,8 +301,8 @@ class Chaos:
                 assert archived[partition].covered == (partition.window,)
         if case.spec.time_column is not None:
             column = self._tenant(case)[case.spec.time_column]
-            held = [m.tally.rows for p, m in archived.items() if p.undated]
-            assert sum(held) == column.null_count, "rows without a time"
+            available = [m.proof.rows for p, m in archived.items() if p.null_time]
+            assert sum(available) == column.null_count, "rows without a time"
         left = [p for p in (self.home / "lake").rglob("*") if p.suffix in (".tmp", ".arrow")]
         assert not left, left
 

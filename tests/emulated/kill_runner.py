@@ -24,7 +24,7 @@ from hunting_emulator.process import Endpoint
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.lake import read
 from hunting_pipeline.lake.manifest import load_all
-from hunting_pipeline.lake.write import staged_pieces
+from hunting_pipeline.lake.write import staged_segments
 from hunting_pipeline.model import Window
 from hunting_pipeline.pipeline import open_lake
 from hunting_pipeline.window import partitions_in
@@ -86,12 +86,12 @@ class Trial:
     def durable(self) -> int:
         """Rows that lie in the lake: committed, or staged and not committed."""
         store = open_lake(self.emulated.settings())
-        archived = {manifest.partition: manifest.tally.rows for manifest in load_all(store, TABLE)}
+        archived = {manifest.partition: manifest.proof.rows for manifest in load_all(store, TABLE)}
         staged = [
-            piece.tally.rows
+            segment.proof.rows
             for partition in partitions_in(spec(TABLE), self.asked)
             if partition not in archived
-            for piece in staged_pieces(store, partition, spec(TABLE).shape)
+            for segment in staged_segments(store, partition, spec(TABLE).query_hash)
         ]
         return sum(archived.values()) + sum(staged)
 

@@ -19,7 +19,7 @@ from hunting_pipeline.errors import QuotaExhausted
 from hunting_pipeline.limits import TEST, Kind, Limits, Rate
 from hunting_pipeline.pipeline import open_pipeline
 from hunting_pipeline.pipeline.calls import Calls, SystemClock
-from hunting_pipeline.quota import Lane, Ledger, open_ledger
+from hunting_pipeline.quota import Ledger, Priority, open_ledger
 from hunting_pipeline.settings import Settings
 
 
@@ -41,7 +41,7 @@ class Hammer:
     query: str
     seconds: float
     pause: float = 0.0
-    lane: str = Lane.FRESH
+    priority: str = Priority.FRESH
 
     @property
     def limits(self) -> Limits:
@@ -90,7 +90,7 @@ def told(process: subprocess.Popen[str]) -> dict[str, float]:
 def main() -> None:
     hammer = Hammer(**json.loads(sys.argv[1]))
     ledger = hammer.ledger()
-    with open_pipeline(Settings(**hammer.settings), patience=0) as pipeline:
+    with open_pipeline(Settings(**hammer.settings), max_wait=0) as pipeline:
         calls = Calls(
             client=pipeline.client,
             tokens=pipeline.tokens,
@@ -98,9 +98,9 @@ def main() -> None:
             limits=hammer.limits,
             clock=SystemClock(),
             table=hammer.table,
-            lane=Lane(hammer.lane),
+            priority=Priority(hammer.priority),
             owner="hammer",
-            patience=hammer.seconds,
+            max_wait=hammer.seconds,
             on_wait=lambda message: None,
         )
         sys.stdout.write("ready\n")
@@ -109,7 +109,7 @@ def main() -> None:
         until = time.monotonic() + hammer.seconds
         while (left := until - time.monotonic()) > 0:
             try:
-                replace(calls, patience=left).ask(hammer.query)
+                replace(calls, max_wait=left).ask(hammer.query)
             except QuotaExhausted:
                 break
             time.sleep(hammer.pause)

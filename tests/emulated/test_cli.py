@@ -100,7 +100,7 @@ def test_pull_then_status_shows_full_coverage(variables: dict[str, str]) -> None
     assert done.returncode == 0, done.stderr
     assert [report["table"] for report in json.loads(done.stdout)] == ["AlertInfo", "EmailEvents"]
     for found in json.loads(hunting(variables, "status", *words).stdout):
-        assert (len(found["archived"]), found["owed"], found["forgotten"]) == (2, [], [])
+        assert (len(found["archived"]), found["missing"], found["forgotten"]) == (2, [], [])
     (again, _) = json.loads(hunting(variables, "pull", *words).stdout)
     assert (again["calls"], again["partitions"], len(again["covered"])) == (0, [], 2)
     quota = json.loads(hunting(variables, "quota", "--json").stdout)
@@ -125,7 +125,7 @@ def materialized(variables: dict[str, str], spec: TableSpec) -> None:
     })  # fmt: skip
     asked = Window(*(day(text) for text in DATES[1::2]))
     with (
-        open_pipeline(settings, patience=5) as pipeline,
+        open_pipeline(settings, max_wait=5) as pipeline,
         pipeline.pull(spec, partitions_in(spec, asked)) as pull,
     ):
         list(pull)
@@ -135,7 +135,7 @@ def test_a_table_that_is_archived_by_hours_stays_so(variables: dict[str, str]) -
     materialized(variables, replace(spec("AlertInfo"), grain=Grain.HOUR))
     done = hunting(variables, "status", "AlertInfo", *DATES, "--json")
     (status,) = json.loads(done.stdout)
-    assert (done.returncode, len(status["archived"]), status["owed"]) == (0, 48, [])
+    assert (done.returncode, len(status["archived"]), status["missing"]) == (0, 48, [])
     assert hunting(variables, "pull", "AlertInfo", *DATES).returncode == 0
 
 
@@ -194,7 +194,7 @@ def test_a_wrong_word_is_named_with_its_exit_code(
         ({"HUNTING_CLIENT_SECRET": "not-the-secret"}, "HUNTING_CLIENT_SECRET"),
         ({"HUNTING_TENANT_ID": "", "HUNTING_CLIENT_ID": ""}, "make ui"),
         ({"HUNTING_CLIENT_SECRET": ""}, "set HUNTING_CLIENT_SECRET, HUNTING_CERTIFICATE or"),
-        ({"HUNTING_SURFACE": "graf"}, "HUNTING_SURFACE"),
+        ({"HUNTING_API": "graf"}, "HUNTING_API"),
         ({"HUNTING_SHARE": "80"}, "HUNTING_SHARE"),
         ({"HUNTING_LAEK": "x"}, "did you mean HUNTING_LAKE"),
         ({"HUNTING_CONFIG": "nowhere.toml"}, "nowhere.toml"),

@@ -48,14 +48,14 @@ def test_hourly_partitions_hold_the_same_rows(tenant: Emulated, tmp_path: Path) 
     assert differences(landed, window_of_tenant(tenant, "AlertInfo", asked)) == (0, 0)
 
 
-@pytest.mark.parametrize("surface", ["graph", "xdr", "endpoint"])
-def test_every_surface_gives_the_same_parquet(tenant: Emulated, tmp_path: Path, surface: str) -> None:
+@pytest.mark.parametrize("api", ["graph", "xdr", "endpoint"])
+def test_every_surface_gives_the_same_parquet(tenant: Emulated, tmp_path: Path, api: str) -> None:
     asked = days("2026-11-17", "2026-11-18")
-    for name in ("graph", surface):
-        tenant.pull(spec("DeviceProcessEvents"), asked, lake=tmp_path / name, surface=name)
+    for name in ("graph", api):
+        tenant.pull(spec("DeviceProcessEvents"), asked, lake=tmp_path / name, api=name)
     graph, other = (
         tenant.landed("DeviceProcessEvents", lake=tmp_path / name).sort_by("Timestamp")
-        for name in ("graph", surface)
+        for name in ("graph", api)
     )
     assert graph.num_rows > 100
     assert other.schema == graph.schema

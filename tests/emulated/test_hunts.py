@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from hunting_pipeline.errors import Misconfigured, Refused
+from hunting_pipeline.hunt_files import HuntFile, hunt_file
 from hunting_pipeline.lake.layout import RESCUED
 from hunting_pipeline.lake.manifest import load_all
 from hunting_pipeline.model import DAY, HOUR, Grain, TableSpec, Window, ticks_of
-from hunting_pipeline.orchestration.hunt_files import HuntFile, hunt_file
 from hunting_pipeline.pipeline import Pipeline, open_lake
-from hunting_pipeline.quota.rules import Lane
-from hunting_pipeline.window import held, partitions_in
+from hunting_pipeline.quota.rules import Priority
+from hunting_pipeline.window import available, partitions_in
 from support import DOTNET_EPOCH, NOW, Emulated, Shifted, emulated
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "assets" / "hunts").glob("*.kql"))
@@ -66,7 +66,7 @@ def small_replies(tenant: Emulated, rows: int) -> Iterator[Pipeline]:
 
 def lately(spec: TableSpec) -> Window:
     """The last days that can be asked for; of an hourly hunt, the last hours."""
-    end = held(NOW_TICKS, 30, spec).end
+    end = available(NOW_TICKS, 30, spec).end
     return Window(
         end // DAY * DAY - 4 * DAY if spec.grain is Grain.DAY else end // HOUR * HOUR - 20 * HOUR, end
     )
@@ -83,7 +83,7 @@ def pulled(tenant: Emulated, spec: TableSpec, *, rows: int = 100_000, asked: Win
 def answered(tenant: Emulated, query: str) -> pa.Table:
     """What the service says to a text as it stands."""
     with tenant.open() as pipeline:
-        calls = pipeline._calls(TableSpec("a person", None), Lane.FRESH, lambda _: None)
+        calls = pipeline._calls(TableSpec("a person", None), Priority.FRESH, lambda _: None)
         return calls.ask_whole(query).table
 
 
@@ -158,7 +158,7 @@ def test_bounds_reach_the_tables(tenant: Emulated) -> None:
     bound = (
         "| where Timestamp >= datetime(2026-11-18T00:00:00Z) and Timestamp < datetime(2026-11-19T00:00:00Z)"
     )
-    assert manifest.pieces[0].query == (
+    assert manifest.segments[0].query == (
         f"let failed = DeviceLogonEvents\n{bound} | where ActionType == 'LogonFailed';\n"
         f"failed | project Timestamp, DeviceId\n{bound}"
     )
@@ -238,7 +238,7 @@ def test_what_counts_cannot_see_is_fetched_again_on_a_reconcile(tenant: Emulated
 
 
 def test_a_hunt_for_another_surface_asks_nothing(tenant: Emulated) -> None:
-    spec = hunt_of(tenant.home, "// surface: xdr\nDeviceLogonEvents").spec
+    spec = hunt_of(tenant.home, "// api: xdr\nDeviceLogonEvents").spec
     with pytest.raises(Misconfigured, match="written for the surface 'xdr'"):
         pulled(tenant, spec)
     assert tenant.stats()["calls"] == 0

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hunting_emulator.kql.compiler import compile_query
 from hunting_emulator.kql.errors import KqlError
 from hunting_emulator.tenant import Tenant, TenantOptions
-from hunting_pipeline.fetch import query
-from hunting_pipeline.fetch.hunting import read
-from hunting_pipeline.fetch.reading import Unsliceable
-from hunting_pipeline.model import DAY, HOUR, Slice, TableSpec, Tally, Window, ticks_of
+from hunting_pipeline.kql import queries
+from hunting_pipeline.kql.hunts import read
+from hunting_pipeline.kql.reading import Unsliceable
+from hunting_pipeline.model import DAY, HOUR, Proof, Slice, TableSpec, Window, ticks_of
 
 FIRST = datetime(2026, 11, 18, tzinfo=UTC)
 START = ticks_of(FIRST)
@@ -93,7 +93,7 @@ def answered(tenant: Tenant, text: str) -> tuple[list[str], Counter[tuple[object
 
 
 def a_slice(window: Window) -> Slice:
-    return Slice("hunt-drawn", window, Tally(0, 0))
+    return Slice("hunt-drawn", window, Proof(0, 0))
 
 
 seen: Counter[str] = Counter()
@@ -115,7 +115,7 @@ def test_bounds_change_no_row(
     except (KqlError, duckdb.Error):  # no query at all: a column is missing
         assume(False)
     window = Window(start, start + quarters * HOUR // 4)
-    asked = query.rows(TableSpec("hunt-drawn", "Timestamp", hunt=hunt), a_slice(window))
+    asked = queries.rows(TableSpec("hunt-drawn", "Timestamp", hunt=hunt), a_slice(window))
     if "Timestamp" not in names:  # nothing that the text shows: the service must say so
         with pytest.raises(KqlError, match="Timestamp"):
             answered(tenant, asked)

@@ -12,10 +12,10 @@ from hunting_pipeline.errors import BeyondRetention, HuntingError, Misconfigured
 from hunting_pipeline.lake.read import frame
 from hunting_pipeline.model import DAY, Grain, Window, ticks_of
 from hunting_pipeline.pipeline import open_lake, open_pipeline
-from hunting_pipeline.window import held, partitions_in
+from hunting_pipeline.window import available, partitions_in
 from support import NOW, WEEK, Emulated, Shifted, days, differences, emulated, window_of_tenant
 
-WHOLE = held(ticks_of(NOW), 30)
+WHOLE = available(ticks_of(NOW), 30)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_a_second_pull_changes_no_byte_and_asks_nothing(tenant: Emulated) -> Non
 def test_calls_stay_near_what_the_row_cap_demands(tenant: Emulated) -> None:
     """With the byte limit off: calls <= 1.06 * ceil(rows / 100,000) + 2."""
     table = "DeviceNetworkInfo"
-    tenant.pull(spec(table), WHOLE, surface="xdr", limits="original")
+    tenant.pull(spec(table), WHOLE, api="xdr", limits="original")
     rows = tenant.landed(table).num_rows
     assert rows > 250_000
     assert tenant.stats()["calls"] <= 1.06 * math.ceil(rows / 100_000) + 2
@@ -86,9 +86,9 @@ def test_the_running_day_is_extended_without_fetching_it_again(tenant: Emulated)
     finally:
         tenant.post("config", now="2026-11-20T15:00:00Z")
     assert second.covered == (Window(today.start, ticks_of(NOW) + (3 * 3600 - 900) * 10_000_000),)
-    assert second.tally.rows > first.tally.rows
+    assert second.proof.rows > first.proof.rows
     fetched = [call["rows"] for call in tenant.stats()["log"] if call["kind"] == "rows"]
-    assert sum(fetched) == second.tally.rows
+    assert sum(fetched) == second.proof.rows
 
 
 class _Later:
@@ -173,7 +173,7 @@ def test_a_lake_that_cannot_be_written_is_refused_before_anything_is_asked(tenan
 def test_staged_slices_of_a_dead_run_are_used_and_not_paid_again(tenant: Emulated) -> None:
     """A run is dropped after its first commit; the next one fetches only what was not staged."""
     table = spec("DeviceNetworkInfo")
-    settings = {"surface": "xdr", "limits": "original", "workers": 1}
+    settings = {"api": "xdr", "limits": "original", "workers": 1}
     with tenant.open(**settings) as pipeline, pipeline.pull(table, partitions_in(table, WHOLE)) as pulling:
         iterator = iter(pulling)
         next(iterator)
@@ -226,7 +226,7 @@ def test_a_service_that_refuses_for_ever_is_not_waited_for(tenant: Emulated) -> 
     with emulated(tenant.home, rows={"AlertInfo": 3_000}) as refusing:
         refusing.post("config", faults={"share": 1.0, "kinds": ["quota_after"]}, manners={"wait_seconds": 1})
         settings = refusing.settings()
-        with open_pipeline(settings, patience=2.5, clock=Shifted()) as pipeline:
+        with open_pipeline(settings, max_wait=2.5, clock=Shifted()) as pipeline:
             partitions = partitions_in(spec("AlertInfo"), WEEK)
             with (
                 pipeline.pull(spec("AlertInfo"), partitions) as pull,
@@ -240,11 +240,11 @@ def test_a_service_that_refuses_for_ever_is_not_waited_for(tenant: Emulated) -> 
 def test_a_plan_names_what_will_be_forgotten_before_its_turn(tenant: Emulated) -> None:
     """Queries five hundred times as heavy as assumed cannot all run before the service forgets."""
     table = spec("DeviceNetworkInfo")
-    with tenant.open(surface="xdr", share=0.0001, limits="original") as pipeline:
+    with tenant.open(api="xdr", share=0.0001, limits="original") as pipeline:
         planned = pipeline.plan(table, partitions_in(table, WHOLE))
         assert planned.cost.calls > 3
         assert not pipeline.at_risk([planned])
         slow = [replace(due, running_seconds=500 * due.running_seconds) for due in planned.dues]
         at_risk = pipeline.at_risk([replace(planned, dues=tuple(slow))])
         assert at_risk
-        assert set(at_risk) < {partition for partition, _ in planned.debt.owed}
+        assert set(at_risk) < {partition for partition, _ in planned.backlog.missing}

@@ -13,7 +13,7 @@ import pytest
 from quota_hammer import Hammer, fleet, told
 from quota_postgres import serving
 
-from hunting_pipeline.quota import Lane
+from hunting_pipeline.quota import Priority
 from hunting_pipeline.quota.ledger import EXPIRY_SECONDS
 from support import Emulated, emulated
 
@@ -74,12 +74,12 @@ def test_four_processes_spend_the_running_time_of_an_hour_and_no_more(
     assert sum(call["seconds"] for call in stats["log"]) <= 12
 
 
-@pytest.mark.parametrize("surface", ["graph", "xdr", pytest.param("endpoint", marks=long)])
-def test_a_429_that_one_process_receives_stops_all(tenant: Emulated, tmp_path: Path, surface: str) -> None:
+@pytest.mark.parametrize("api", ["graph", "xdr", pytest.param("endpoint", marks=long)])
+def test_a_429_that_one_process_receives_stops_all(tenant: Emulated, tmp_path: Path, api: str) -> None:
     """In every form that the body takes; those already on their way may still arrive."""
     wait, on_their_way = 4, 1.5
     one = hammer(tenant, str(tmp_path / "ledger"), seconds=600.0, pause=0.05)
-    one.settings["surface"] = surface  # type: ignore[index]
+    one.settings["api"] = api  # type: ignore[index]
     forms = ("quota", "quota_after", "cpu")
     with fleet([one] * 4):
         for number, form in enumerate(forms):
@@ -111,8 +111,11 @@ def test_eight_processes_renew_and_the_killed_leak_nothing(tenant: Emulated, led
     """Two renewals of the minute's calls, the hour's used up in the third; half of them die on the way."""
     tenant.post("config", limits={"calls_per_minute": 40, "calls_per_hour": 100})
     rates = [("calls", 40, 60), ("calls", 100, 3600)]
-    lanes = [Lane.FRESH, Lane.BACKFILL] * 4
-    crowd = [hammer(tenant, ledger, rates=rates, seconds=160.0, lane=lane, query=DEAR) for lane in lanes]
+    priorities = [Priority.FRESH, Priority.BACKFILL] * 4
+    crowd = [
+        hammer(tenant, ledger, rates=rates, seconds=160.0, priority=priority, query=DEAR)
+        for priority in priorities
+    ]
     with fleet(crowd) as processes:
         time.sleep(1.0)
         for process in processes[:4]:

@@ -81,7 +81,7 @@ def test_rows_without_a_time_are_fetched_once(tmp_path: Path) -> None:
     with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
         tenant.tenant.load("AlertInfo", data)
         report, receipts = tenant.pull(spec("AlertInfo"), WEEK)
-        assert [receipt.tally.rows for receipt in receipts if receipt.partition.undated] == [7]
+        assert [receipt.proof.rows for receipt in receipts if receipt.partition.null_time] == [7]
         assert differences(tenant.landed("AlertInfo"), window_of_tenant(tenant, "AlertInfo")) == (0, 0)
         assert report.calls == 4
         again, receipts = tenant.pull(spec("AlertInfo"), WEEK)
@@ -123,7 +123,7 @@ def test_fewer_rows_than_archived_are_refused_unless_forced(tmp_path: Path) -> N
         assert {path: path.read_bytes() for path in (tenant.home / "lake").rglob("*.parquet")} == before
         with pipeline.reconcile(spec("AlertInfo"), partitions, force=True) as (found, pull):
             (receipt,) = pull
-        assert receipt.tally.rows == 23
+        assert receipt.proof.rows == 23
 
 
 def test_what_another_query_archived_is_left_alone_until_it_is_to_be_renewed(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_what_another_query_archived_is_left_alone_until_it_is_to_be_renewed(tmp
         tenant.pull(old, asked)
     with emulated(tmp_path, load={"AlertInfo": later}) as tenant:
         with tenant.open() as pipeline, pipeline.reconcile(new, partitions_in(new, asked)) as (found, pull):
-            assert found.otherwise == partitions_in(new, asked)
+            assert found.other_query == partitions_in(new, asked)
             assert list(pull) == []
         for span in (asked, Window(asked.end, asked.end + DAY)):
             with pytest.raises(CommitRefused, match=r"AlertInfo: 2026-11-14 was archived by another query"):
@@ -178,15 +178,15 @@ def test_an_edge_that_passes_a_slice_leaves_an_exact_partition(tmp_path: Path) -
     with emulated(tmp_path, rows={"AlertInfo": 20_000}) as tenant:
         table, clock = spec("AlertInfo"), _Waiting()
         asked = Window(first // DAY * DAY + DAY, first // DAY * DAY + 3 * DAY)
-        with open_pipeline(tenant.settings(), patience=1, clock=clock) as pipeline:
+        with open_pipeline(tenant.settings(), max_wait=1, clock=clock) as pipeline:
             receipts = _pull_while_time_passes(pipeline, tenant, clock, asked)
         moved = first + int(clock.jump) * SECOND
         covered = [span for receipt in receipts for span in receipt.covered]
         assert all(span.start >= moved for span in covered)
         assert covered[-1].end == asked.end
         for span in covered:
-            held = window_of_tenant(tenant, table.name, span)
-            assert held.num_rows > 0
+            available = window_of_tenant(tenant, table.name, span)
+            assert available.num_rows > 0
         landed = tenant.landed(table.name)
         whole = Window(covered[0].start, covered[-1].end)
         assert differences(landed, window_of_tenant(tenant, table.name, whole)) == (0, 0)
@@ -194,7 +194,7 @@ def test_an_edge_that_passes_a_slice_leaves_an_exact_partition(tmp_path: Path) -
 
 @pytest.mark.parametrize(("hours", "held"), [(9.5, 3_000), (18.0, 0)], ids=["before the tick", "after it"])
 def test_an_edge_that_passes_between_the_buckets_of_a_tick_leaves_an_exact_partition(
-    tmp_path: Path, hours: float, held: int
+    tmp_path: Path, hours: float, available: int
 ) -> None:
     """Buckets of a span that is partly forgotten are worth nothing: what is left is asked for anew."""
     first = ticks_of(NOW) // DAY * DAY - 29 * DAY
@@ -221,7 +221,7 @@ def test_an_edge_that_passes_between_the_buckets_of_a_tick_leaves_an_exact_parti
         tenant.tenant.load(table.name, data)
         spans = [span for receipt in receipts for span in receipt.covered]
         there = pa.concat_tables(window_of_tenant(tenant, table.name, span) for span in spans)
-        assert there.num_rows == 39 + held
+        assert there.num_rows == 39 + available
         assert differences(tenant.landed(table.name), there) == (0, 0)
 
 
@@ -283,7 +283,7 @@ def test_a_busy_service_is_asked_again_for_what_cannot_be_too_much(
     with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
         tenant.post("config", faults={"on": "rows", "queue": [fault]})
         _, receipts = tenant.pull(spec("AlertInfo"), Window(WEEK.start, WEEK.start + DAY))
-        assert [receipt.tally.rows for receipt in receipts] == [len(hours)]
+        assert [receipt.proof.rows for receipt in receipts] == [len(hours)]
         assert [call["outcome"] for call in tenant.stats()["log"]] == ["ok", fault, "ok"]
 
 

@@ -24,11 +24,11 @@ class Client:
     session: requests.Session
     token: str
 
-    def post(self, surface: str, query: str, **options: Any) -> requests.Response:
+    def post(self, api: str, query: str, **options: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.token}", "Accept-Encoding": "identity"}
         options.setdefault("timeout", 30)
         return self.session.post(
-            self.endpoint.url + PATHS[surface], json={"Query": query}, headers=headers, **options
+            self.endpoint.url + PATHS[api], json={"Query": query}, headers=headers, **options
         )
 
     def rows(self, query: str) -> list[dict[str, Any]]:

@@ -54,8 +54,8 @@ def test_the_api_brings_the_rows_that_the_tenant_holds(client: Client) -> None:
     tenant = Tenant(TenantOptions(now=ticks.parse(NOW), rows={"DeviceNetworkEvents": 300_000}))
     held = tenant.rows("AlertInfo", ticks.parse(NOW) - 30 * ticks.DAY, ticks.parse(NOW) + 1)
     expected = sorted((ticks.text(row["Timestamp"]), row["AlertId"]) for row in held.to_pylist())
-    for surface in ("xdr", "graph"):
-        body = client.post(surface, "AlertInfo").json()
+    for api in ("xdr", "graph"):
+        body = client.post(api, "AlertInfo").json()
         rows = body.get("Results") or body["results"]
         assert sorted((row["Timestamp"], row["AlertId"]) for row in rows) == expected
     tenant.close()
@@ -85,8 +85,8 @@ def test_a_histogram_adds_up(client: Client) -> None:
     ],
 )
 def test_wrong_queries_are_bad_requests(client: Client, query: str, message: str) -> None:
-    for surface in PATHS:
-        reply = client.post(surface, query)
+    for api in PATHS:
+        reply = client.post(api, query)
         assert reply.status_code == 400
         assert reply.json()["error"]["code"] == "BadRequest"
         assert message in reply.json()["error"]["message"]
@@ -111,10 +111,8 @@ def test_a_body_over_a_megabyte_is_413(client: Client) -> None:
 
 
 def test_without_a_token_there_is_401(client: Client) -> None:
-    for surface, code in (("xdr", "Unauthorized"), ("graph", "InvalidAuthenticationToken")):
-        reply = client.session.post(
-            client.endpoint.url + PATHS[surface], json={"Query": "AlertInfo"}, timeout=10
-        )
+    for api, code in (("xdr", "Unauthorized"), ("graph", "InvalidAuthenticationToken")):
+        reply = client.session.post(client.endpoint.url + PATHS[api], json={"Query": "AlertInfo"}, timeout=10)
         assert (reply.status_code, reply.json()["error"]["code"]) == (401, code)
 
 

@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 from seeds import VALUES
 
 from hunting_pipeline.errors import ReplyUnreadable
-from hunting_pipeline.fetch.verdict import NotAccepted
+from hunting_pipeline.http.verdict import NotAccepted
 
-ROOMS = ["hunting_pipeline.decode", "hunting_pipeline.fetch.body"]
+ROOMS = ["hunting_pipeline.decode", "hunting_pipeline.http.body"]
 with atheris.instrument_imports(include=ROOMS) if numba.config.DISABLE_JIT else contextlib.nullcontext():
     from decode_compare import LIMIT, decoded, same
     from decode_drawn import bodies, broken
 
-    from hunting_pipeline.fetch.body import inflate
+    from hunting_pipeline.http.body import inflate
 
 BLOCKS = (4 << 20, 1, 60, 150, 400)
 STEPS = (1 << 20, 1, 7, 50, 300)

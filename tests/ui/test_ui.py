@@ -39,7 +39,7 @@ _ARGUMENTS = (
     " --disable-component-update --disable-sync"
 )
 
-_PATIENCE = 90_000
+_MAX_WAIT = 90_000
 """Milliseconds for anything to appear, on a busy machine."""
 
 TABLES = ("AlertInfo", "AlertEvidence")
@@ -86,7 +86,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     opened = browser.new_page(viewport={"width": 1280, "height": 800})
-    opened.set_default_timeout(_PATIENCE)
+    opened.set_default_timeout(_MAX_WAIT)
     yield opened
     opened.close()
 

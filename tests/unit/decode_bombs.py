@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import trustme
-from test_fetch_client import asking
-from test_fetch_transport import answer
+from test_http_client import asking
+from test_http_transport import answer
 
 from hunting_pipeline.decode import decode
 from hunting_pipeline.errors import ReplyUnreadable
-from hunting_pipeline.fetch.client import NotAccepted
+from hunting_pipeline.http.client import NotAccepted
 
 CEILING = 50_000_000
 

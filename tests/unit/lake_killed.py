@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from lake_workshop import EVENTS, HOUR, MIDNIGHT, NOON, Window, Workshop, day, reply, text
 
 from hunting_pipeline.lake.manifest import load, load_all
-from hunting_pipeline.lake.write import staged_pieces
+from hunting_pipeline.lake.write import staged_segments
 
 WATCHED = {"open", "os.rename", "os.remove", "os.mkdir"}
 MORNING, AFTERNOON = Window(MIDNIGHT, NOON), Window(NOON, day().window.end)
@@ -76,7 +76,7 @@ def check(folder: Path, before: list[int], after: list[int]) -> None:
     found = sorted(shop.ticks()) if shop.file().exists() else []
     assert found in (before, after), f"{len(found)} rows"
     manifest = load(shop.store, day())
-    assert (manifest.tally.rows if manifest else 0) == len(found)
+    assert (manifest.proof.rows if manifest else 0) == len(found)
     assert [m.partition for m in load_all(shop.store, EVENTS.name)] == [day()] * bool(found)
     mend(shop, after)
 
@@ -86,11 +86,11 @@ def mend(shop: Workshop, after: list[int]) -> None:
     shop.now += 600_000_000
     archived = load(shop.store, day())
     missing = [t for t in after if not archived or t >= archived.covered[-1].end]
-    pieces = staged_pieces(shop.store, day(), EVENTS.shape)
+    segments = staged_segments(shop.store, day(), EVENTS.query_hash)
     if missing:
         window = MORNING if missing == EARLY else AFTERNOON
-        pieces = pieces or shop.stage(reply(missing, values(missing)), window)
-        shop.commit(pieces)
+        segments = segments or shop.stage(reply(missing, values(missing)), window)
+        shop.commit(segments)
     assert sorted(shop.ticks()) == after
     assert sorted(shop.rows()["A"].to_pylist()) == sorted(map(str, after))
     assert pq.read_metadata(shop.file()).num_rows == len(after)

@@ -11,23 +11,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hunting_pipeline.lake.commit import Author, commit, known_schema
+from hunting_pipeline.lake.commit import Writer, commit, known_schema
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import load, load_all
 from hunting_pipeline.lake.store import LocalStore
-from hunting_pipeline.lake.write import Origin, stage, tally_of_reply
+from hunting_pipeline.lake.write import Origin, proof_of_reply, stage
 from hunting_pipeline.model import (
     DAY,
     HOUR,
     Bucket,
     Column,
     Partition,
+    Proof,
     Receipt,
     Reply,
     Slice,
     Staged,
     TableSpec,
-    Tally,
     Window,
     ticks_of,
 )
@@ -96,7 +96,7 @@ class Workshop:
         partitions: Sequence[Partition] | None = None,
         bucket: Bucket | None = None,
     ) -> tuple[Staged, ...]:
-        expected = tally_of_reply(answer, self.spec) if window else Tally(answer.table.num_rows, 0)
+        expected = proof_of_reply(answer, self.spec) if window else Proof(answer.table.num_rows, 0)
         return stage(
             self.store,
             answer,
@@ -109,7 +109,7 @@ class Workshop:
     def commit(self, staged: Sequence[Staged], partition: Partition | None = None, **changes: Any) -> Receipt:
         partition = partition or day(table=self.spec.name)
         newest = max(load_all(self.store, self.spec.name), key=lambda m: m.committed_at, default=None)
-        author = Author(self.tenant, "graph", "hunting-pipeline 0", "run")
+        writer = Writer(self.tenant, "graph", "hunting-pipeline 0", "run")
         return commit(
             self.store,
             partition,
@@ -118,7 +118,7 @@ class Workshop:
                 "archived": load(self.store, partition),
                 "known": known_schema(self.store, newest.partition if newest else None),
                 "spec": self.spec,
-                "author": author,
+                "writer": writer,
                 "now": self.tick(),
             }
             | changes,

@@ -4,7 +4,7 @@ import pytest
 
 from hunting_pipeline.catalog import catalog, entry, spec
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.fetch.kql import name as kql_name
+from hunting_pipeline.kql.literals import name as kql_name
 from hunting_pipeline.lake.layout import lake_names
 from hunting_pipeline.model import Grain
 

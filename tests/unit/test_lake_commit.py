@@ -40,8 +40,8 @@ from hunting_pipeline.model import (
     Bucket,
     Column,
     Partition,
+    Proof,
     TableSpec,
-    Tally,
     Window,
     merge_windows,
 )
@@ -72,7 +72,7 @@ def test_a_commit_leaves_the_file_its_manifest_and_nothing_else(shop: Workshop) 
         "_lake.json",
     ]
     assert receipt.path == "DeviceEvents/date=2026-11-20/DeviceEvents-2026-11-20.parquet"
-    assert (receipt.tally.rows, receipt.slices, receipt.previous_rows) == (3, 1, None)
+    assert (receipt.proof.rows, receipt.slices, receipt.previous_rows) == (3, 1, None)
     assert receipt.covered == (WHOLE,)
     assert receipt.time_range == (MIDNIGHT, NOON + 1)
     assert receipt.file_bytes == shop.file().stat().st_size
@@ -84,8 +84,8 @@ def test_the_manifest_and_the_footer_say_the_same(shop: Workshop) -> None:
     receipt = shop.land([NOON], columns={"A": text("x")})
     manifest = load(shop.store, day())
     assert manifest is not None
-    assert (manifest.tally, manifest.covered) == (receipt.tally, receipt.covered)
-    assert (manifest.tenant, manifest.run_id, manifest.shape) == (TENANT, "run", EVENTS.shape)
+    assert (manifest.proof, manifest.covered) == (receipt.proof, receipt.covered)
+    assert (manifest.tenant, manifest.run_id, manifest.query_hash) == (TENANT, "run", EVENTS.query_hash)
     assert manifest.fingerprint == receipt.fingerprint
     footer = Manifest.from_json(pq.read_metadata(shop.file()).metadata[FOOTER_KEY.encode()])
     known_later = {"file_bytes": receipt.file_bytes, "file_version": manifest.file_version}
@@ -106,7 +106,7 @@ def test_identical_rows_are_kept(shop: Workshop) -> None:
 
 def test_an_empty_partition_has_its_file_and_its_schema(shop: Workshop) -> None:
     receipt = shop.land([], columns={"A": text()})
-    assert (receipt.tally, receipt.time_range) == (Tally(0, 0), None)
+    assert (receipt.proof, receipt.time_range) == (Proof(0, 0), None)
     assert shop.rows().num_rows == 0
     assert shop.rows().schema.names == ["Timestamp", "A", "_rescued_data"]
     assert shop.land([NOON], columns={"A": text("late")}).previous_rows == 0
@@ -127,7 +127,7 @@ def test_rows_are_sorted_by_time_over_all_slices(shop: Workshop) -> None:
     quarter = WHOLE.ticks // 4
     spans = [Window(MIDNIGHT + n * quarter, MIDNIGHT + (n + 1) * quarter) for n in range(4)]
     staged = [
-        piece for span in reversed(spans) for piece in shop.stage(reply([span.end - 1, span.start]), span)
+        segment for span in reversed(spans) for segment in shop.stage(reply([span.end - 1, span.start]), span)
     ]
     shop.commit(staged)
     assert shop.ticks() == [tick for span in spans for tick in (span.start, span.end - 1)]
@@ -157,7 +157,7 @@ def test_row_groups_are_bounded_and_can_be_skipped_by_time(shop: Workshop) -> No
 def test_a_second_commit_replaces_what_it_covers(shop: Workshop) -> None:
     shop.land([NOON], columns={"A": text("old")})
     receipt = shop.land([NOON, NOON], columns={"A": text("new", "new")})
-    assert (receipt.previous_rows, receipt.tally.rows) == (1, 2)
+    assert (receipt.previous_rows, receipt.proof.rows) == (1, 2)
     assert shop.rows()["A"].to_pylist() == ["new", "new"]
 
 
@@ -166,7 +166,7 @@ def test_an_extension_keeps_the_archived_rows_outside_the_staged_spans(shop: Wor
     assert first.covered == (MORNING,)
     second = shop.land([NOON], AFTERNOON, {"A": text("z")})
     assert (second.covered, second.previous_rows, second.slices) == ((WHOLE,), 2, 2)
-    assert second.tally == first.tally + Tally(1, second.tally.checksum - first.tally.checksum)
+    assert second.proof == first.proof + Proof(1, second.proof.checksum - first.proof.checksum)
     assert shop.ticks() == [MIDNIGHT, NOON - 1, NOON]
     assert shop.rows()["A"].to_pylist() == ["x", "y", "z"]
     assert second.body_bytes == 300
@@ -214,7 +214,7 @@ def test_however_a_day_comes_together_it_holds_every_row_once(
         assert receipt.covered == merge_windows(covered)
         assert shop.ticks() == sorted(landed)
         assert shop.rows()["A"].to_pylist() == [str(tick) for tick in sorted(landed)]
-        assert receipt.tally.rows == len(landed)
+        assert receipt.proof.rows == len(landed)
     assert receipt.covered == (WHOLE,)
 
 
@@ -224,11 +224,11 @@ def test_part_of_an_archived_slice_can_be_replaced(shop: Workshop) -> None:
     inner = Window(NOON, NOON + 10)
     receipt = shop.commit(shop.stage(reply([NOON, NOON + 1, NOON + 2], {"A": text("B", "C", "new")}), inner))
     assert shop.rows()["A"].to_pylist() == ["a", "B", "C", "new", "d"]
-    assert (receipt.covered, receipt.tally.rows, receipt.slices) == ((WHOLE,), 5, 3)
+    assert (receipt.covered, receipt.proof.rows, receipt.slices) == ((WHOLE,), 5, 3)
     manifest = load(shop.store, day())
     assert manifest is not None
-    assert [piece.tally.rows for piece in manifest.pieces] == [1, 3, 1]
-    assert [piece.span for piece in manifest.pieces] == [
+    assert [segment.proof.rows for segment in manifest.segments] == [1, 3, 1]
+    assert [segment.span for segment in manifest.segments] == [
         Window(MIDNIGHT, NOON), inner, Window(NOON + 10, WHOLE.end)
     ]  # fmt: skip
 
@@ -243,17 +243,17 @@ def test_buckets_of_one_tick_are_all_of_them_kept(shop: Workshop) -> None:
         *shop.stage(reply([MIDNIGHT], {"A": text("-")}), before),
         *shop.stage(reply([WHOLE.end - 1], {"A": text("+")}), after),
     ]
-    assert shop.commit(staged).tally.rows == 8
+    assert shop.commit(staged).proof.rows == 8
     assert sorted(shop.rows()["A"].to_pylist()) == ["+", "-", "0", "0", "0", "1", "1", "17"]
     extended = shop.commit(shop.stage(reply([MIDNIGHT, MIDNIGHT], {"A": text("-", "-")}), before))
-    assert extended.tally.rows == 9, "bucket pieces of the archive were lost or read twice"
+    assert extended.proof.rows == 9, "bucket pieces of the archive were lost or read twice"
 
 
 def test_a_snapshot_is_replaced_whole(tmp_path: Path) -> None:
     shop = Workshop(tmp_path, SNAPSHOT)
     half = [shop.stage(reply(None, {"A": text(str(n))}), bucket=Bucket(n, 2))[0] for n in range(2)]
     first = shop.commit(half)
-    assert (first.tally, first.covered, first.time_range) == (Tally(2, 0), (WHOLE,), None)
+    assert (first.proof, first.covered, first.time_range) == (Proof(2, 0), (WHOLE,), None)
     assert sorted(shop.rows()["A"].to_pylist()) == ["0", "1"]
     shop.land(None, columns={"A": text("new", "newer")})
     assert shop.rows()["A"].to_pylist() == ["new", "newer"]
@@ -273,7 +273,7 @@ def refused(shop: Workshop, words: str, **land: object) -> None:
 def test_fewer_rows_are_refused_unless_forced(shop: Workshop) -> None:
     shop.land([MIDNIGHT, NOON])
     refused(shop, "holds 1 rows where 2 are archived.*--force", ticks=[NOON])
-    assert shop.land([NOON], force=True).tally.rows == 1
+    assert shop.land([NOON], force=True).proof.rows == 1
 
 
 def test_new_hours_do_not_make_up_for_rows_lost_in_old_ones(shop: Workshop) -> None:
@@ -321,7 +321,9 @@ def test_nothing_staged_is_refused_where_there_is_an_archive(shop: Workshop) -> 
 def test_pieces_that_would_double_rows_are_refused_and_thrown_away(
     shop: Workshop, one: tuple[Window, Bucket | None], other: tuple[Window, Bucket | None]
 ) -> None:
-    staged = [piece for span, bucket in (one, other) for piece in shop.stage(reply([]), span, bucket=bucket)]
+    staged = [
+        segment for span, bucket in (one, other) for segment in shop.stage(reply([]), span, bucket=bucket)
+    ]
     with pytest.raises(CommitRefused, match="would double rows"):
         shop.commit(staged)
     assert list(shop.contents()) == ["_lake.json"]
@@ -432,17 +434,17 @@ def test_a_flipped_bit_in_archived_rows_is_noticed_when_they_are_taken_over(shop
 
 def test_a_staged_piece_that_cannot_be_read_is_thrown_away(shop: Workshop) -> None:
     """So that the next run fetches it again, and does not fail on it for ever."""
-    (piece,) = shop.stage(reply([NOON] * 1000, {"A": text(*map(str, range(1000)))}), WHOLE)
-    path = shop.root / piece.path
+    (segment,) = shop.stage(reply([NOON] * 1000, {"A": text(*map(str, range(1000)))}), WHOLE)
+    path = shop.root / segment.path
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(CommitRefused, match=r"cannot be read.*Run again"):
-        shop.commit([piece])
+        shop.commit([segment])
     assert list(shop.contents()) == ["_lake.json"]
 
 
 def test_a_piece_that_holds_other_rows_than_it_says_is_thrown_away(shop: Workshop) -> None:
-    (piece,) = shop.stage(reply([NOON, NOON + 1]), WHOLE)
-    lying = replace(piece, tally=Tally(2, piece.tally.checksum + 1))
+    (segment,) = shop.stage(reply([NOON, NOON + 1]), WHOLE)
+    lying = replace(segment, proof=Proof(2, segment.proof.checksum + 1))
     with pytest.raises(CommitRefused, match=r"was written where .* is proven"):
         shop.commit([lying])
     assert list(shop.contents()) == ["_lake.json"]
@@ -459,7 +461,7 @@ def test_a_disk_that_fills_during_a_commit_leaves_the_old_file(shop: Workshop) -
     with files_no_longer_than(10_000), pytest.raises(Misconfigured, match="full"):
         shop.commit(staged)
     assert archive(shop) == before
-    assert shop.commit(staged).tally.rows == 20_001, "what was staged is still good"
+    assert shop.commit(staged).proof.rows == 20_001, "what was staged is still good"
 
 
 def test_a_place_that_cannot_be_written_is_named_and_staged_work_stays(shop: Workshop) -> None:
@@ -469,7 +471,7 @@ def test_a_place_that_cannot_be_written_is_named_and_staged_work_stays(shop: Wor
     with pytest.raises(Misconfigured, match="cannot be used"):
         shop.commit(staged, archived=None, known=None)
     in_the_way.unlink()
-    assert shop.commit(staged).tally.rows == 1
+    assert shop.commit(staged).proof.rows == 1
 
 
 # manifests
@@ -482,7 +484,7 @@ def test_a_manifest_that_was_never_written_is_mended_from_the_footer(shop: Works
     whole = path.read_bytes()
     path.unlink()
     (found,) = load_all(shop.store, EVENTS.name)
-    assert found.tally.rows == 2
+    assert found.proof.rows == 2
     assert path.read_bytes() == whole
 
 
@@ -538,7 +540,7 @@ def test_a_lake_that_may_only_be_read_is_understood_all_the_same(shop: Workshop)
     shop.land([MIDNIGHT])
     (shop.root / manifest_path(day())).unlink()
     (found,) = load_all(ReadOnly(shop.root), EVENTS.name)
-    assert found.tally.rows == 1
+    assert found.proof.rows == 1
     assert not (shop.root / manifest_path(day())).exists()
 
 
@@ -632,7 +634,7 @@ def test_readers_see_whole_files_while_writers_are_killed(tmp_path: Path) -> Non
         writer.communicate()
         kills += 1
         manifest = load(shop.store, day())
-        assert manifest is None or manifest.tally.rows == 1000 + _read_whole(path, with_duckdb=False)
+        assert manifest is None or manifest.proof.rows == 1000 + _read_whole(path, with_duckdb=False)
     waiting.kill()
     waiting.communicate()
     assert (reads >= READS, len(seen) >= 4) == (True, True), (reads, seen)

@@ -17,8 +17,8 @@ from lake_workshop import EVENTS, MIDNIGHT, NOON, Values, Workshop, day, reply, 
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake.read import archived_ticks, dataset, frame
-from hunting_pipeline.model import HOUR, UNDATED, Partition, TableSpec, Window
-from hunting_pipeline.window import undated_spec
+from hunting_pipeline.model import HOUR, NULL_TIME, Partition, TableSpec, Window
+from hunting_pipeline.window import null_time_spec
 
 TICKS = [MIDNIGHT, NOON + 1, NOON + 1, NOON + 1_234_567]
 BIG = 2**53 + 1
@@ -187,10 +187,12 @@ def test_hours_are_a_column(tmp_path: Path) -> None:
 def test_rows_without_a_time_have_a_file_whose_date_is_null(tmp_path: Path) -> None:
     shop = Workshop(tmp_path)
     shop.land([NOON], columns={"A": text("dated")})
-    undated = Partition(EVENTS.name, UNDATED)
-    shop.spec = undated_spec(EVENTS)
+    null_time = Partition(EVENTS.name, NULL_TIME)
+    shop.spec = null_time_spec(EVENTS)
     missing = pa.timestamp("ns", "UTC")
-    shop.land(None, columns={"Timestamp2": ("datetime", missing, [None]), "A": text("-")}, partition=undated)
+    shop.land(
+        None, columns={"Timestamp2": ("datetime", missing, [None]), "A": text("-")}, partition=null_time
+    )
     rows = dataset(shop.store, EVENTS.name).to_table().sort_by("A")
     assert rows["A"].to_pylist() == ["-", "dated"]
     assert [str(date) for date in rows["date"].to_pylist()] == ["None", "2026-11-20"]

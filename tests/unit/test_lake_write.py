@@ -30,8 +30,8 @@ from lake_workshop import (
 from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
 from hunting_pipeline.lake.layout import staging_folder
 from hunting_pipeline.lake.store import LocalStore
-from hunting_pipeline.lake.write import staged_pieces, tally_of, tally_of_reply, unstage
-from hunting_pipeline.model import DAY, HOUR, Bucket, Grain, Staged, TableSpec, Tally, Window
+from hunting_pipeline.lake.write import proof_of, proof_of_reply, staged_segments, unstage
+from hunting_pipeline.model import DAY, HOUR, Bucket, Grain, Proof, Staged, TableSpec, Window
 from hunting_pipeline.window import partitions_in
 
 WHOLE = day().window
@@ -42,8 +42,8 @@ def shop(tmp_path: Path) -> Workshop:
     return Workshop(tmp_path / "lake")
 
 
-def rows_of(shop: Workshop, piece: Staged) -> pa.Table:
-    with pa.OSFile(str(shop.root / piece.path)) as file:
+def rows_of(shop: Workshop, segment: Staged) -> pa.Table:
+    with pa.OSFile(str(shop.root / segment.path)) as file:
         return pa.ipc.open_file(file).read_all()
 
 
@@ -55,7 +55,7 @@ def ticks_in(table: pa.Table) -> list[int]:
 def test_the_checksum_is_the_services(ticks: list[int]) -> None:
     """`sum(tolong(Timestamp) % 1000000007)`: .NET ticks, each remainder taken before the sum."""
     expected = sum((t + 621_355_968_000_000_000) % 1_000_000_007 for t in ticks)
-    assert tally_of(np.array(ticks, np.int64)) == Tally(len(ticks), expected)
+    assert proof_of(np.array(ticks, np.int64)) == Proof(len(ticks), expected)
 
 
 EDGES = {Grain.DAY: [0, DAY, 2 * DAY, 3 * DAY], Grain.HOUR: [0, HOUR, 2 * HOUR, 3 * HOUR]}
@@ -83,24 +83,24 @@ def test_every_row_of_a_reply_lands_in_its_partition_once(drawn: tuple[Grain, Wi
     with TemporaryDirectory() as folder:
         shop = Workshop(Path(folder), spec)
         answer = reply(ticks, {"Row": ("long", pa.int64(), list(range(len(ticks))))})
-        pieces = shop.stage(answer, window, partitions=touched)
-        assert [piece.partition for piece in pieces] == list(touched)
+        segments = shop.stage(answer, window, partitions=touched)
+        assert [segment.partition for segment in segments] == list(touched)
         landed: Counter[tuple[int, int]] = Counter()
-        for piece in pieces:
-            table = rows_of(shop, piece)
+        for segment in segments:
+            table = rows_of(shop, segment)
             mine = ticks_in(table)
-            assert piece.span == piece.partition.window.intersection(window)
-            assert all(piece.span.start <= t < piece.span.end for t in mine)
+            assert segment.span == segment.partition.window.intersection(window)
+            assert all(segment.span.start <= t < segment.span.end for t in mine)
             assert mine == sorted(mine)
-            assert piece.tally == tally_of(np.array(mine, np.int64))
+            assert segment.proof == proof_of(np.array(mine, np.int64))
             landed.update(zip(mine, table["Row"].to_pylist(), strict=True))
         assert landed == Counter(zip(ticks, range(len(ticks)), strict=True))
 
 
 def test_rows_of_the_same_instant_keep_their_order_and_their_number(shop: Workshop) -> None:
     values = [str(n % 3) for n in range(9)]
-    (piece,) = shop.stage(reply([NOON] * 9, {"A": text(*values)}), WHOLE)
-    assert rows_of(shop, piece)["A"].to_pylist() == values
+    (segment,) = shop.stage(reply([NOON] * 9, {"A": text(*values)}), WHOLE)
+    assert rows_of(shop, segment)["A"].to_pylist() == values
 
 
 @pytest.mark.parametrize("outside", [MIDNIGHT - 1, NOON, NOON + 1])
@@ -112,8 +112,8 @@ def test_a_row_outside_the_slice_is_refused_and_nothing_is_staged(shop: Workshop
 
 @pytest.mark.parametrize("inside", [MIDNIGHT, NOON - 1])
 def test_a_row_at_the_edge_of_the_slice_is_taken(shop: Workshop, inside: int) -> None:
-    (piece,) = shop.stage(reply([inside]), Window(MIDNIGHT, NOON))
-    assert piece.tally.rows == 1
+    (segment,) = shop.stage(reply([inside]), Window(MIDNIGHT, NOON))
+    assert segment.proof.rows == 1
 
 
 def test_a_row_without_a_time_is_refused(shop: Workshop) -> None:
@@ -122,7 +122,7 @@ def test_a_row_without_a_time_is_refused(shop: Workshop) -> None:
     broken = replace(answer, table=pa.table({"Timestamp": times}))
     for wrong in (broken, replace(answer, table=answer.table.rename_columns(["Time"]))):
         with pytest.raises(ReplyUnreadable, match="Timestamp"):
-            tally_of_reply(wrong, EVENTS)
+            proof_of_reply(wrong, EVENTS)
     text_instead = replace(answer, table=pa.table({"Timestamp": ["2026-11-20"]}))
     with pytest.raises(ReplyUnreadable, match="Timestamp"):
         shop.stage(text_instead, WHOLE)
@@ -131,16 +131,16 @@ def test_a_row_without_a_time_is_refused(shop: Workshop) -> None:
 
 def test_a_snapshot_is_one_piece_without_a_span(tmp_path: Path) -> None:
     shop = Workshop(tmp_path, SNAPSHOT)
-    (piece,) = shop.stage(reply(None, {"A": text("x", "y", "x")}))
-    assert (piece.span, piece.tally) == (None, Tally(3, 0))
-    assert rows_of(shop, piece)["A"].to_pylist() == ["x", "y", "x"]
+    (segment,) = shop.stage(reply(None, {"A": text("x", "y", "x")}))
+    assert (segment.span, segment.proof) == (None, Proof(3, 0))
+    assert rows_of(shop, segment)["A"].to_pylist() == ["x", "y", "x"]
 
 
 def test_a_piece_says_all_of_itself_to_the_next_run(shop: Workshop) -> None:
     asked = Window(MIDNIGHT, MIDNIGHT + 2 * DAY)
     first, second = shop.stage(reply([NOON, NOON + DAY], rescued=1), asked, partitions=[day(), day(1)])
-    assert staged_pieces(shop.store, day(), EVENTS.shape) == (first,)
-    assert staged_pieces(shop.store, day(1), EVENTS.shape) == (second,)
+    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (first,)
+    assert staged_segments(shop.store, day(1), EVENTS.query_hash) == (second,)
     assert (first.rescued, second.rescued, first.body_bytes) == (1, 0, 100)
     kinds = {field.name: field.metadata for field in rows_of(shop, first).schema}
     assert kinds["Timestamp"] == {b"kusto": b"datetime"}
@@ -149,27 +149,27 @@ def test_a_piece_says_all_of_itself_to_the_next_run(shop: Workshop) -> None:
 def test_fetching_a_slice_again_replaces_its_piece(shop: Workshop) -> None:
     shop.stage(reply([NOON]), WHOLE)
     (second,) = shop.stage(reply([NOON, NOON]), WHOLE)
-    assert staged_pieces(shop.store, day(), EVENTS.shape) == (second,)
+    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (second,)
 
 
 def test_pieces_come_in_order_of_time(shop: Workshop) -> None:
     late = Window(NOON, WHOLE.end)
     early = Window(MIDNIGHT, NOON)
-    pieces = [*shop.stage(reply([]), late), *shop.stage(reply([]), early)]
-    assert staged_pieces(shop.store, day(), EVENTS.shape) == (pieces[1], pieces[0])
+    segments = [*shop.stage(reply([]), late), *shop.stage(reply([]), early)]
+    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (segments[1], segments[0])
 
 
-def rewritten(shop: Workshop, piece: Staged, **changes: object) -> None:
+def rewritten(shop: Workshop, segment: Staged, **changes: object) -> None:
     """The piece's file with other words about itself."""
-    table = rows_of(shop, piece)
+    table = rows_of(shop, segment)
     told = json.loads(table.schema.metadata[b"hunting.staged"]) | changes
     table = table.replace_schema_metadata({"hunting.staged": json.dumps(told)})
-    with pa.ipc.new_file(str(shop.root / piece.path), table.schema) as writer:
+    with pa.ipc.new_file(str(shop.root / segment.path), table.schema) as writer:
         writer.write_table(table)
 
 
-def spoil(kind: str, shop: Workshop, piece: Staged) -> None:
-    path = shop.root / piece.path
+def spoil(kind: str, shop: Workshop, segment: Staged) -> None:
+    path = shop.root / segment.path
     match kind:
         case "empty":
             path.write_bytes(b"")
@@ -181,11 +181,11 @@ def spoil(kind: str, shop: Workshop, piece: Staged) -> None:
             with pa.ipc.new_file(str(path), pa.schema([])) as writer:
                 writer.write_table(pa.table({}))
         case "of a later version":
-            rewritten(shop, piece, surprise=1)
+            rewritten(shop, segment, surprise=1)
         case "nonsense":
-            rewritten(shop, piece, span={"start": 5, "end": 5})
+            rewritten(shop, segment, span={"start": 5, "end": 5})
         case "of another shape":
-            rewritten(shop, piece, shape="0" * 16)
+            rewritten(shop, segment, query_hash="0" * 16)
         case "copied from elsewhere":
             path.rename(path.with_name("1-2.arrow"))
 
@@ -199,13 +199,13 @@ def test_what_cannot_be_trusted_is_swept(shop: Workshop, kind: str) -> None:
     (bad,) = shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
     (good,) = shop.stage(reply([MIDNIGHT]), Window(MIDNIGHT, NOON))
     spoil(kind, shop, bad)
-    assert staged_pieces(shop.store, day(), EVENTS.shape) == (good,)
+    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (good,)
     assert list(shop.contents()) == [good.path]
 
 
 def test_a_bucket_piece_is_swept_because_its_number_is_only_good_in_one_run(shop: Workshop) -> None:
     shop.stage(reply([NOON]), WHOLE, bucket=Bucket(0, 2))
-    assert staged_pieces(shop.store, day(), EVENTS.shape) == ()
+    assert staged_segments(shop.store, day(), EVENTS.query_hash) == ()
     assert shop.contents() == {}
 
 
@@ -213,20 +213,20 @@ def test_pieces_that_overlap_are_swept_but_for_the_first(shop: Workshop) -> None
     """Else the rows in both would be doubled: two runs with clocks apart cut the same day differently."""
     (first,) = shop.stage(reply([MIDNIGHT, NOON]), Window(MIDNIGHT, NOON + 5))
     shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
-    assert staged_pieces(shop.store, day(), EVENTS.shape) == (first,)
+    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (first,)
     assert list(shop.contents()) == [first.path]
 
 
 def test_a_piece_older_than_the_partitions_file_is_swept(shop: Workshop) -> None:
     """A run that died right after its commit leaves pieces behind; a later re-pull must not trust them."""
-    pieces = shop.stage(reply([NOON]), WHOLE)
+    segments = shop.stage(reply([NOON]), WHOLE)
     leftover = shop.contents()
-    shop.commit(pieces)
+    shop.commit(segments)
     for path, data in leftover.items():
         (shop.root / path).write_bytes(data)
-    assert staged_pieces(shop.store, day(), EVENTS.shape) == ()
+    assert staged_segments(shop.store, day(), EVENTS.query_hash) == ()
     (newer,) = shop.stage(reply([NOON]), WHOLE)
-    assert staged_pieces(shop.store, day(), EVENTS.shape) == (newer,)
+    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (newer,)
 
 
 def test_unstaging_takes_all_of_a_partition_and_nothing_else(shop: Workshop) -> None:

@@ -16,9 +16,9 @@ from hunting_pipeline.model import (
     Grain,
     Histogram,
     Partition,
+    Proof,
     Slice,
     TableSpec,
-    Tally,
     Window,
     datetime_of,
     iso_of,
@@ -130,32 +130,32 @@ def test_grains_know_their_length() -> None:
     ],
 )
 def test_what_is_asked_of_a_row_changes_the_shape(other: TableSpec) -> None:
-    assert other.shape != TableSpec("T", "Timestamp").shape
+    assert other.query_hash != TableSpec("T", "Timestamp").query_hash
 
 
 def test_how_it_is_stored_does_not_change_the_shape() -> None:
     stored = TableSpec("T", "Timestamp", grain=Grain.HOUR, bytes_per_row=9, service="S", evolve=False)
-    assert stored.shape == TableSpec("T", "Timestamp").shape
+    assert stored.query_hash == TableSpec("T", "Timestamp").query_hash
 
 
-tallies = st.builds(Tally, st.integers(0, 10**9), st.integers(0, 10**18))
+proofs = st.builds(Proof, st.integers(0, 10**9), st.integers(0, 10**18))
 
 
-@given(st.lists(tallies, max_size=5).flatmap(lambda parts: st.tuples(st.just(parts), st.permutations(parts))))
-def test_tallies_add_up_in_any_order(drawn: tuple[list[Tally], list[Tally]]) -> None:
+@given(st.lists(proofs, max_size=5).flatmap(lambda parts: st.tuples(st.just(parts), st.permutations(parts))))
+def test_tallies_add_up_in_any_order(drawn: tuple[list[Proof], list[Proof]]) -> None:
     parts, shuffled = drawn
-    total = sum(shuffled, Tally(0, 0))
-    assert total == sum(parts, Tally(0, 0))
+    total = sum(shuffled, Proof(0, 0))
+    assert total == sum(parts, Proof(0, 0))
     assert total.rows == sum(part.rows for part in parts)
 
 
 def test_a_histogram_counts_its_rows() -> None:
-    bins = (Bin(Window(0, 1), Tally(3, 30)), Bin(Window(5, 6), Tally(4, 40)))
+    bins = (Bin(Window(0, 1), Proof(3, 30)), Bin(Window(5, 6), Proof(4, 40)))
     assert Histogram((Window(0, 10),), 1, bins).rows == 7
 
 
 def test_a_slice_names_table_span_bucket_and_rows() -> None:
-    slice_ = Slice("T", Window(0, SECOND), Tally(3, 0), bucket=Bucket(2, 16))
+    slice_ = Slice("T", Window(0, SECOND), Proof(3, 0), bucket=Bucket(2, 16))
     assert str(slice_) == "T 1970-01-01T00:00:00Z … 1970-01-01T00:00:01Z bucket 2/16 (3 rows)"
-    assert str(Slice("T", None, Tally(0, 0))) == "T snapshot (0 rows)"
-    assert slice_.recounted(Tally(5, 1)) == Slice("T", Window(0, SECOND), Tally(5, 1), bucket=Bucket(2, 16))
+    assert str(Slice("T", None, Proof(0, 0))) == "T snapshot (0 rows)"
+    assert slice_.recounted(Proof(5, 1)) == Slice("T", Window(0, SECOND), Proof(5, 1), bucket=Bucket(2, 16))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hunting_pipeline import plan
 from hunting_pipeline.limits import ENDPOINT, ORIGINAL, PROFILES, TEST, Kind, Limits, Rate
-from hunting_pipeline.model import DAY, HOUR, Bin, Bucket, Histogram, Partition, Slice, Tally, Window
+from hunting_pipeline.model import DAY, HOUR, Bin, Bucket, Histogram, Partition, Proof, Slice, Window
 
 STEP = 10
 
@@ -26,7 +26,7 @@ def histograms(draw: st.DrawFn) -> Histogram:
         rows = draw(st.sampled_from([0, 0, 1, 2, 3, 4, 20]))
         own = Window(edge, edge + STEP).intersection(window)
         if rows and own:
-            bins.append(Bin(own, Tally(rows, draw(st.integers(0, rows * 10**9)))))
+            bins.append(Bin(own, Proof(rows, draw(st.integers(0, rows * 10**9)))))
     return Histogram((window,), STEP, tuple(bins))
 
 
@@ -39,8 +39,8 @@ def test_slices_tile_the_window_and_add_up_to_the_count(histogram: Histogram, ta
     assert all(one.window.end == other.window.start for one, other in pairwise(slices))
     for slice_ in slices:
         mine = [b for b in histogram.bins if slice_.window.contains(b.window)]
-        assert slice_.expected == sum((b.tally for b in mine), Tally(0, 0))
-        assert slice_.hull == (Window(mine[0].window.start, mine[-1].window.end) if mine else None)
+        assert slice_.expected == sum((b.proof for b in mine), Proof(0, 0))
+        assert slice_.occupied == (Window(mine[0].window.start, mine[-1].window.end) if mine else None)
     assert sum(slice_.expected.rows for slice_ in slices) == histogram.rows, "a bin was cut in two"
     assert {slice_.table for slice_ in slices} == {"T"}
 
@@ -60,11 +60,11 @@ def test_neighbouring_slices_could_not_have_been_one(histogram: Histogram, targe
     slices = list(plan.pack(histogram, window, target=lambda: target))
     for one, other in pairwise(slices):
         first = next(b for b in histogram.bins if other.window.contains(b.window))
-        assert one.expected.rows + first.tally.rows > target
+        assert one.expected.rows + first.proof.rows > target
 
 
 def test_the_target_is_asked_anew_for_every_slice() -> None:
-    bins = tuple(Bin(Window(n, n + 1), Tally(10, 0)) for n in range(10))
+    bins = tuple(Bin(Window(n, n + 1), Proof(10, 0)) for n in range(10))
     targets = iter([10, 30, 20, 1000])
     packed = plan.pack(Histogram((Window(0, 10),), 1, bins), Window(0, 10), target=lambda: next(targets))
     first = next(packed)
@@ -75,12 +75,12 @@ def test_the_target_is_asked_anew_for_every_slice() -> None:
 
 def test_a_window_without_rows_is_one_slice_all_the_same() -> None:
     assert list(plan.pack(Histogram((Window(3, 9),), 1, ()), Window(3, 9), target=lambda: 5)) == [
-        Slice("", Window(3, 9), Tally(0, 0))
+        Slice("", Window(3, 9), Proof(0, 0))
     ]
 
 
 def test_only_the_asked_window_of_a_histogram_is_packed() -> None:
-    bins = (Bin(Window(0, 1), Tally(5, 0)), Bin(Window(20, 21), Tally(7, 0)))
+    bins = (Bin(Window(0, 1), Proof(5, 0)), Bin(Window(20, 21), Proof(7, 0)))
     histogram = Histogram((Window(0, 10), Window(20, 30)), 1, bins)
     (slice_,) = plan.pack(histogram, Window(20, 30), target=lambda: 100)
     assert (slice_.window, slice_.expected.rows) == (Window(20, 30), 7)
@@ -99,8 +99,8 @@ def test_the_step_is_the_finest_that_keeps_a_histogram_small(ticks: int, bins: i
 def test_a_finer_histogram_is_asked_only_where_it_saves_calls() -> None:
     window = Window(0, 30 * DAY)
     step = plan.step_for(window.ticks)
-    full = tuple(Bin(Window(n * step, (n + 1) * step), Tally(600, 0)) for n in range(100))
-    loose = tuple(Bin(Window(n * step, (n + 1) * step), Tally(10, 0)) for n in range(100))
+    full = tuple(Bin(Window(n * step, (n + 1) * step), Proof(600, 0)) for n in range(100))
+    loose = tuple(Bin(Window(n * step, (n + 1) * step), Proof(10, 0)) for n in range(100))
     finer = plan.finer_step(Histogram((window,), step, full), 1000)
     assert finer is not None
     assert finer < step
@@ -153,7 +153,7 @@ def test_a_width_is_never_nothing() -> None:
 
 
 def rows_of(rows: int, bucket: Bucket | None = None) -> Slice:
-    return Slice("T", Window(0, 1), Tally(rows, 0), Window(0, 1), bucket)
+    return Slice("T", Window(0, 1), Proof(rows, 0), Window(0, 1), bucket)
 
 
 @pytest.mark.parametrize(
@@ -180,15 +180,15 @@ def test_buckets_are_a_power_of_two_and_filled_to_two_thirds(rows: int, target: 
 def test_buckets_refine_their_own_and_add_up(own: int, finer: int, data: st.DataObject) -> None:
     bucket = Bucket(data.draw(st.integers(0, (1 << own) - 1)), 1 << own)
     of = 1 << (own + finer)
-    tallies = [Tally(7, 7)] * of  # of other buckets; not to be taken
+    proofs = [Proof(7, 7)] * of  # of other buckets; not to be taken
     mine = range(bucket.index, of, bucket.of)
     for index in mine:
-        tallies[index] = Tally(data.draw(st.integers(0, 3)), data.draw(st.integers(0, 99)))
-    whole = sum((tallies[index] for index in mine), Tally(0, 0))
+        proofs[index] = Proof(data.draw(st.integers(0, 3)), data.draw(st.integers(0, 99)))
+    whole = sum((proofs[index] for index in mine), Proof(0, 0))
     slice_ = Slice("T", Window(0, 1), whole, bucket=bucket if own else None)
     if own == 0:
         assume(bucket.index == 0)
-    parts = plan.bucket_slices(slice_, tallies)
+    parts = plan.bucket_slices(slice_, proofs)
     assert sum(part.expected.rows for part in parts) == whole.rows
     assert len({part.bucket for part in parts}) == len(parts) >= 1
     assert all(part.bucket.of == of and part.bucket.index % bucket.of == bucket.index for part in parts)
@@ -346,8 +346,8 @@ def lost_of(turns: list[plan.Turn]) -> set[Partition]:
 def test_a_call_that_partitions_share_is_dealt_out_evenly() -> None:
     days = [Partition("T", Window(day * DAY, (day + 1) * DAY)) for day in (70, 71)]
     slices = [
-        Slice("T", Window(70 * DAY, 70 * DAY + HOUR), Tally(1, 0)),
-        Slice("T", Window(70 * DAY + HOUR, 72 * DAY), Tally(1, 0)),
+        Slice("T", Window(70 * DAY, 70 * DAY + HOUR), Proof(1, 0)),
+        Slice("T", Window(70 * DAY + HOUR, 72 * DAY), Proof(1, 0)),
     ]
     found = plan.dues(slices, days, seconds_a_call=4, retention_days=30)
     assert found == [plan.Due(days[0], 1.5, 6, 100 * DAY), plan.Due(days[1], 0.5, 2, 101 * DAY)]

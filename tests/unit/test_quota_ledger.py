@@ -16,7 +16,7 @@ from quota_postgres import serving
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
 from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, TEST, Kind, Limits, Rate
-from hunting_pipeline.quota import Lane, Reservation, WaitUntil, open_ledger
+from hunting_pipeline.quota import Priority, Reservation, WaitUntil, open_ledger
 from hunting_pipeline.quota.windows import TRANSIT_SECONDS
 
 PROCESSES = multiprocessing.get_context("fork")
@@ -65,14 +65,14 @@ CALLS = limits(Rate(Kind.CALLS, 3, 60))
 SECONDS = limits(Rate(Kind.SECONDS, 300, 3600))
 
 
-def take(ledger, *, table="T", lane=Lane.FRESH, owner="me") -> Reservation:
-    answer = ledger.reserve(table=table, lane=lane, owner=owner)
+def take(ledger, *, table="T", priority=Priority.FRESH, owner="me") -> Reservation:
+    answer = ledger.reserve(table=table, priority=priority, owner=owner)
     assert isinstance(answer, Reservation), answer
     return answer
 
 
-def refused(ledger, *, table="T", lane=Lane.FRESH, owner="me") -> WaitUntil:
-    answer = ledger.reserve(table=table, lane=lane, owner=owner)
+def refused(ledger, *, table="T", priority=Priority.FRESH, owner="me") -> WaitUntil:
+    answer = ledger.reserve(table=table, priority=priority, owner=owner)
     assert isinstance(answer, WaitUntil), answer
     return answer
 
@@ -112,7 +112,7 @@ def test_running_seconds_are_learnt_by_table(url, tenant, clock):
     assert take(ledger, table="A").seconds == 6  # mean 2, deviation 1
     assert take(ledger, table="B").seconds == 6  # unknown: as the dearest table
     for _ in range(30):
-        answer = ledger.reserve(table="A", lane=Lane.FRESH, owner="me")
+        answer = ledger.reserve(table="A", priority=Priority.FRESH, owner="me")
         ledger.settle(answer, seconds=2)
     assert take(ledger, table="A").seconds == pytest.approx(2, abs=0.1)
 
@@ -186,7 +186,7 @@ def test_the_wake_ups_of_several_waiters_differ(url, tenant, clock):
     times = sorted(refused(ledger, owner=f"worker {n}").at for n in range(9))
     assert all(later - earlier >= 0.05 for earlier, later in itertools.pairwise(times))
     assert sum(at < T0 + 100 for at in times) == 3  # three slots renew; the others wait a minute longer
-    assert ledger.usage().waiting == {Lane.FRESH: 9, Lane.BACKFILL: 0}
+    assert ledger.usage().waiting == {Priority.FRESH: 9, Priority.BACKFILL: 0}
 
 
 def test_usage_says_how_long_the_first_in_the_queue_has_waited(url, tenant, clock):
@@ -195,32 +195,32 @@ def test_usage_says_how_long_the_first_in_the_queue_has_waited(url, tenant, cloc
         take(ledger, owner="others")
     assert ledger.usage().longest_wait == 0
     for _ in range(3):
-        clock.now = refused(ledger, lane=Lane.BACKFILL).at
+        clock.now = refused(ledger, priority=Priority.BACKFILL).at
         take(ledger, owner="others") if ledger.usage().running < 3 else None
-    refused(ledger, lane=Lane.BACKFILL)
+    refused(ledger, priority=Priority.BACKFILL)
     assert ledger.usage().longest_wait == pytest.approx(clock.now - T0, abs=0.01)
 
 
 def test_a_fresh_caller_goes_before_backfill_that_waited_longer(url, tenant, clock):
     ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
     for _ in range(3):
-        ledger.settle(take(ledger, lane=Lane.BACKFILL), seconds=1)
+        ledger.settle(take(ledger, priority=Priority.BACKFILL), seconds=1)
     for n in range(8):
-        refused(ledger, lane=Lane.BACKFILL, owner=f"backfill {n}")
+        refused(ledger, priority=Priority.BACKFILL, owner=f"backfill {n}")
     fresh = refused(ledger, owner="fresh")
     assert fresh.at == pytest.approx(T0 + 61, abs=0.01)
     clock.now = fresh.at
-    refused(ledger, lane=Lane.BACKFILL, owner="backfill 7")
+    refused(ledger, priority=Priority.BACKFILL, owner="backfill 7")
     take(ledger, owner="fresh")
 
 
 def test_usage_says_who_spent_what(url, tenant, clock):
     ledger = open_ledger(url, tenant=tenant, limits=ENDPOINT, share=0.8, clock=clock)
     ledger.settle(take(ledger, owner="a"), seconds=5)
-    take(ledger, owner="b", lane=Lane.BACKFILL)
+    take(ledger, owner="b", priority=Priority.BACKFILL)
     usage = ledger.usage()
     assert usage.owners == {"a": 1, "b": 1}
-    assert usage.lanes == {Lane.FRESH: 1, Lane.BACKFILL: 1}
+    assert usage.priorities == {Priority.FRESH: 1, Priority.BACKFILL: 1}
     assert usage.running == 1
     assert [(use.rate.period, use.amount) for use in usage.rates] == [
         (60, 36),
@@ -332,7 +332,7 @@ def test_a_ledger_that_is_destroyed_is_an_error_never_a_free_pass(tmp_path):
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE quota_spend")
     with pytest.raises(ServiceFailed, match="no call was allowed"):
-        ledger.reserve(table="T", lane=Lane.FRESH, owner="me")
+        ledger.reserve(table="T", priority=Priority.FRESH, owner="me")
 
 
 def test_a_postgres_that_does_not_answer_is_service_failed_and_hides_the_password(tmp_path):
@@ -367,7 +367,9 @@ def hammer(url: str, tenant: str, until: float, sent, number: int) -> None:
     """Ask, call, settle, without rest; every call that is sent is told to `sent`."""
     ledger = open_ledger(url, tenant=tenant, limits=TIGHT, share=1)
     while (now := time.time()) < until:
-        answer = ledger.reserve(table=f"T{number % 3}", lane=list(Lane)[number % 2], owner=f"worker {number}")
+        answer = ledger.reserve(
+            table=f"T{number % 3}", priority=list(Priority)[number % 2], owner=f"worker {number}"
+        )
         if isinstance(answer, WaitUntil):
             time.sleep(max(0.0, min(answer.at, until) - now))
             continue
@@ -452,7 +454,7 @@ def test_threads_share_one_ledger(url, tenant, clock):
 
     def work() -> None:
         for _ in range(10):
-            answer = ledger.reserve(table="T", lane=Lane.FRESH, owner="same")
+            answer = ledger.reserve(table="T", priority=Priority.FRESH, owner="same")
             if isinstance(answer, Reservation):
                 taken.append(answer)
                 ledger.settle(answer, seconds=0.1)
@@ -493,8 +495,8 @@ def test_a_fresh_partition_starts_within_one_renewal_of_a_week_of_backfill(tmp_p
         clock.now, number = heapq.heappop(asks)
         if number in sent:
             ledger.settle(sent.pop(number), seconds=4)
-        lane = Lane.FRESH if number == FRESH else Lane.BACKFILL
-        answer = ledger.reserve(table="T", lane=lane, owner=f"{number}")
+        priority = Priority.FRESH if number == FRESH else Priority.BACKFILL
+        answer = ledger.reserve(table="T", priority=priority, owner=f"{number}")
         if isinstance(answer, Reservation):
             sent[number] = answer
         heapq.heappush(asks, (answer.at if isinstance(answer, WaitUntil) else clock.now + 4, number))

@@ -13,7 +13,7 @@ from hunting_pipeline.quota.book import Estimate, elapsed, learned
 from hunting_pipeline.quota.rules import (
     Block,
     Go,
-    Lane,
+    Priority,
     Queue,
     Waiting,
     WaitUntil,
@@ -30,17 +30,19 @@ def spend(at: float, *, seconds: float = 1, ended: float | None = None) -> Spend
     return Spend(at=at, calls=1, seconds=seconds, expires=at + 100, ended=ended)
 
 
-def place(turn: int, at: float, *, lane: Lane = Lane.FRESH, asked: float | None = None) -> Waiting:
-    return Waiting(turn, lane, seconds=1, likely=1, since=at, asked=at if asked is None else asked, at=at)
+def place(
+    turn: int, at: float, *, priority: Priority = Priority.FRESH, asked: float | None = None
+) -> Waiting:
+    return Waiting(turn, priority, seconds=1, likely=1, since=at, asked=at if asked is None else asked, at=at)
 
 
-def ask(history, rates, now, *, share=1.0, lane=Lane.FRESH, estimate=1.0, blocks=(), queue=None):
+def ask(history, rates, now, *, share=1.0, priority=Priority.FRESH, estimate=1.0, blocks=(), queue=None):
     return decide(
         history,
         limits(*rates),
         now,
         share=share,
-        lane=lane,
+        priority=priority,
         estimate=estimate,
         blocks=blocks,
         queue=queue or Queue(),
@@ -72,7 +74,7 @@ def test_the_share_is_filled_by_what_is_likely_and_the_whole_rate_by_what_is_res
 
     def asked(likely: float, estimate: float) -> Go | WaitUntil:
         return decide(
-            history, limits(SECONDS), 2, share=0.8, lane=Lane.FRESH, estimate=estimate, likely=likely
+            history, limits(SECONDS), 2, share=0.8, priority=Priority.FRESH, estimate=estimate, likely=likely
         )
 
     assert asked(2, 4) == Go()
@@ -156,20 +158,20 @@ def test_a_cheap_call_overtakes_a_dear_one_that_does_not_fit_but_not_for_ever():
     assert ask(history, [SECONDS], 3510, estimate=2, queue=Queue(2, (dear,))) == Go()
     impatient = replace(dear, since=3510 - rules.PATIENCE_SECONDS)
     assert isinstance(ask(history, [SECONDS], 3510, estimate=2, queue=Queue(2, (impatient,))), WaitUntil)
-    backfill = ask(history, [SECONDS], 3510, lane=Lane.BACKFILL, estimate=2, queue=Queue(2, (dear,)))
+    backfill = ask(history, [SECONDS], 3510, priority=Priority.BACKFILL, estimate=2, queue=Queue(2, (dear,)))
     assert isinstance(backfill, WaitUntil)
 
 
 def test_fresh_goes_before_backfill_that_came_earlier():
-    backfill = place(1, 50, lane=Lane.BACKFILL)
+    backfill = place(1, 50, priority=Priority.BACKFILL)
     assert ask([], [CALLS], 48, queue=Queue(2, (backfill,))) == Go()
 
 
 def test_after_some_fresh_calls_in_a_row_one_backfill_call_is_first():
     places = tuple(place(turn, 50) for turn in range(8))
     queue = Queue(9, places, fresh_run=rules.FRESH_TURNS)
-    assert ask([], [CALLS], 50, lane=Lane.BACKFILL, queue=queue) == Go()
-    behind = place(9, 50, lane=Lane.BACKFILL)
+    assert ask([], [CALLS], 50, priority=Priority.BACKFILL, queue=queue) == Go()
+    behind = place(9, 50, priority=Priority.BACKFILL)
     answer = ask([], [replace(CALLS, amount=1)], 50, queue=Queue(0, (behind,), rules.FRESH_TURNS))
     assert isinstance(answer, WaitUntil)
 
@@ -217,7 +219,7 @@ class Job:
     """What a worker wants: when, how dear, and what happens to it."""
 
     ready: float
-    lane: Lane
+    priority: Priority
     estimate: float
     likely: float  # as a part of the estimate
     part: float  # of the estimate that it really takes
@@ -237,7 +239,7 @@ JOBS = st.lists(
     st.builds(
         Job,
         ready=st.floats(0, 100),
-        lane=st.sampled_from(Lane),
+        priority=st.sampled_from(Priority),
         estimate=st.floats(0.1, 30),
         likely=st.floats(0, 1),
         part=st.floats(0, 1),
@@ -276,7 +278,7 @@ def run(rates: list[Rate], jobs: list[Job], share: float) -> list[Call]:
             profile,
             now,
             share=share,
-            lane=job.lane,
+            priority=job.priority,
             estimate=estimate,
             likely=likely,
             queue=Queue(number, others),
@@ -284,7 +286,7 @@ def run(rates: list[Rate], jobs: list[Job], share: float) -> list[Call]:
         if isinstance(answer, WaitUntil):
             assert answer.at > now
             waiting[number] = Waiting(
-                number, job.lane, estimate, likely, since=job.ready, asked=now, at=answer.at
+                number, job.priority, estimate, likely, since=job.ready, asked=now, at=answer.at
             )
             heapq.heappush(events, (answer.at, number, "ask"))
             continue
@@ -335,7 +337,7 @@ def test_backfill_is_never_starved_by_fresh_calls_without_end(profile):
     history: list[Spend] = []
     waiting: dict[int, Waiting] = {}
     backfill = turn
-    waiting[backfill] = place(turn, 0, lane=Lane.BACKFILL)
+    waiting[backfill] = place(turn, 0, priority=Priority.BACKFILL)
     for _ in range(40 * amount):
         while len(waiting) < 2 * amount:
             turn += 1
@@ -344,15 +346,15 @@ def test_backfill_is_never_starved_by_fresh_calls_without_end(profile):
         caller = waiting.pop(number)
         now = max(now, caller.at)
         queue = Queue(number, tuple(waiting.values()), run_of_fresh)
-        answer = decide(history, profile, now, share=1, lane=caller.lane, estimate=0.1, queue=queue)
+        answer = decide(history, profile, now, share=1, priority=caller.priority, estimate=0.1, queue=queue)
         if isinstance(answer, WaitUntil):
             waiting[number] = replace(caller, asked=now, at=answer.at)
             continue
         history = [s for s in history if s.at > now - 100]
         history.append(spend(now, seconds=0.1, ended=now + 0.1))
-        run_of_fresh = run_of_fresh + 1 if caller.lane is Lane.FRESH else 0
-        if caller.lane is Lane.BACKFILL:
+        run_of_fresh = run_of_fresh + 1 if caller.priority is Priority.FRESH else 0
+        if caller.priority is Priority.BACKFILL:
             done += 1
             turn += 1
-            waiting[turn] = place(turn, now, lane=Lane.BACKFILL)
+            waiting[turn] = place(turn, now, priority=Priority.BACKFILL)
     assert done >= 2

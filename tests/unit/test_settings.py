@@ -32,14 +32,14 @@ def configured(monkeypatch: pytest.MonkeyPatch, text: str = "", **variables: str
 
 def test_defaults_need_nothing() -> None:
     found = load_settings()
-    assert (found.surface, found.share, found.workers, found.tables) == ("graph", 0.8, 4, ())
+    assert (found.api, found.share, found.workers, found.tables) == ("graph", 0.8, 4, ())
     assert found.limits_profile is GRAPH
     assert found.lake == Path("lake")
 
 
 def test_variables_win_over_the_file_and_the_file_over_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = configured(monkeypatch, 'surface = "xdr"\nshare = 0.5\ntables = ["A", "B"]\n', SHARE="0.25")
-    assert (found.surface, found.share, found.tables) == ("xdr", 0.25, ("A", "B"))
+    found = configured(monkeypatch, 'api = "xdr"\nshare = 0.5\ntables = ["A", "B"]\n', SHARE="0.25")
+    assert (found.api, found.share, found.tables) == ("xdr", 0.25, ("A", "B"))
     assert found.limits_profile is XDR
 
 
@@ -71,7 +71,7 @@ def test_the_test_profile_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WORKERS", "0"),
         ("WORKERS", "33"),
         ("WORKERS", "many"),
-        ("SURFACE", "sentinel"),
+        ("API", "sentinel"),
         ("LIMITS", "generous"),
     ],
 )
@@ -192,7 +192,7 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SEVERAL = """\
-surface = "xdr"
+api = "xdr"
 client_id = "ours"
 
 [tenants.contoso]
@@ -227,7 +227,7 @@ def test_each_of_several_tenants_has_its_own_settings_over_the_common_ones(
 ) -> None:
     contoso = several(monkeypatch, "contoso", LAKE="/data", SHARE="0.9")
     assert tenant_names() == ("contoso", "fabrikam")
-    assert (contoso.tenant(), contoso.client_id, contoso.surface) == ("c", "ours", "xdr")
+    assert (contoso.tenant(), contoso.client_id, contoso.api) == ("c", "ours", "xdr")
     assert contoso.share == 0.5, "a tenant's own wins over what is meant for all"
     assert contoso.lake == Path("/data/contoso")
     fabrikam = load_settings("fabrikam")
@@ -236,8 +236,8 @@ def test_each_of_several_tenants_has_its_own_settings_over_the_common_ones(
 
 
 def test_a_tenants_variable_wins_over_its_section(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = several(monkeypatch, "contoso", TENANTS__CONTOSO__SHARE="0.25", TENANTS__CONTOSO__SURFACE="")
-    assert (found.share, found.surface) == (0.25, "xdr")
+    found = several(monkeypatch, "contoso", TENANTS__CONTOSO__SHARE="0.25", TENANTS__CONTOSO__API="")
+    assert (found.share, found.api) == (0.25, "xdr")
 
 
 def test_what_is_missing_of_a_tenant_is_named_by_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:

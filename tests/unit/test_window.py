@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hunting_pipeline.model import DAY, HOUR, SECOND, Grain, Partition, TableSpec, Window, subtract, ticks_of
 from hunting_pipeline.window import (
     SETTLING,
-    held,
-    owed,
-    owed_snapshot,
+    available,
+    backlog_of,
     partition_of,
     partitions_in,
+    snapshot_backlog,
 )
 
 DAILY = TableSpec("T", "Timestamp")
@@ -47,7 +47,7 @@ def test_what_is_left_of_a_window(window: Window, taken: list[Window]) -> None:
 @given(st.integers(0, 100 * DAY), st.integers(1, 60))
 def test_what_is_held_is_settled_and_clear_of_the_edge(offset: int, days: int) -> None:
     now = MIDNIGHT + offset
-    span = held(now, days)
+    span = available(now, days)
     assert span.end <= now - SETTLING < span.end + MINUTE
     assert now - days * DAY + 10 * MINUTE < span.start <= now - days * DAY + 11 * MINUTE
     assert span.start % MINUTE == span.end % MINUTE == 0
@@ -95,18 +95,18 @@ def test_owed_covered_and_lost_are_together_what_is_wanted(
         if data.draw(st.booleans())
     }
     held_ = data.draw(spans(-10, 70))
-    debt = owed(asked, covered, held=held_)
+    backlog = backlog_of(asked, covered, available=held_)
 
     settled = instants([p.window for p in asked]) & set(range(-100, held_.end))
     have = instants([span for taken in covered.values() for span in taken]) & settled
-    to_fetch = instants([span for _, span in debt.owed])
+    to_fetch = instants([span for _, span in backlog.missing])
     lost = {instant for instant in settled - have if instant < held_.start}
     assert have | to_fetch | lost == settled
     assert not have & to_fetch
     assert not to_fetch & lost
     assert to_fetch <= instants([held_])
-    assert sum(span.ticks for _, span in debt.owed) == len(to_fetch)
-    assert all(partition.window.contains(span) for partition, span in debt.owed)
+    assert sum(span.ticks for _, span in backlog.missing) == len(to_fetch)
+    assert all(partition.window.contains(span) for partition, span in backlog.missing)
 
 
 @given(partitions, st.data())
@@ -115,12 +115,17 @@ def test_every_partition_is_in_one_list_and_the_oldest_goes_first(
 ) -> None:
     covered = {p: [p.window] for p in asked if data.draw(st.booleans())}
     held_ = data.draw(spans(-10, 70))
-    debt = owed(asked, covered, held=held_)
-    lists = [list(dict.fromkeys(p for p, _ in debt.owed)), debt.covered, debt.forgotten, debt.future]
+    backlog = backlog_of(asked, covered, available=held_)
+    lists = [
+        list(dict.fromkeys(p for p, _ in backlog.missing)),
+        backlog.covered,
+        backlog.forgotten,
+        backlog.future,
+    ]
     assert sorted(p for found in lists for p in found) == sorted(asked)
     assert all(list(found) == sorted(found) for found in lists)
-    assert all(p.window.end <= held_.start and p not in covered for p in debt.forgotten)
-    assert all(p.window.start >= held_.end for p in debt.future)
+    assert all(p.window.end <= held_.start and p not in covered for p in backlog.forgotten)
+    assert all(p.window.start >= held_.end for p in backlog.future)
 
 
 def at(number: int) -> Partition:
@@ -128,19 +133,19 @@ def at(number: int) -> Partition:
 
 
 def test_a_partition_that_straddles_the_edge_is_owed_in_part_and_not_forgotten() -> None:
-    debt = owed([at(0)], {}, held=Window(4, 30))
-    assert debt.owed == ((at(0), Window(4, 10)),)
-    assert debt.forgotten == ()
+    backlog = backlog_of([at(0)], {}, available=Window(4, 30))
+    assert backlog.missing == ((at(0), Window(4, 10)),)
+    assert backlog.forgotten == ()
 
 
 def test_an_archived_partition_lacking_only_what_is_forgotten_needs_nothing() -> None:
-    debt = owed([at(0)], {at(0): [Window(4, 10)]}, held=Window(20, 30))
-    assert (debt.owed, debt.covered, debt.forgotten) == ((), (at(0),), ())
+    backlog = backlog_of([at(0)], {at(0): [Window(4, 10)]}, available=Window(20, 30))
+    assert (backlog.missing, backlog.covered, backlog.forgotten) == ((), (at(0),), ())
 
 
 def test_the_running_partition_is_owed_as_far_as_it_is_settled() -> None:
-    assert owed([at(0)], {}, held=Window(-9, 7)).owed == ((at(0), Window(0, 7)),)
-    assert owed([at(0)], {at(0): [Window(0, 7)]}, held=Window(-9, 7)).covered == (at(0),)
+    assert backlog_of([at(0)], {}, available=Window(-9, 7)).missing == ((at(0), Window(0, 7)),)
+    assert backlog_of([at(0)], {at(0): [Window(0, 7)]}, available=Window(-9, 7)).covered == (at(0),)
 
 
 def day(number: int) -> Partition:
@@ -150,7 +155,7 @@ def day(number: int) -> Partition:
 @pytest.mark.parametrize("since_midnight", [0, 1, DAY - 1])
 def test_only_the_present_day_of_a_snapshot_can_be_taken_and_only_once(since_midnight: int) -> None:
     asked = [day(n) for n in (1, -2, 0, -1)]
-    debt = owed_snapshot(asked, [day(-2)], now=MIDNIGHT + since_midnight)
-    assert debt.owed == ((day(0), day(0).window),)
-    assert (debt.covered, debt.forgotten, debt.future) == ((day(-2),), (day(-1),), (day(1),))
-    assert owed_snapshot([day(0)], [day(0)], now=MIDNIGHT + since_midnight).covered == (day(0),)
+    backlog = snapshot_backlog(asked, [day(-2)], now=MIDNIGHT + since_midnight)
+    assert backlog.missing == ((day(0), day(0).window),)
+    assert (backlog.covered, backlog.forgotten, backlog.future) == ((day(-2),), (day(-1),), (day(1),))
+    assert snapshot_backlog([day(0)], [day(0)], now=MIDNIGHT + since_midnight).covered == (day(0),)

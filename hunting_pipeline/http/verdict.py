@@ -162,7 +162,7 @@ def _forbidden(said: _Said) -> Verdict:
 
 
 def _elsewhere(said: _Said) -> Verdict:
-    return Refuse(f"{said.text}; nothing is there: check HUNTING_API_URL, HUNTING_SURFACE, HUNTING_CLOUD")
+    return Refuse(f"{said.text}; nothing is there: check HUNTING_API_URL, HUNTING_API, HUNTING_CLOUD")
 
 
 def _redirected(said: _Said) -> Verdict:

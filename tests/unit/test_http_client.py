@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 import trustme
-from test_fetch_transport import Asked, Loopback, Script, answer, ca, loopback, reply
+from test_http_transport import Asked, Loopback, Script, answer, ca, loopback, reply
 
+from hunting_pipeline.apis.connection import Api, Cloud, connection
 from hunting_pipeline.errors import Refused
-from hunting_pipeline.fetch.client import Client, NotAccepted
-from hunting_pipeline.fetch.surfaces import Cloud, Surface, connection
-from hunting_pipeline.fetch.verdict import Refuse, Renew, Retry, Split, Verdict, Wait
+from hunting_pipeline.http.client import Client, NotAccepted
+from hunting_pipeline.http.verdict import Refuse, Renew, Retry, Split, Verdict, Wait
 
 __all__ = ["ca"]
 
@@ -45,15 +45,15 @@ def asking(
     script: Script, ca: trustme.CA, folder: Path, *, seconds: float = 10, ceiling: int = 10_000_000
 ) -> Iterator[tuple[Client, Loopback]]:
     with loopback(script, ca, folder) as server:
-        there = connection(Surface.GRAPH, Cloud.GLOBAL, api_url=server.url, ca_bundle=server.ca)
+        there = connection(Api.GRAPH, Cloud.GLOBAL, api_url=server.url, ca_bundle=server.ca)
         client = Client(there, Fixed(), request_seconds=seconds, max_body_bytes=ceiling)
         with contextlib.closing(client):
             yield client, server
 
 
 def whole(client: Client, query: str = "T") -> bytes:
-    with client.ask(query) as pieces:
-        return b"".join(pieces)
+    with client.ask(query) as segments:
+        return b"".join(segments)
 
 
 def verdict_of(client: Client) -> Verdict:
@@ -62,9 +62,9 @@ def verdict_of(client: Client) -> Verdict:
     return caught.value.verdict
 
 
-def chunked(*pieces: bytes, end: bool = True, encoding: str = "identity") -> bytes:
+def chunked(*segments: bytes, end: bool = True, encoding: str = "identity") -> bytes:
     head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: {encoding}\r\n\r\n"
-    body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    body = b"".join(b"%x\r\n%s\r\n" % (len(segment), segment) for segment in segments)
     return head.encode() + body + (b"0\r\n\r\n" if end else b"")
 
 
@@ -160,11 +160,11 @@ def test_a_chunked_reply_cut_anywhere_is_never_taken_for_whole(
 def test_a_cut_is_told_out_of_the_iterator_after_what_came(ca: trustme.CA, tmp_path: Path) -> None:
     with (
         asking(sends(reply(200, PLAIN)[:-50]), ca, tmp_path) as (client, _),
-        client.ask("T") as pieces,
+        client.ask("T") as segments,
     ):
-        came = [next(pieces)]
+        came = [next(segments)]
         with pytest.raises(NotAccepted):
-            came.extend(pieces)
+            came.extend(segments)
         assert b"".join(came) == PLAIN[:-50]
 
 
@@ -182,8 +182,8 @@ def test_a_bomb_costs_a_chunk_and_ends_in_a_split(encoding: str, ca: trustme.CA,
     with asking(script, ca, tmp_path, ceiling=50_000_000) as (client, _):
         sizes: list[int] = []
         tracemalloc.start()
-        with pytest.raises(NotAccepted) as caught, client.ask("T") as pieces:
-            sizes.extend(map(len, pieces))
+        with pytest.raises(NotAccepted) as caught, client.ask("T") as segments:
+            sizes.extend(map(len, segments))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert isinstance(caught.value.verdict, Split)
@@ -234,11 +234,11 @@ def test_a_drip_that_never_times_out_ends_at_the_total_deadline(ca: trustme.CA, 
 def test_a_slow_reader_is_not_held_against_the_service(ca: trustme.CA, tmp_path: Path) -> None:
     with (
         asking(sends(chunked(*[b"x" * 1000] * 5)), ca, tmp_path, seconds=0.4) as (client, _),
-        client.ask("T") as pieces,
+        client.ask("T") as segments,
     ):
-        first = next(pieces)
+        first = next(segments)
         time.sleep(0.8)
-        assert len(first + b"".join(pieces)) == 5000
+        assert len(first + b"".join(segments)) == 5000
 
 
 def test_a_redirect_is_not_followed(ca: trustme.CA, tmp_path: Path) -> None:
@@ -285,8 +285,8 @@ def test_threads_share_the_pool(ca: trustme.CA, tmp_path: Path) -> None:
 
 def test_leaving_early_drops_the_reply_and_leaves_the_client_usable(ca: trustme.CA, tmp_path: Path) -> None:
     with asking(answer(200, PLAIN * 200), ca, tmp_path) as (client, _):
-        with client.ask("T") as pieces:
-            next(pieces)
+        with client.ask("T") as segments:
+            next(segments)
         assert len(whole(client)) == 200 * len(PLAIN)
 
 
@@ -296,7 +296,7 @@ def test_a_failed_login_passes_through(ca: trustme.CA, tmp_path: Path) -> None:
             raise Refused("no token for you")
 
     with loopback(answer(200), ca, tmp_path) as server:
-        there = connection(Surface.XDR, Cloud.GLOBAL, api_url=server.url, ca_bundle=server.ca)
+        there = connection(Api.XDR, Cloud.GLOBAL, api_url=server.url, ca_bundle=server.ca)
         client = Client(there, Nobody(), request_seconds=1, max_body_bytes=1)
         with pytest.raises(Refused), client.ask("T"):
             pass

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from hunting_pipeline.apis.connection import Api, Cloud, connection
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.fetch.surfaces import Cloud, Surface, connection
 
 XDR = "/api/advancedhunting/run"
 ENDPOINT = "/api/advancedqueries/run"
@@ -16,7 +16,7 @@ COM, US = "https://login.microsoftonline.com", "https://login.microsoftonline.us
 
 
 @pytest.mark.parametrize(
-    ("surface", "cloud", "url", "login"),
+    ("api", "cloud", "url", "login"),
     [
         ("graph", "global", f"https://graph.microsoft.com{GRAPH}", COM),
         ("graph", "gcc", f"https://graph.microsoft.com{GRAPH}", COM),
@@ -33,46 +33,46 @@ COM, US = "https://login.microsoftonline.com", "https://login.microsoftonline.us
         ("endpoint", "dod", f"https://api-gov.securitycenter.microsoft.us{ENDPOINT}", US),
     ],
 )
-def test_urls_and_login_hosts(surface: str, cloud: str, url: str, login: str) -> None:
-    there = connection(Surface(surface), Cloud(cloud))
+def test_urls_and_login_hosts(api: str, cloud: str, url: str, login: str) -> None:
+    there = connection(Api(api), Cloud(cloud))
     assert (there.url, there.login_url) == (url, login)
 
 
 def test_every_combination_exists_or_says_why_not() -> None:
     regions = {Cloud.US, Cloud.EU, Cloud.UK, Cloud.AU, Cloud.SWA, Cloud.INA, Cloud.AEA}
     missing = (
-        {(surface, Cloud.CHINA) for surface in Surface}
-        | {(Surface.GRAPH, region) for region in regions}
-        | {(Surface.ENDPOINT, region) for region in regions - {Cloud.US, Cloud.EU, Cloud.UK}}
+        {(api, Cloud.CHINA) for api in Api}
+        | {(Api.GRAPH, region) for region in regions}
+        | {(Api.ENDPOINT, region) for region in regions - {Cloud.US, Cloud.EU, Cloud.UK}}
     )
-    for surface, cloud in product(Surface, Cloud):
-        if (surface, cloud) in missing:
+    for api, cloud in product(Api, Cloud):
+        if (api, cloud) in missing:
             with pytest.raises(Misconfigured, match=f"HUNTING_CLOUD={cloud}"):
-                connection(surface, cloud)
+                connection(api, cloud)
         else:
-            assert connection(surface, cloud).url.startswith("https://")
-            assert connection(surface, cloud).scope.endswith("/.default")
+            assert connection(api, cloud).url.startswith("https://")
+            assert connection(api, cloud).scope.endswith("/.default")
 
 
 def test_a_region_shares_the_audience_of_its_cloud_and_the_scope_can_be_set() -> None:
-    assert connection(Surface.XDR, Cloud.EU).scope == "https://api.security.microsoft.com/.default"
-    assert connection(Surface.XDR, Cloud.DOD).scope == "https://api-gov.security.microsoft.us/.default"
-    assert connection(Surface.XDR, Cloud.EU, scope="https://x/.default").scope == "https://x/.default"
+    assert connection(Api.XDR, Cloud.EU).scope == "https://api.security.microsoft.com/.default"
+    assert connection(Api.XDR, Cloud.DOD).scope == "https://api-gov.security.microsoft.us/.default"
+    assert connection(Api.XDR, Cloud.EU, scope="https://x/.default").scope == "https://x/.default"
 
 
 def test_each_surface_names_its_permissions() -> None:
-    assert connection(Surface.GRAPH, Cloud.GLOBAL).permission == "ThreatHunting.Read.All"
-    assert connection(Surface.XDR, Cloud.GLOBAL).permission == (
+    assert connection(Api.GRAPH, Cloud.GLOBAL).permission == "ThreatHunting.Read.All"
+    assert connection(Api.XDR, Cloud.GLOBAL).permission == (
         "AdvancedHunting.Read.All (application) or AdvancedHunting.Read (delegated)"
     )
-    assert connection(Surface.ENDPOINT, Cloud.GLOBAL).application_permission == "AdvancedQuery.Read.All"
+    assert connection(Api.ENDPOINT, Cloud.GLOBAL).application_permission == "AdvancedQuery.Read.All"
 
 
 @pytest.mark.parametrize("root", ["https://localhost:8443", "https://localhost:8443/"])
 def test_given_urls_are_roots(root: str) -> None:
-    there = connection(Surface.XDR, Cloud.GLOBAL, api_url=root, login_url=root)
+    there = connection(Api.XDR, Cloud.GLOBAL, api_url=root, login_url=root)
     assert (there.url, there.login_url) == (f"https://localhost:8443{XDR}", "https://localhost:8443")
-    assert connection(Surface.XDR, Cloud.GLOBAL, api_url=there.url).url == there.url
+    assert connection(Api.XDR, Cloud.GLOBAL, api_url=there.url).url == there.url
 
 
 @pytest.mark.parametrize(
@@ -93,17 +93,17 @@ def test_given_urls_are_roots(root: str) -> None:
 )
 def test_urls_that_would_betray_a_token_or_lead_nowhere_are_refused(url: str) -> None:
     with pytest.raises(Misconfigured, match="HUNTING_API_URL") as caught:
-        connection(Surface.GRAPH, Cloud.GLOBAL, api_url=url)
+        connection(Api.GRAPH, Cloud.GLOBAL, api_url=url)
     assert "pw" not in str(caught.value)
     with pytest.raises(Misconfigured, match="HUNTING_LOGIN_URL"):
-        connection(Surface.GRAPH, Cloud.GLOBAL, login_url=url)
+        connection(Api.GRAPH, Cloud.GLOBAL, login_url=url)
 
 
 def test_a_ca_bundle_must_hold_certificates(tmp_path: Path) -> None:
     good, bad = tmp_path / "ca.pem", tmp_path / "bad.pem"
     trustme.CA().cert_pem.write_to_path(str(good))
     bad.write_text("nothing")
-    assert connection(Surface.GRAPH, Cloud.GLOBAL, ca_bundle=good).ca_bundle == good
+    assert connection(Api.GRAPH, Cloud.GLOBAL, ca_bundle=good).ca_bundle == good
     for path in (bad, tmp_path / "absent.pem", tmp_path):
         with pytest.raises(Misconfigured, match="HUNTING_CA_BUNDLE"):
-            connection(Surface.GRAPH, Cloud.GLOBAL, ca_bundle=path)
+            connection(Api.GRAPH, Cloud.GLOBAL, ca_bundle=path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from zlib_ng import zlib_ng
 
-from hunting_pipeline.fetch.verdict import NotAccepted, Refuse, Retry, Split, printable
+from hunting_pipeline.http.verdict import NotAccepted, Refuse, Retry, Split, printable
 
 __all__ = ["ENCODINGS", "inflate"]
 

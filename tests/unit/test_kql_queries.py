@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
-from hunting_pipeline.fetch import query
-from hunting_pipeline.fetch.kql import (
+from hunting_pipeline.kql import queries
+from hunting_pipeline.kql.literals import (
     datetime_literal,
     name,
     predicate,
@@ -26,10 +26,10 @@ from hunting_pipeline.model import (
     Bin,
     Bucket,
     Histogram,
+    Proof,
     Reply,
     Slice,
     TableSpec,
-    Tally,
     Window,
     ticks_of,
 )
@@ -43,7 +43,7 @@ MOMENTS = st.integers(ticks_of(datetime(1900, 1, 1, tzinfo=UTC)), ticks_of(datet
 
 def a_slice(spec: TableSpec, *, start: int = START, end: int = START + HOUR, of: int = 0) -> Slice:
     window = Window(start, end) if spec.time_column else None
-    return Slice(spec.name, window, Tally(0, 0), bucket=Bucket(3, of) if of else None)
+    return Slice(spec.name, window, Proof(0, 0), bucket=Bucket(3, of) if of else None)
 
 
 def reply(**columns: object) -> Reply:
@@ -211,7 +211,7 @@ def test_no_accepted_predicate_ends_in_an_open_quote_or_pipes(text: str) -> None
 
 def test_the_rows_of_a_slice() -> None:
     spec = TableSpec("DeviceEvents", "Timestamp", columns=("Timestamp", "DeviceId"), where="A == 1 // why")
-    assert query.rows(spec, a_slice(spec, end=START + 1, of=8)) == (
+    assert queries.rows(spec, a_slice(spec, end=START + 1, of=8)) == (
         "DeviceEvents\n"
         "| where Timestamp >= datetime(2026-11-20T00:00:00Z)"
         " and Timestamp < datetime(2026-11-20T00:00:00.0000001Z)\n"
@@ -219,19 +219,19 @@ def test_the_rows_of_a_slice() -> None:
         "| where hash(tostring(pack_all()), 8) == 3\n"
         "| project Timestamp, DeviceId"
     )  # fmt: skip
-    assert query.rows(SNAPSHOT, a_slice(SNAPSHOT)) == "DeviceTvmSoftwareInventory"
+    assert queries.rows(SNAPSHOT, a_slice(SNAPSHOT)) == "DeviceTvmSoftwareInventory"
 
 
 def test_a_tally_and_its_buckets() -> None:
     where = "DeviceEvents\n| where Timestamp >= datetime(2026-11-20T00:00:00Z) and Timestamp < datetime(2026-11-20T01:00:00Z)"  # noqa: E501 - as sent
-    assert query.tally(EVENTS, a_slice(EVENTS)) == f"{where}\n| summarize Rows = count(), {CHECKSUM}"
-    assert query.tally(SNAPSHOT, a_slice(SNAPSHOT)) == (
+    assert queries.proof(EVENTS, a_slice(EVENTS)) == f"{where}\n| summarize Rows = count(), {CHECKSUM}"
+    assert queries.proof(SNAPSHOT, a_slice(SNAPSHOT)) == (
         "DeviceTvmSoftwareInventory\n| summarize Rows = count()"
     )
-    assert query.buckets(EVENTS, a_slice(EVENTS), 4) == (
+    assert queries.buckets(EVENTS, a_slice(EVENTS), 4) == (
         f"{where}\n| summarize Rows = count(), {CHECKSUM} by Bucket = hash(tostring(pack_all()), 4)"
     )
-    assert query.buckets(SNAPSHOT, a_slice(SNAPSHOT), 4) == (
+    assert queries.buckets(SNAPSHOT, a_slice(SNAPSHOT), 4) == (
         "DeviceTvmSoftwareInventory\n| summarize Rows = count() by Bucket = hash(tostring(pack_all()), 4)"
     )
 
@@ -241,11 +241,11 @@ def test_a_histogram_of_one_window_and_of_several() -> None:
     spec = TableSpec("DeviceEvents", "Timestamp", where="A == 1 or B == 2")
     first = "(Timestamp >= datetime(2026-11-20T00:00:00Z) and Timestamp < datetime(2026-11-20T01:00:00Z))"
     second = "(Timestamp >= datetime(2026-11-20T02:00:00Z) and Timestamp < datetime(2026-11-20T03:00:00Z))"
-    assert query.histogram(spec, [one], 15 * 60 * SECOND) == (
+    assert queries.histogram(spec, [one], 15 * 60 * SECOND) == (
         f"DeviceEvents\n| where {first}\n| where A == 1 or B == 2\n"
         f"| summarize Rows = count(), {CHECKSUM} by Bin = bin(Timestamp, 15m)"
     )
-    assert query.histogram(EVENTS, [one, two], HOUR) == (
+    assert queries.histogram(EVENTS, [one, two], HOUR) == (
         f"DeviceEvents\n| where {first} or {second}\n"
         f"| summarize Rows = count(), {CHECKSUM} by "
         "Span = case(Timestamp < datetime(2026-11-20T01:00:00Z), 0, 1), Bin = bin(Timestamp, 1h)"
@@ -253,15 +253,15 @@ def test_a_histogram_of_one_window_and_of_several() -> None:
 
 
 def test_a_probe() -> None:
-    assert query.probe(EVENTS) == "DeviceEvents\n| take 0"
+    assert queries.probe(EVENTS) == "DeviceEvents\n| take 0"
 
 
 def test_what_cannot_be_asked() -> None:
     window = Window(START, START + HOUR)
     with pytest.raises(Misconfigured, match="no time column"):
-        query.histogram(SNAPSHOT, [window], HOUR)
+        queries.histogram(SNAPSHOT, [window], HOUR)
     with pytest.raises(Misconfigured, match="no time column"):
-        query.rows(SNAPSHOT, Slice(SNAPSHOT.name, window, Tally(0, 0)))
+        queries.rows(SNAPSHOT, Slice(SNAPSHOT.name, window, Proof(0, 0)))
     for spec in (
         TableSpec("Device Events", "Timestamp"),
         TableSpec("DeviceEvents", "Time stamp"),
@@ -270,19 +270,19 @@ def test_what_cannot_be_asked() -> None:
         TableSpec("DeviceEvents", "Timestamp", where=" "),
     ):
         with pytest.raises(Misconfigured):
-            query.rows(spec, a_slice(spec))
+            queries.rows(spec, a_slice(spec))
     for windows in ([], [window, window], [Window(START + HOUR, START + DAY), window]):
         with pytest.raises(ValueError, match="ascending"):
-            query.histogram(EVENTS, windows, HOUR)
+            queries.histogram(EVENTS, windows, HOUR)
 
 
 # readers
 
 
 def test_a_tally_is_read() -> None:
-    assert query.read_tally(reply(Rows=ints(5), Checksum=ints(77))) == Tally(5, 77)
-    assert query.read_tally(reply(Rows=ints(0), Checksum=ints(None))) == Tally(0, 0)
-    assert query.read_tally(reply(Rows=pa.array([5], pa.int32()))) == Tally(5, 0)
+    assert queries.read_proof(reply(Rows=ints(5), Checksum=ints(77))) == Proof(5, 77)
+    assert queries.read_proof(reply(Rows=ints(0), Checksum=ints(None))) == Proof(0, 0)
+    assert queries.read_proof(reply(Rows=pa.array([5], pa.int32()))) == Proof(5, 0)
 
 
 @pytest.mark.parametrize(
@@ -302,21 +302,21 @@ def test_a_tally_is_read() -> None:
 )
 def test_a_tally_that_contradicts_itself_is_not_read(columns: dict[str, pa.Array]) -> None:
     with pytest.raises(ReplyUnreadable):
-        query.read_tally(reply(**columns))
+        queries.read_proof(reply(**columns))
 
 
 def test_buckets_are_read_in_their_order_with_zeros_where_absent() -> None:
-    found = query.read_buckets(reply(Rows=ints(2, 5), Checksum=ints(20, 50), Bucket=ints(3, 0)), 4)
-    assert found == (Tally(5, 50), Tally(0, 0), Tally(0, 0), Tally(2, 20))
-    assert query.read_buckets(reply(Rows=ints(), Bucket=ints()), 2) == (Tally(0, 0), Tally(0, 0))
+    found = queries.read_buckets(reply(Rows=ints(2, 5), Checksum=ints(20, 50), Bucket=ints(3, 0)), 4)
+    assert found == (Proof(5, 50), Proof(0, 0), Proof(0, 0), Proof(2, 20))
+    assert queries.read_buckets(reply(Rows=ints(), Bucket=ints()), 2) == (Proof(0, 0), Proof(0, 0))
 
 
 @pytest.mark.parametrize("buckets", [ints(4), ints(-1), ints(None), ints(1, 1), pa.array(["1"])])
 def test_impossible_buckets_are_not_read(buckets: pa.Array) -> None:
     with pytest.raises(ReplyUnreadable):
-        query.read_buckets(reply(Rows=ints(*[1] * len(buckets)), Bucket=buckets), 4)
+        queries.read_buckets(reply(Rows=ints(*[1] * len(buckets)), Bucket=buckets), 4)
     with pytest.raises(ReplyUnreadable):
-        query.read_buckets(reply(Rows=ints(1)), 4)
+        queries.read_buckets(reply(Rows=ints(1)), 4)
 
 
 def test_bins_are_cut_to_their_window() -> None:
@@ -327,13 +327,13 @@ def test_bins_are_cut_to_their_window() -> None:
         Span=ints(1, 1, 0),
         Bin=moments(START + HOUR, START, START),
     )
-    assert query.read_histogram(answer, windows, HOUR) == Histogram(
+    assert queries.read_histogram(answer, windows, HOUR) == Histogram(
         tuple(windows),
         HOUR,
         (
-            Bin(windows[0], Tally(3, 30)),
-            Bin(Window(START + HOUR // 2, START + HOUR), Tally(2, 20)),
-            Bin(Window(START + HOUR, START + 2 * HOUR - 1), Tally(1, 10)),
+            Bin(windows[0], Proof(3, 30)),
+            Bin(Window(START + HOUR // 2, START + HOUR), Proof(2, 20)),
+            Bin(Window(START + HOUR, START + 2 * HOUR - 1), Proof(1, 10)),
         ),
     )
 
@@ -363,12 +363,12 @@ def test_a_histogram_read_back_counts_every_row_in_its_own_bin(
         Span=ints(*[span for span, _ in groups]),
         Bin=moments(*[start for _, start in groups]),
     )
-    found = query.read_histogram(answer, windows, step)
+    found = queries.read_histogram(answer, windows, step)
     assert found.rows == len(times)
     assert list(found.bins) == sorted(found.bins, key=lambda b: b.window)
     for b in found.bins:
         mine = [time for time in times if b.window.start <= time < b.window.end]
-        assert b.tally == Tally(len(mine), sum(time % 997 for time in mine))
+        assert b.proof == Proof(len(mine), sum(time % 997 for time in mine))
         assert any(window.contains(b.window) for window in windows)
 
 
@@ -396,12 +396,12 @@ HOURS = [Window(START, START + HOUR), Window(START + HOUR, START + 2 * HOUR)]
 def test_a_histogram_that_contradicts_itself_is_not_read(columns: dict[str, pa.Array]) -> None:
     length = max(len(column) for column in columns.values())
     with pytest.raises(ReplyUnreadable):
-        query.read_histogram(reply(**({"Rows": ints(*[1] * length)} | columns)), HOURS, HOUR)
+        queries.read_histogram(reply(**({"Rows": ints(*[1] * length)} | columns)), HOURS, HOUR)
 
 
 def test_an_empty_histogram_and_one_window_without_spans() -> None:
-    assert query.read_histogram(reply(Rows=ints(), Bin=moments()), HOURS[:1], HOUR).bins == ()
+    assert queries.read_histogram(reply(Rows=ints(), Bin=moments()), HOURS[:1], HOUR).bins == ()
     answer = reply(Rows=ints(4, 0), Checksum=ints(9, None), Bin=moments(START, START + HOUR // 2))
-    assert query.read_histogram(answer, HOURS[:1], HOUR // 2).bins == (
-        Bin(Window(START, START + HOUR // 2), Tally(4, 9)),
+    assert queries.read_histogram(answer, HOURS[:1], HOUR // 2).bins == (
+        Bin(Window(START, START + HOUR // 2), Proof(4, 9)),
     )

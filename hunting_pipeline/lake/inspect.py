@@ -11,10 +11,10 @@ from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.store import Store, opened
-from hunting_pipeline.lake.write import tally_of
-from hunting_pipeline.model import Grain, Partition, Tally
+from hunting_pipeline.lake.write import proof_of
+from hunting_pipeline.model import Grain, Partition, Proof
 
-__all__ = ["Look", "look"]
+__all__ = ["Inspection", "inspect"]
 
 _HEAD_ROWS = 5
 _HEAD_COLUMNS = 8
@@ -22,7 +22,7 @@ _BINS = {Grain.DAY.ticks: 24, Grain.HOUR.ticks: 60}
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Inspection:
     """What lies in one partition's file.
 
     Attributes:
@@ -33,12 +33,12 @@ class Look:
     """
 
     manifest: Manifest
-    tally: Tally
+    proof: Proof
     bins: tuple[int, ...]
     head: pa.Table
 
 
-def look(store: Store, partition: Partition, time_column: str | None) -> Look:
+def inspect(store: Store, partition: Partition, time_column: str | None) -> Inspection:
     """Read the time column and a few rows of an archived partition.
 
     Raises:
@@ -53,9 +53,9 @@ def look(store: Store, partition: Partition, time_column: str | None) -> Look:
         batches = parquet.iter_batches(_HEAD_ROWS, columns=shown.names)
         head = pa.Table.from_batches(islice(batches, 1), shown)
         if time_column is None:
-            return Look(manifest, Tally(parquet.metadata.num_rows, 0), (), head)
+            return Inspection(manifest, Proof(parquet.metadata.num_rows, 0), (), head)
         times = parquet.read(columns=[time_column])[time_column]
     ticks = times.cast(pa.int64()).to_numpy() // 100
     count = _BINS[partition.window.ticks]
     places = (ticks - partition.window.start) // (partition.window.ticks // count)
-    return Look(manifest, tally_of(ticks), tuple(np.bincount(places, minlength=count).tolist()), head)
+    return Inspection(manifest, proof_of(ticks), tuple(np.bincount(places, minlength=count).tolist()), head)

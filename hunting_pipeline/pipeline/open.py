@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from uuid import uuid4
 
+from hunting_pipeline.apis.connection import Api, Cloud, Connection, connection
+from hunting_pipeline.auth.tokens import Certificate, ClientSecret, Credential, FederatedToken, tokens
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.fetch.auth import Certificate, ClientSecret, Credential, FederatedToken, tokens
-from hunting_pipeline.fetch.client import Client
-from hunting_pipeline.fetch.surfaces import Cloud, Connection, Surface, connection
-from hunting_pipeline.lake.commit import Author, claim
+from hunting_pipeline.http.client import Client
+from hunting_pipeline.lake.commit import Writer, claim
 from hunting_pipeline.lake.layout import LAKE_FILE
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.pipeline.calls import Clock, SystemClock, body_ceiling
@@ -34,7 +34,7 @@ def open_lake(settings: Settings) -> LocalStore:
 
 @contextmanager
 def open_pipeline(
-    settings: Settings, *, patience: float, clock: Clock | None = None, run_id: str | None = None
+    settings: Settings, *, max_wait: float, clock: Clock | None = None, run_id: str | None = None
 ) -> Iterator[Pipeline]:
     """Everything a run needs; connections are closed at the end.
 
@@ -66,7 +66,7 @@ def open_pipeline(
         clock=clock.now if clock else None,
     )
     engine = f"hunting-pipeline {version('hunting-pipeline')}"
-    author = Author(tenant, settings.surface, engine, run_id or uuid4().hex)
+    writer = Writer(tenant, settings.api, engine, run_id or uuid4().hex)
     try:
         yield Pipeline(
             store=store,
@@ -75,9 +75,9 @@ def open_pipeline(
             ledger=ledger,
             limits=limits,
             share=settings.share,
-            author=author,
+            writer=writer,
             workers=settings.workers,
-            patience=patience,
+            max_wait=max_wait,
             clock=clock or SystemClock(),
         )
     finally:
@@ -87,7 +87,7 @@ def open_pipeline(
 
 def _connection(settings: Settings) -> Connection:
     return connection(
-        Surface(settings.surface),
+        Api(settings.api),
         _cloud(settings.cloud),
         api_url=settings.api_url,
         login_url=settings.login_url,

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hunting_pipeline.fetch import query
-from hunting_pipeline.fetch.hunting import read
-from hunting_pipeline.fetch.reading import Unsliceable
 from hunting_pipeline.hunt import Bound, Hunt
-from hunting_pipeline.model import DAY, HOUR, Slice, TableSpec, Tally, Window
+from hunting_pipeline.kql import queries
+from hunting_pipeline.kql.hunts import read
+from hunting_pipeline.kql.reading import Unsliceable
+from hunting_pipeline.model import DAY, HOUR, Proof, Slice, TableSpec, Window
 
 COLUMNS = {
     "A": frozenset({"Timestamp", "DeviceId", "X"}),
@@ -226,12 +226,12 @@ def test_rounded_bounds_keep_exactly_the_rows_of_the_window(start: int, ticks: i
 def test_a_hunt_is_asked_as_a_table_is() -> None:
     spec = TableSpec("hunt-h", "T", hunt=hunt("A | summarize N = count() by T = bin(Timestamp, 1h)", "T"))
     window = Window(HOUR // 2, 2 * HOUR)
-    slice_ = Slice("hunt-h", window, Tally(0, 0))
-    assert query.rows(spec, slice_) == (
+    slice_ = Slice("hunt-h", window, Proof(0, 0))
+    assert queries.rows(spec, slice_) == (
         "A\n| where Timestamp >= datetime(1970-01-01T01:00:00Z)"
         " and Timestamp < datetime(1970-01-01T02:00:00Z)"
         " | summarize N = count() by T = bin(Timestamp, 1h)"
         "\n| where T >= datetime(1970-01-01T00:30:00Z) and T < datetime(1970-01-01T02:00:00Z)"
     )
-    assert "or isnull(Timestamp)" in query.histogram(spec, [window], HOUR, undated=True)
-    assert query.probe(spec) == "A | summarize N = count() by T = bin(Timestamp, 1h)\n| take 0"
+    assert "or isnull(Timestamp)" in queries.histogram(spec, [window], HOUR, null_time=True)
+    assert queries.probe(spec) == "A | summarize N = count() by T = bin(Timestamp, 1h)\n| take 0"

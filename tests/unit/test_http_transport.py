@@ -13,8 +13,8 @@ import httpx
 import pytest
 import trustme
 
-from hunting_pipeline.fetch.transport import JUDGEMENTS, judge_transport, open_client
-from hunting_pipeline.fetch.verdict import Refuse, Retry, Split
+from hunting_pipeline.http.transport import JUDGEMENTS, judge_transport, open_client
+from hunting_pipeline.http.verdict import Refuse, Retry, Split
 
 
 @dataclass

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 from hunting_pipeline import plan
 from hunting_pipeline.errors import ServiceFailed, SliceTooDense
-from hunting_pipeline.fetch import query
-from hunting_pipeline.lake.write import tally_of_reply
-from hunting_pipeline.model import SECOND, Column, Histogram, Reply, Slice, TableSpec, Tally, Window, subtract
+from hunting_pipeline.kql import queries
+from hunting_pipeline.lake.write import proof_of_reply
+from hunting_pipeline.model import SECOND, Column, Histogram, Proof, Reply, Slice, TableSpec, Window, subtract
 from hunting_pipeline.pipeline.calls import Calls, TooBig
 
-__all__ = ["Cutter", "Fetched"]
+__all__ = ["Fetched", "Splitter"]
 
 _ROUNDS = 4
 """Times a slice whose count does not settle is counted and fetched before it is cut smaller."""
@@ -32,7 +32,7 @@ class Fetched:
     query: str
 
 
-class Cutter:
+class Splitter:
     """Fetches the slices of one table; safe to share between threads.
 
     The width of a row is learnt from every reply and used by everything that is cut afterwards.
@@ -64,35 +64,35 @@ class Cutter:
         """
         found: list[Histogram] = []
         step = plan.step_for(sum(window.ticks for window in windows))
-        for coarse in self.counted(windows, step, undated=True):
+        for coarse in self.counted(windows, step, null_time=True):
             finer = plan.finer_step(coarse, self.target())
             fine = [coarse] if finer is None else self.counted(coarse.windows, finer)
-            found += [replace(fine[0], undated=coarse.undated), *fine[1:]]
+            found += [replace(fine[0], null_time=coarse.null_time), *fine[1:]]
         return tuple(found)
 
     def snapshot(self) -> Slice:
         """A table without a time column as one slice, counted."""
-        return self._recounted(Slice(self.spec.name, None, Tally(0, 0)))
+        return self._recounted(Slice(self.spec.name, None, Proof(0, 0)))
 
-    def fingerprint(self) -> Tally:
+    def fingerprint(self) -> Proof:
         """Of a whole table without a time column: equal twice means that nothing changed in between."""
-        return query.read_tally(self._calls.ask_whole(query.fingerprint(self.spec)))
+        return queries.read_proof(self._calls.ask_whole(queries.fingerprint(self.spec)))
 
     def _recounted(self, slice_: Slice) -> Slice:
         """The slice with the service's present count."""
-        return slice_.recounted(query.read_tally(self._calls.ask_whole(query.tally(self.spec, slice_))))
+        return slice_.recounted(queries.read_proof(self._calls.ask_whole(queries.proof(self.spec, slice_))))
 
-    def counted(self, windows: Sequence[Window], step: int, *, undated: bool = False) -> list[Histogram]:
+    def counted(self, windows: Sequence[Window], step: int, *, null_time: bool = False) -> list[Histogram]:
         """Rows by bins of `step` ticks; several histograms where one is too heavy for the service."""
         try:
-            reply = self._calls.ask(query.histogram(self.spec, windows, step, undated=undated))
+            reply = self._calls.ask(queries.histogram(self.spec, windows, step, null_time=null_time))
         except TooBig as error:
             halves = _halves(windows, step)
             if halves is None:
                 raise ServiceFailed(f"{self.spec.name}: even one bin cannot be counted: {error}") from error
             first, second = halves
-            return [*self.counted(first, step, undated=undated), *self.counted(second, step)]
-        return [query.read_histogram(reply, windows, step, undated=undated)]
+            return [*self.counted(first, step, null_time=null_time), *self.counted(second, step)]
+        return [queries.read_histogram(reply, windows, step, null_time=null_time)]
 
     def fetch(self, slice_: Slice) -> Fetched | tuple[Slice, ...]:
         """The slice's rows, equal to the service's count of them; or the smaller slices to fetch instead.
@@ -141,7 +141,7 @@ class Cutter:
         )
 
     def _fetch(self, slice_: Slice) -> Fetched | tuple[Slice, ...]:
-        text = query.rows(self.spec, slice_)
+        text = queries.rows(self.spec, slice_)
         for _ in range(_ROUNDS):
             try:
                 reply = self._rows(slice_, text)
@@ -149,7 +149,7 @@ class Cutter:
                 self._learn_too_wide(slice_)
                 return self._split(slice_, error)
             self._learn(reply)
-            received = tally_of_reply(reply, self.spec)
+            received = proof_of_reply(reply, self.spec)
             if received == slice_.expected:
                 return Fetched(slice_, reply, text)
             slice_ = self._recounted(slice_)
@@ -183,8 +183,8 @@ class Cutter:
                 f"{slice_} cannot be cut further: {cause}; its partition stays a gap"
             ) from cause
         target = max(1, min(self.target(), (rows + 1) // 2))
-        if slice_.bucket is None and slice_.window and slice_.hull and slice_.hull.ticks > 1:
-            return self._packed(self.counted([slice_.window], plan.step_for(slice_.hull.ticks)), target)
+        if slice_.bucket is None and slice_.window and slice_.occupied and slice_.occupied.ticks > 1:
+            return self._packed(self.counted([slice_.window], plan.step_for(slice_.occupied.ticks)), target)
         if slice_.bucket is not None and (alike := self._multiplied(slice_)):
             return alike
         if slice_.bucket is None and (alone := self._alone(slice_)):
@@ -194,14 +194,14 @@ class Cutter:
     def _alone(self, slice_: Slice) -> tuple[Slice, ...]:
         """A dense tick cut off from the other partitions that its slice touches, so that only its own is at
         stake; none where it touches no other."""
-        if slice_.window is None or slice_.hull is None:
+        if slice_.window is None or slice_.occupied is None:
             return ()
         length = self.spec.grain.ticks
-        start = slice_.hull.start // length * length
+        start = slice_.occupied.start // length * length
         own = slice_.window.intersection(Window(start, start + length))
         if own is None or own == slice_.window:
             return ()
-        rest = [replace(slice_, window=part, expected=Tally(0, 0), hull=None)
+        rest = [replace(slice_, window=part, expected=Proof(0, 0), occupied=None)
                 for part in subtract(slice_.window, [own])]  # fmt: skip
         return (replace(slice_, window=own), *rest)
 
@@ -210,13 +210,13 @@ class Cutter:
 
         None if that does not bring exactly what was counted.
         """
-        columns = self._calls.ask_whole(query.probe(self.spec)).columns
-        text = query.distinct(self.spec, slice_, self._asked_for(columns))
+        columns = self._calls.ask_whole(queries.probe(self.spec)).columns
+        text = queries.distinct(self.spec, slice_, self._asked_for(columns))
         try:
-            reply = query.read_distinct(self._calls.ask(text))
+            reply = queries.read_distinct(self._calls.ask(text))
         except TooBig:
             return None
-        return Fetched(slice_, reply, text) if tally_of_reply(reply, self.spec) == slice_.expected else None
+        return Fetched(slice_, reply, text) if proof_of_reply(reply, self.spec) == slice_.expected else None
 
     def _asked_for(self, columns: Sequence[Column]) -> Sequence[Column]:
         wanted = self.spec.columns
@@ -236,7 +236,8 @@ class Cutter:
             )
         for _ in range(_ROUNDS):
             parts = plan.bucket_slices(
-                slice_, query.read_buckets(self._calls.ask_whole(query.buckets(self.spec, slice_, of)), of)
+                slice_,
+                queries.read_buckets(self._calls.ask_whole(queries.buckets(self.spec, slice_, of)), of),
             )
             if sum(part.expected.rows for part in parts) == slice_.expected.rows:
                 return parts

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hunting_pipeline.fetch.body import CHUNK, inflate
-from hunting_pipeline.fetch.verdict import NotAccepted, Refuse, Retry, Split
+from hunting_pipeline.http.body import CHUNK, inflate
+from hunting_pipeline.http.verdict import NotAccepted, Refuse, Retry, Split
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "identity": bytes,
@@ -40,7 +40,7 @@ def test_any_body_in_any_pieces_comes_back(encoding: str, bodies: list[bytes], c
     ceiling = max(len(packed), len(plain))
     found = list(inflate(iter(raw), encoding, ceiling=ceiling))
     assert b"".join(found) == plain
-    assert all(0 < len(piece) <= CHUNK for piece in found)
+    assert all(0 < len(segment) <= CHUNK for segment in found)
     if ceiling:
         with pytest.raises(NotAccepted) as caught:
             list(inflate(iter(raw), encoding, ceiling=ceiling - 1))

@@ -11,7 +11,7 @@ from pathlib import Path
 import certifi
 import httpx
 
-from hunting_pipeline.fetch.verdict import Refuse, Retry, Split, Verdict, printable
+from hunting_pipeline.http.verdict import Refuse, Retry, Split, Verdict, printable
 
 __all__ = ["JUDGEMENTS", "judge_transport", "open_client"]
 

@@ -14,7 +14,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class Api:
     """One way to ask. `role` is the permission it needs; `device_only` limits it to Device tables."""
 
     name: str
@@ -68,18 +68,18 @@ class Surface:
         ).encode()
 
 
-SURFACES = (
-    Surface("xdr", "/api/advancedhunting/run", "AdvancedHunting.Read.All", PLAIN, odata=False),
-    Surface("graph", "/v1.0/security/runHuntingQuery", "ThreatHunting.Read.All", ODATA, odata=True),
-    Surface(
+APIS = (
+    Api("xdr", "/api/advancedhunting/run", "AdvancedHunting.Read.All", PLAIN, odata=False),
+    Api("graph", "/v1.0/security/runHuntingQuery", "ThreatHunting.Read.All", ODATA, odata=True),
+    Api(
         "endpoint", "/api/advancedqueries/run", "AdvancedQuery.Read.All", PLAIN, odata=False, device_only=True
     ),
 )
 
 
-def stream(surface: Surface, answer: Answer, base: str, manners: Manners) -> Iterator[bytes]:
+def stream(api: Api, answer: Answer, base: str, manners: Manners) -> Iterator[bytes]:
     """The whole reply in blocks; closes the answer at its end."""
-    opening, closing = surface.ends(answer, base, manners)
+    opening, closing = api.ends(answer, base, manners)
     with answer.body:
         yield opening.encode()
         while block := answer.body.read(_BLOCK):

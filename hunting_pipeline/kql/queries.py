@@ -12,9 +12,9 @@ from itertools import pairwise
 import pyarrow as pa
 
 from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
-from hunting_pipeline.fetch.kql import datetime_literal, name, predicate, timespan_literal, within
 from hunting_pipeline.hunt import Bound
-from hunting_pipeline.model import Bin, Column, Histogram, Reply, Slice, TableSpec, Tally, Window
+from hunting_pipeline.kql.literals import datetime_literal, name, predicate, timespan_literal, within
+from hunting_pipeline.model import Bin, Column, Histogram, Proof, Reply, Slice, TableSpec, Window
 
 __all__ = [
     "buckets",
@@ -22,12 +22,12 @@ __all__ = [
     "fingerprint",
     "histogram",
     "probe",
+    "proof",
     "read_buckets",
     "read_distinct",
     "read_histogram",
-    "read_tally",
+    "read_proof",
     "rows",
-    "tally",
 ]
 
 _TIMES = "Times_"
@@ -53,7 +53,7 @@ def rows(spec: TableSpec, slice_: Slice) -> str:
     return _lines(*_of_slice(spec, slice_), *project)
 
 
-def tally(spec: TableSpec, slice_: Slice) -> str:
+def proof(spec: TableSpec, slice_: Slice) -> str:
     """How many rows the slice holds, and their checksum if the table has a time column.
 
     Raises:
@@ -74,7 +74,7 @@ def fingerprint(spec: TableSpec) -> str:
     return _lines(_source(spec, None), *_where(spec), f"summarize {counts}")
 
 
-def read_tally(reply: Reply) -> Tally:
+def read_proof(reply: Reply) -> Proof:
     """The answer to `tally`; without a Checksum column, or with a null one over no rows, the checksum is 0.
 
     Raises:
@@ -82,7 +82,7 @@ def read_tally(reply: Reply) -> Tally:
     """
     if reply.table.num_rows != 1:
         raise ReplyUnreadable(f"a count answered {reply.table.num_rows} rows instead of one")
-    return _tallies(reply)[0]
+    return _proofs(reply)[0]
 
 
 def buckets(spec: TableSpec, slice_: Slice, of: int) -> str:
@@ -94,15 +94,15 @@ def buckets(spec: TableSpec, slice_: Slice, of: int) -> str:
     return _lines(*_of_slice(spec, slice_), f"summarize {_counts(spec)} by Bucket = {_hash(of)}")
 
 
-def read_buckets(reply: Reply, of: int) -> tuple[Tally, ...]:
+def read_buckets(reply: Reply, of: int) -> tuple[Proof, ...]:
     """The answer to `buckets`, by bucket; those that hold nothing are not in the reply and are zero here.
 
     Raises:
         ReplyUnreadable: a bucket out of range or named twice, or no count.
     """
-    found = [Tally(0, 0)] * of
+    found = [Proof(0, 0)] * of
     seen: set[int] = set()
-    for index, counted in zip(_integers(reply, "Bucket"), _tallies(reply), strict=True):
+    for index, counted in zip(_integers(reply, "Bucket"), _proofs(reply), strict=True):
         if index is None or not 0 <= index < of or index in seen:
             raise ReplyUnreadable(f"bucket {index} of {of} is impossible or named twice")
         seen.add(index)
@@ -110,7 +110,7 @@ def read_buckets(reply: Reply, of: int) -> tuple[Tally, ...]:
     return tuple(found)
 
 
-def histogram(spec: TableSpec, windows: Sequence[Window], step: int, *, undated: bool = False) -> str:
+def histogram(spec: TableSpec, windows: Sequence[Window], step: int, *, null_time: bool = False) -> str:
     """Rows and checksum by bins of `step` ticks, over ascending disjoint windows: all in one call.
 
     Several windows are told apart by `Span`, so that a bin which two of them share is counted for each. With
@@ -124,18 +124,20 @@ def histogram(spec: TableSpec, windows: Sequence[Window], step: int, *, undated:
         raise ValueError("a histogram needs windows, ascending and disjoint")
     column = _time(spec)
     bounds = " or ".join(f"({within(column, window)})" for window in windows)
-    bounds += f" or isnull({column})" if undated else ""
+    bounds += f" or isnull({column})" if null_time else ""
     span = f"Span = {_span(column, windows)}, " if len(windows) > 1 else ""
-    hull = Window(windows[0].start, windows[-1].end)
+    occupied = Window(windows[0].start, windows[-1].end)
     return _lines(
-        _source(spec, hull, undated=undated),
+        _source(spec, occupied, null_time=null_time),
         f"where {bounds}",
         *_where(spec),
         f"summarize {_counts(spec)} by {span}Bin = bin({column}, {timespan_literal(step)})",
     )
 
 
-def read_histogram(reply: Reply, windows: Sequence[Window], step: int, *, undated: bool = False) -> Histogram:
+def read_histogram(
+    reply: Reply, windows: Sequence[Window], step: int, *, null_time: bool = False
+) -> Histogram:
     """The answer to `histogram` for the same windows and step; bins are cut to their window.
 
     Raises:
@@ -145,8 +147,8 @@ def read_histogram(reply: Reply, windows: Sequence[Window], step: int, *, undate
     starts = _moments(reply, "Bin")
     spans = _integers(reply, "Span") if len(windows) > 1 else [0] * len(starts)
     found, without_time = [], 0
-    for span, start, counted in zip(spans, starts, _tallies(reply, of_nulls=undated), strict=True):
-        if start is None and undated:
+    for span, start, counted in zip(spans, starts, _proofs(reply, of_nulls=null_time), strict=True):
+        if start is None and null_time:
             without_time += counted.rows
             continue
         if start is None:
@@ -161,7 +163,7 @@ def read_histogram(reply: Reply, windows: Sequence[Window], step: int, *, undate
     for (start, earlier), (next_start, later) in pairwise(found):
         if earlier.window.end > later.window.start or start < next_start < start + step:
             raise ReplyUnreadable(f"two bins of a histogram overlap at {later.window}")
-    return Histogram(tuple(windows), step, tuple(b for _, b in found if b.tally.rows), without_time)
+    return Histogram(tuple(windows), step, tuple(b for _, b in found if b.proof.rows), without_time)
 
 
 def distinct(spec: TableSpec, slice_: Slice, columns: Sequence[Column]) -> str:
@@ -208,7 +210,7 @@ def _lines(source: str, *operators: str) -> str:
     return "".join([source, *(f"\n| {operator}" for operator in operators)])
 
 
-def _source(spec: TableSpec, window: Window | None, *, undated: bool = False) -> str:
+def _source(spec: TableSpec, window: Window | None, *, null_time: bool = False) -> str:
     """The table's name; or the hunt, its sources held to what the window's rows are made of.
 
     That only spares the service work. The window itself is always asked for behind it.
@@ -218,15 +220,15 @@ def _source(spec: TableSpec, window: Window | None, *, undated: bool = False) ->
     if window is None:
         return spec.hunt.text
     first, *parts = spec.hunt.parts
-    bounds = (_bounded(bound, window, undated=undated) for bound in spec.hunt.bounds)
+    bounds = (_bounded(bound, window, null_time=null_time) for bound in spec.hunt.bounds)
     return "".join([first, *(text for pair in zip(bounds, parts, strict=True) for text in pair)])
 
 
-def _bounded(bound: Bound, window: Window, *, undated: bool) -> str:
+def _bounded(bound: Bound, window: Window, *, null_time: bool) -> str:
     """The `where` of one source. For times that are rounded down, the ends are rounded up."""
     column = name(bound.column)
     start, end = (-(-edge // bound.step) * bound.step for edge in (window.start, window.end))
-    or_null = f" or isnull({column})" if undated else ""
+    or_null = f" or isnull({column})" if null_time else ""
     test = f"{column} >= {datetime_literal(start)} and {column} < {datetime_literal(end)}"
     return f"\n| where {test}{or_null}"
 
@@ -271,7 +273,7 @@ def _span(column: str, windows: Sequence[Window]) -> str:
     return f"case({cases}{len(windows) - 1})"
 
 
-def _tallies(reply: Reply, *, of_nulls: bool = False) -> list[Tally]:
+def _proofs(reply: Reply, *, of_nulls: bool = False) -> list[Proof]:
     """Counts and checksums; `of_nulls` allows that a sum over times which are all null is null."""
     counts = _integers(reply, "Rows")
     sums = _integers(reply, "Checksum") if "Checksum" in reply.table.column_names else [0] * len(counts)
@@ -279,7 +281,7 @@ def _tallies(reply: Reply, *, of_nulls: bool = False) -> list[Tally]:
     for count, checksum in zip(counts, sums, strict=True):
         if count is None or count < 0 or (checksum is None and count and not of_nulls) or (checksum or 0) < 0:
             raise ReplyUnreadable(f"a count answered {count} rows with checksum {checksum}")
-        found.append(Tally(count, checksum or 0))
+        found.append(Proof(count, checksum or 0))
     return found
 
 

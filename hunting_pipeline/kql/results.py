@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from hunting_pipeline.fetch.reading import (
+from hunting_pipeline.kql.reading import (
     Item,
     Operator,
     Pipeline,

@@ -16,11 +16,11 @@ import httpx
 
 from hunting_pipeline.errors import Misconfigured
 
-__all__ = ["Cloud", "Connection", "Surface", "connection"]
+__all__ = ["Api", "Cloud", "Connection", "connection"]
 
 
-class Surface(StrEnum):
-    """Which API answers; the values of the setting HUNTING_SURFACE."""
+class Api(StrEnum):
+    """Which API answers; the values of the setting HUNTING_API."""
 
     GRAPH = "graph"
     XDR = "xdr"
@@ -53,7 +53,7 @@ class Connection:
         scope: OAuth scope a token is asked for.
         login_url: root of the login host, without tenant.
         ca_bundle: PEM file that alone is trusted for TLS; None means the system's and certifi's roots.
-        surface: which API.
+        api: which API.
         application_permission: what an app needs to be granted.
         delegated_permission: what an app acting for a signed-in person needs.
     """
@@ -62,7 +62,7 @@ class Connection:
     scope: str
     login_url: str
     ca_bundle: Path | None
-    surface: Surface
+    api: Api
     application_permission: str
     delegated_permission: str
 
@@ -74,28 +74,28 @@ class Connection:
         return f"{self.application_permission} (application) or {self.delegated_permission} (delegated)"
 
 
-_PATHS: Mapping[Surface, str] = MappingProxyType(
+_PATHS: Mapping[Api, str] = MappingProxyType(
     {
-        Surface.GRAPH: "/v1.0/security/runHuntingQuery",
-        Surface.XDR: "/api/advancedhunting/run",
-        Surface.ENDPOINT: "/api/advancedqueries/run",
+        Api.GRAPH: "/v1.0/security/runHuntingQuery",
+        Api.XDR: "/api/advancedhunting/run",
+        Api.ENDPOINT: "/api/advancedqueries/run",
     }
 )
 
-_PERMISSIONS: Mapping[Surface, tuple[str, str]] = MappingProxyType(
+_PERMISSIONS: Mapping[Api, tuple[str, str]] = MappingProxyType(
     {
-        Surface.GRAPH: ("ThreatHunting.Read.All", "ThreatHunting.Read.All"),
-        Surface.XDR: ("AdvancedHunting.Read.All", "AdvancedHunting.Read"),
-        Surface.ENDPOINT: ("AdvancedQuery.Read.All", "AdvancedQuery.Read"),
+        Api.GRAPH: ("ThreatHunting.Read.All", "ThreatHunting.Read.All"),
+        Api.XDR: ("AdvancedHunting.Read.All", "AdvancedHunting.Read"),
+        Api.ENDPOINT: ("AdvancedQuery.Read.All", "AdvancedQuery.Read"),
     }
 )
 
 _XDR = "api.security.microsoft.com"
 _ENDPOINT = "api.securitycenter.microsoft.com"
 
-_HOSTS: Mapping[Surface, Mapping[Cloud, str]] = MappingProxyType(
+_HOSTS: Mapping[Api, Mapping[Cloud, str]] = MappingProxyType(
     {
-        Surface.GRAPH: MappingProxyType(
+        Api.GRAPH: MappingProxyType(
             {
                 Cloud.GLOBAL: "graph.microsoft.com",
                 Cloud.GCC: "graph.microsoft.com",
@@ -103,7 +103,7 @@ _HOSTS: Mapping[Surface, Mapping[Cloud, str]] = MappingProxyType(
                 Cloud.DOD: "dod-graph.microsoft.us",
             }
         ),
-        Surface.XDR: MappingProxyType(
+        Api.XDR: MappingProxyType(
             {
                 Cloud.GLOBAL: _XDR,
                 Cloud.US: f"us.{_XDR}",
@@ -118,7 +118,7 @@ _HOSTS: Mapping[Surface, Mapping[Cloud, str]] = MappingProxyType(
                 Cloud.DOD: "api-gov.security.microsoft.us",
             }
         ),
-        Surface.ENDPOINT: MappingProxyType(
+        Api.ENDPOINT: MappingProxyType(
             {
                 Cloud.GLOBAL: _ENDPOINT,
                 Cloud.US: "api-us.securitycenter.microsoft.com",
@@ -139,7 +139,7 @@ audience of government hosts open, so that the scope can be set."""
 
 
 def connection(
-    surface: Surface,
+    api: Api,
     cloud: Cloud,
     *,
     api_url: str | None = None,
@@ -155,33 +155,33 @@ def connection(
         Misconfigured: the surface is not offered in that cloud, a URL is not plain https, or `ca_bundle`
             holds no certificates that can be read.
     """
-    host = _host(surface, cloud)
-    audience = host if cloud in _OWN_AUDIENCE else _HOSTS[surface][Cloud.GLOBAL]
+    host = _host(api, cloud)
+    audience = host if cloud in _OWN_AUDIENCE else _HOSTS[api][Cloud.GLOBAL]
     login_host = "login.microsoftonline.us" if cloud in _GOVERNMENT_LOGIN else "login.microsoftonline.com"
-    path = _PATHS[surface]
+    path = _PATHS[api]
     root = _https(api_url, setting="HUNTING_API_URL").removesuffix(path) if api_url else f"https://{host}"
     if ca_bundle is not None:
         _readable(ca_bundle)
-    application, delegated = _PERMISSIONS[surface]
+    application, delegated = _PERMISSIONS[api]
     return Connection(
         url=root + path,
         scope=scope or f"https://{audience}/.default",
         login_url=_https(login_url, setting="HUNTING_LOGIN_URL") if login_url else f"https://{login_host}",
         ca_bundle=ca_bundle,
-        surface=surface,
+        api=api,
         application_permission=application,
         delegated_permission=delegated,
     )
 
 
-def _host(surface: Surface, cloud: Cloud) -> str:
-    offered = _HOSTS[surface]
+def _host(api: Api, cloud: Cloud) -> str:
+    offered = _HOSTS[api]
     if cloud in offered:
         return offered[cloud]
     if cloud is Cloud.CHINA:
         raise Misconfigured("HUNTING_CLOUD=china: no hunting API is offered in that cloud")
     raise Misconfigured(
-        f"HUNTING_CLOUD={cloud} does not exist for HUNTING_SURFACE={surface}; it may be {', '.join(offered)}"
+        f"HUNTING_CLOUD={cloud} does not exist for HUNTING_API={api}; it may be {', '.join(offered)}"
     )
 
 

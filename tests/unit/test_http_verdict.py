@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hunting_pipeline.fetch.verdict import (
+from hunting_pipeline.http.verdict import (
     CALLS_WAIT,
     CPU_WAIT,
     NotAccepted,

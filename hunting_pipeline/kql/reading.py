@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hunting_pipeline.fetch.kql import CLOSES, LEXEME
+from hunting_pipeline.kql.literals import CLOSES, LEXEME
 
 __all__ = [
     "Item",

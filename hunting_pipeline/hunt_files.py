@@ -9,12 +9,12 @@ from pathlib import Path
 from dagster._utils.schedules import is_valid_cron_string
 
 from hunting_pipeline import catalog
+from hunting_pipeline.apis.connection import Api
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.fetch import kql
-from hunting_pipeline.fetch.hunting import read
-from hunting_pipeline.fetch.reading import Unsliceable
-from hunting_pipeline.fetch.surfaces import Surface
 from hunting_pipeline.hunt import Hunt
+from hunting_pipeline.kql import literals
+from hunting_pipeline.kql.hunts import read
+from hunting_pipeline.kql.reading import Unsliceable
 from hunting_pipeline.lake.layout import lake_names
 from hunting_pipeline.model import DAY, HOUR, SECOND, Column, Grain, TableSpec
 from hunting_pipeline.window import SETTLING
@@ -100,7 +100,7 @@ def hunt_file(path: Path) -> HuntFile:
         raise _wrong(
             path, header["grain"].line, f"its rows stand for more than one {grain}: use `grain: day`"
         )
-    surface = chosen.get("surface")
+    api = chosen.get("api")
     spec = TableSpec(
         name=_LAKE_PREFIX + name,
         time_column=None if snapshot else time_column,
@@ -109,7 +109,7 @@ def hunt_file(path: Path) -> HuntFile:
         hunt=replace(
             hunt,
             settle=int(str(chosen.get("settle", _LATE if hunt.unseen else SETTLING))),
-            surface=str(surface) if surface else None,
+            api=str(api) if api else None,
         ),
     )
     schedule = chosen.get("schedule")
@@ -179,7 +179,7 @@ def _grain(text: str) -> Grain:
 def _time(text: str) -> str:
     if lake_names([Column(text, "datetime")]) != (text,):
         raise ValueError(f"the lake has folders of the name {text.lower()!r}: call the column something else")
-    return kql.name(text)
+    return literals.name(text)
 
 
 def _settle(text: str) -> int:
@@ -188,9 +188,9 @@ def _settle(text: str) -> int:
     return int(text[:-1]) * {"m": 60 * SECOND, "h": HOUR, "d": DAY}[text[-1]]
 
 
-def _surface(text: str) -> str:
-    if text not in list(Surface):
-        raise ValueError(f"{text!r} is no surface; there are {', '.join(Surface)}")
+def _api(text: str) -> str:
+    if text not in list(Api):
+        raise ValueError(f"{text!r} is no surface; there are {', '.join(Api)}")
     return text
 
 
@@ -201,7 +201,7 @@ _CHECKS: Mapping[str, Callable[[str], object]] = {
     "time": _time,
     "settle": _settle,
     "schedule": _cron,
-    "surface": _surface,
+    "api": _api,
 }
 """The keys of a header, and what reads their values."""
 

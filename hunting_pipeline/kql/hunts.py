@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.fetch.reading import (
+from hunting_pipeline.hunt import Hunt
+from hunting_pipeline.kql.reading import (
     Query,
     Unsliceable,
     calls,
@@ -18,9 +19,8 @@ from hunting_pipeline.fetch.reading import (
     pipeline,
     query,
 )
-from hunting_pipeline.fetch.results import MAKING, ROW_BY_ROW, Columns
-from hunting_pipeline.fetch.tracing import Edit, Trace, Tracer
-from hunting_pipeline.hunt import Hunt
+from hunting_pipeline.kql.results import MAKING, ROW_BY_ROW, Columns
+from hunting_pipeline.kql.tracing import Edit, Trace, Tracer
 
 __all__ = ["check_steady", "read"]
 

@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS
 from msal.exceptions import MsalError
 
+from hunting_pipeline.apis.connection import Connection
 from hunting_pipeline.errors import HuntingError, Misconfigured, Refused, ServiceFailed
-from hunting_pipeline.fetch.surfaces import Connection
-from hunting_pipeline.fetch.transport import judge_transport, open_client
-from hunting_pipeline.fetch.verdict import Refuse, printable
+from hunting_pipeline.http.transport import judge_transport, open_client
+from hunting_pipeline.http.verdict import Refuse, printable
 
 __all__ = ["Certificate", "ClientSecret", "Credential", "FederatedToken", "Tokens", "tokens"]
 
@@ -224,9 +224,9 @@ _ADVICE: Mapping[int, str] = MappingProxyType(
         70021: "the app has no federated credential for this workload's issuer and subject",
         90002: "HUNTING_TENANT_ID names no tenant of this cloud (HUNTING_CLOUD)",
         900023: "HUNTING_TENANT_ID is neither a GUID nor a domain name of a tenant",
-        500011: "the API is unknown to the tenant: check HUNTING_SURFACE and HUNTING_CLOUD",
-        1002012: "the scope is not valid: check HUNTING_SURFACE and HUNTING_CLOUD",
-        70011: "the scope is not valid: check HUNTING_SURFACE and HUNTING_CLOUD",
+        500011: "the API is unknown to the tenant: check HUNTING_API and HUNTING_CLOUD",
+        1002012: "the scope is not valid: check HUNTING_API and HUNTING_CLOUD",
+        70011: "the scope is not valid: check HUNTING_API and HUNTING_CLOUD",
     }
 )
 """By AADSTS number. Source: 'Microsoft Entra authentication and authorization error codes', read 2026-11."""

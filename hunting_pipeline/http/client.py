@@ -5,23 +5,30 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from typing import Protocol
 
 import httpx
 
-from hunting_pipeline.fetch.auth import Tokens
-from hunting_pipeline.fetch.body import inflate
-from hunting_pipeline.fetch.surfaces import Connection
-from hunting_pipeline.fetch.transport import judge_transport, open_client
-from hunting_pipeline.fetch.verdict import NotAccepted, Split, judge
+from hunting_pipeline.apis.connection import Connection
+from hunting_pipeline.http.body import inflate
+from hunting_pipeline.http.transport import judge_transport, open_client
+from hunting_pipeline.http.verdict import NotAccepted, Split, judge
 
 __all__ = ["Client", "NotAccepted"]
 
 SILENCE = 1.1
 """Times the service's own limit that a silence may last: its 504 must win over our timeout."""
-PATIENCE = 1.5
+MAX_WAIT = 1.5
 """Times the service's own limit that a whole call may keep us waiting, its body included."""
 ERROR_BYTES = 64 * 1024
 """Bytes of an error's body that are read."""
+
+
+class TokenSource(Protocol):
+    """Gives out bearer tokens; safe to share between threads."""
+
+    def token(self) -> str:
+        """Return a bearer token that is valid now."""
 
 
 class Client:
@@ -32,11 +39,11 @@ class Client:
     """
 
     def __init__(
-        self, connection: Connection, tokens: Tokens, *, request_seconds: float, max_body_bytes: int
+        self, connection: Connection, tokens: TokenSource, *, request_seconds: float, max_body_bytes: int
     ) -> None:
         self._connection = connection
         self._tokens = tokens
-        self._patience = PATIENCE * request_seconds
+        self._max_wait = MAX_WAIT * request_seconds
         self._max_body_bytes = max_body_bytes
         self._http = open_client(connection.ca_bundle, read_seconds=SILENCE * request_seconds)
 
@@ -115,6 +122,6 @@ class Client:
             if piece is None:
                 return
             waited += time.monotonic() - asked
-            if waited > self._patience:
-                raise NotAccepted(Split(f"the reply took longer than {self._patience:g} seconds"))
+            if waited > self._max_wait:
+                raise NotAccepted(Split(f"the reply took longer than {self._max_wait:g} seconds"))
             yield piece

@@ -20,10 +20,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
-from test_fetch_transport import Asked, Loopback, Script, answer, ca, loopback, reply
+from test_http_transport import Asked, Loopback, Script, answer, ca, loopback, reply
 
-from hunting_pipeline.errors import HuntingError, Misconfigured, Refused, ServiceFailed
-from hunting_pipeline.fetch.auth import (
+from hunting_pipeline.apis.connection import Api, Cloud, connection
+from hunting_pipeline.auth.tokens import (
     Certificate,
     ClientSecret,
     Credential,
@@ -31,7 +31,7 @@ from hunting_pipeline.fetch.auth import (
     Tokens,
     tokens,
 )
-from hunting_pipeline.fetch.surfaces import Cloud, Surface, connection
+from hunting_pipeline.errors import HuntingError, Misconfigured, Refused, ServiceFailed
 
 __all__ = ["ca"]
 
@@ -79,7 +79,7 @@ def tenant(ca: trustme.CA, folder: Path) -> Iterator[tuple[Entra, Loopback]]:
 
 
 def signing_in(server: Loopback, credential: Credential | None = None) -> Tokens:
-    there = connection(Surface.GRAPH, Cloud.GLOBAL, login_url=server.url, ca_bundle=server.ca)
+    there = connection(Api.GRAPH, Cloud.GLOBAL, login_url=server.url, ca_bundle=server.ca)
     return tokens(
         credential or ClientSecret(SECRET),
         tenant_id=TENANT,
@@ -212,7 +212,7 @@ def test_a_bad_certificate_is_told_before_anything_is_asked(
 ) -> None:
     path = tmp_path / "app.pem"
     path.write_bytes(content)
-    there = connection(Surface.GRAPH, Cloud.GLOBAL)
+    there = connection(Api.GRAPH, Cloud.GLOBAL)
     with pytest.raises(Misconfigured, match="HUNTING_CERTIFICATE") as caught:
         tokens(Certificate(path, password), tenant_id=TENANT, client_id=APP, connection=there)
     assert "MII" not in str(caught.value)
@@ -233,7 +233,7 @@ def test_a_bad_certificate_is_told_before_anything_is_asked(
 def test_settings_that_cannot_work_are_named(
     credential: Credential, tenant_id: str, client_id: str, setting: str
 ) -> None:
-    there = connection(Surface.GRAPH, Cloud.GLOBAL)
+    there = connection(Api.GRAPH, Cloud.GLOBAL)
     with pytest.raises(Misconfigured, match=setting):
         tokens(credential, tenant_id=tenant_id, client_id=client_id, connection=there)
 
@@ -257,7 +257,7 @@ def entra_says(error: str, description: str, status: int = 401) -> Script:
         (entra_says("invalid_client", "AADSTS700027: Client assertion failed."), Misconfigured,
          "HUNTING_CERTIFICATE"),
         (entra_says("invalid_resource", "AADSTS500011: The resource principal was not found.", 400),
-         Misconfigured, "HUNTING_SURFACE"),
+         Misconfigured, "HUNTING_API"),
         (entra_says("access_denied", "AADSTS53003: Blocked by Conditional Access.", 400), Refused, "53003"),
         (entra_says("odd", "nobody knows", 400), Refused, "odd"),
         (entra_says("temporarily_unavailable", "AADSTS90033: Transient error.", 400), ServiceFailed, "90033"),
@@ -309,7 +309,7 @@ def test_each_error_of_discovery_says_what_to_change(
 
 def test_an_unreachable_login_host_and_an_unknown_authority(ca: trustme.CA, tmp_path: Path) -> None:
     with tenant(ca, tmp_path) as (_, server):
-        strangers = connection(Surface.GRAPH, Cloud.GLOBAL, login_url=server.url)
+        strangers = connection(Api.GRAPH, Cloud.GLOBAL, login_url=server.url)
         app = tokens(ClientSecret(SECRET), tenant_id=TENANT, client_id=APP, connection=strangers)
         with pytest.raises(Misconfigured, match="HUNTING_CA_BUNDLE"):
             app.token()

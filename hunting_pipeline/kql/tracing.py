@@ -10,7 +10,8 @@ query is refused.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from hunting_pipeline.fetch.reading import (
+from hunting_pipeline.hunt import Bound
+from hunting_pipeline.kql.reading import (
     Item,
     Operator,
     Pipeline,
@@ -23,8 +24,7 @@ from hunting_pipeline.fetch.reading import (
     split,
     told,
 )
-from hunting_pipeline.fetch.results import LEFT_ONLY, MAKING, ROW_BY_ROW, Columns, Results, mentions
-from hunting_pipeline.hunt import Bound
+from hunting_pipeline.kql.results import LEFT_ONLY, MAKING, ROW_BY_ROW, Columns, Results, mentions
 
 __all__ = ["Edit", "Trace", "Tracer"]
 

@@ -1,0 +1,1 @@
+"""One request, one reply: the only room that speaks HTTP. It never retries, sleeps or decodes rows."""
