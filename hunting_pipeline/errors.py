@@ -14,6 +14,8 @@ Each message says what is the case, and what to change where a person can change
 token or a secret.
 """
 
+import re
+from collections.abc import Callable
 from datetime import datetime
 
 __all__ = [
@@ -26,11 +28,36 @@ __all__ = [
     "ReplyUnreadable",
     "ServiceFailed",
     "SliceTooDense",
+    "setting",
 ]
+
+_MARK = re.compile(r"‹([a-z_]+)›")
+
+
+def setting(name: str) -> str:
+    """Return the mark that stands for a setting in a message, such as `‹client_secret›`.
+
+    A room raises about a setting and does not know where it is set. The edge names the variable or the
+    line of the file in its place, see `HuntingError.name_settings`.
+    """
+    return f"‹{name}›"
 
 
 class HuntingError(Exception):
     """The root: catch it to catch everything this package raises on purpose."""
+
+    def __str__(self) -> str:
+        return _MARK.sub(r"\1", super().__str__())
+
+    def name_settings(self, name_of: Callable[[str], str]) -> None:
+        """Replace the marks of settings in the message and its notes by what `name_of` calls each."""
+
+        def named(text: str) -> str:
+            return _MARK.sub(lambda mark: name_of(mark[1]), text)
+
+        self.args = tuple(named(one) if isinstance(one, str) else one for one in self.args)
+        if hasattr(self, "__notes__"):
+            self.__notes__ = [named(note) for note in self.__notes__]
 
 
 class Misconfigured(HuntingError):

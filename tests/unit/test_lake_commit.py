@@ -591,7 +591,7 @@ shop = Workshop(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 found = load(shop.store, day())
-generation = found.tally.rows - 1000 if found else 0
+generation = found.proof.rows - 1000 if found else 0
 while True:
     generation += 1
     rows = 1000 + generation
