@@ -72,7 +72,7 @@ class Store(Protocol):
         """Return the wall clock (unix seconds) and the monotonic clock (seconds; None without one)."""
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
 
 
 def open_store(
