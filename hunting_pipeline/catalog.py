@@ -1,4 +1,4 @@
-"""The catalogue of hunting tables as Microsoft documents them; the data are in `tables.json` beside this file.
+"""The catalogue of documented hunting tables. The data are in `tables.json` beside this file.
 
 The catalogue gives the time column of each table and a first estimate of the bytes per row. It never decides
 a type: types come from each reply's Schema.
