@@ -115,7 +115,7 @@ def test_bounds_change_no_row(
     except (KqlError, duckdb.Error):  # no query at all: a column is missing
         assume(False)
     window = Window(start, start + quarters * HOUR // 4)
-    asked = queries.rows(TableSpec("hunt-drawn", "Timestamp", hunt=hunt), a_slice(window))
+    asked = queries.rows_query(TableSpec("hunt-drawn", "Timestamp", hunt=hunt), a_slice(window))
     if "Timestamp" not in names:  # nothing that the text shows: the service must say so
         with pytest.raises(KqlError, match="Timestamp"):
             answered(tenant, asked)

@@ -227,11 +227,11 @@ def test_a_hunt_is_asked_as_a_table_is() -> None:
     spec = TableSpec("hunt-h", "T", hunt=hunt("A | summarize N = count() by T = bin(Timestamp, 1h)", "T"))
     window = Window(HOUR // 2, 2 * HOUR)
     slice_ = Slice("hunt-h", window, Proof(0, 0))
-    assert queries.rows(spec, slice_) == (
+    assert queries.rows_query(spec, slice_) == (
         "A\n| where Timestamp >= datetime(1970-01-01T01:00:00Z)"
         " and Timestamp < datetime(1970-01-01T02:00:00Z)"
         " | summarize N = count() by T = bin(Timestamp, 1h)"
         "\n| where T >= datetime(1970-01-01T00:30:00Z) and T < datetime(1970-01-01T02:00:00Z)"
     )
-    assert "or isnull(Timestamp)" in queries.histogram(spec, [window], HOUR, null_time=True)
-    assert queries.probe(spec) == "A | summarize N = count() by T = bin(Timestamp, 1h)\n| take 0"
+    assert "or isnull(Timestamp)" in queries.histogram_query(spec, [window], HOUR, null_time=True)
+    assert queries.schema_query(spec) == "A | summarize N = count() by T = bin(Timestamp, 1h)\n| take 0"
