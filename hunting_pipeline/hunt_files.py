@@ -13,7 +13,7 @@ from hunting_pipeline.apis.connection import Api
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt import Hunt
 from hunting_pipeline.kql import literals
-from hunting_pipeline.kql.hunts import read
+from hunting_pipeline.kql.hunts import read_hunt
 from hunting_pipeline.kql.reading import Unsliceable
 from hunting_pipeline.lake.layout import lake_names
 from hunting_pipeline.model import DAY, HOUR, SECOND, Column, Grain, TableSpec
@@ -93,7 +93,7 @@ def hunt_file(path: Path) -> HuntFile:
     if snapshot and grain is Grain.HOUR:
         raise _wrong(path, header["grain"].line, "without a time it is a snapshot a day, not an hour")
     try:
-        hunt = read(text, None if snapshot else time_column, _documented)
+        hunt = read_hunt(text, None if snapshot else time_column, _documented)
     except Unsliceable as error:
         raise _wrong(path, error.line, error.reason) from None
     if grain.ticks % hunt.step:
@@ -108,7 +108,7 @@ def hunt_file(path: Path) -> HuntFile:
         bytes_per_row=_BYTES_PER_ROW,
         hunt=replace(
             hunt,
-            settle=int(str(chosen.get("settle", _LATE if hunt.unseen else SETTLING))),
+            settle=int(str(chosen.get("settle", _LATE if hunt.late_rows_rewrite else SETTLING))),
             api=str(api) if api else None,
         ),
     )

@@ -105,7 +105,7 @@ class TableSpec:
     @property
     def recountable(self) -> bool:
         """Whether counts of its rows by time tell all that late rows do to it. A snapshot has moved on."""
-        return self.time_column is not None and not (self.hunt and self.hunt.unseen)
+        return self.time_column is not None and not (self.hunt and self.hunt.late_rows_rewrite)
 
     @property
     def plain(self) -> bool:

@@ -126,7 +126,7 @@ def _condition(hunt: HuntFile) -> dg.AutomationCondition[Any] | None:
 def _metadata(hunt: HuntFile) -> dict[str, dg.MetadataValue]:
     value, read = dg.MetadataValue, hunt.hunt
     bounds = ", ".join(dict.fromkeys(bound.column for bound in read.bounds))
-    whole = "\n".join(f"* {reason}" for reason in read.whole)
+    whole = "\n".join(f"* {reason}" for reason in read.read_whole)
     return {
         **code_references(hunt.path, 1),
         "dagster/table_name": value.text(hunt.spec.name),

@@ -162,7 +162,7 @@ class Pipeline:
         Raises:
             Refused: the table is absent or not licensed, or a permission is missing.
         """
-        return self._calls(spec, Priority.FRESH, _unobserved).ask_whole(queries.probe(spec)).columns
+        return self._calls(spec, Priority.FRESH, _unobserved).ask_whole(queries.schema_query(spec)).columns
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
         """See `coverage`."""

@@ -76,16 +76,18 @@ class Splitter:
 
     def fingerprint(self) -> Proof:
         """Of a whole table without a time column: equal twice means that nothing changed in between."""
-        return queries.read_proof(self._calls.ask_whole(queries.fingerprint(self.spec)))
+        return queries.read_proof(self._calls.ask_whole(queries.content_query(self.spec)))
 
     def _recounted(self, slice_: Slice) -> Slice:
         """The slice with the service's present count."""
-        return slice_.recounted(queries.read_proof(self._calls.ask_whole(queries.proof(self.spec, slice_))))
+        return slice_.recounted(
+            queries.read_proof(self._calls.ask_whole(queries.proof_query(self.spec, slice_)))
+        )
 
     def counted(self, windows: Sequence[Window], step: int, *, null_time: bool = False) -> list[Histogram]:
         """Rows by bins of `step` ticks; several histograms where one is too heavy for the service."""
         try:
-            reply = self._calls.ask(queries.histogram(self.spec, windows, step, null_time=null_time))
+            reply = self._calls.ask(queries.histogram_query(self.spec, windows, step, null_time=null_time))
         except TooBig as error:
             halves = _halves(windows, step)
             if halves is None:
@@ -141,7 +143,7 @@ class Splitter:
         )
 
     def _fetch(self, slice_: Slice) -> Fetched | tuple[Slice, ...]:
-        text = queries.rows(self.spec, slice_)
+        text = queries.rows_query(self.spec, slice_)
         for _ in range(_ROUNDS):
             try:
                 reply = self._rows(slice_, text)
@@ -210,8 +212,8 @@ class Splitter:
 
         None if that does not bring exactly what was counted.
         """
-        columns = self._calls.ask_whole(queries.probe(self.spec)).columns
-        text = queries.distinct(self.spec, slice_, self._asked_for(columns))
+        columns = self._calls.ask_whole(queries.schema_query(self.spec)).columns
+        text = queries.distinct_query(self.spec, slice_, self._asked_for(columns))
         try:
             reply = queries.read_distinct(self._calls.ask(text))
         except TooBig:
@@ -237,7 +239,7 @@ class Splitter:
         for _ in range(_ROUNDS):
             parts = plan.bucket_slices(
                 slice_,
-                queries.read_buckets(self._calls.ask_whole(queries.buckets(self.spec, slice_, of)), of),
+                queries.read_buckets(self._calls.ask_whole(queries.buckets_query(self.spec, slice_, of)), of),
             )
             if sum(part.expected.rows for part in parts) == slice_.expected.rows:
                 return parts

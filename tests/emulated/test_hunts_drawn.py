@@ -14,7 +14,7 @@ from hunting_emulator.kql.compiler import compile_query
 from hunting_emulator.kql.errors import KqlError
 from hunting_emulator.tenant import Tenant, TenantOptions
 from hunting_pipeline.kql import queries
-from hunting_pipeline.kql.hunts import read
+from hunting_pipeline.kql.hunts import read_hunt
 from hunting_pipeline.kql.reading import Unsliceable
 from hunting_pipeline.model import DAY, HOUR, Proof, Slice, TableSpec, Window, ticks_of
 
@@ -106,7 +106,7 @@ def test_bounds_change_no_row(
 ) -> None:
     text = LETS + "\n| ".join([source, *operators])
     try:
-        hunt = read(text, "Timestamp", COLUMNS.get)
+        hunt = read_hunt(text, "Timestamp", COLUMNS.get)
     except Unsliceable:
         seen["refused"] += 1
         return
@@ -115,7 +115,7 @@ def test_bounds_change_no_row(
     except (KqlError, duckdb.Error):  # no query at all: a column is missing
         assume(False)
     window = Window(start, start + quarters * HOUR // 4)
-    asked = queries.rows(TableSpec("hunt-drawn", "Timestamp", hunt=hunt), a_slice(window))
+    asked = queries.rows_query(TableSpec("hunt-drawn", "Timestamp", hunt=hunt), a_slice(window))
     if "Timestamp" not in names:  # nothing that the text shows: the service must say so
         with pytest.raises(KqlError, match="Timestamp"):
             answered(tenant, asked)
@@ -125,7 +125,7 @@ def test_bounds_change_no_row(
     low, high = window.start + 621_355_968_000_000_000, window.end + 621_355_968_000_000_000
     inside = {row: count for row, count in whole.items() if row[at] is not None and low <= row[at] < high}
     seen["accepted"] += 1
-    seen["pushed"] += not hunt.whole
+    seen["pushed"] += not hunt.read_whole
     assert sliced == inside
     assert all(row[at] is None or (row[at] % hunt.step == 0) for row in whole)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hunting_pipeline.hunt import Bound, Hunt
 from hunting_pipeline.kql import queries
-from hunting_pipeline.kql.hunts import read
+from hunting_pipeline.kql.hunts import read_hunt
 from hunting_pipeline.kql.reading import Unsliceable
 from hunting_pipeline.model import DAY, HOUR, Proof, Slice, TableSpec, Window
 
@@ -18,7 +18,7 @@ COLUMNS = {
 
 
 def hunt(text: str, time: str | None = "Timestamp") -> Hunt:
-    return read(text, time, COLUMNS.get)
+    return read_hunt(text, time, COLUMNS.get)
 
 
 def marked(found: Hunt) -> str:
@@ -120,15 +120,15 @@ REFUSED = {
     "A | summarize arg_max(Timestamp, *) by X": (1, "does not group by Timestamp"),
     "A | summarize Timestamp = max(Timestamp) by X": (1, "does not group by Timestamp"),
     "A | summarize L = max(Timestamp) by X\n| extend Timestamp = L": (1, "does not group by L"),
-    "A | summarize L = max(Timestamp) by X\n| extend Timestamp = L + 1h": (2, "cannot be told where"),
+    "A | summarize L = max(Timestamp) by X\n| extend Timestamp = L + 1h": (2, "does not show where"),
     "A | summarize N = count() by Timestamp = bin(Timestamp, 1.5h)": (1, "how long its groups are"),
     "A | summarize N = count() by bin(Timestamp, 7d)": (1, "do not divide a day"),
     "A | summarize N = count() by T = bin(Timestamp, 5h)\n| extend Timestamp = T": (1, "do not divide a day"),
     "let t = datetime(2026-11-20);\nA | summarize count() by Timestamp = t": (2, "how long its groups are"),
-    "A | extend (Timestamp, Y) = f(X)": (1, "a name of its own"),
-    "A | extend bin(Timestamp, 1h)": (1, "a name of its own"),
-    "A | project todatetime(Timestamp)": (1, "a name"),
-    "(A | summarize arg_max(Timestamp, *) by X) | join kind=inner B on X": (1, "cannot be told where"),
+    "A | extend (Timestamp, Y) = f(X)": (1, "has no name: give the value its own"),
+    "A | extend bin(Timestamp, 1h)": (1, "has no name: give the value its own"),
+    "A | project todatetime(Timestamp)": (1, "has no name: give the value a name"),
+    "(A | summarize arg_max(Timestamp, *) by X) | join kind=inner B on X": (1, "does not show where"),
     "let f = (x: int) { A | where X == x };\nf(1)": (2, "`f(1)` is no table"),
     "search 'x' | where X > 1": (1, "is no table"),
     "let a = a | where X > 1; a": (1, "defined by itself"),
@@ -136,14 +136,14 @@ REFUSED = {
     "union Inventory, (A | project X)": (1, "`union` leaves out Timestamp"),
     "Inventory | join kind=inner (A | project X, DeviceId) on DeviceId": (1, "`join` leaves out Timestamp"),
     "Inventory | join kind=leftsemi A on DeviceId": (1, "`join` leaves out Timestamp"),
-    "A | where X == 'open": (1, "a quote stays open"),
-    "A\n| where (X > 1": (2, "'(' stays open"),
-    "A | where X > 1)": (1, "closes what is not open"),
+    "A | where X == 'open": (1, "a quote is not closed"),
+    "A\n| where (X > 1": (2, "'(' is not closed"),
+    "A | where X > 1)": (1, "closes a bracket that is not open"),
     "A | | where X": (1, "nothing on one of its sides"),
     "let a = A;": (1, "ends with a `let`"),
     "set notruncation; A": (1, "only `let` statements"),
     "// only words\n": (1, "there is no query"),
-    "union withsource=Timestamp A, B": (1, "is the name of a table"),
+    "union withsource=Timestamp A, B": (1, "holds the name of a table"),
 }
 
 
@@ -157,7 +157,7 @@ def test_what_does_not_stay_the_same_is_refused_with_its_line(text: str) -> None
 
 def test_a_snapshot_may_move_but_not_be_chance() -> None:
     text = "A | where Timestamp > ago(1d) | summarize arg_max(Timestamp, *) by X | top 5 by X"
-    assert hunt(text, None) == Hunt(text, (text,), unseen=True)
+    assert hunt(text, None) == Hunt(text, (text,), late_rows_rewrite=True)
     with pytest.raises(Unsliceable, match="take_any"):
         hunt("A | summarize take_any(X)", None)
 
@@ -175,7 +175,7 @@ def test_a_snapshot_may_move_but_not_be_chance() -> None:
     ],
 )
 def test_what_counts_cannot_see_is_known(text: str, unseen: bool) -> None:
-    assert hunt(text).unseen is unseen
+    assert hunt(text).late_rows_rewrite is unseen
 
 
 @pytest.mark.parametrize(
@@ -227,11 +227,11 @@ def test_a_hunt_is_asked_as_a_table_is() -> None:
     spec = TableSpec("hunt-h", "T", hunt=hunt("A | summarize N = count() by T = bin(Timestamp, 1h)", "T"))
     window = Window(HOUR // 2, 2 * HOUR)
     slice_ = Slice("hunt-h", window, Proof(0, 0))
-    assert queries.rows(spec, slice_) == (
+    assert queries.rows_query(spec, slice_) == (
         "A\n| where Timestamp >= datetime(1970-01-01T01:00:00Z)"
         " and Timestamp < datetime(1970-01-01T02:00:00Z)"
         " | summarize N = count() by T = bin(Timestamp, 1h)"
         "\n| where T >= datetime(1970-01-01T00:30:00Z) and T < datetime(1970-01-01T02:00:00Z)"
     )
-    assert "or isnull(Timestamp)" in queries.histogram(spec, [window], HOUR, null_time=True)
-    assert queries.probe(spec) == "A | summarize N = count() by T = bin(Timestamp, 1h)\n| take 0"
+    assert "or isnull(Timestamp)" in queries.histogram_query(spec, [window], HOUR, null_time=True)
+    assert queries.schema_query(spec) == "A | summarize N = count() by T = bin(Timestamp, 1h)\n| take 0"
