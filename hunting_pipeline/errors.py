@@ -49,6 +49,11 @@ class HuntingError(Exception):
     def __str__(self) -> str:
         return _MARK.sub(r"\1", super().__str__())
 
+    @property
+    def marked(self) -> str:
+        """The message with the marks of its settings, for use in the message or note of another error."""
+        return super().__str__()
+
     def name_settings(self, name_of: Callable[[str], str]) -> None:
         """Replace each mark of a setting, in the message and its notes, by `name_of` of the setting."""
 
