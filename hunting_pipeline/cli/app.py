@@ -45,7 +45,7 @@ from hunting_pipeline.pipeline import (
     open_lake,
     open_pipeline,
 )
-from hunting_pipeline.settings import TENANT_VARIABLE, Settings, load_settings
+from hunting_pipeline.settings import TENANT_VARIABLE, Settings, load_settings, naming
 
 __all__ = ["INTERRUPTED", "app", "complain", "exit_code"]
 
@@ -100,7 +100,8 @@ def check(tables: Tables = None, tenant: Tenant = "", as_json: Json = False) -> 
         pipeline.store.prove_writable(LAKE_FILE)
         for spec in asked_specs(tables or [], settings, pipeline.store):
             try:
-                columns = len(pipeline.probe(spec))
+                with naming(settings):
+                    columns = len(pipeline.probe(spec))
                 found.append({"table": spec.name, "columns": columns, "problem": ""})
             except Refused as error:
                 if error.everything:
@@ -141,7 +142,7 @@ def _plan(
     with _open(settings) as pipeline:
         asked = _asked(pipeline, start, end)
         for spec in asked_specs(tables, settings, pipeline.store):
-            with _noting(problems):
+            with _noting(problems, settings):
                 plans.append(pipeline.plan(spec, asked.partitions(spec), renew=renew))
             if problems and _hopeless(problems[-1]):
                 break
@@ -171,12 +172,12 @@ def pull(
         asked = _asked(pipeline, start, end)
         for spec in asked_specs(tables or [], settings, pipeline.store):
             with (
-                _noting(problems),
+                _noting(problems, settings),
                 pipeline.pull(
                     spec, asked.partitions(spec), force=force, renew=force, observe=observe
                 ) as pulling,
             ):
-                _drain(pulling, problems)
+                _drain(pulling, problems, settings)
                 reports.append(pulling.report)
             if problems and _hopeless(problems[-1]):
                 break
@@ -204,18 +205,19 @@ def _leaving_at_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _drain(pulling: Pull, problems: list[HuntingError]) -> None:
+def _drain(pulling: Pull, problems: list[HuntingError], settings: Settings) -> None:
     """Make a pull happen; what goes wrong is added to `problems`."""
-    with _noting(problems):
+    with _noting(problems, settings):
         for _ in pulling:
             pass
 
 
 @contextmanager
-def _noting(problems: list[HuntingError]) -> Iterator[None]:
-    """What goes wrong is added to `problems`, and the next table comes."""
+def _noting(problems: list[HuntingError], settings: Settings) -> Iterator[None]:
+    """What goes wrong is added to `problems`, with its settings named, and the next table comes."""
     try:
-        yield
+        with naming(settings):
+            yield
     except HuntingError as error:
         problems.append(error)
 
@@ -247,10 +249,11 @@ def status(
     limits, store = settings.limits_profile, open_lake(settings)
     now = round(time.time() * SECOND)
     asked = Asked.of(start, end, now=now, retention_days=limits.retention_days)
-    found = [
-        coverage(store, spec, asked.partitions(spec), now=now, retention_days=limits.retention_days)
-        for spec in asked_specs(tables or [], settings, store)
-    ]
+    with naming(settings):
+        found = [
+            coverage(store, spec, asked.partitions(spec), now=now, retention_days=limits.retention_days)
+            for spec in asked_specs(tables or [], settings, store)
+        ]
     show_coverage(found, f"Lake {store.root}, {asked}", as_json=as_json)
 
 
@@ -272,14 +275,14 @@ def reconcile(
         asked = _asked(pipeline, start, end)
         for spec in asked_specs(tables or [], settings, pipeline.store):
             with (
-                _noting(problems),
+                _noting(problems, settings),
                 pipeline.reconcile(spec, asked.partitions(spec), force=force, observe=observe) as (
                     compared,
                     pulling,
                 ),
             ):
                 if not dry_run:
-                    _drain(pulling, problems)
+                    _drain(pulling, problems, settings)
                 found.append((compared, pulling.report))
             if problems and _hopeless(problems[-1]):
                 break

@@ -15,6 +15,9 @@ def main() -> None:
     try:
         app()
     except HuntingError as error:
+        from hunting_pipeline.settings import name_settings  # noqa: PLC0415 # slow to import
+
+        name_settings(error)
         complain(error)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:

@@ -21,6 +21,7 @@ from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.outcomes import told_to_dagster
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.pipeline import open_lake
+from hunting_pipeline.settings import naming
 
 __all__ = ["HuntingLake", "lake_io"]
 
@@ -89,7 +90,8 @@ class HuntingLake(dg.ConfigurableIOManager):
         settings = hunting_of(self.tenant).settings()
         store = open_lake(settings)
         if settings.tenant_id is not None:  # reading needs no credentials
-            claim(store, settings.tenant_id, write=False)
+            with naming(settings):
+                claim(store, settings.tenant_id, write=False)
         return store
 
 

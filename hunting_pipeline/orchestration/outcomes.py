@@ -10,6 +10,7 @@ import dagster as dg
 
 from hunting_pipeline import errors
 from hunting_pipeline.errors import HuntingError
+from hunting_pipeline.settings import name_settings
 
 __all__ = ["OUTCOMES", "outcome_of", "told_to_dagster"]
 
@@ -73,6 +74,7 @@ def told_to_dagster(log: dg.DagsterLogManager) -> Iterator[None]:
     try:
         yield
     except HuntingError as error:
+        name_settings(error)
         outcome = outcome_of(error, now=datetime.now(UTC))
         if isinstance(outcome, dg.RetryRequested):
             log.warning("%s Tried again in %.0f seconds.", error, outcome.seconds_to_wait)

@@ -12,7 +12,7 @@ from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import Partition, TableSpec
 from hunting_pipeline.pipeline import Coverage, Pipeline, coverage, open_lake, open_pipeline
-from hunting_pipeline.settings import Settings, load_settings, tenant_names
+from hunting_pipeline.settings import Settings, load_settings, naming, tenant_names
 
 __all__ = ["RECONCILE_TAG", "TENANT_TAG", "HuntingResource", "configured_tenants", "hunting_of"]
 
@@ -101,7 +101,8 @@ class HuntingResource(dg.ConfigurableResource[None]):
             Misconfigured: a setting is wrong, or the table is archived in another grain.
         """
         retention = self.limits().retention_days
-        return coverage(self.lake(), spec, partitions, now=now, retention_days=retention)
+        with naming(self.settings()):
+            return coverage(self.lake(), spec, partitions, now=now, retention_days=retention)
 
     @property
     def sensors(self) -> dg.DefaultSensorStatus:

@@ -16,7 +16,7 @@ from hunting_pipeline.pipeline.calls import Clock, SystemClock, body_ceiling
 from hunting_pipeline.pipeline.memory import free_at_once
 from hunting_pipeline.pipeline.session import Pipeline
 from hunting_pipeline.quota.ledger import open_ledger
-from hunting_pipeline.settings import Settings
+from hunting_pipeline.settings import Settings, naming
 
 __all__ = ["open_lake", "open_pipeline"]
 
@@ -28,7 +28,8 @@ def open_lake(settings: Settings) -> LocalStore:
         Misconfigured: the path is no folder, or may not be looked into.
     """
     store = LocalStore(settings.lake)
-    store.size(LAKE_FILE)  # what cannot be looked into is not taken for an empty lake
+    with naming(settings):
+        store.size(LAKE_FILE)  # what cannot be looked into is not taken for an empty lake
     return store
 
 
@@ -45,7 +46,16 @@ def open_pipeline(
 
     Raises:
         Misconfigured: a setting is missing or wrong, or the lake is another tenant's. Nothing was asked.
+        HuntingError: an error from inside the context, which now names the variables of its settings.
     """
+    with naming(settings), _opened(settings, max_wait=max_wait, clock=clock, run_id=run_id) as pipeline:
+        yield pipeline
+
+
+@contextmanager
+def _opened(
+    settings: Settings, *, max_wait: float, clock: Clock | None, run_id: str | None
+) -> Iterator[Pipeline]:
     free_at_once()
     tenant = settings.tenant()
     store = open_lake(settings)

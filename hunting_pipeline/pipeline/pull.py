@@ -366,7 +366,7 @@ class Pull:
             of_partitions = (*_DEFERRED, BeyondRetention)
             first, *others = sorted(self._errors, key=lambda error: isinstance(error, of_partitions))
             for other in others:
-                first.add_note(str(other))
+                first.add_note(other.marked)
             raise first
 
 

@@ -127,6 +127,11 @@ class Settings(BaseSettings):
         return copy
 
     @property
+    def name(self) -> str:
+        """The name of one of several tenants; "" if only one is configured."""
+        return self._name
+
+    @property
     def limits_profile(self) -> Limits:
         """The named profile, or that of the surface."""
         return PROFILES[self.limits or self.api]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import certifi
 import pytest
 
 from hunting_emulator.process import Endpoint, running
@@ -90,6 +91,11 @@ def test_of_several_tenants_one_is_named(
     assert len(list((Path(variables["HUNTING_LAKE"]) / "contoso").rglob("*.parquet"))) == 2
     (found,) = json.loads(hunting(several | {"HUNTING_TENANT": "contoso"}, "status", *words[1:]).stdout)
     assert len(found["archived"]) == 2
+    strangers = several | {"HUNTING_TENANTS__CONTOSO__CA_BUNDLE": certifi.where()}
+    for command in (["check"], ["pull", "EmailEvents", *DATES]):
+        wrong = hunting(strangers, *command, "--tenant", "contoso")
+        assert wrong.returncode == 3
+        assert "set HUNTING_TENANTS__CONTOSO__CA_BUNDLE to the PEM file" in wrong.stderr
     half = hunting(several, *words, "--tenant", "fabrikam")
     assert (half.returncode, "HUNTING_TENANTS__FABRIKAM__CLIENT_ID" in half.stderr) == (3, True)
 

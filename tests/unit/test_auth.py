@@ -311,7 +311,7 @@ def test_an_unreachable_login_host_and_an_unknown_authority(ca: trustme.CA, tmp_
     with tenant(ca, tmp_path) as (_, server):
         strangers = connection(Api.GRAPH, Cloud.GLOBAL, login_url=server.url)
         app = tokens(ClientSecret(SECRET), tenant_id=TENANT, client_id=APP, connection=strangers)
-        with pytest.raises(Misconfigured, match="HUNTING_CA_BUNDLE"):
+        with pytest.raises(Misconfigured, match="ca_bundle"):
             app.token()
         app = signing_in(server)
     with pytest.raises(ServiceFailed, match="HUNTING_LOGIN_URL"):
