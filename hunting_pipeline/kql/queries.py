@@ -16,7 +16,8 @@ import pyarrow as pa
 from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
 from hunting_pipeline.hunt import Bound
 from hunting_pipeline.kql.literals import datetime_literal, name, predicate, timespan_literal, within
-from hunting_pipeline.model import Bin, Column, Histogram, Proof, Reply, Slice, TableSpec, Window
+from hunting_pipeline.model import Bin, Column, Histogram, Proof, Slice, TableSpec, Window
+from hunting_pipeline.reply import Reply
 from hunting_pipeline.ticks import CHECKSUM_MODULUS
 
 __all__ = [

@@ -1,4 +1,7 @@
-"""`hunting demo`: an emulated tenant, a month of five tables through Dagster, a query over the Parquet."""
+"""`hunting demo`: pull a month of five tables through Dagster, and query the Parquet files.
+
+The data are invented. TLS, MSAL, HTTP, quota, Dagster and Parquet are real.
+"""
 
 import json
 import re
@@ -8,26 +11,30 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from hunting_pipeline.catalog import spec
-from hunting_pipeline.cli.emulator import emulated_tenant, homed, without_settings
-from hunting_pipeline.cli.show import bytes_of, duration_of, facts, print_json, print_table, warn
+from hunting_pipeline.cli.emulator import emulated_tenant, storage_in, without_settings
+from hunting_pipeline.cli.show import print_facts, print_table
+from hunting_pipeline.cli.text import Json, bytes_of, duration_of, print_json, warn
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
 from hunting_pipeline.lake.manifest import load_all
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.model import DAY, SECOND, Window
 from hunting_pipeline.window import partition_of, partitions_in
 
-__all__ = ["HOME", "TABLES", "demonstrate"]
+__all__ = ["SNAPSHOT", "TABLES", "demo"]
 
-HOME = Path(".demo")
-"""Holds the demo's lake, ledger and Dagster log; made anew each time."""
+_HOME = Path(".demo")
+"""The folder of the demo's lake, ledger and Dagster log. Each demo replaces it."""
 
 TABLES = ("AlertInfo", "IdentityLogonEvents", "EmailEvents", "DeviceNetworkEvents")
-"""From a few thousand rows to the busy one, which gets `rows` rows."""
+"""Tables with a time column, from a few thousand rows to the busy one, which gets `--rows` rows."""
 
 SNAPSHOT = "DeviceTvmSoftwareInventory"
+"""A table without a time column."""
 
 _MARK = "this-folder-belongs-to-hunting-demo"
 
@@ -38,36 +45,33 @@ FROM read_parquet('{lake}/DeviceNetworkEvents/**/*.parquet', hive_partitioning =
 GROUP BY ALL ORDER BY ALL"""
 
 
-def demonstrate(*, rows: int, as_json: bool) -> None:
-    """Run it. Made-up data, real everything else: TLS, MSAL, HTTP, quota, Dagster, Parquet.
-
-    Raises:
-        Misconfigured: the emulator did not start, or `.demo` is not the demo's.
-        ServiceFailed: the Dagster run failed; its log is in `.demo/dagster.log`.
-    """
-    _fresh(HOME)
+def demo(
+    rows: Annotated[int, typer.Option(help="rows of the busy Device table")] = 1_050_000,
+    as_json: Json = False,
+) -> None:
+    _make_empty(_HOME)
     started = time.monotonic()
     with emulated_tenant(["--profile", "graph", "--rows", f"DeviceNetworkEvents={rows}"]) as variables:
-        environment = without_settings() | variables | homed(HOME)
+        environment = without_settings() | variables | storage_in(_HOME)
         today = partition_of(spec(SNAPSHOT), round(time.time() * SECOND)).window
         month = partitions_in(spec(TABLES[0]), Window(today.start - 29 * DAY, today.end))
         warn(f"materializing {len(TABLES)} tables, {month[0].key} to {month[-1].key}, through Dagster")
         spent = _materialize(environment, month[0].key, month[-1].key, *TABLES)
         spent |= _materialize(environment, month[-1].key, month[-1].key, SNAPSHOT)
-    store = LocalStore(HOME / "lake")
-    landed = [_landed(store, table, spent.get(table, {})) for table in (*TABLES, SNAPSHOT)]
-    _show(landed, seconds=time.monotonic() - started, as_json=as_json)
+    store = LocalStore(_HOME / "lake")
+    pulled = [_pulled(store, table, spent.get(table, {})) for table in (*TABLES, SNAPSHOT)]
+    _show(pulled, seconds=time.monotonic() - started, as_json=as_json)
 
 
-def _show(landed: Sequence[Mapping[str, Any]], *, seconds: float, as_json: bool) -> None:
-    columns, answer = _query(HOME / "lake")
+def _show(pulled: Sequence[Mapping[str, Any]], *, seconds: float, as_json: bool) -> None:
+    columns, answer = _query(_HOME / "lake")
     if as_json:
         rows = [dict(zip(columns, row, strict=True)) for row in answer]
-        print_json({"landed": landed, "seconds": seconds, "query": rows})
+        print_json({"pulled": pulled, "seconds": seconds, "query": rows})
         return
     print_table(
-        "Landed",
-        ["table", "rows", "files", "Parquet", "JSON received", "calls", "quota waited"],
+        "Pulled",
+        ["table", "rows", "files", "Parquet", "JSON received", "calls", "waited for quota"],
         [
             [
                 one["table"],
@@ -78,27 +82,37 @@ def _show(landed: Sequence[Mapping[str, Any]], *, seconds: float, as_json: bool)
                 one["calls"],
                 duration_of(one["waited_seconds"]),
             ]
-            for one in landed
+            for one in pulled
         ],
     )
     print_table("DuckDB over the Parquet: connections by week", columns, answer)
-    facts({"took": duration_of(seconds), "the query": _QUERY.format(lake=HOME / "lake")})
+    print_facts({"took": duration_of(seconds), "the query": _QUERY.format(lake=_HOME / "lake")})
 
 
-def _fresh(home: Path) -> None:
-    """An empty folder that is the demo's own."""
+def _make_empty(home: Path) -> None:
+    """Replace the demo's folder by an empty one.
+
+    Raises:
+        Misconfigured: the folder exists and no demo has made it.
+    """
     if home.exists() and not (home / _MARK).exists():
-        raise Misconfigured(f"{home.absolute()} exists and is not the demo's: move it away")
+        raise Misconfigured(f"{home.absolute()} exists and was not made by `hunting demo`; move it away")
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
     (home / _MARK).touch()
 
 
 def _materialize(environment: Mapping[str, str], first: str, last: str, *tables: str) -> dict[str, Any]:
-    """Run the assets in a process of their own; its log goes to a file, its progress to the terminal."""
+    """Materialize assets in another process, and return what each table spent.
+
+    The log goes to a file, the progress to the terminal.
+
+    Raises:
+        ServiceFailed: the Dagster run failed. The message names its log.
+    """
     command = [sys.executable, "-m", "hunting_pipeline.materialize", first, last, *tables]
     with (
-        (HOME / "dagster.log").open("a") as log,
+        (_HOME / "dagster.log").open("a") as log,
         subprocess.Popen(
             command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process,
@@ -107,13 +121,13 @@ def _materialize(environment: Mapping[str, str], first: str, last: str, *tables:
             log.write(line)
             if progress := re.search(r" - INFO - .*? - \w+ - (.*)", line):
                 warn(progress[1])
-        said = process.stdout.read() if process.stdout else ""
+        output = process.stdout.read() if process.stdout else ""
     if process.returncode:
-        raise ServiceFailed(f"the Dagster run failed: see {(HOME / 'dagster.log').absolute()}")
-    return dict(json.loads(said))
+        raise ServiceFailed(f"the Dagster run failed; see {(_HOME / 'dagster.log').absolute()}")
+    return dict(json.loads(output))
 
 
-def _landed(store: LocalStore, table: str, spent: Mapping[str, float]) -> dict[str, Any]:
+def _pulled(store: LocalStore, table: str, spent: Mapping[str, float]) -> dict[str, Any]:
     archived = list(load_all(store, table))
     return {
         "table": table,

@@ -1,8 +1,9 @@
-"""What a command line asks for: tables, and a window of days."""
+"""The selection on a command line: a tenant, tables, and a range of days."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Annotated
 
 import typer
 
@@ -10,16 +11,28 @@ from hunting_pipeline.catalog import catalog, spec
 from hunting_pipeline.lake.manifest import archived_partitions
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.model import HOUR, Grain, Partition, TableSpec, Window, iso_of, ticks_of
-from hunting_pipeline.settings import Settings
+from hunting_pipeline.settings import TENANT_VARIABLE, Settings
 from hunting_pipeline.window import available, partition_of, partitions_in
 
-__all__ = ["Asked", "asked_specs"]
+__all__ = ["DateRange", "From", "Tables", "Tenant", "To", "selected_tables"]
+
+Tables = Annotated[
+    list[str] | None, typer.Argument(metavar="[TABLE ...]", help="none: all configured tables")
+]
+From = Annotated[str | None, typer.Option("--from", metavar="DATE", help="first day (UTC), inclusive")]
+To = Annotated[str | None, typer.Option("--to", metavar="DATE", help="last day (UTC), exclusive")]
+Tenant = Annotated[
+    str,
+    typer.Option(
+        "--tenant", envvar=TENANT_VARIABLE, metavar="NAME", help="name of one of several configured tenants"
+    ),
+]
 
 
-def asked_specs(names: Sequence[str], settings: Settings, store: Store) -> list[TableSpec]:
-    """The named tables; else those of the setting TABLES; else every table that is not deprecated.
+def selected_tables(names: Sequence[str], settings: Settings, store: Store) -> list[TableSpec]:
+    """Return the named tables, else those of the setting `tables`, else all that are not deprecated.
 
-    Each is asked for in the grain in which the lake holds it.
+    Each table has the grain in which the lake holds it.
 
     Raises:
         Misconfigured: a name is no hunting table.
@@ -34,10 +47,11 @@ def _as_archived(spec: TableSpec, store: Store) -> TableSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DateRange:
     """The half-open window of `--from` and `--to`.
 
-    What is not given is the edge of what the service holds; then a snapshot table means today's snapshot.
+    The default of each is the edge of the window that the service still holds. Without `--to`, a snapshot
+    table means today's snapshot.
     """
 
     window: Window
@@ -45,11 +59,11 @@ class Asked:
     open_end: bool
 
     @classmethod
-    def of(cls, start: str | None, end: str | None, *, now: int, retention_days: int) -> "Asked":
+    def of(cls, start: str | None, end: str | None, *, now: int, retention_days: int) -> "DateRange":
         """Read the options: `YYYY-MM-DD` or `YYYY-MM-DDTHH`, UTC. `now` is in ticks.
 
         Raises:
-            typer.BadParameter: no date, or a window that is empty, backwards or in the future.
+            typer.BadParameter: a text is no date, or the window is empty, backwards or in the future.
         """
         whole = available(now, retention_days)
         first = _ticks(start, "--from") if start else whole.start
@@ -64,12 +78,12 @@ class Asked:
         return cls(Window(first, last), now, end is None)
 
     def partitions(self, spec: TableSpec) -> tuple[Partition, ...]:
-        """The partitions that the window touches; of a snapshot table today's, if it is among them."""
-        touched = partitions_in(spec, self.window)
+        """Return the partitions that overlap the window. Of a snapshot table, return today's if included."""
+        overlapping = partitions_in(spec, self.window)
         if spec.time_column is None:
             today = partition_of(spec, self.now)
-            return (today,) if self.open_end or today in touched else touched
-        return touched
+            return (today,) if self.open_end or today in overlapping else overlapping
+        return overlapping
 
     def __str__(self) -> str:
         return str(self.window)
