@@ -1,6 +1,5 @@
 """The one door: a query goes in, the bytes of an accepted reply come out, anything else is a verdict."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -41,7 +40,7 @@ class Client:
     def __init__(
         self, connection: Connection, tokens: TokenSource, *, request_seconds: float, max_body_bytes: int
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._tokens = tokens
         self._max_wait = MAX_WAIT * request_seconds
         self._max_body_bytes = max_body_bytes
@@ -79,8 +78,8 @@ class Client:
         """The request. The token lives in this frame and the request's headers, which httpx never prints."""
         return self._http.build_request(
             "POST",
-            self._connection.url,
-            content=json.dumps({"Query": query}).encode(),
+            self.connection.url,
+            content=self.connection.api.body(query),
             headers={
                 "Authorization": f"Bearer {self._tokens.token()}",
                 "Content-Type": "application/json",
@@ -100,7 +99,7 @@ class Client:
             response.status_code,
             response.headers,
             bytes(body),
-            permission=self._connection.permission,
+            permission=self.connection.api.permission,
             now=datetime.now(UTC),
         )
         if verdict is not None:

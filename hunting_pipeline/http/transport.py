@@ -5,15 +5,16 @@ environment (HTTPS_PROXY, NO_PROXY).
 """
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import certifi
 import httpx
 
-from hunting_pipeline.http.verdict import Refuse, Retry, Split, Verdict, printable
+from hunting_pipeline.http.verdict import NotAccepted, Refuse, Retry, Split, Verdict, printable
 
-__all__ = ["JUDGEMENTS", "judge_transport", "open_client"]
+__all__ = ["JUDGEMENTS", "judge_transport", "open_client", "transport_errors"]
 
 CONNECT_SECONDS = 30.0
 """Longest wait for a TCP and TLS handshake, in seconds: ten lost SYN packets' worth."""
@@ -127,3 +128,12 @@ JUDGEMENTS: dict[type[Exception], Callable[[Exception], Verdict]] = {
 def judge_transport(error: httpx.HTTPError) -> Verdict:
     """The verdict on a call that ended without a whole reply; an error of no known class is refused."""
     return JUDGEMENTS.get(type(error), _silently_refuse)(error)
+
+
+@contextmanager
+def transport_errors() -> Iterator[None]:
+    """Raise NotAccepted in place of every error of the transport."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise NotAccepted(judge_transport(error)) from None  # deeper frames hold the token or the secret
