@@ -24,6 +24,9 @@ from hunting_pipeline.settings.file import PREFIX, settings_file
 
 __all__ = ["Settings", "variable"]
 
+_OFFERED = tuple(cloud for cloud in Cloud if any(cloud in api.hosts for api in APIS.values()))
+"""The clouds with at least one API. Any other cloud is refused once the API is known."""
+
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -62,7 +65,7 @@ class Settings(_AppRegistration):
     api: str = Field(next(iter(APIS)), description=f"hunting API: {', '.join(f'`{name}`' for name in APIS)}")
     cloud: Cloud = Field(
         Cloud.GLOBAL,
-        description=f"cloud or region of the tenant: {', '.join(f'`{name}`' for name in Cloud)}",
+        description=f"cloud or region of the tenant: {', '.join(f'`{name}`' for name in _OFFERED)}",
     )
     api_url: str | None = Field(
         None, description="root URL that replaces the API's host, for a proxy or the emulator"
