@@ -9,7 +9,7 @@ from pathlib import Path
 from dagster._utils.schedules import is_valid_cron_string
 
 from hunting_pipeline import catalog
-from hunting_pipeline.apis.connection import Api
+from hunting_pipeline.apis import APIS
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt import Hunt
 from hunting_pipeline.kql import literals
@@ -189,8 +189,8 @@ def _settle(text: str) -> int:
 
 
 def _api(text: str) -> str:
-    if text not in list(Api):
-        raise ValueError(f"{text!r} is no surface; there are {', '.join(Api)}")
+    if text not in APIS:
+        raise ValueError(f"there is no API {text!r}; choose one of {', '.join(APIS)}")
     return text
 
 

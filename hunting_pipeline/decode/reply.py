@@ -37,12 +37,15 @@ class _Envelope:
     layout: Layout | None = None
 
 
-def decode(body: Iterable[bytes], *, max_bytes: int) -> Reply:
+def decode(
+    body: Iterable[bytes], *, max_bytes: int, keys: tuple[str, str, str] = ("schema", "results", "stats")
+) -> Reply:
     """Decode an accepted reply.
 
     Args:
         body: its decompressed bytes as they arrive, in chunks of any size.
         max_bytes: the limit of the body's size.
+        keys: the envelope's keys of Schema, Results and Stats, in lower case.
 
     Returns:
         The rows as an Arrow table with the Schema's columns in their order. A value that does not fit its
@@ -61,12 +64,13 @@ def decode(body: Iterable[bytes], *, max_bytes: int) -> Reply:
     envelope = _Envelope()
     batches: list[Batch] | None = None
     kept: bytes | None = None
+    schema, results, stats = keys
     for key in _keys(text, envelope):
-        if key == "stats":
+        if key == stats:
             envelope.stats = _stats(text.value(_PLAIN))
-        elif key == "schema":
+        elif key == schema:
             envelope.layout = _layout(text.value(EXACT))
-        elif key == "results":
+        elif key == results:
             if envelope.layout:
                 batches = list(_results(source, text, envelope.layout))
             else:

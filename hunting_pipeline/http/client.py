@@ -1,6 +1,5 @@
 """The client of the hunting API. It sends one query and returns the reply's bytes, or raises a verdict."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -55,7 +54,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._tokens = tokens
         self._max_wait = MAX_WAIT * request_seconds
         self._max_body_bytes = max_body_bytes
@@ -97,8 +96,8 @@ class Client:
         """Build the request. Only this frame and the headers hold the token; httpx never prints headers."""
         return self._http.build_request(
             "POST",
-            self._connection.url,
-            content=json.dumps({"Query": query}).encode(),
+            self.connection.url,
+            content=self.connection.api.body(query),
             headers={
                 "Authorization": f"Bearer {self._tokens.token()}",
                 "Content-Type": "application/json",
@@ -118,7 +117,7 @@ class Client:
             response.status_code,
             response.headers,
             bytes(body),
-            permission=self._connection.permission,
+            permission=self.connection.api.permission,
             now=datetime.now(UTC),
         )
         if verdict is not None:

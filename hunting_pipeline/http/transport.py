@@ -5,16 +5,17 @@ TLS is always verified, only https is allowed, and no redirect is followed. Prox
 """
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import certifi
 import httpx
 
 from hunting_pipeline.errors import setting
-from hunting_pipeline.http.verdict import Refuse, Retry, Split, Verdict, printable
+from hunting_pipeline.http.verdict import NotAccepted, Refuse, Retry, Split, Verdict, printable
 
-__all__ = ["JUDGEMENTS", "judge_transport", "open_client"]
+__all__ = ["JUDGEMENTS", "judge_transport", "open_client", "transport_errors"]
 
 CONNECT_SECONDS = 30.0
 """Longest wait for a TCP and TLS handshake, in seconds. Several lost SYN packets fit into it."""
@@ -135,3 +136,12 @@ JUDGEMENTS: dict[type[Exception], Callable[[Exception], Verdict]] = {
 def judge_transport(error: httpx.HTTPError) -> Verdict:
     """Return the verdict on a call that ended without a whole reply. An unknown class is refused."""
     return JUDGEMENTS.get(type(error), _silently_refuse)(error)
+
+
+@contextmanager
+def transport_errors() -> Iterator[None]:
+    """Raise NotAccepted in place of every error of the transport."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise NotAccepted(judge_transport(error)) from None  # deeper frames hold the token or the secret

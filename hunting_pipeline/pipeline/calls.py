@@ -208,8 +208,10 @@ class Calls:
         seconds: float | None = None
         try:
             with self.client.ask(query) as body:
-                reply = decode(body, max_bytes=body_ceiling(self.limits))
-            seconds = _running_seconds(reply)
+                reply = decode(
+                    body, max_bytes=body_ceiling(self.limits), keys=self.client.connection.api.envelope
+                )
+            seconds = self.client.connection.api.running_seconds(reply.stats)
         except NotAccepted as error:
             seconds = 0.0 if isinstance(error.verdict, Wait) else None  # a throttled query never ran
             raise _signal(error) from error
@@ -255,12 +257,6 @@ def _signal(error: NotAccepted) -> Exception:
 
 def _clock_time(seconds: float) -> datetime:
     return datetime_of(round(seconds * SECOND))
-
-
-def _running_seconds(reply: Reply) -> float | None:
-    """The service's own figure, where the surface tells it."""
-    figure = reply.stats.get("ExecutionTime")
-    return float(figure) if isinstance(figure, int | float) and figure >= 0 else None
 
 
 def body_ceiling(limits: Limits) -> int:

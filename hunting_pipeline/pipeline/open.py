@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from uuid import uuid4
 
-from hunting_pipeline.apis.connection import Api, Cloud, Connection, connection
-from hunting_pipeline.auth.tokens import Certificate, ClientSecret, Credential, FederatedToken, tokens
-from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.apis import APIS
+from hunting_pipeline.apis.connection import Connection, connection
+from hunting_pipeline.auth.tokens import tokens
 from hunting_pipeline.http.client import Client
 from hunting_pipeline.lake.commit import Writer, claim
 from hunting_pipeline.lake.layout import LAKE_FILE
@@ -63,7 +63,7 @@ def _opened(
     limits = settings.limits_profile
     here = _connection(settings)
     credential = tokens(
-        _credential(settings), tenant_id=tenant, client_id=str(settings.client_id), connection=here
+        settings.credential, tenant_id=tenant, client_id=str(settings.client_id), connection=here
     )
     client = Client(
         here, credential, request_seconds=limits.request_seconds, max_body_bytes=body_ceiling(limits)
@@ -97,29 +97,10 @@ def _opened(
 
 def _connection(settings: Settings) -> Connection:
     return connection(
-        Api(settings.api),
-        _cloud(settings.cloud),
+        APIS[settings.api],
+        settings.cloud,
         api_url=settings.api_url,
         login_url=settings.login_url,
         scope=settings.scope,
         ca_bundle=settings.ca_bundle,
     )
-
-
-def _cloud(name: str) -> Cloud:
-    try:
-        return Cloud(name)
-    except ValueError:
-        raise Misconfigured(f"HUNTING_CLOUD is {name!r}; there are {', '.join(Cloud)}") from None
-
-
-def _credential(settings: Settings) -> Credential:
-    """The first of certificate, workload identity and secret that is set."""
-    if settings.certificate is not None:
-        password = settings.certificate_password
-        return Certificate(settings.certificate, password.get_secret_value() if password else None)
-    if settings.federated_token is not None:
-        return FederatedToken(settings.federated_token)
-    if settings.client_secret is not None:
-        return ClientSecret(settings.client_secret.get_secret_value())
-    raise Misconfigured("set HUNTING_CLIENT_SECRET, HUNTING_CERTIFICATE or HUNTING_FEDERATED_TOKEN")

@@ -1,4 +1,4 @@
-"""Connection, lake, ledger and limits: `HUNTING_*` variables over `hunting.toml` over defaults."""
+"""The settings: `HUNTING_*` variables override `hunting.toml`, which overrides the defaults."""
 
 from hunting_pipeline.settings.file import CONFIG_VARIABLE
 from hunting_pipeline.settings.load import TENANT_VARIABLE, load_settings, tenant_names

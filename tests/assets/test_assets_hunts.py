@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from test_assets_config import PROJECT, told_by
 
+from hunting_pipeline.apis import APIS
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
@@ -164,7 +165,7 @@ WRONG = {
     "// time: a b\nDeviceInfo": (1, "no name of a table or column"),
     "// time: Hour\nDeviceInfo": (1, "folders of the name 'hour'"),
     "// schedule: every day\nDeviceInfo": (1, "neither a cron expression nor `manual`"),
-    "// api: portal\nDeviceInfo": (1, "there are graph, xdr, endpoint"),
+    "// api: portal\nDeviceInfo": (1, f"choose one of {', '.join(APIS)}"),
     "// settle: soon\nDeviceInfo": (1, "no length of time"),
     "// grain: hour\n// time: none\nDeviceInfo": (1, "a snapshot a day"),
     "// grain: hour\nDeviceInfo | summarize count() by bin(Timestamp, 1d)": (1, "use `grain: day`"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hunting_pipeline import errors, limits
+from hunting_pipeline.apis import APIS
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,8 +55,8 @@ def test_every_limit_profile_has_its_source_and_can_be_met(profile: limits.Limit
     assert (profile.request_seconds > 0, profile.retention_days) == (True, 30)
 
 
-def test_profiles_are_named_as_the_surfaces_are() -> None:
-    assert {"graph", "xdr", "endpoint"} <= limits.PROFILES.keys()
+def test_profiles_are_named_as_the_apis_are() -> None:
+    assert {api.limits for api in APIS.values()} <= set(limits.PROFILES.values())
     assert all(name == profile.name for name, profile in limits.PROFILES.items())
     with pytest.raises(TypeError):
         limits.PROFILES["mine"] = limits.TEST  # type: ignore[index]
