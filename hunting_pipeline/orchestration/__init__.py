@@ -6,8 +6,8 @@ The names below are for users. `dg` finds the components here, too.
 from hunting_pipeline.orchestration.automation.conditions import computed_condition
 from hunting_pipeline.orchestration.automation.definitions import with_automation
 from hunting_pipeline.orchestration.components.config import TableConfig
+from hunting_pipeline.orchestration.components.hunts import HuntingQueries
 from hunting_pipeline.orchestration.components.tables import HuntingTables
-from hunting_pipeline.orchestration.hunts import HuntingQueries
 from hunting_pipeline.orchestration.io.lake import HuntingLake
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.ranges import materialize_range

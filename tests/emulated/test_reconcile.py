@@ -192,7 +192,9 @@ def test_an_edge_that_passes_a_slice_leaves_an_exact_partition(tmp_path: Path) -
         assert differences(landed, window_of_tenant(tenant, table.name, whole)) == (0, 0)
 
 
-@pytest.mark.parametrize(("hours", "available"), [(9.5, 3_000), (18.0, 0)], ids=["before the tick", "after it"])
+@pytest.mark.parametrize(
+    ("hours", "available"), [(9.5, 3_000), (18.0, 0)], ids=["before the tick", "after it"]
+)
 def test_an_edge_that_passes_between_the_buckets_of_a_tick_leaves_an_exact_partition(
     tmp_path: Path, hours: float, available: int
 ) -> None:

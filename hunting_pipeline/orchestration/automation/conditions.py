@@ -8,7 +8,6 @@ import dagster as dg
 from hunting_pipeline.model import Grain, TableSpec
 
 __all__ = [
-    "check_cron",
     "computed_condition",
     "condition_for",
     "health_condition",
@@ -53,15 +52,6 @@ def condition_for(spec: TableSpec) -> dg.AutomationCondition[dg.AssetKey]:
         gap = condition.missing() & condition.in_latest_time_window(_AVAILABLE) & ~running
         wanted = (hourly & running) | (ended & before) | (gap & ~condition.execution_failed())
     return (wanted & ~condition.in_progress()).with_label("keep the archive complete")
-
-
-def check_cron(cron: str) -> None:
-    """Check a cron expression.
-
-    Raises:
-        DagsterInvalidDefinitionError: Dagster cannot read the expression.
-    """
-    dg.ScheduleDefinition(name="hunt", job_name="hunt", cron_schedule=cron)
 
 
 def scheduled(cron: str, spec: TableSpec) -> dg.AutomationCondition[Any]:
