@@ -20,9 +20,9 @@ from hunting_pipeline.lake.manifest import load
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.model import HOUR, SECOND, Grain
 from hunting_pipeline.orchestration import HuntingLake, materialize_range, partitions_for
-from hunting_pipeline.orchestration.requesting import checks_of
+from hunting_pipeline.orchestration.automation.sensors import checks_of
+from hunting_pipeline.orchestration.keys import DEADLINE
 from hunting_pipeline.orchestration.resources import hunting_of
-from hunting_pipeline.orchestration.watch import DEADLINE
 from support import Emulated, emulated
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def test_the_examples_are_assets_of_the_code_location() -> None:
     assert all(spec.group_name == "hunts" and spec.description for spec in hunts.values())
     joined = hunts["logon_then_process"].metadata
     assert "the right side of the join" in joined["read whole in every call"].value
-    assert joined["bounds"].value == "1 of them, on Timestamp"
+    assert joined["bounds"].value == "1, on Timestamp"
     assert hunts["persistence"].automation_condition is None
 
 
@@ -199,7 +199,7 @@ def test_a_file_that_is_not_utf8_is_named(encoding: str, line: int, tmp_path: Pa
 def test_two_hunts_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
         located(tmp_path, monkeypatch, a="DeviceInfo", b="// name: A\nDeviceInfo")
-    assert "b.kql:1: a.kql is called A, too" in "\n".join(told_by(caught.value))
+    assert "b.kql:1: a.kql has the name A, too" in "\n".join(told_by(caught.value))
 
 
 def test_a_wrong_attribute_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

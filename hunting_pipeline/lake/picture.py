@@ -1,4 +1,4 @@
-"""Pictures and tables for the UI, as Markdown. Pure."""
+"""A picture and a preview of a partition, as Markdown. Pure: values in, text out."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -8,11 +8,20 @@ import pyarrow as pa
 __all__ = ["bars", "preview"]
 
 _WIDTH, _HEIGHT, _LABEL = 480, 96, 14
-_SHOWN = 60
+"""Pixels."""
+
+_LONGEST = 60
+"""Characters of a value that the preview shows."""
 
 
 def bars(counts: Sequence[int], *, first: str, last: str) -> str:
-    """Markdown of an SVG image: one bar a count, with the greatest count and both ends of the axis named."""
+    """Return an SVG image as Markdown: one bar for each count.
+
+    Args:
+        counts: rows by bin. The image names the greatest count.
+        first: label of the left end of the axis.
+        last: label of the right end of the axis.
+    """
     top = max(counts, default=0) or 1
     step = _WIDTH / max(len(counts), 1)
     drawn = "".join(
@@ -34,7 +43,7 @@ def bars(counts: Sequence[int], *, first: str, last: str) -> str:
 
 
 def preview(rows: pa.Table) -> str:
-    """A Markdown table of a few rows; long values are cut."""
+    """Return a Markdown table of a few rows. Long values are cut."""
     lines = [rows.column_names, ["---"] * rows.num_columns]
     lines += [[_cell(value) for value in row.values()] for row in rows.to_pylist()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -42,5 +51,5 @@ def preview(rows: pa.Table) -> str:
 
 def _cell(value: object) -> str:
     text = "" if value is None else " ".join(str(value).split())
-    text = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -1,4 +1,4 @@
-"""The I/O manager: assets downstream of a table ask for its partitions by their annotation."""
+"""The I/O manager: downstream assets load partitions of a table, and store computed tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -18,16 +18,16 @@ from hunting_pipeline.lake.layout import data_path, partition_from_key
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.model import Partition
 from hunting_pipeline.orchestration import metadata
-from hunting_pipeline.orchestration.outcomes import told_to_dagster
+from hunting_pipeline.orchestration.keys import TABLE_NAME
+from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.pipeline import open_lake
 from hunting_pipeline.settings import naming
 
 __all__ = ["HuntingLake", "lake_io"]
 
-_NAMED = 10
+_SHOWN = 10
 """Partitions that a message names before it says how many more there are."""
-
 
 _FORMS: Mapping[type, Callable[[ds.Dataset], Any]] = MappingProxyType(
     {
@@ -36,55 +36,61 @@ _FORMS: Mapping[type, Callable[[ds.Dataset], Any]] = MappingProxyType(
         pd.DataFrame: read.frame_of,
     }
 )
-"""By the annotation of the input."""
+"""How a dataset becomes the type of the input's annotation."""
 
 
 class HuntingLake(dg.ConfigurableIOManager):
-    """Loads tables from the lake, and keeps tables that are computed from them beside them.
+    """An I/O manager that loads tables from the lake and stores computed tables in the lake.
 
-    What is loaded are the partitions that Dagster maps to those being materialized, or everything archived
-    where the asset that asks has no partitions. They come as `pandas.DataFrame` (Arrow-backed),
-    `pyarrow.Table` or `pyarrow.dataset.Dataset`, whichever the input is annotated with; of a `Dataset`
-    nothing is read before its columns and rows are chosen.
+    An input gets the partitions that Dagster maps to the materialized ones. If the downstream asset has no
+    partitions, the input gets the whole archive. The annotation of the input decides the type:
+    `pandas.DataFrame` (backed by Arrow), `pyarrow.Table` or `pyarrow.dataset.Dataset`. A `Dataset` reads
+    nothing before columns and rows are chosen.
 
-    What is stored is a `pyarrow.Table` or a `pandas.DataFrame`, one partition at a time, under the last part
-    of its asset's key.
+    An output is a `pyarrow.Table` or a `pandas.DataFrame` with the rows of one partition. The last part of
+    the asset's key becomes the name of the table.
     """
 
-    tenant: str = Field(default="", description="its name in the settings, where they name several")
+    tenant: str = Field(
+        default="",
+        description=(
+            "Name of the tenant in the settings, such as `contoso`. Empty if the settings name no tenants."
+        ),
+    )
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """The partitions asked for.
+        """Load the partitions of an input.
 
         Raises:
-            dg.Failure: a partition is not in the lake, the lake is another tenant's, or the annotation is
-                none of the three.
+            dg.Failure: a partition is not in the lake, the lake belongs to another tenant, or the annotation
+                is not one of the three types.
         """
-        with told_to_dagster(context.log):
+        with errors_as_outcomes(context.log):
             form, table = _form_of(context), _table_of(context)
-            partitions = _asked(context, table)
-            amount = "everything archived" if partitions is None else f"{len(partitions)} partitions"
-            context.log.info("%s: %s", table, amount)
+            partitions = _requested(context, table)
+            amount = "the whole archive" if partitions is None else f"{len(partitions)} partitions"
+            context.log.info("%s: loads %s", table, amount)
             return form(_loaded(self._store(), table, partitions))
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Replace one partition of a computed table.
 
         Raises:
-            dg.Failure: it is no table, or not of one partition, or would replace archived rows.
+            dg.Failure: the output is not a table, not of one partition, or would replace archived rows.
         """
-        with told_to_dagster(context.log):
+        with errors_as_outcomes(context.log):
             table, rows = context.asset_key.path[-1], _rows(obj)
             keys = context.asset_partition_keys if context.has_asset_partitions else ()
             if len(keys) != 1:
                 raise Misconfigured(
-                    f"{table}: an output is one partition, a day or an hour, and not {len(keys)}:"
-                    " give the asset such partitions, and leave its backfill policy at one partition a run"
+                    f"{table}: an output must be one partition, a day or an hour, and not {len(keys)}."
+                    " Give the asset daily or hourly partitions, and keep the default backfill policy,"
+                    " one partition in each run."
                 )
             store, partition = self._store(), partition_from_key(table, keys[0])
             size = derived.write(store, partition, rows)
-            told = metadata.of_computed(rows, size, uri=str(store.root / data_path(partition)))
-            context.add_output_metadata(told)
+            described = metadata.of_computed(rows, size, uri=str(store.root / data_path(partition)))
+            context.add_output_metadata(described)
 
     def _store(self) -> LocalStore:
         settings = hunting_of(self.tenant).settings()
@@ -97,7 +103,10 @@ class HuntingLake(dg.ConfigurableIOManager):
 
 @cache
 def lake_io(tenant: str = "") -> HuntingLake:
-    """One object a tenant: Dagster refuses two different ones under one key."""
+    """Return the I/O manager of a tenant, always the same object.
+
+    Dagster refuses two different objects under one resource key.
+    """
     return HuntingLake(tenant=tenant)
 
 
@@ -105,42 +114,43 @@ def _form_of(context: dg.InputContext) -> Callable[[ds.Dataset], Any]:
     wanted = context.dagster_type.typing_type
     if wanted not in _FORMS:
         raise Misconfigured(
-            f"annotate the input {context.name!r} with one of pyarrow.dataset.Dataset, pyarrow.Table,"
-            f" pandas.DataFrame; it says {wanted}"
+            f"the input {context.name!r} is annotated with {wanted}. Annotate it with one of"
+            " pyarrow.dataset.Dataset, pyarrow.Table, pandas.DataFrame."
         )
     return _FORMS[wanted]
 
 
 def _table_of(context: dg.InputContext) -> str:
-    """An asset may be called otherwise than its table; where Dagster knows only the key, its last part."""
+    """Return the name of the upstream table: from the asset's metadata, or else the last part of its key."""
     upstream = context.upstream_output
-    told = (upstream.definition_metadata or {}).get("dagster/table_name") if upstream else None
-    return str(getattr(told, "value", told) or context.asset_key.path[-1])
+    named = (upstream.definition_metadata or {}).get(TABLE_NAME) if upstream else None
+    return str(getattr(named, "value", named) or context.asset_key.path[-1])
 
 
-def _asked(context: dg.InputContext, table: str) -> list[Partition] | None:
-    """The partitions meant, oldest first; None if the asset that asks has none itself."""
+def _requested(context: dg.InputContext, table: str) -> list[Partition] | None:
+    """Return the partitions to load, oldest first; None if the downstream asset has no partitions."""
     if not context.step_context.has_partitions:
         return None
     if not context.has_asset_partitions:
         raise Misconfigured(
-            f"Dagster knows no partitions of {context.asset_key.to_user_string()}, so not which are meant:"
-            " declare them, `AssetSpec(..., partitions_def=partitions_for(...))`"
+            f"{context.asset_key.to_user_string()} has no partitions in this code location."
+            " Declare them: `AssetSpec(..., partitions_def=partitions_for(...))`."
         )
     return sorted(partition_from_key(table, key) for key in context.asset_partition_keys)
 
 
 def _loaded(store: LocalStore, table: str, partitions: Sequence[Partition] | None) -> ds.Dataset:
-    """
+    """Open the partitions as a dataset.
+
     Raises:
-        Misconfigured: a partition is not there.
+        Misconfigured: a partition is not in the lake.
     """
     missing = [p.key for p in partitions or () if store.size(data_path(p)) is None]
     if missing:
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise Misconfigured(
-            f"{table}: {', '.join(missing[:_NAMED])}{more} not in the lake {store.root}:"
-            " materialize them first"
+            f"{table}: {', '.join(missing[:_SHOWN])}{more} not in the lake {store.root}."
+            " Materialize these partitions first."
         )
     if derived.is_archived(store, table):
         return read.dataset(store, table, partitions)
@@ -153,5 +163,5 @@ def _rows(obj: Any) -> pa.Table:
     if isinstance(obj, pa.Table):
         return obj
     raise Misconfigured(
-        f"a computed table is a pyarrow.Table or a pandas.DataFrame, not a {type(obj).__name__}"
+        f"a computed table must be a pyarrow.Table or a pandas.DataFrame, not a {type(obj).__name__}"
     )

@@ -1,29 +1,37 @@
-"""What keeps the tables of a code location complete by itself."""
+"""Add automation to definitions with hunting tables: sensors, and the quota as an asset."""
 
 from itertools import chain
 
 import dagster as dg
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.orchestration.automation import automation_sensor
+from hunting_pipeline.orchestration.automation.sensors import (
+    LAST_CALL,
+    RECONCILE_STALE,
+    automation_sensor,
+    checks_of,
+    sensor_for,
+)
 from hunting_pipeline.orchestration.partitions import by_partitions
-from hunting_pipeline.orchestration.quota import quota_asset
-from hunting_pipeline.orchestration.requesting import LAST_CALL, RECONCILE_STALE, checks_of, sensor_for
+from hunting_pipeline.orchestration.quota_asset import quota_asset
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants
 from hunting_pipeline.orchestration.source import place_of, with_source
 
-__all__ = ["kept_up"]
+__all__ = ["with_automation"]
 
 
-def kept_up(tables: dg.Definitions) -> dg.Definitions:
-    """Definitions with hunting tables among them, and for each tenant its sensors and its quota as an asset.
+def with_automation(tables: dg.Definitions) -> dg.Definitions:
+    """Return the definitions with the sensors and the quota asset of each tenant.
 
-    The sensors of a tenant that no run could sign in to start out stopped.
+    The sensors of a tenant start stopped if its settings are not enough to sign in.
+
+    Args:
+        tables: definitions with hunting tables or hunts among their assets.
 
     Raises:
-        Misconfigured: a setting is wrong, or two assets have one key; it names where both are written.
+        Misconfigured: a setting is wrong, or two assets have one key. The message names both places.
     """
-    _differ(tables)
+    _refuse_duplicates(tables)
     tenants = configured_tenants()
     sensors = [sensor for hunting in tenants for sensor in _sensors(tables, hunting)]
     quotas = with_source([quota_asset(hunting) for hunting in tenants])
@@ -31,7 +39,7 @@ def kept_up(tables: dg.Definitions) -> dg.Definitions:
     return dg.Definitions.merge(tables, dg.Definitions(assets=quotas, sensors=sensors, resources=resources))
 
 
-def _differ(definitions: dg.Definitions) -> None:
+def _refuse_duplicates(definitions: dg.Definitions) -> None:
     assets = [asset for asset in definitions.assets or () if isinstance(asset, dg.AssetsDefinition)]
     first: dict[dg.AssetKey, dg.AssetSpec] = {}
     for spec in chain.from_iterable(asset.specs for asset in assets):

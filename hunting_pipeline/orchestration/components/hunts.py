@@ -1,4 +1,4 @@
-"""The component of people's own queries: `type: hunting_pipeline.orchestration.HuntingQueries`."""
+"""The component of hunts, your own queries: `type: hunting_pipeline.orchestration.HuntingQueries`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +9,14 @@ from pydantic import BaseModel, Field
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
-from hunting_pipeline.orchestration.automation import condition_for, scheduled
-from hunting_pipeline.orchestration.config import Tenanted
+from hunting_pipeline.orchestration.automation.conditions import condition_for, scheduled
+from hunting_pipeline.orchestration.components.config import Tenanted
+from hunting_pipeline.orchestration.keys import TABLE_NAME
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.orchestration.source import code_references
-from hunting_pipeline.orchestration.tables import Event, checked_asset, materialize_table
+from hunting_pipeline.orchestration.table_asset import checked_asset
+from hunting_pipeline.orchestration.table_run import Event, materialize_table
 
 __all__ = ["HuntingQueries"]
 
@@ -31,7 +33,7 @@ DeviceLogonEvents
 
 
 class _FirstHunt(dg.Scaffolder[BaseModel]):
-    """What `dg scaffold defs` writes: a folder that loads as it is."""
+    """The scaffold that `dg scaffold defs` writes: a folder that loads without a change."""
 
     def scaffold(self, request: dg.ScaffoldRequest[BaseModel]) -> None:
         dg.scaffold_component(request, {})
@@ -40,19 +42,23 @@ class _FirstHunt(dg.Scaffolder[BaseModel]):
 
 @dg.scaffold_with(_FirstHunt)
 class HuntingQueries(dg.Component, Tenanted):
-    """Every `.kql` file beside the `defs.yaml`, each as one partitioned asset over Parquet files.
+    """Hunts: each `.kql` file beside the `defs.yaml` becomes one partitioned asset over Parquet files.
 
-    `get_asset_spec` and `execute` are meant to be overridden in a subclass, as those of `HuntingTables`.
+    To change how assets look or run, override `get_asset_spec` or `execute` in a subclass, as in
+    `HuntingTables`.
     """
 
     fresh_hours: float = Field(
         48.0,
         gt=0,
-        description="hours that the archive may lag before `fresh` warns; a bin counts when it ends",
+        description=(
+            "Hours that the archive may lag behind before the check `fresh` warns. A row of a summary counts"
+            " from the end of its time bin. Example: 48."
+        ),
     )
 
     def get_asset_spec(self, hunt: HuntFile) -> dg.AssetSpec:
-        """How a hunt looks in Dagster. Of several tenants, the name goes before this key."""
+        """Return how a hunt looks in Dagster. Its key gets the tenant's name later, if there is one."""
         spec = hunt.spec
         return dg.AssetSpec(
             [_PREFIX, hunt.name],
@@ -69,24 +75,24 @@ class HuntingQueries(dg.Component, Tenanted):
     def execute(
         self, context: dg.AssetExecutionContext, hunt: HuntFile, *, hunting: HuntingResource
     ) -> Iterator[Event]:
-        """Materialize the run's partitions of a hunt, yielding events as each is committed.
+        """Materialize a hunt's partitions of a run, and yield an event at each commit.
 
         Raises:
-            dg.Failure: a person must act, and the file is named; every partition that could be committed is.
-            dg.RetryRequested: the quota is spent, or the service is down; finished work stays.
+            dg.Failure: a person must act. The message names the file. All other partitions are committed.
+            dg.RetryRequested: the quota is spent, or the service is down. Committed partitions stay.
         """
         (key,) = context.selected_asset_keys
         try:
             yield from materialize_table(context, hunt.spec, key=key, hunting=hunting)
         except dg.Failure as failure:
-            said = f"{hunt.path}: {failure.description}"
-            raise dg.Failure(said, failure.metadata, allow_retries=failure.allow_retries) from failure
+            message = f"{hunt.path}: {failure.description}"
+            raise dg.Failure(message, failure.metadata, allow_retries=failure.allow_retries) from failure
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """One asset a file and tenant with its checks, and the resources of each tenant.
+        """Build an asset with checks for each file and tenant, and the resources of each tenant.
 
         Raises:
-            Misconfigured: a file is wrong, or two bear one name; file and line are named.
+            Misconfigured: a file is wrong, or two files have one name. The message names file and line.
         """
         hunts = _all_hunts(Path(context.path))
         assets = [self._asset(hunt, hunting) for hunting in self.hunted for hunt in hunts]
@@ -111,7 +117,8 @@ def _all_hunts(folder: Path) -> list[HuntFile]:
         other = found.setdefault(hunt.name.lower(), path)
         if other != path:
             raise Misconfigured(
-                f"{path}:1: {other.name} is called {hunt.name}, too: names differ by more than case"
+                f"{path}:1: {other.name} has the name {hunt.name}, too. Upper and lower case do not count."
+                " Rename one of the two hunts."
             )
         hunts.append(hunt)
     return hunts
@@ -129,10 +136,10 @@ def _metadata(hunt: HuntFile) -> dict[str, dg.MetadataValue]:
     whole = "\n".join(f"* {reason}" for reason in read.read_whole)
     return {
         **code_references(hunt.path, 1),
-        "dagster/table_name": value.text(hunt.spec.name),
-        "time column": value.text(hunt.spec.time_column or "none: a snapshot a day"),
+        TABLE_NAME: value.text(hunt.spec.name),
+        "time column": value.text(hunt.spec.time_column or "none: one snapshot each day"),
         "file": value.path(str(hunt.path)),
         "query": value.md(f"```kusto\n{hunt.text.strip()}\n```"),
-        **({"bounds": value.text(f"{len(read.bounds)} of them, on {bounds}")} if bounds else {}),
+        **({"bounds": value.text(f"{len(read.bounds)}, on {bounds}")} if bounds else {}),
         **({"read whole in every call": value.md(whole)} if whole else {}),
     }

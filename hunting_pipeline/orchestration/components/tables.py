@@ -1,4 +1,4 @@
-"""The component that a `defs.yaml` names: `type: hunting_pipeline.orchestration.HuntingTables`."""
+"""The component of tables: `type: hunting_pipeline.orchestration.HuntingTables`."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import dagster as dg
-from dagster_shared.yaml_utils.source_position import SourcePosition
 from pydantic import (
     BaseModel,
     Field,
@@ -18,11 +17,13 @@ from pydantic import (
 
 from hunting_pipeline import catalog
 from hunting_pipeline.orchestration import metadata
-from hunting_pipeline.orchestration.automation import condition_for
-from hunting_pipeline.orchestration.config import ItemRefused, TableConfig, Tenanted
+from hunting_pipeline.orchestration.automation.conditions import condition_for
+from hunting_pipeline.orchestration.components.config import TableConfig, Tenanted
+from hunting_pipeline.orchestration.components.located import ItemRefused
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
-from hunting_pipeline.orchestration.tables import Event, checked_asset, materialize_table
+from hunting_pipeline.orchestration.table_asset import checked_asset
+from hunting_pipeline.orchestration.table_run import Event, materialize_table
 
 __all__ = ["HuntingTables"]
 
@@ -30,7 +31,7 @@ _PREFIX = "defender"
 
 
 class _FirstTable(dg.Scaffolder[BaseModel]):
-    """What `dg scaffold defs` writes: a file that loads as it is."""
+    """The scaffold that `dg scaffold defs` writes: a `defs.yaml` that loads without a change."""
 
     def scaffold(self, request: dg.ScaffoldRequest[BaseModel]) -> None:
         dg.scaffold_component(request, {"tables": [{"name": "AlertInfo"}]})
@@ -40,14 +41,17 @@ def _unless_template(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     if not isinstance(value, str):
         return read(value)
     if "{{" not in value:
-        raise ValueError("a list of tables is wanted, such as `- name: AlertInfo`")
+        raise ValueError("`tables` must be a list, such as `- name: AlertInfo`")
     return value
 
 
 @cache
 def _with_tables_in_place(derived: type[BaseModel]) -> type[BaseModel]:
-    """The model without its choice between tables and a template's text, which would hide places within."""
-    tables = tuple[TableConfig.model(), ...]  # type: ignore[misc, valid-type] # made while this runs
+    """Return the model with `tables` as a list of tables instead of a list or a template's text.
+
+    With the choice of two types, pydantic does not report the place of a mistake within a table.
+    """
+    tables = tuple[TableConfig.model(), ...]  # type: ignore[misc, valid-type] # made at run time
     given = WrapValidator(_unless_template, json_schema_input_type=tables | str)
     field = derived.model_fields["tables"]
     kept: Any = (Annotated[tables, given], field)
@@ -56,17 +60,21 @@ def _with_tables_in_place(derived: type[BaseModel]) -> type[BaseModel]:
 
 @dg.scaffold_with(_FirstTable)
 class HuntingTables(dg.Component, Tenanted):
-    """Hunting tables of Microsoft Defender, each as one partitioned asset over Parquet files.
+    """Hunting tables of Microsoft Defender. Each table becomes one partitioned asset over Parquet files.
 
-    `get_asset_spec` and `execute` are meant to be overridden in a subclass:
+    To change how assets look or run, override `get_asset_spec` or `execute` in a subclass:
 
         class OurTables(HuntingTables):
             def get_asset_spec(self, table):
                 return super().get_asset_spec(table).merge_attributes(tags={"tier": "gold"})
     """
 
-    tables: list[TableConfig] = Field(description="the tables to archive")
-    fresh_hours: float = Field(6.0, gt=0, description="hours that the archive may lag before `fresh` warns")
+    tables: list[TableConfig] = Field(description="Tables to archive. Example: `- name: AlertInfo`.")
+    fresh_hours: float = Field(
+        6.0,
+        gt=0,
+        description="Hours that the archive may lag behind before the check `fresh` warns. Example: 6.",
+    )
 
     @field_validator("tables")
     @classmethod
@@ -79,11 +87,11 @@ class HuntingTables(dg.Component, Tenanted):
 
     @classmethod
     def model(cls) -> type[BaseModel]:
-        """As Dagster derives it; but what is wrong within a table is reported at the table's own line."""
+        """Return the model of a `defs.yaml`. A mistake in a table is reported at its line."""
         return _with_tables_in_place(super().model())
 
     def get_asset_spec(self, table: TableConfig) -> dg.AssetSpec:
-        """How a table looks in Dagster. Of several tenants, the name goes before this key."""
+        """Return how a table looks in Dagster. Its key gets the tenant's name later, if there is one."""
         spec, entry = table.spec, catalog.entry(table.name)
         return dg.AssetSpec(
             [_PREFIX, table.name],
@@ -100,25 +108,25 @@ class HuntingTables(dg.Component, Tenanted):
     def execute(
         self, context: dg.AssetExecutionContext, table: TableConfig, *, hunting: HuntingResource
     ) -> Iterator[Event]:
-        """Materialize the run's partitions of a table, yielding events as each is committed.
+        """Materialize a table's partitions of a run, and yield an event at each commit.
 
         Raises:
-            dg.Failure: a person must act; every partition that could be committed is.
-            dg.RetryRequested: the quota is spent, or the service is down; finished work stays.
+            dg.Failure: a person must act. All other partitions are committed.
+            dg.RetryRequested: the quota is spent, or the service is down. Committed partitions stay.
         """
         (key,) = context.selected_asset_keys
         yield from materialize_table(context, table.spec, key=key, hunting=hunting)
 
     @classmethod
     def get_code_references_for_yaml(
-        cls, yaml_path: Path, source_position: SourcePosition, context: dg.ComponentLoadContext
+        cls, yaml_path: Path, source_position: Any, context: dg.ComponentLoadContext
     ) -> Sequence[dg.LocalFileCodeReference]:
-        """None: each table has its own line."""
+        """Return none: each table links to its own line."""
         del yaml_path, source_position, context
         return []
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """One asset a table and tenant with its checks, and the resources of each tenant."""
+        """Build an asset with checks for each table and tenant, and the resources of each tenant."""
         del context
         assets = [self._asset(table, hunting) for hunting in self.hunted for table in self.tables]
         return dg.Definitions(assets=assets, resources=self.resources)

@@ -8,17 +8,15 @@ import dagster as dg
 import pytest
 
 from hunting_emulator.process import running
-from hunting_pipeline.catalog import spec
 from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.lake.manifest import Manifest, Segment
 from hunting_pipeline.model import DAY, HOUR, Column, Proof, Window
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
-from hunting_pipeline.orchestration.checks import COMPLETE
-from hunting_pipeline.orchestration.requesting import LAST_CALL, sensor_for
+from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, sensor_for
+from hunting_pipeline.orchestration.keys import COMPLETE, DEADLINE, DRIFT, FRESH, NEAR_DEADLINE
 from hunting_pipeline.orchestration.resources import hunting_of
-from hunting_pipeline.orchestration.watch import DEADLINE, DRIFT, FRESH, NEAR, deadline, drift, fresh
-from hunting_pipeline.pipeline import Coverage
-from hunting_pipeline.window import backlog_of
+from hunting_pipeline.pipeline.health import deadline, drift, freshness
+from hunting_pipeline.window import Backlog, backlog_of
 
 KEY = dg.AssetKey(["defender", "AlertInfo"])
 TODAY = datetime.datetime.now(datetime.UTC).date()
@@ -50,11 +48,11 @@ def archived(key: str, fingerprint: str = "f", *columns: str, until: int | None 
 def test_an_archive_is_fresh_while_its_end_is_near() -> None:
     end = archived("2026-11-20").partition.window.start + 9 * HOUR
     two = [archived("2026-11-19"), archived("2026-11-20", until=end)]
-    assert fresh(two, now=end + 6 * HOUR, hours=6).passed
-    late = fresh(two, now=end + 7 * HOUR, hours=6)
+    assert freshness(two, now=end + 6 * HOUR, hours=6).passed
+    late = freshness(two, now=end + 7 * HOUR, hours=6)
     assert not late.passed
-    assert late.said == "archived up to 2026-11-20T09:00:00Z, 7.0 hours ago"
-    assert not fresh([], now=end, hours=6).passed
+    assert late.summary == "Archived up to 2026-11-20T09:00:00Z, 7.0 hours ago"
+    assert not freshness([], now=end, hours=6).passed
 
 
 def test_drift_names_the_partition_and_what_changed() -> None:
@@ -62,7 +60,7 @@ def test_drift_names_the_partition_and_what_changed() -> None:
     assert drift(steady).passed
     found = drift([*steady, archived("2026-11-20", "g", "A:long", "B:string")])
     assert not found.passed
-    assert found.said == "1 changes of schema: 2026-11-20: +B, A string → long"
+    assert found.summary == "Schema changes (1): 2026-11-20: +B, A string → long"
 
 
 def test_a_gap_near_the_edge_is_named_and_one_far_from_it_is_not() -> None:
@@ -70,15 +68,14 @@ def test_a_gap_near_the_edge_is_named_and_one_far_from_it_is_not() -> None:
     edge = partitions[0].window.start + HOUR
     available = Window(edge, partitions[-1].window.end)
 
-    def at(*done: int) -> Coverage:
+    def at(*done: int) -> Backlog:
         covered = {partitions[number]: [partitions[number].window] for number in done}
-        backlog = backlog_of(partitions, covered, available=available)
-        return Coverage(spec("AlertInfo"), tuple(partitions), (), backlog)
+        return backlog_of(partitions, covered, available=available)
 
     assert deadline(at(0, 1, 2), edge=edge).passed, "the third begins within two days, and is archived"
     near = deadline(at(0, 3), edge=edge)
     assert not near.passed
-    assert near.said == "about to be lost, pull them now: 2026-11-02, 2026-11-03"
+    assert near.summary == "The service soon forgets these partitions. Pull them now: 2026-11-02, 2026-11-03"
     assert deadline(at(*range(7)), edge=edge + DAY).passed
 
 
@@ -106,7 +103,7 @@ def test_what_is_about_to_be_lost_is_requested_before_all_else_and_once(
     instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Whether or not its run has failed before: nothing is asked of Dagster but the check's evaluation."""
-    near = checked(instance, "2026-01-01")[DEADLINE].metadata[NEAR].value
+    near = checked(instance, "2026-01-01")[DEADLINE].metadata[NEAR_DEADLINE].value
     assert isinstance(near, list)
     assert len(near) == 3
     sensor = sensor_for(LAST_CALL, [dg.AssetCheckKey(KEY, DEADLINE)], hunting_of())
@@ -123,7 +120,10 @@ def test_what_is_about_to_be_lost_is_requested_before_all_else_and_once(
         "dagster/asset_partition_range_start": near[0],
         "dagster/asset_partition_range_end": near[-1],
     }
-    assert f"defender/AlertInfo: about to be lost: {', '.join(map(str, near))}" in capfd.readouterr().err
+    assert (
+        f"defender/AlertInfo: soon forgotten by the service: {', '.join(map(str, near))}"
+        in capfd.readouterr().err
+    )
     assert not tick(found.cursor).run_requests
 
 

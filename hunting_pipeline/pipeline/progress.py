@@ -1,4 +1,4 @@
-"""A run's log, for a person who watches: how far, how fast, until when."""
+"""Lines of a run's log: how much is done, how fast, and when the pull ends."""
 
 import threading
 from collections.abc import Callable
@@ -9,11 +9,18 @@ from hunting_pipeline.model import Progress, Step
 __all__ = ["Reporter", "line_of"]
 
 _EVERY_SECONDS = 10.0
-"""Between two lines about fetched slices: each line is an event in Dagster's storage."""
+"""Seconds between two lines about fetched slices: each line is an event in Dagster's storage."""
 
 
 def line_of(progress: Progress, *, seconds: float, now: float, quota: str) -> str:
-    """One line: `seconds` after the pull began, at `now` (Unix seconds), with so much `quota` left."""
+    """Return one line of the log.
+
+    Args:
+        progress: the state of the pull.
+        seconds: how long the pull has been running.
+        now: the present (Unix seconds).
+        quota: what is left of the quota, in words.
+    """
     share = progress.rows / progress.rows_planned if progress.rows_planned else 1.0
     rate = progress.rows / seconds if seconds > 0 else 0.0
     left = _until((progress.rows_planned - progress.rows) / rate, now) if rate else ""
@@ -35,28 +42,37 @@ def _span(seconds: float) -> str:
 
 
 class Reporter:
-    """Observes a pull and tells it line by line; called from several threads.
+    """An observer of a pull that writes lines to a log. Several threads may call it.
 
-    Plans, waits and splits are told at once, slices now and then. Commits tell themselves: each is an event.
+    Plans, waits and splits are reported at once, fetched slices every ten seconds. Commits are not reported
+    here: each commit is an event of its own.
     """
 
     def __init__(
-        self, tell: Callable[[str], object], clock: Callable[[], float], *, quota: Callable[[], str]
+        self, log: Callable[[str], object], clock: Callable[[], float], *, quota: Callable[[], str]
     ) -> None:
-        self._tell = tell
+        """Begin to observe a pull.
+
+        Args:
+            log: writes one line.
+            clock: returns the present (Unix seconds).
+            quota: returns what is left of the quota, in words.
+        """
+        self._log = log
         self._clock = clock
         self._quota = quota
-        self._started = self._told = clock()
+        self._started = self._reported = clock()
         self._lock = threading.Lock()
 
     def __call__(self, progress: Progress) -> None:
+        """Report one step of the pull, if it is worth a line."""
         with self._lock:
             match progress.step:
                 case Step.PLANNED | Step.WAITING | Step.SPLIT:
-                    self._tell(progress.message)
-                case Step.FETCHED if self._clock() - self._told >= _EVERY_SECONDS:
-                    self._told = self._clock()
-                    seconds = self._told - self._started
-                    self._tell(line_of(progress, seconds=seconds, now=self._told, quota=self._quota()))
+                    self._log(progress.message)
+                case Step.FETCHED if self._clock() - self._reported >= _EVERY_SECONDS:
+                    self._reported = self._clock()
+                    seconds = self._reported - self._started
+                    self._log(line_of(progress, seconds=seconds, now=self._reported, quota=self._quota()))
                 case _:
                     pass
