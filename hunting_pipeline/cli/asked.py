@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 import typer
 
 from hunting_pipeline.catalog import catalog, spec
+from hunting_pipeline.hunt_files import SUFFIX, hunt_file
 from hunting_pipeline.lake.manifest import archived_partitions
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.model import HOUR, Grain, Partition, TableSpec, Window, iso_of, ticks_of
@@ -17,15 +19,19 @@ __all__ = ["Asked", "asked_specs"]
 
 
 def asked_specs(names: Sequence[str], settings: Settings, store: Store) -> list[TableSpec]:
-    """The named tables; else those of the setting TABLES; else every table that is not deprecated.
+    """Return the named tables; without names those of the setting `tables`; without that all current tables.
 
-    Each is asked for in the grain in which the lake holds it.
+    A name that ends in `.kql` is the path of a hunt. A table gets the grain in which the lake has it, and a
+    hunt has its own grain.
 
     Raises:
-        Misconfigured: a name is no hunting table.
+        Misconfigured: a name is no hunting table, or the file of a hunt is wrong.
     """
     chosen = names or settings.tables or [entry.name for entry in catalog().values() if not entry.deprecated]
-    return [_as_archived(spec(name), store) for name in dict.fromkeys(chosen)]
+    return [
+        hunt_file(Path(name)).spec if name.endswith(SUFFIX) else _as_archived(spec(name), store)
+        for name in dict.fromkeys(chosen)
+    ]
 
 
 def _as_archived(spec: TableSpec, store: Store) -> TableSpec:
