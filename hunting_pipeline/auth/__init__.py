@@ -38,7 +38,7 @@ def choose(values: Mapping[str, object]) -> Credential:
 
 
 def missing(values: Mapping[str, object]) -> str:
-    """Return the settings that complete a credential, such as `a or b and c`; empty if one is complete.
+    """Return the settings that complete a credential, such as `a or b with c`; empty if one is complete.
 
     If some settings of a credential are set, only such credentials are named.
     """
@@ -46,4 +46,4 @@ def missing(values: Mapping[str, object]) -> str:
     if not all(need for need, _ in needs):
         return ""
     begun = [need for need, fields in needs if any(values.get(name) is not None for name in fields)]
-    return " or ".join(" and ".join(map(setting, need)) for need in begun or [need for need, _ in needs])
+    return " or ".join(" with ".join(map(setting, need)) for need in begun or [need for need, _ in needs])

@@ -54,6 +54,10 @@ class Credential(BaseModel, ABC):
         answer: dict[str, Any] = application.acquire_token_for_client([scope])
         return answer
 
+    def forget(self, application: Any) -> None:
+        """Remove the tokens from MSAL's memory."""
+        application.remove_tokens_for_client()
+
 
 def read_file(path: Path, *, name: str) -> bytes:
     """Return the content of the file that the setting `name` points to.

@@ -102,7 +102,7 @@ class _App:
     def renew(self) -> None:
         with self._lock:
             if self._msal is not None:
-                self._msal.remove_tokens_for_client()
+                self._credential.forget(self._msal)
 
     def _ask(self) -> dict[str, Any]:
         try:

@@ -74,7 +74,7 @@ def _explained(message: str) -> str:
     unknown = "Extra inputs are not permitted"
     if message == unknown:
         return f"no such setting; choose one of {', '.join(Settings.model_fields)}"
-    return message
+    return message.removeprefix("Value error, ")
 
 
 def _where(name: str, tenant: str, file: SettingsFile) -> str:

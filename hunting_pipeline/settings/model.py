@@ -181,7 +181,7 @@ class Settings(_AppRegistration):
         if self.tenant_id is None and self.client_id is None:
             error = Misconfigured(
                 "no tenant is configured, so nothing was requested."
-                f"\n  Set {setting('tenant_id')}, {setting('client_id')} and {missing({})},"
+                f"\n  Set {setting('tenant_id')}, {setting('client_id')} and a credential ({missing({})}),"
                 "\n  or try the project without a tenant: `hunting demo` starts an emulated one."
             )
         else:

@@ -157,15 +157,20 @@ WRONG = {
     "// Schedul: manual\nDeviceInfo": (1, "the header has no 'Schedul'; did you mean schedule?"),
     "\n// Copyright Contoso\n\n//schedul :manual\nDeviceInfo": (4, "did you mean schedule?"),
     "// Copyright Contoso\n\n// grain: day\n// note: y\nDeviceInfo": (4, "the header has no 'note'"),
-    "// grain: day\n// grain: hour\nDeviceInfo": (2, "said twice"),
-    "// grain: day\n\n// Grain: hour\nDeviceInfo": (3, "said twice"),
+    "// grain: day\n// grain: hour\nDeviceInfo": (2, "twice: remove one of them"),
+    "// grain: day\n\n// Grain: hour\nDeviceInfo": (3, "twice: remove one of them"),
     "// grain: week\nDeviceInfo": (1, "neither day nor hour"),
     "// name: two words\nDeviceInfo": (1, "'two words' is no name"),
     "// grain: day\n// name: AlertInfo\nDeviceInfo": (2, "AlertInfo is a table's name"),
     "// time: a b\nDeviceInfo": (1, "no name of a table or column"),
-    "// time: Hour\nDeviceInfo": (1, "folders of the name 'hour'"),
+    "// time: Hour\nDeviceInfo": (1, "the lake uses the name 'hour' itself"),
     "// schedule: every day\nDeviceInfo": (1, "neither a cron expression nor `manual`"),
+<<<<<<< .merge_file_ZU9DJV
     "// api: portal\nDeviceInfo": (1, f"choose one of {', '.join(APIS)}"),
+=======
+    "// grain: day\n// schedule:\nDeviceInfo": (2, "'' is neither a cron expression nor `manual`"),
+    "// api: portal\nDeviceInfo": (1, "there are graph, xdr, endpoint"),
+>>>>>>> .merge_file_el7MlM
     "// settle: soon\nDeviceInfo": (1, "no length of time"),
     "// grain: hour\n// time: none\nDeviceInfo": (1, "a snapshot a day"),
     "// grain: hour\nDeviceInfo | summarize count() by bin(Timestamp, 1d)": (1, "use `grain: day`"),
@@ -193,7 +198,7 @@ def test_a_file_that_is_not_utf8_is_named(encoding: str, line: int, tmp_path: Pa
     path.write_text("DeviceLogonEvents\n| where AccountName == 'Jürgen'\n", encoding)
     with pytest.raises(Misconfigured) as caught:
         hunt_file(path)
-    assert str(caught.value) == f"{path}:{line}: the file is not UTF-8: save it as such"
+    assert str(caught.value) == f"{path}:{line}: the file is not UTF-8: save it as UTF-8"
 
 
 def test_two_hunts_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,9 @@ def test_the_registry_is_frozen() -> None:
         APIS["mine"] = APIS["graph"]  # type: ignore[index]
 
 
-@pytest.mark.parametrize(("api", "cloud"), list(product(APIS.values(), Cloud)), ids=str)
+@pytest.mark.parametrize(
+    ("api", "cloud"), list(product(APIS.values(), Cloud)), ids=lambda value: getattr(value, "name", value)
+)
 def test_every_combination_exists_or_says_why_not(api: Api, cloud: Cloud) -> None:
     if cloud in api.hosts:
         there = connection(api, cloud)
