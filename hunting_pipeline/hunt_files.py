@@ -203,13 +203,8 @@ def _settle(text: str) -> int:
 
 
 def _api(text: str) -> str:
-<<<<<<< .merge_file_Ly76sC
     if text not in APIS:
         raise ValueError(f"there is no API {text!r}; choose one of {', '.join(APIS)}")
-=======
-    if text not in list(Api):
-        raise ValueError(f"{text!r} is no API; there are {', '.join(Api)}")
->>>>>>> .merge_file_aBu3KA
     return text
 
 

@@ -165,12 +165,8 @@ WRONG = {
     "// time: a b\nDeviceInfo": (1, "no name of a table or column"),
     "// time: Hour\nDeviceInfo": (1, "the lake uses the name 'hour' itself"),
     "// schedule: every day\nDeviceInfo": (1, "neither a cron expression nor `manual`"),
-<<<<<<< .merge_file_ZU9DJV
-    "// api: portal\nDeviceInfo": (1, f"choose one of {', '.join(APIS)}"),
-=======
     "// grain: day\n// schedule:\nDeviceInfo": (2, "'' is neither a cron expression nor `manual`"),
-    "// api: portal\nDeviceInfo": (1, "there are graph, xdr, endpoint"),
->>>>>>> .merge_file_el7MlM
+    "// api: portal\nDeviceInfo": (1, f"choose one of {', '.join(APIS)}"),
     "// settle: soon\nDeviceInfo": (1, "no length of time"),
     "// grain: hour\n// time: none\nDeviceInfo": (1, "a snapshot a day"),
     "// grain: hour\nDeviceInfo | summarize count() by bin(Timestamp, 1d)": (1, "use `grain: day`"),
