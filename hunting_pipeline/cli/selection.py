@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hunting_pipeline.catalog import catalog, spec
+from hunting_pipeline.hunt_files import SUFFIX, hunt_file
 from hunting_pipeline.lake.manifest import archived_partitions
 from hunting_pipeline.lake.store import Store
 from hunting_pipeline.model import HOUR, Grain, Partition, TableSpec, Window, iso_of, ticks_of
@@ -17,7 +19,10 @@ from hunting_pipeline.window import available, partition_of, partitions_in
 __all__ = ["DateRange", "From", "Tables", "Tenant", "To", "selected_tables"]
 
 Tables = Annotated[
-    list[str] | None, typer.Argument(metavar="[TABLE ...]", help="none: all configured tables")
+    list[str] | None,
+    typer.Argument(
+        metavar="[TABLE ...]", help="tables, or paths of hunts (.kql); none: all configured tables"
+    ),
 ]
 From = Annotated[str | None, typer.Option("--from", metavar="DATE", help="first day (UTC), inclusive")]
 To = Annotated[str | None, typer.Option("--to", metavar="DATE", help="last day (UTC), exclusive")]
@@ -32,13 +37,17 @@ Tenant = Annotated[
 def selected_tables(names: Sequence[str], settings: Settings, store: Store) -> list[TableSpec]:
     """Return the named tables, else those of the setting `tables`, else all that are not deprecated.
 
-    Each table has the grain in which the lake holds it.
+    A name that ends in `.kql` is the path of a hunt. Each table has the grain in which the lake holds it, and
+    each hunt has the grain of its file.
 
     Raises:
-        Misconfigured: a name is no hunting table.
+        Misconfigured: a name is no hunting table, or the file of a hunt is wrong.
     """
     chosen = names or settings.tables or [entry.name for entry in catalog().values() if not entry.deprecated]
-    return [_as_archived(spec(name), store) for name in dict.fromkeys(chosen)]
+    return [
+        hunt_file(Path(name)).spec if name.endswith(SUFFIX) else _as_archived(spec(name), store)
+        for name in dict.fromkeys(chosen)
+    ]
 
 
 def _as_archived(spec: TableSpec, store: Store) -> TableSpec:

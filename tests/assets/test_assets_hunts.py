@@ -1,4 +1,4 @@
-"""People's own queries as assets: what a file may say, how it is told what is wrong, and what a run does."""
+"""Hunts as assets: the header of a file, the errors that name file and line, and the runs."""
 
 import re
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def test_a_manual_hunt_is_not_requested_before_its_source_forgets() -> None:
 
 
 def test_checks_are_those_that_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A summary's rows change without a change of their number, so no recount is promised of it."""
+    """The rows of a summary change and their number does not, so a summary has no check of counts."""
     found = located(
         tmp_path,
         monkeypatch,
@@ -223,7 +223,7 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 @pytest.fixture
 def configured(tenant: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tenant is the one that the settings name."""
+    """Set the variables to the emulated tenant."""
     for name, value in tenant.endpoint.settings().items():
         monkeypatch.setenv(name, value)
 

@@ -128,6 +128,25 @@ def test_pull_then_status_shows_full_coverage(variables: dict[str, str]) -> None
     assert quota["rates"][0]["spent"] >= 4
 
 
+def test_a_path_of_a_hunt_stands_where_a_tables_name_may(variables: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "high.kql"
+    path.write_text(
+        "// schedule: manual\nAlertInfo\n| where Severity == 'High'\n| project Timestamp, AlertId"
+    )
+    words = [str(path), *DATES, "--json"]
+    (planned,) = json.loads(hunting(variables, "plan", *words).stdout)
+    assert (planned["table"], len(planned["partitions"])) == ("hunt-high", 2)
+    (pulled,) = json.loads(hunting(variables, "pull", *words).stdout)
+    assert (pulled["table"], pulled["rows"]) == ("hunt-high", planned["rows"])
+    (found,) = json.loads(hunting(variables, "status", *words).stdout)
+    assert (len(found["archived"]), found["missing"]) == (2, [])
+    (recounted,) = json.loads(hunting(variables, "reconcile", *words).stdout)
+    assert (recounted["differing"], recounted["calls"]) == ([], 1)
+    path.write_text("AlertInfo\n| take 5")
+    wrong = hunting(variables, "plan", *words)
+    assert (wrong.returncode, f"{path}:2: `take`: " in wrong.stderr) == (3, True)
+
+
 def test_reconcile_finds_an_equal_archive_equal(variables: dict[str, str]) -> None:
     hunting(variables, "pull", "AlertInfo", *DATES)
     done = hunting(variables, "reconcile", "AlertInfo", *DATES, "--json")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hunting_pipeline.cli.asked import asked_specs
+from hunting_pipeline.cli.selection import selected_tables
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import hunt_file
 from hunting_pipeline.lake.store import LocalStore
@@ -46,10 +46,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_the_command_line_takes_paths_of_hunts_beside_tables(tmp_path: Path) -> None:
     path = tmp_path / "hourly.kql"
     path.write_text("// grain: hour\nDeviceInfo | where DeviceName != ''")
-    found = asked_specs(["AlertInfo", str(path), str(path)], Settings(), LocalStore(tmp_path / "lake"))
+    found = selected_tables(["AlertInfo", str(path), str(path)], Settings(), LocalStore(tmp_path / "lake"))
     assert [(spec.name, spec.grain) for spec in found] == [
         ("AlertInfo", Grain.DAY),
         ("hunt-hourly", Grain.HOUR),
     ]
     with pytest.raises(Misconfigured, match=r"absent\.kql: the file cannot be read"):
-        asked_specs(["absent.kql"], Settings(), LocalStore(tmp_path / "lake"))
+        selected_tables(["absent.kql"], Settings(), LocalStore(tmp_path / "lake"))

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
+from hunting_pipeline.hunt_files import MANUAL, SUFFIX, HuntFile, hunt_file
 from hunting_pipeline.orchestration.automation.conditions import condition_for, scheduled
 from hunting_pipeline.orchestration.components.config import Tenanted
 from hunting_pipeline.orchestration.keys import TABLE_NAME
@@ -112,8 +112,9 @@ class HuntingQueries(dg.Component, Tenanted):
 def _all_hunts(folder: Path) -> list[HuntFile]:
     found: dict[str, Path] = {}
     hunts = []
-    for path in sorted(folder.glob("*.kql")):
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
         hunt = hunt_file(path)
+        _check_schedule(hunt)
         other = found.setdefault(hunt.name.lower(), path)
         if other != path:
             raise Misconfigured(
@@ -122,6 +123,17 @@ def _all_hunts(folder: Path) -> list[HuntFile]:
             )
         hunts.append(hunt)
     return hunts
+
+
+def _check_schedule(hunt: HuntFile) -> None:
+    if hunt.schedule in (None, MANUAL):
+        return
+    try:
+        dg.ScheduleDefinition(cron_schedule=hunt.schedule, job_name=hunt.name)
+    except dg.DagsterInvalidDefinitionError:
+        raise hunt.error(
+            "schedule", f"schedule: {hunt.schedule!r} is neither a cron expression nor `{MANUAL}`"
+        ) from None
 
 
 def _condition(hunt: HuntFile) -> dg.AutomationCondition[Any] | None:
