@@ -4,7 +4,7 @@
 
 60 tables over 30 days, by default 100 million rows and 16 workers on one ledger, which lies in memory. The
 simulated service refuses with 429 by its own count and shares no code with the rules. The bound is computed
-from the limits: no scheduler within the share is faster, even if it knows the time of each call beforehand and
+from the limits: no scheduler within the share is faster, even one that knows each call's time beforehand and
 keeps the longest calls for the last hour. With `other`, another consumer takes 30 % of the tenant's quota at
 random times.
 
