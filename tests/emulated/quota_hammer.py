@@ -56,7 +56,7 @@ class Hammer:
 
 
 @contextmanager
-def fleet(hammers: Sequence[Hammer]) -> Iterator[list[subprocess.Popen[str]]]:
+def running_together(hammers: Sequence[Hammer]) -> Iterator[list[subprocess.Popen[str]]]:
     """A process for each, let loose together when the last is ready; killed at the end."""
     command = [sys.executable, str(Path(__file__))]
     started = [
@@ -80,7 +80,7 @@ def fleet(hammers: Sequence[Hammer]) -> Iterator[list[subprocess.Popen[str]]]:
             process.communicate()
 
 
-def told(process: subprocess.Popen[str]) -> dict[str, float]:
+def result_of(process: subprocess.Popen[str]) -> dict[str, float]:
     """What it said when it had ended in good order."""
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 0
