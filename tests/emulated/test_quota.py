@@ -1,6 +1,6 @@
-"""Many processes on one ledger, and the emulator as judge: it counts every call for itself.
+"""Many processes on one ledger. The emulator checks them with its own count.
 
-`HUNTING_LONG=1` adds the runs of two minutes with eight processes, on SQLite and on Postgres.
+`HUNTING_LONG=1` adds runs of two minutes with eight processes, on SQLite and on Postgres.
 """
 
 import os
@@ -33,7 +33,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 @pytest.fixture
 def tenant(judge: Emulated) -> Iterator[Emulated]:
-    """The tenant with nothing spent; its limits are lifted afterwards."""
+    """Yield the tenant with an unused quota; removes its limits afterwards."""
     judge.post("reset")
     try:
         yield judge
@@ -76,7 +76,7 @@ def test_four_processes_spend_the_running_time_of_an_hour_and_no_more(
 
 @pytest.mark.parametrize("api", ["graph", "xdr", pytest.param("endpoint", marks=long)])
 def test_a_429_that_one_process_receives_stops_all(tenant: Emulated, tmp_path: Path, api: str) -> None:
-    """In every form that the body takes; those already on their way may still arrive."""
+    """Each API has its own form of the body. Calls that are already on their way may still arrive."""
     wait, on_their_way = 4, 1.5
     one = hammer(tenant, str(tmp_path / "ledger"), seconds=600.0, pause=0.05)
     one.settings["api"] = api  # type: ignore[index]
@@ -108,7 +108,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @long
 def test_eight_processes_renew_and_the_killed_leak_nothing(tenant: Emulated, ledger: str) -> None:
-    """Two renewals of the minute's calls, the hour's used up in the third; half of them die on the way."""
+    """Calls per minute renew twice, calls per hour run out in the third minute; half of the processes die."""
     tenant.post("config", limits={"calls_per_minute": 40, "calls_per_hour": 100})
     rates = [("calls", 40, 60), ("calls", 100, 3600)]
     priorities = [Priority.FRESH, Priority.BACKFILL] * 4
@@ -126,7 +126,7 @@ def test_eight_processes_renew_and_the_killed_leak_nothing(tenant: Emulated, led
     assert stats["over_quota"] == 0
     theirs = sum(
         call["query"] == HIGH_COST for call in stats["log"]
-    )  # what an earlier test left may come late
+    )  # calls of an earlier test may arrive late
     assert 96 <= theirs <= 100  # a reservation that dies unsent may cost its call
     assert EXPIRY_SECONDS + crowd[0].limits.request_seconds < 160
     shared = crowd[0].ledger()

@@ -53,7 +53,7 @@ def written(body: bytes, block: int, step: int) -> None:
         decoded(body, block=block, step=step)
 
 
-def packed(body: bytes, block: int, step: int, cut: int) -> None:
+def compressed(body: bytes, block: int, step: int, cut: int) -> None:
     """Compress the body. If it is cut by `cut` bytes, it must never be read as complete."""
     wire = gzip.compress(body, mtime=0)
     wire = wire[: len(wire) - cut]
@@ -76,7 +76,7 @@ def target(data: bytes) -> None:
     if way % 4 < 2:
         written(rest, block, step)
     elif way % 4 == 2:
-        packed(rest, block, step, way // 64)
+        compressed(rest, block, step, way // 64)
     else:
         drawn.hypothesis.fuzz_one_input(rest)
 
