@@ -1,6 +1,6 @@
-"""A pull dies by SIGKILL at any of its steps: the next run makes the lake exact and pays for nothing twice.
+"""A pull is killed by SIGKILL at any step: the next run makes the lake exact and fetches no row twice.
 
-A sample of the steps; `HUNTING_KILL_POINTS=0` takes every one.
+The test takes a sample of the steps; `HUNTING_KILL_POINTS=0` takes all steps.
 """
 
 import json

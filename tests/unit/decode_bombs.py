@@ -1,4 +1,4 @@
-"""Bodies small on the wire and large in a careless reader; run as a program, one tells what it cost.
+"""Bodies that are small on the wire and large in a careless reader. As a program, it prints the cost of one.
 
 python tests/unit/decode_bombs.py BOMB
 """
@@ -22,7 +22,7 @@ CEILING = 50_000_000
 
 
 def head(columns: int) -> bytes:
-    """Everything before the rows of a reply of so many texts."""
+    """Build all bytes before the rows of a reply with this number of text columns."""
     entries = b",".join(b'{"name":"c%d","type":"String"}' % n for n in range(columns))
     return b'{"schema":[' + entries + b'],"results":['
 
@@ -34,8 +34,8 @@ def rows(columns: int, row: bytes, times: int) -> Iterator[bytes]:
     yield row + b"]}"
 
 
-def marked() -> Iterator[bytes]:
-    """Thousands of rows that each tell the type of a column that is none, then many that tell nothing."""
+def annotated() -> Iterator[bytes]:
+    """Yield thousands of rows with the type of a column that does not exist, then many rows without one."""
     yield head(1)
     yield b"".join(b'{"c0":"","%d@odata.type":"x"},' % n for n in range(5000))
     for _ in range(400):
@@ -44,35 +44,35 @@ def marked() -> Iterator[bytes]:
 
 
 def endless() -> Iterator[bytes]:
-    """A row that never ends, in a string of escapes."""
+    """Yield a row that never ends, in a string of escapes."""
     yield head(1) + b'{"c0":"'
     while True:
         yield b"\\u0041" * 50_000
 
 
-def packed() -> bytes:
-    """90 MB of rows in a few hundred kilobytes."""
+def compressed() -> bytes:
+    """Compress 90 MB of rows into a few hundred kilobytes."""
     packer = zlib.compressobj(wbits=31)
-    piece = b'{"c0":"0123456789","c1":null},' * 50_000
-    return b"".join([packer.compress(head(2)), *(packer.compress(piece) for _ in range(60)), packer.flush()])
+    chunk = b'{"c0":"0123456789","c1":null},' * 50_000
+    return b"".join([packer.compress(head(2)), *(packer.compress(chunk) for _ in range(60)), packer.flush()])
 
 
 BODIES = {
     "rows that lack nearly all of many columns": lambda: rows(1000, b'{"c1":""}', 400_000),
     "rows without a comma that hold nothing": lambda: rows(500, b'{"c1":""}' + b" {}" * 1000, 3000),
-    "marks of columns that are none": marked,
+    "annotations without a column": annotated,
     "a row without end": endless,
 }
 BOMBS = [*BODIES, "gzip over a socket"]
 
 
 def ends(bomb: str) -> str:
-    """How the reading of a bomb ends."""
+    """Decode a bomb and return how it ends."""
     try:
         if bomb in BODIES:
             decode(BODIES[bomb](), max_bytes=CEILING)
             return "read"
-        script = answer(200, packed(), content_encoding="gzip")
+        script = answer(200, compressed(), content_encoding="gzip")
         with tempfile.TemporaryDirectory() as folder:
             served = asking(script, trustme.CA(), Path(folder), ceiling=CEILING)
             with served as (client, _), client.ask("T") as pieces:
@@ -85,7 +85,7 @@ def ends(bomb: str) -> str:
 
 
 def peak() -> int:
-    """Most megabytes that the process has held."""
+    """Return the peak memory of the process in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
