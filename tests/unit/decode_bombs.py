@@ -5,14 +5,10 @@ python tests/unit/decode_bombs.py BOMB
 
 import resource
 import sys
-import tempfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
-import trustme
-from test_http_client import asking
-from test_http_transport import answer
+from http_handler import client_of, reply
 
 from hunting_pipeline.decode import decode
 from hunting_pipeline.errors import ReplyUnreadable
@@ -63,7 +59,7 @@ BODIES = {
     "marks of columns that are none": marked,
     "a row without end": endless,
 }
-BOMBS = [*BODIES, "gzip over a socket"]
+BOMBS = [*BODIES, "gzip through the client"]
 
 
 def ends(bomb: str) -> str:
@@ -72,11 +68,10 @@ def ends(bomb: str) -> str:
         if bomb in BODIES:
             decode(BODIES[bomb](), max_bytes=CEILING)
             return "read"
-        script = answer(200, packed(), content_encoding="gzip")
-        with tempfile.TemporaryDirectory() as folder:
-            served = asking(script, trustme.CA(), Path(folder), ceiling=CEILING)
-            with served as (client, _), client.ask("T") as pieces:
-                decode(pieces, max_bytes=CEILING)
+        body = packed()
+        served = client_of(lambda _: reply(200, body, content_encoding="gzip"), ceiling=CEILING)
+        with served as client, client.ask("T") as chunks:
+            decode(chunks, max_bytes=CEILING)
     except ReplyUnreadable:
         return "ReplyUnreadable"
     except NotAccepted as error:
