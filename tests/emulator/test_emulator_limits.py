@@ -47,5 +47,5 @@ def test_profiles_are_the_documented_ones() -> None:
 
 
 def test_a_limit_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="there is no limit 'call'"):
+    with pytest.raises(ValueError, match="unknown limit 'call'"):
         Limits().changed({"call": 1})

@@ -96,7 +96,7 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, end: signal.Signals) -> None:
 
 def test_an_emulator_that_cannot_start_says_why() -> None:
     with (
-        pytest.raises(EmulatorFailed, match="there is no hunting table 'Nope'"),
+        pytest.raises(EmulatorFailed, match="unknown hunting table 'Nope'"),
         running(unlicensed=["Nope"]),
     ):
         pass
