@@ -1,4 +1,4 @@
-"""The client over real sockets and TLS: what only a network can do, and that no secret leaks from it."""
+"""The client over real sockets and TLS: failures of the network, pooling, and secrecy of the token."""
 
 import contextlib
 import gzip
@@ -29,7 +29,7 @@ PLAIN = json.dumps({"schema": [], "results": [{"A": n} for n in range(2000)]}).e
 
 
 class Fixed:
-    """Tokens that are always at hand."""
+    """A source of one fixed token."""
 
     def token(self) -> str:
         return TOKEN
@@ -67,7 +67,7 @@ def chunked(*segments: bytes, end: bool = True, encoding: str = "identity") -> b
 
 
 def sends(data: bytes, *, reset: bool = False) -> Script:
-    """Send the bytes and hang up, politely or with a reset."""
+    """Return a script that sends the bytes and closes the connection, optionally with a reset."""
 
     def script(conn: socket.socket, _: Asked) -> None:
         conn.sendall(data)
@@ -128,7 +128,7 @@ def test_a_chunked_reply_cut_anywhere_is_never_taken_for_whole(
         assert whole(client) == PLAIN[:300]
 
 
-def test_a_cut_is_told_out_of_the_iterator_after_what_came(ca: trustme.CA, tmp_path: Path) -> None:
+def test_a_cut_is_raised_by_the_iterator_after_the_received_bytes(ca: trustme.CA, tmp_path: Path) -> None:
     with (
         asking(sends(reply(200, PLAIN)[:-50]), ca, tmp_path) as (client, _),
         client.ask("T") as segments,

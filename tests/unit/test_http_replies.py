@@ -1,4 +1,4 @@
-"""The client without a network: what it sends, which replies it accepts, and the verdict on the others."""
+"""The client without a network: its request, the replies that it accepts, and the other verdicts."""
 
 import gzip
 import json
@@ -45,7 +45,7 @@ def test_sockets_are_blocked_here() -> None:
         client.get("https://localhost:1/")
 
 
-def test_one_post_with_the_query_the_token_and_gzip_asked_for() -> None:
+def test_one_post_with_the_query_the_token_and_gzip_requested() -> None:
     query = 'T\n| where A == "ü\\n"'
     asked: list[httpx.Request] = []
 
@@ -80,12 +80,12 @@ def test_bodies_are_inflated(body: bytes, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
-def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> None:
+def test_an_encoding_that_was_not_requested_is_refused(encoding: str) -> None:
     assert isinstance(verdict_on(lambda _: reply(200, b"x", content_encoding=encoding)), Refuse)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_bomb_costs_a_chunk_and_ends_in_a_split(encoding: str) -> None:
+def test_a_bomb_costs_one_chunk_and_is_a_split(encoding: str) -> None:
     packer = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(200)) + packer.flush()
     with client_of(lambda _: reply(200, bomb, content_encoding=encoding), ceiling=50_000_000) as client:
@@ -144,7 +144,7 @@ def test_the_wait_for_the_head_counts_towards_the_deadline() -> None:
     assert clock.now() - started == 16
 
 
-def test_a_slow_reader_is_not_held_against_the_service() -> None:
+def test_the_time_of_a_slow_reader_does_not_count() -> None:
     clock = FakeClock()
     with (
         client_of(dripping(clock, seconds=1), seconds=10, monotonic=clock.now) as client,
