@@ -1,18 +1,14 @@
-"""Bodies that are small on the wire and large in a careless reader. As a program, it prints the cost of one.
+"""Bodies that are small on the wire and large in a careless reader. As a program: the memory of one body.
 
 python tests/unit/decode_bombs.py BOMB
 """
 
 import resource
 import sys
-import tempfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
-import trustme
-from test_http_client import asking
-from test_http_transport import answer
+from http_handler import client_of, reply
 
 from hunting_pipeline.decode import decode
 from hunting_pipeline.errors import ReplyUnreadable
@@ -22,7 +18,7 @@ CEILING = 50_000_000
 
 
 def head(columns: int) -> bytes:
-    """Build all bytes before the rows of a reply with this number of text columns."""
+    """Return the start of a reply with `columns` text columns, up to its rows."""
     entries = b",".join(b'{"name":"c%d","type":"String"}' % n for n in range(columns))
     return b'{"schema":[' + entries + b'],"results":['
 
@@ -34,8 +30,8 @@ def rows(columns: int, row: bytes, times: int) -> Iterator[bytes]:
     yield row + b"]}"
 
 
-def annotated() -> Iterator[bytes]:
-    """Yield thousands of rows with the type of a column that does not exist, then many rows without one."""
+def marked() -> Iterator[bytes]:
+    """Yield thousands of rows with a sidecar key of an unknown column, then many rows without."""
     yield head(1)
     yield b"".join(b'{"c0":"","%d@odata.type":"x"},' % n for n in range(5000))
     for _ in range(400):
@@ -50,33 +46,32 @@ def endless() -> Iterator[bytes]:
         yield b"\\u0041" * 50_000
 
 
-def compressed() -> bytes:
-    """Compress 90 MB of rows into a few hundred kilobytes."""
+def packed() -> bytes:
+    """Return 90 MB of rows, compressed to a few hundred kilobytes."""
     packer = zlib.compressobj(wbits=31)
-    chunk = b'{"c0":"0123456789","c1":null},' * 50_000
-    return b"".join([packer.compress(head(2)), *(packer.compress(chunk) for _ in range(60)), packer.flush()])
+    piece = b'{"c0":"0123456789","c1":null},' * 50_000
+    return b"".join([packer.compress(head(2)), *(packer.compress(piece) for _ in range(60)), packer.flush()])
 
 
 BODIES = {
     "rows that lack nearly all of many columns": lambda: rows(1000, b'{"c1":""}', 400_000),
     "rows without a comma that hold nothing": lambda: rows(500, b'{"c1":""}' + b" {}" * 1000, 3000),
-    "annotations without a column": annotated,
+    "marks of columns that are none": marked,
     "a row without end": endless,
 }
-BOMBS = [*BODIES, "gzip over a socket"]
+BOMBS = [*BODIES, "gzip through the client"]
 
 
 def ends(bomb: str) -> str:
-    """Decode a bomb and return how it ends."""
+    """Read a bomb and return the outcome."""
     try:
         if bomb in BODIES:
             decode(BODIES[bomb](), max_bytes=CEILING)
             return "read"
-        script = answer(200, compressed(), content_encoding="gzip")
-        with tempfile.TemporaryDirectory() as folder:
-            served = asking(script, trustme.CA(), Path(folder), ceiling=CEILING)
-            with served as (client, _), client.ask("T") as pieces:
-                decode(pieces, max_bytes=CEILING)
+        body = packed()
+        served = client_of(lambda _: reply(200, body, content_encoding="gzip"), ceiling=CEILING)
+        with served as client, client.ask("T") as chunks:
+            decode(chunks, max_bytes=CEILING)
     except ReplyUnreadable:
         return "ReplyUnreadable"
     except NotAccepted as error:
@@ -85,7 +80,7 @@ def ends(bomb: str) -> str:
 
 
 def peak() -> int:
-    """Return the peak memory of the process in megabytes."""
+    """Return the peak memory of this process, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
