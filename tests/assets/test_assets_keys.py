@@ -72,4 +72,4 @@ def test_private_modules_of_dagster_are_imported_in_one_file() -> None:
         for name in ([str(node.module)] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
         if name.startswith(private)
     }
-    assert importing <= {"dagster_internals.py", "hunt_files.py"}
+    assert importing == {"dagster_internals.py"}
