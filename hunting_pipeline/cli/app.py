@@ -251,7 +251,7 @@ def status(
         coverage(store, spec, asked.partitions(spec), now=now, retention_days=limits.retention_days)
         for spec in asked_specs(tables or [], settings, store)
     ]
-    show_coverage(found, f"Lake {store.root}, {asked}", as_json=as_json)
+    show_coverage(found, f"Lake {store.uri()}, {asked}", as_json=as_json)
 
 
 @app.command()

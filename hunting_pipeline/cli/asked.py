@@ -8,7 +8,7 @@ import typer
 
 from hunting_pipeline.catalog import catalog, spec
 from hunting_pipeline.lake.manifest import archived_partitions
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import HOUR, Grain, Partition, TableSpec, Window, iso_of, ticks_of
 from hunting_pipeline.settings import Settings
 from hunting_pipeline.window import available, partition_of, partitions_in

@@ -15,7 +15,7 @@ from hunting_pipeline.cli.emulator import emulated_tenant, homed, without_settin
 from hunting_pipeline.cli.show import bytes_of, duration_of, facts, print_json, print_table, warn
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
 from hunting_pipeline.lake.manifest import load_all
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.stores import Store, open_store
 from hunting_pipeline.model import DAY, SECOND, Window
 from hunting_pipeline.window import partition_of, partitions_in
 
@@ -54,7 +54,7 @@ def demonstrate(*, rows: int, as_json: bool) -> None:
         warn(f"materializing {len(TABLES)} tables, {month[0].key} to {month[-1].key}, through Dagster")
         spent = _materialize(environment, month[0].key, month[-1].key, *TABLES)
         spent |= _materialize(environment, month[-1].key, month[-1].key, SNAPSHOT)
-    store = LocalStore(HOME / "lake")
+    store = open_store(str(HOME / "lake"))
     landed = [_landed(store, table, spent.get(table, {})) for table in (*TABLES, SNAPSHOT)]
     _show(landed, seconds=time.monotonic() - started, as_json=as_json)
 
@@ -113,7 +113,7 @@ def _materialize(environment: Mapping[str, str], first: str, last: str, *tables:
     return dict(json.loads(said))
 
 
-def _landed(store: LocalStore, table: str, spent: Mapping[str, float]) -> dict[str, Any]:
+def _landed(store: Store, table: str, spent: Mapping[str, float]) -> dict[str, Any]:
     archived = list(load_all(store, table))
     return {
         "table": table,

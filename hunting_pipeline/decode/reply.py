@@ -17,10 +17,8 @@ from hunting_pipeline.decode.kinds import kind_of
 from hunting_pipeline.decode.source import Body, Text, shown
 from hunting_pipeline.decode.text import EXACT, NOISE, Object, quoted
 from hunting_pipeline.errors import ReplyUnreadable
-from hunting_pipeline.model import Column, Reply
-
-RESCUED = "_rescued_data"
-"""The extra column's name, as lakehouse loaders call it."""
+from hunting_pipeline.model import RESCUED, Column
+from hunting_pipeline.reply import Reply
 
 _ROWS_AT_ONCE = 1000
 """Rows that the row-by-row reading holds as Python objects: about a block of wide rows."""

@@ -14,7 +14,9 @@ import pyarrow as pa
 from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
 from hunting_pipeline.hunt import Bound
 from hunting_pipeline.kql.literals import datetime_literal, name, predicate, timespan_literal, within
-from hunting_pipeline.model import Bin, Column, Histogram, Proof, Reply, Slice, TableSpec, Window
+from hunting_pipeline.model import Bin, Column, Histogram, Proof, Slice, TableSpec, Window
+from hunting_pipeline.reply import Reply
+from hunting_pipeline.ticks import CHECKSUM_MODULUS, ticks_of_nanoseconds
 
 __all__ = [
     "buckets",
@@ -33,9 +35,6 @@ __all__ = [
 _TIMES = "Times_"
 _KEY = "Key_"
 """Names that no hunting table has: how often a row occurs, and the text of its dynamic values."""
-
-MODULUS = 1_000_000_007
-"""Of the checksum over time ticks: a prime, small enough that a sum over 9 billion rows fits a long."""
 
 
 def probe(spec: TableSpec) -> str:
@@ -70,7 +69,7 @@ def fingerprint(spec: TableSpec) -> str:
     Raises:
         Misconfigured: as in `rows`.
     """
-    counts = f"Rows = count(), Checksum = sum({_hash(MODULUS)})"
+    counts = f"Rows = count(), Checksum = sum({_hash(CHECKSUM_MODULUS)})"
     return _lines(_source(spec, None), *_where(spec), f"summarize {counts}")
 
 
@@ -262,7 +261,7 @@ def _hash(of: int) -> str:
 def _counts(spec: TableSpec) -> str:
     if spec.time_column is None:
         return "Rows = count()"
-    return f"Rows = count(), Checksum = sum(tolong({name(spec.time_column)}) % {MODULUS})"
+    return f"Rows = count(), Checksum = sum(tolong({name(spec.time_column)}) % {CHECKSUM_MODULUS})"
 
 
 def _span(column: str, windows: Sequence[Window]) -> str:
@@ -305,4 +304,4 @@ def _moments(reply: Reply, column: str) -> list[int | None]:
     if values.type != pa.timestamp("ns", "UTC"):
         raise ReplyUnreadable(f"{column} came as {values.type}")
     nanoseconds: list[int | None] = values.cast(pa.int64()).to_pylist()
-    return [None if moment is None else moment // 100 for moment in nanoseconds]
+    return [None if moment is None else ticks_of_nanoseconds(moment) for moment in nanoseconds]

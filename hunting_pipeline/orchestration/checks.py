@@ -9,7 +9,7 @@ import dagster as dg
 
 from hunting_pipeline.lake.inspect import Inspection, inspect
 from hunting_pipeline.lake.manifest import load_all
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Partition, Proof, TableSpec
 
 __all__ = ["COMPLETE", "Comparison", "comparison_of", "complete_spec", "evaluation", "summary", "verified"]

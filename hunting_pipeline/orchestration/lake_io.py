@@ -14,9 +14,9 @@ from pydantic import Field
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake import derived, read
 from hunting_pipeline.lake.commit import claim
-from hunting_pipeline.lake.layout import data_path, partition_from_key
-from hunting_pipeline.lake.store import LocalStore
-from hunting_pipeline.model import Partition
+from hunting_pipeline.lake.layout import data_path
+from hunting_pipeline.lake.stores import Store
+from hunting_pipeline.model import Partition, partition_from_key
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.outcomes import told_to_dagster
 from hunting_pipeline.orchestration.resources import hunting_of
@@ -82,10 +82,10 @@ class HuntingLake(dg.ConfigurableIOManager):
                 )
             store, partition = self._store(), partition_from_key(table, keys[0])
             size = derived.write(store, partition, rows)
-            told = metadata.of_computed(rows, size, uri=str(store.root / data_path(partition)))
+            told = metadata.of_computed(rows, size, uri=store.uri(data_path(partition)))
             context.add_output_metadata(told)
 
-    def _store(self) -> LocalStore:
+    def _store(self) -> Store:
         settings = hunting_of(self.tenant).settings()
         store = open_lake(settings)
         if settings.tenant_id is not None:  # reading needs no credentials
@@ -128,16 +128,16 @@ def _asked(context: dg.InputContext, table: str) -> list[Partition] | None:
     return sorted(partition_from_key(table, key) for key in context.asset_partition_keys)
 
 
-def _loaded(store: LocalStore, table: str, partitions: Sequence[Partition] | None) -> ds.Dataset:
+def _loaded(store: Store, table: str, partitions: Sequence[Partition] | None) -> ds.Dataset:
     """
     Raises:
         Misconfigured: a partition is not there.
     """
-    missing = [p.key for p in partitions or () if store.size(data_path(p)) is None]
+    missing = [p.key for p in partitions or () if store.stat(data_path(p)) is None]
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise Misconfigured(
-            f"{table}: {', '.join(missing[:_NAMED])}{more} not in the lake {store.root}:"
+            f"{table}: {', '.join(missing[:_NAMED])}{more} not in the lake {store.uri()}:"
             " materialize them first"
         )
     if derived.is_archived(store, table):

@@ -9,8 +9,7 @@ from types import MappingProxyType
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from hunting_pipeline.lake.layout import partition_from_key
-from hunting_pipeline.model import HOUR, SECOND, Partition
+from hunting_pipeline.model import HOUR, SECOND, Partition, partition_from_key
 from hunting_pipeline.orchestration.checks import COMPLETE
 from hunting_pipeline.orchestration.recounts import RECONCILED, STALE
 from hunting_pipeline.orchestration.resources import RECONCILE_TAG, HuntingResource

@@ -8,9 +8,9 @@ from functools import partial
 import dagster as dg
 
 from hunting_pipeline.lake.inspect import Inspection, inspect
-from hunting_pipeline.lake.layout import data_path, partition_from_key
+from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import load_all
-from hunting_pipeline.model import Partition, TableSpec, ticks_of
+from hunting_pipeline.model import Partition, TableSpec, partition_from_key, ticks_of
 from hunting_pipeline.orchestration import checks, metadata
 from hunting_pipeline.orchestration.checks import Comparison
 from hunting_pipeline.orchestration.outcomes import told_to_dagster
@@ -206,7 +206,7 @@ class _Telling:
         comparison = checks.comparison_of(seen)
         self._comparisons.append(comparison)
         told = {
-            **metadata.of_archived(seen, uri=str(store.root / data_path(partition))),
+            **metadata.of_archived(seen, uri=store.uri(data_path(partition))),
             "dagster/row_count": dg.MetadataValue.int(self._rows_with(seen)),
             **more,
         }

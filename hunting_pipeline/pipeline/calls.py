@@ -20,9 +20,10 @@ from hunting_pipeline.errors import QuotaExhausted, Refused, ReplyUnreadable, Se
 from hunting_pipeline.http.client import Client
 from hunting_pipeline.http.verdict import NotAccepted, Refuse, Renew, Retry, Split, Wait
 from hunting_pipeline.limits import Limits
-from hunting_pipeline.model import SECOND, Reply, datetime_of
+from hunting_pipeline.model import SECOND, datetime_of
 from hunting_pipeline.quota.ledger import Ledger, Reservation
 from hunting_pipeline.quota.rules import Priority, WaitUntil
+from hunting_pipeline.reply import Reply
 
 __all__ = ["Calls", "Clock", "Spent", "SystemClock", "TooBig", "body_ceiling"]
 

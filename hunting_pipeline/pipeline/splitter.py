@@ -8,8 +8,9 @@ from hunting_pipeline import plan
 from hunting_pipeline.errors import ServiceFailed, SliceTooDense
 from hunting_pipeline.kql import queries
 from hunting_pipeline.lake.write import proof_of_reply
-from hunting_pipeline.model import SECOND, Column, Histogram, Proof, Reply, Slice, TableSpec, Window, subtract
+from hunting_pipeline.model import SECOND, Column, Histogram, Proof, Slice, TableSpec, Window, subtract
 from hunting_pipeline.pipeline.calls import Calls, TooBig
+from hunting_pipeline.reply import Reply
 
 __all__ = ["Fetched", "Splitter"]
 

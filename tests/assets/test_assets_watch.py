@@ -9,9 +9,8 @@ import pytest
 
 from hunting_emulator.process import running
 from hunting_pipeline.catalog import spec
-from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.lake.manifest import Manifest, Segment
-from hunting_pipeline.model import DAY, HOUR, Column, Proof, Window
+from hunting_pipeline.model import DAY, HOUR, Column, Proof, Window, partition_from_key
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.orchestration.checks import COMPLETE
 from hunting_pipeline.orchestration.requesting import LAST_CALL, sensor_for

@@ -61,8 +61,12 @@ def mount(mounts: list[Path], folder: Path, *arguments: str) -> None:
 
 
 def contents(lake: Path) -> dict[str, str]:
-    """The digests of what is archived: data and manifests, not what is staged."""
-    files = [path for path in sorted(lake.rglob("*")) if path.is_file() and "_staging" not in path.parts]
+    """The digests of all files but staged segments."""
+    files = [
+        path
+        for path in sorted(lake.rglob("*"))
+        if path.is_file() and not {"staging", "locks"} & {*path.parts}
+    ]
     return {str(path.relative_to(lake)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from hunting_pipeline.decode import decode, fast
 from hunting_pipeline.errors import ReplyUnreadable
-from hunting_pipeline.model import Column, Reply
+from hunting_pipeline.model import Column
+from hunting_pipeline.reply import Reply
 
 LIMIT = 1 << 24
 DOCUMENTED = b"""{

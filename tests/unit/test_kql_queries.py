@@ -27,12 +27,12 @@ from hunting_pipeline.model import (
     Bucket,
     Histogram,
     Proof,
-    Reply,
     Slice,
     TableSpec,
     Window,
     ticks_of,
 )
+from hunting_pipeline.reply import Reply
 
 START = ticks_of(datetime(2026, 11, 20, tzinfo=UTC))
 EVENTS = TableSpec("DeviceEvents", "Timestamp")
