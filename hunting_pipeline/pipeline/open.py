@@ -9,9 +9,8 @@ from hunting_pipeline.apis import APIS
 from hunting_pipeline.apis.connection import Connection, connection
 from hunting_pipeline.auth.tokens import tokens
 from hunting_pipeline.http.client import Client
-from hunting_pipeline.lake.commit import Writer, claim
-from hunting_pipeline.lake.layout import LAKE_FILE
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.commit import Writer, claim, owner
+from hunting_pipeline.lake.stores import Store, open_store
 from hunting_pipeline.pipeline.calls import Clock, SystemClock, body_ceiling
 from hunting_pipeline.pipeline.memory import free_at_once
 from hunting_pipeline.pipeline.session import Pipeline
@@ -21,15 +20,15 @@ from hunting_pipeline.settings import Settings, naming
 __all__ = ["open_lake", "open_pipeline"]
 
 
-def open_lake(settings: Settings) -> LocalStore:
-    """The configured lake, which need not exist yet.
+def open_lake(settings: Settings) -> Store:
+    """Open the configured lake, which need not exist yet.
 
     Raises:
-        Misconfigured: the path is no folder, or may not be looked into.
+        Misconfigured: the lake cannot be read, or has another layout version.
     """
-    store = LocalStore(settings.lake)
+    store = open_store(str(settings.lake))
     with naming(settings):
-        store.size(LAKE_FILE)  # what cannot be looked into is not taken for an empty lake
+        owner(store)  # refuses a folder that cannot be read, which would look like an empty lake
     return store
 
 

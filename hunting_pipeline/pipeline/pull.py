@@ -10,7 +10,7 @@ from hunting_pipeline import plan, window
 from hunting_pipeline.errors import BeyondRetention, CommitRefused, HuntingError, ServiceFailed, SliceTooDense
 from hunting_pipeline.lake.commit import Writer, claim, commit, known_schema, prove_writable
 from hunting_pipeline.lake.manifest import Manifest, load
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import Origin, stage, staged_segments, unstage
 from hunting_pipeline.model import (
     NULL_TIME,

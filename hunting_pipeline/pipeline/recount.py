@@ -10,7 +10,7 @@ import numpy as np
 from hunting_pipeline import plan
 from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.read import archived_ticks
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import Ticks, proof_of
 from hunting_pipeline.model import Bin, Partition, Proof, TableSpec, Window, merge_windows
 from hunting_pipeline.pipeline.splitter import Splitter

@@ -1,17 +1,11 @@
 """One tenant and one lake: plan, pull, coverage, probe."""
 
-import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
-from pathlib import Path
-from tempfile import gettempdir
-
-from filelock import FileLock, Timeout
 
 from hunting_pipeline import plan, window
 from hunting_pipeline.auth.tokens import Tokens
@@ -19,8 +13,9 @@ from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.http.client import Client
 from hunting_pipeline.kql import queries
 from hunting_pipeline.lake.commit import Writer
+from hunting_pipeline.lake.layout import lock_path
 from hunting_pipeline.lake.manifest import Manifest, load_all
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import DAY, SECOND, Column, Partition, Progress, TableSpec, Window
 from hunting_pipeline.pipeline.calls import Calls, Clock
@@ -40,8 +35,6 @@ example reply (4.6 s)."""
 
 _TEACHERS = 5
 """Partitions whose width says what the next replies will be like."""
-
-_log = logging.getLogger(__name__)
 
 _NO_BACKLOG = window.Backlog((), (), (), ())
 
@@ -87,7 +80,7 @@ class Coverage:
 
 
 def coverage(
-    store: LocalStore, spec: TableSpec, partitions: Sequence[Partition], *, now: int, retention_days: int
+    store: Store, spec: TableSpec, partitions: Sequence[Partition], *, now: int, retention_days: int
 ) -> Coverage:
     """What the lake holds of a table; asks nothing of the service.
 
@@ -99,7 +92,7 @@ def coverage(
     return Coverage(spec, tuple(partitions), tuple(archive[p] for p in partitions if p in archive), backlog)
 
 
-def _archive(store: LocalStore, spec: TableSpec) -> dict[Partition, Manifest]:
+def _archive(store: Store, spec: TableSpec) -> dict[Partition, Manifest]:
     archive = {manifest.partition: manifest for manifest in load_all(store, spec.name)}
     for partition in archive:
         if not partition.null_time and window.partition_of(spec, partition.window.start) != partition:
@@ -141,7 +134,7 @@ def _by_other_query(
 class Pipeline:
     """Plans and pulls tables of one tenant into one lake. Open it with `open_pipeline`."""
 
-    store: LocalStore
+    store: Store
     ledger: Ledger
     limits: Limits
     share: float
@@ -230,7 +223,7 @@ class Pipeline:
                 written for another surface.
         """
         self._suits(spec)
-        with self._alone(spec):
+        with self.store.lock(lock_path(spec.name)):
             yield self._prepare(spec, partitions, force=force, renew=renew, observe=observe)
 
     @contextmanager
@@ -257,7 +250,7 @@ class Pipeline:
             HuntingError: the service could not count, or the lake cannot be written.
         """
         self._suits(spec)
-        with self._alone(spec):
+        with self.store.lock(lock_path(spec.name)):
             archive = _archive(self.store, spec)
             other_query = _by_other_query(spec, partitions, archive)
             chosen = [archive[p] for p in sorted({*partitions} - {*other_query}) if p in archive]
@@ -347,24 +340,6 @@ class Pipeline:
             max_wait=self.max_wait,
             on_wait=on_wait,
         )
-
-    @contextmanager
-    def _alone(self, spec: TableSpec) -> Iterator[None]:
-        """One pull of a table into a lake at a time, on this machine.
-
-        The lock lies outside the lake, so that a run that is refused leaves no trace there.
-        """
-        lake = sha256(str(self.store.root.resolve()).encode()).hexdigest()[:16]
-        lock = FileLock(Path(gettempdir()) / f"hunting-{lake}-{spec.name}.lock", mode=0o666)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            _log.warning("another run pulls %s into this lake; waiting for it to end", spec.name)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 def _refuse_mixture(

@@ -15,10 +15,9 @@ from hunting_pipeline.apis import APIS
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
-from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.lake.manifest import load
-from hunting_pipeline.lake.store import LocalStore
-from hunting_pipeline.model import HOUR, SECOND, Grain
+from hunting_pipeline.lake.stores import open_store
+from hunting_pipeline.model import HOUR, SECOND, Grain, partition_from_key
 from hunting_pipeline.orchestration import HuntingLake, materialize_range, partitions_for
 from hunting_pipeline.orchestration.automation.sensors import checks_of
 from hunting_pipeline.orchestration.keys import DEADLINE
@@ -274,7 +273,7 @@ def test_assets_downstream_ask_for_its_partitions_as_for_a_tables(
     for hunts, resources in ((ours, found.resources or {}), ([elsewhere], lake)):
         done = dg.materialize([asks, *hunts], selection=[asks], resources=dict(resources), partition_key=LAST)
         assert done.success
-    store = LocalStore(tmp_path / "lake")
+    store = open_store(str(tmp_path / "lake"))
     manifest = load(store, partition_from_key("hunt-good", LAST))
     assert manifest is not None
     assert [rows.num_rows for rows in got] == [manifest.proof.rows] * 2

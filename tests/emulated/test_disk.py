@@ -61,8 +61,12 @@ def mount(mounts: list[Path], folder: Path, *arguments: str) -> None:
 
 
 def contents(lake: Path) -> dict[str, str]:
-    """Return the digests of archived data and manifests, without staged files."""
-    files = [path for path in sorted(lake.rglob("*")) if path.is_file() and "_staging" not in path.parts]
+    """Return the digests of archived data and manifests, without staged files and locks."""
+    files = [
+        path
+        for path in sorted(lake.rglob("*"))
+        if path.is_file() and not {"staging", "locks"} & {*path.parts}
+    ]
     return {str(path.relative_to(lake)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -12,9 +12,8 @@ import pytest
 
 from hunting_pipeline.errors import Misconfigured, Refused
 from hunting_pipeline.hunt_files import HuntFile, hunt_file
-from hunting_pipeline.lake.layout import RESCUED
 from hunting_pipeline.lake.manifest import load_all
-from hunting_pipeline.model import DAY, HOUR, Grain, TableSpec, Window, ticks_of
+from hunting_pipeline.model import DAY, HOUR, RESCUED, Grain, TableSpec, Window, ticks_of
 from hunting_pipeline.pipeline import Pipeline, open_lake
 from hunting_pipeline.quota.rules import Priority
 from hunting_pipeline.window import available, partitions_in

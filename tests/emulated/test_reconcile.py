@@ -323,7 +323,8 @@ def test_a_first_run_that_only_staged_has_claimed_the_lake(tmp_path: Path) -> No
             next(commits)
             commits.close()
         assert (
-            json.loads((tmp_path / "lake" / "_lake.json").read_text())["tenant"] == tenant.endpoint.tenant_id
+            json.loads((tmp_path / "lake" / "_hunting" / "lake.json").read_text())["tenant"]
+            == tenant.endpoint.tenant_id
         )
 
 
