@@ -45,8 +45,7 @@ def recount(pipeline: Pipeline, spec: TableSpec, *, start: int) -> dg.AssetCheck
     """
     still = available(pipeline.now(), pipeline.limits.retention_days, spec)
     partitions = available_partitions(spec, still, start=start)
-    with pipeline.reconcile(spec, partitions) as (found, _):
-        return recounted(found, partitions, spec)
+    return recounted(pipeline.recount(spec, partitions), partitions, spec)
 
 
 def recounted(found: Recount, partitions: Sequence[Partition], spec: TableSpec) -> dg.AssetCheckResult:

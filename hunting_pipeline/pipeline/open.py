@@ -1,6 +1,6 @@
 """From settings to a pipeline that is ready to ask."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from uuid import uuid4
@@ -15,6 +15,7 @@ from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.pipeline.calls import Clock, SystemClock, body_ceiling
 from hunting_pipeline.pipeline.memory import free_at_once
 from hunting_pipeline.pipeline.session import Pipeline
+from hunting_pipeline.publish import open_publishers
 from hunting_pipeline.quota.ledger import open_ledger
 from hunting_pipeline.settings import Settings
 
@@ -34,7 +35,12 @@ def open_lake(settings: Settings) -> LocalStore:
 
 @contextmanager
 def open_pipeline(
-    settings: Settings, *, max_wait: float, clock: Clock | None = None, run_id: str | None = None
+    settings: Settings,
+    *,
+    max_wait: float,
+    clock: Clock | None = None,
+    run_id: str | None = None,
+    publish: Sequence[str] = (),
 ) -> Iterator[Pipeline]:
     """Everything a run needs; connections are closed at the end.
 
@@ -42,11 +48,13 @@ def open_pipeline(
         patience: seconds to wait for quota at a stretch before `QuotaExhausted` is raised.
         clock: time, for tests.
         run_id: goes into manifests; a new one if None.
+        publish: names of the table formats to publish to after each pull.
 
     Raises:
         Misconfigured: a setting is missing or wrong, or the lake is another tenant's. Nothing was asked.
     """
     free_at_once()
+    publishers = open_publishers(publish)
     tenant = settings.tenant()
     store = open_lake(settings)
     claim(store, tenant, write=False)
@@ -79,6 +87,7 @@ def open_pipeline(
             workers=settings.workers,
             max_wait=max_wait,
             clock=clock or SystemClock(),
+            publishers=publishers,
         )
     finally:
         client.close()
