@@ -1,4 +1,4 @@
-"""What a reply needed goes back to the system, so that a pull stays as small as the replies in flight."""
+"""Memory that a reply needed goes back to the system: a pull stays as small as the replies in flight."""
 
 import ctypes
 
@@ -7,9 +7,9 @@ import pyarrow as pa
 __all__ = ["free_at_once", "release"]
 
 _M_MMAP_THRESHOLD = -3
-"""`mallopt`'s name for it (malloc.h)."""
+"""The number of `M_MMAP_THRESHOLD` for `mallopt` (malloc.h)."""
 _LARGE_BYTES = 1 << 20
-"""What is larger than this is freed to the system; blocks of a reply are."""
+"""Blocks that are larger are freed to the system; the blocks of a reply are."""
 
 
 def free_at_once() -> None:
@@ -26,5 +26,5 @@ def free_at_once() -> None:
 
 
 def release() -> None:
-    """Let Arrow give back what it holds and does not use; after a reply or a file is done with."""
+    """Free the memory that Arrow holds and does not use; call it after each reply and each file."""
     pa.default_memory_pool().release_unused()

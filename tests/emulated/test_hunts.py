@@ -238,6 +238,6 @@ def test_what_counts_cannot_see_is_fetched_again_on_a_reconcile(tenant: Emulated
 
 def test_a_hunt_for_another_surface_asks_nothing(tenant: Emulated) -> None:
     spec = hunt_of(tenant.home, "// api: xdr\nDeviceLogonEvents").spec
-    with pytest.raises(Misconfigured, match="written for the surface 'xdr'"):
+    with pytest.raises(Misconfigured, match="written for the API 'xdr'"):
         pulled(tenant, spec)
     assert tenant.stats()["calls"] == 0
