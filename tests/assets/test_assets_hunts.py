@@ -99,7 +99,7 @@ def written(tmp_path: Path, text: str, name: str = "h") -> HuntFile:
     return hunt_file(path)
 
 
-def test_a_header_says_what_the_pipeline_is_told(tmp_path: Path) -> None:
+def test_a_header_configures_the_pull(tmp_path: Path) -> None:
     found = written(tmp_path, HEADER)
     assert (found.name, found.description, found.schedule) == ("hourly", "Logons,\nby the hour.", "5 * * * *")
     spec, hunt = found.spec, found.hunt

@@ -236,7 +236,7 @@ def test_what_counts_cannot_see_is_fetched_again_on_a_reconcile(tenant: Emulated
     assert late > early[0]
 
 
-def test_a_hunt_for_another_surface_asks_nothing(tenant: Emulated) -> None:
+def test_a_hunt_for_another_api_asks_nothing(tenant: Emulated) -> None:
     spec = hunt_of(tenant.home, "// api: xdr\nDeviceLogonEvents").spec
     with pytest.raises(Misconfigured, match="written for the API 'xdr'"):
         pulled(tenant, spec)
