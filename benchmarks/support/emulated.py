@@ -29,6 +29,7 @@ def pull(endpoint: Endpoint, home: Path, asked: Asked, *arguments: str, **settin
         "HUNTING_LAKE": str(home / "lake"),
         "HUNTING_LEDGER": str(home / "quota.sqlite"),
         "HUNTING_CONFIG": os.devnull,
+        "ARROW_DEFAULT_MEMORY_POOL": "system",  # as commands and the code location set it
     }
     given = [asked.table, asked.grain, asked.start.isoformat(), asked.end.isoformat(), *arguments]
     done = subprocess.run(
