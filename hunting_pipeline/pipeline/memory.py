@@ -15,9 +15,11 @@ _LARGE_BYTES = 1 << 20
 def free_at_once() -> None:
     """Make Arrow and the C library free large blocks of memory to the system at once.
 
-    Arrow's own allocators keep for each thread about as much memory as that thread once used. This doubles
-    the memory of a pull, so Arrow allocates from the C library instead. glibc would learn to keep large
-    blocks too, so its threshold is fixed. Other C libraries keep their defaults.
+    Arrow's own allocators keep for each thread about as much memory as that thread once used, so a pull takes
+    more than half as much memory again. The commands and the code location therefore choose the system's
+    allocator by `ARROW_DEFAULT_MEMORY_POOL`, before Arrow is imported. In any other process the pool set here
+    serves the arrays, but Arrow's Parquet and IPC code keep their first allocator. glibc would learn to keep
+    large blocks too, so its threshold is fixed. Other C libraries keep their defaults.
     """
     pa.set_memory_pool(pa.system_memory_pool())
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
