@@ -99,7 +99,7 @@ def test_of_several_tenants_one_is_named(
     words = ["pull", "AlertInfo", *DATES, "--json"]
     unnamed = hunting(several, *words)
     assert unnamed.returncode == 3
-    assert "choose one by --tenant or HUNTING_TENANT" in unnamed.stderr
+    assert "Choose one by --tenant or HUNTING_TENANT" in unnamed.stderr
     assert "fabrikam, contoso" in unnamed.stderr
     assert not Path(variables["HUNTING_LAKE"]).exists()
     assert hunting(several, *words, "--tenant", "contoso").returncode == 0
@@ -111,6 +111,9 @@ def test_of_several_tenants_one_is_named(
         wrong = hunting(strangers, *command, "--tenant", "contoso")
         assert wrong.returncode == 3
         assert "set HUNTING_TENANTS__CONTOSO__CA_BUNDLE to the PEM file" in wrong.stderr
+    secret = "HUNTING_TENANTS__CONTOSO__CLIENT_SECRET"
+    wrong = hunting(several | {secret: "x"}, "check", "--tenant", "contoso")
+    assert (wrong.returncode, secret in wrong.stderr) == (3, True)
     half = hunting(several, *words, "--tenant", "fabrikam")
     assert (half.returncode, "HUNTING_TENANTS__FABRIKAM__CLIENT_ID" in half.stderr) == (3, True)
 

@@ -103,7 +103,7 @@ def test_an_accepted_reply_is_one_call_and_its_running_time(bench: Bench) -> Non
     calls = bench.calls(replies(answered))
     assert calls.ask("T").table.num_rows == 3
     assert (calls.spent.calls, calls.spent.waited_seconds, bench.clock.sleeps) == (1, 0, [])
-    assert 0 < calls.spent.running_seconds < 5
+    assert calls.spent.running_seconds > 0
     assert calls.ledger.usage().running == 0
 
 
