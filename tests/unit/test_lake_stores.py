@@ -1,5 +1,6 @@
 """Stores: objects are whole or absent, a put replaces what it expects, and nothing is left behind."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -346,7 +347,16 @@ def test_a_lake_is_written_and_read_where_fcntl_does_not_exist(tmp_path: Path) -
 def test_a_lake_is_written_where_folders_cannot_be_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As on Windows, which cannot open a folder."""
+    os_open = os.open
+
+    def open_file(path: str | Path, *arguments: int, **more: int) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(errno.EACCES, "a folder", str(path))
+        return os_open(path, *arguments, **more)
+
     monkeypatch.delattr(os, "O_DIRECTORY")
+    monkeypatch.setattr(os, "open", open_file)
     shop = Workshop(tmp_path)
     shop.commit(shop.stage(reply([NOON]), day().window))
     assert pq.read_metadata(shop.file()).num_rows == 1

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hunting_pipeline.model import (
     DAY,
     HOUR,
+    NULL_TIME,
     SECOND,
     Bin,
     Bucket,
@@ -24,6 +26,7 @@ from hunting_pipeline.model import (
     iso_of,
     ticks_of,
 )
+from hunting_pipeline.ticks import nanoseconds_of, ticks_of_nanoseconds
 
 FIRST = ticks_of(date(1, 1, 1))
 LAST = ticks_of(datetime.max.replace(tzinfo=UTC)) + 9
@@ -75,6 +78,24 @@ def test_a_datetime_of_any_zone_is_the_same_instant(instant: int, hours: int) ->
     moment, zone = datetime_of(instant), timezone(timedelta(hours=hours))
     assert ticks_of(moment.astimezone(zone)) == ticks_of(moment)
     assert ticks_of(moment.replace(tzinfo=zone)) == ticks_of(moment) - hours * HOUR
+
+
+@given(ticks, st.integers(0, 99))
+def test_every_nanosecond_lies_in_its_tick(instant: int, rest: int) -> None:
+    assert ticks_of_nanoseconds(nanoseconds_of(instant) + rest) == instant
+
+
+@given(st.lists(st.integers(-(9 * 10**16), 9 * 10**16)))
+def test_arrays_are_converted_as_integers_are(instants_: list[int]) -> None:
+    nanoseconds = nanoseconds_of(np.array(instants_, np.int64))
+    assert nanoseconds.tolist() == [nanoseconds_of(instant) for instant in instants_]
+    assert ticks_of_nanoseconds(nanoseconds + 99).tolist() == instants_
+
+
+def test_the_null_time_is_the_first_tick_that_kusto_knows() -> None:
+    partition = Partition("T", NULL_TIME)
+    assert (iso_of(NULL_TIME.start), NULL_TIME.ticks) == ("0001-01-01T00:00:00Z", 1)
+    assert (partition.key, partition.null_time) == ("null_time", True)
 
 
 def test_a_datetime_without_a_zone_is_refused() -> None:
@@ -129,11 +150,11 @@ def test_grains_know_their_length() -> None:
         TableSpec("T", "Timestamp", where="A == 1"),
     ],
 )
-def test_what_is_asked_of_a_row_changes_the_shape(other: TableSpec) -> None:
+def test_what_is_asked_of_a_row_changes_the_query_hash(other: TableSpec) -> None:
     assert other.query_hash != TableSpec("T", "Timestamp").query_hash
 
 
-def test_how_it_is_stored_does_not_change_the_shape() -> None:
+def test_how_it_is_stored_does_not_change_the_query_hash() -> None:
     stored = TableSpec("T", "Timestamp", grain=Grain.HOUR, bytes_per_row=9, service="S", evolve=False)
     assert stored.query_hash == TableSpec("T", "Timestamp").query_hash
 
@@ -142,7 +163,7 @@ proofs = st.builds(Proof, st.integers(0, 10**9), st.integers(0, 10**18))
 
 
 @given(st.lists(proofs, max_size=5).flatmap(lambda parts: st.tuples(st.just(parts), st.permutations(parts))))
-def test_tallies_add_up_in_any_order(drawn: tuple[list[Proof], list[Proof]]) -> None:
+def test_proofs_add_up_in_any_order(drawn: tuple[list[Proof], list[Proof]]) -> None:
     parts, shuffled = drawn
     total = sum(shuffled, Proof(0, 0))
     assert total == sum(parts, Proof(0, 0))
