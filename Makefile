@@ -1,4 +1,4 @@
-# Everything a person or a build server runs. Each target sets up what it needs.
+# All commands for people and build servers. Each target installs its own tools.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,18 +9,18 @@ PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard bench
 
 .PHONY: demo test nightly fuzz check ui bench performance witness workers spark lock clean
 
-demo: $(READY) ## thirty days of an emulated tenant through Dagster into Parquet
+demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 	$(BIN)/hunting demo
 
-test: $(READY) check ## every test
+test: $(READY) check ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-nightly: $(READY) ## thousands of drawn runs, a kill at every step of a pull, minutes of eight processes on one quota
+nightly: $(READY) ## run the long tests: thousands of random runs, a kill at every step of a pull, eight processes on one quota
 	HUNTING_LONG=1 HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
 	    $(BIN)/python -m pytest -n 2 --dist loadfile tests/emulated/test_chaos.py tests/emulated/test_kill.py \
 	    tests/emulated/test_quota.py
 
-fuzz: .venv-fuzz/.ready ## hostile replies for half an hour, guided by coverage: does decode equal its reference?
+fuzz: .venv-fuzz/.ready ## compare decoding with its reference on hostile replies, for half an hour
 	mkdir -p .fuzz/corpus .fuzz/found
 	PYTHONPATH=tests/unit:. .venv-fuzz/bin/python tests/fuzz/seeds.py .fuzz/corpus
 	NUMBA_DISABLE_JIT=1 PYTHONWARNINGS=ignore PYTHONPATH=tests/unit:. .venv-fuzz/bin/python tests/fuzz/fuzz_decode.py \
@@ -28,37 +28,37 @@ fuzz: .venv-fuzz/.ready ## hostile replies for half an hour, guided by coverage:
 	    -dict=tests/fuzz/tokens.dict -artifact_prefix=.fuzz/found/ -print_final_stats=1 .fuzz/corpus
 	PYTHONPATH=tests/unit:. .venv-fuzz/bin/python tests/fuzz/fuzz_decode.py -runs=0 .fuzz/corpus
 
-check: $(READY) ## lint, types and import contracts
+check: $(READY) ## check style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ui: $(READY) ## Dagster on an emulated tenant, at http://localhost:3000
+ui: $(READY) ## start Dagster with an emulated tenant at http://localhost:3000
 	mkdir -p .ui/dagster
 	cp dagster.yaml .ui/dagster
 	DAGSTER_HOME=$(CURDIR)/.ui/dagster $(BIN)/hunting emulate --home .ui --run "$(BIN)/dagster dev -w workspace.yaml"
 
-bench: $(READY) $(PEERS) ## figures of the docs, as ratios measured side by side
+bench: $(READY) $(PEERS) ## run all benchmarks
 	$(BIN)/python -m benchmarks
 
-performance: $(READY) $(PEERS) ## measure anew what docs/performance.md shows, and write it there
+performance: $(READY) $(PEERS) ## measure again and write docs/performance.md
 	$(BIN)/python -m benchmarks --docs dagster_overhead decode latency memory pull
 
-witness: $(READY) .venv-witness/.ready ## msticpy, an independent client, pulls the same rows: do they agree?
+witness: $(READY) .venv-witness/.ready ## compare the lake with the rows of msticpy, an independent client
 	$(BIN)/python witness/compare.py
 
-workers: .venv-workers/.ready ## two Celery workers, Postgres and Redis on this machine: one quota, an exact lake
+workers: .venv-workers/.ready ## test two Celery workers with Postgres and Redis on this machine
 	command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq \
 	    && apt-get install -qq --no-install-recommends redis-server >/dev/null; } \
 	    || { echo "needs redis-server: apt-get install redis-server"; exit 1; }
 	.venv-workers/bin/python -m pytest workers
 
-spark: .venv-spark/.ready ## Spark reads a lake as every other reader does
+spark: .venv-spark/.ready ## test that Spark reads a lake
 	command -v java >/dev/null || { echo "needs java: apt-get install default-jre-headless"; exit 1; }
 	.venv-spark/bin/python -m pytest tests/unit/test_lake_read.py -k spark
 
-lock: $(READY) ## pin every dependency anew
+lock: $(READY) ## pin all dependencies again
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
 	    --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock

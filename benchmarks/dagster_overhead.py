@@ -21,8 +21,7 @@ import dagster as dg
 
 from hunting_emulator.process import Endpoint, running
 from hunting_pipeline.catalog import spec
-from hunting_pipeline.lake.layout import partition_from_key
-from hunting_pipeline.model import Grain
+from hunting_pipeline.model import Grain, partition_from_key
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.pipeline import open_pipeline
 from hunting_pipeline.settings import load_settings

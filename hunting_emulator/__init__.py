@@ -1,1 +1,1 @@
-"""A local Defender tenant over HTTPS: synthetic hunting tables, KQL on DuckDB, quotas and bad manners."""
+"""A local Defender tenant over HTTPS: synthetic hunting tables, KQL on DuckDB, quotas and faults."""

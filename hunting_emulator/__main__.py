@@ -1,4 +1,4 @@
-"""`python -m hunting_emulator`: a tenant on this machine until Ctrl-C or SIGTERM."""
+"""The command `python -m hunting_emulator`. It serves a tenant on this machine until Ctrl-C or SIGTERM."""
 
 import argparse
 import contextlib
@@ -31,19 +31,19 @@ from hunting_emulator.tenant import Tenant, TenantOptions
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hunting_emulator", description=__doc__)
     add = parser.add_argument
-    add("--port", type=int, default=0, help="0 picks a free one")
-    add("--directory", type=Path, help="where ca.pem and temporary files go; a temporary folder by default")
-    add("--ready-file", type=Path, help="write the line of JSON here too, at once and whole")
+    add("--port", type=int, default=0, help="0 picks a free port")
+    add("--directory", type=Path, help="folder of ca.pem and temporary files; a temporary folder by default")
+    add("--ready-file", type=Path, help="also write the line of JSON to this file, atomically")
     add("--profile", choices=sorted(PROFILES), default="graph", help="limits of the tenant")
     add(
         "--limit",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="change one limit; 'off' switches it off",
+        help="change one limit; 'off' disables it",
     )
     add("--seed", type=int, default=7)
-    add("--scale", type=float, default=1.0, help="factor on every table's usual volume")
+    add("--scale", type=float, default=1.0, help="factor for the usual volume of every table")
     add("--rows", action="append", default=[], metavar="TABLE=N", help="rows of a table in 30 days")
     add(
         "--burst",
@@ -63,17 +63,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--now", help="freeze the tenant's clock at this instant, ISO 8601")
     add("--clock-runs", action="store_true", help="let the clock run from --now on")
     add("--late-share", type=float, default=0.0, help="share of rows that arrive after their time")
-    add("--late-seconds", type=float, default=0.0, help="how late at most")
+    add("--late-seconds", type=float, default=0.0, help="longest delay of late rows")
     add("--token-seconds", type=float, default=3599.0, help="lifetime of tokens")
     add(
         "--deny",
         action="append",
         default=[],
         choices=[api.name for api in APIS],
-        help="withhold a permission",
+        help="do not grant the permission of an API",
     )
     add("--certificate", type=Path, help="PEM certificate of the app, for client assertions")
-    add("--config", metavar="JSON", help="what POST /_emulator/config takes: faults, manners, drift and more")
+    add("--config", metavar="JSON", help="body of POST /_emulator/config: faults, manners, drift, ...")
     add("--gzip", action="store_true", help="compress replies for clients that accept it")
     return parser
 
@@ -108,7 +108,7 @@ def _limits(profile: str, changes: dict[str, str]) -> Limits:
 def _tenant(options: argparse.Namespace, folder: Path) -> Tenant:
     unknown = set(options.unlicensed) - set(tables())
     if unknown:
-        raise ValueError(f"there is no hunting table {min(unknown)!r}")
+        raise ValueError(f"unknown hunting table {min(unknown)!r}")
     tenant = Tenant(
         TenantOptions(
             seed=options.seed,
@@ -193,7 +193,7 @@ def _serve(options: argparse.Namespace, folder: Path) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens, and ends without raising the signal again."""
+    """A server that announces when it listens. It ends without raising the signal again."""
 
     announce = staticmethod(lambda: None)
 
@@ -215,7 +215,7 @@ class _Server(uvicorn.Server):
 
 
 def main() -> int:
-    """Serve until a signal; 0 after a clean end, 2 for a wrong option."""
+    """Serve until a signal. Return 0 after a clean end, 2 for a wrong option."""
     options = _parser().parse_args()
     with tempfile.TemporaryDirectory(prefix="emulator-") as temporary:
         folder = options.directory or Path(temporary)

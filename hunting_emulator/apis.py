@@ -1,4 +1,4 @@
-"""The emulated APIs as data: routes, permissions, envelopes and error bodies."""
+"""The three APIs as data: routes, permissions, envelopes and error bodies."""
 
 import json
 import time
@@ -25,7 +25,7 @@ class Api:
     device_only: bool = False
 
     def ends(self, answer: Answer, base: str, manners: Manners) -> tuple[str, str]:
-        """Return the text of a reply before its first row and after its last row."""
+        """Return the text of a reply before the first row and the text after the last row."""
         swap = self.odata != manners.swap_case
         pairs = schema_pairs(answer.columns, self.spoken(manners))
         named = [{_cased("Name", swap): name, _cased("Type", swap): kind} for name, kind in pairs]
@@ -57,7 +57,7 @@ class Api:
         )
 
     def error(self, code: str, message: str) -> bytes:
-        """Return the body of a refusal."""
+        """Return the body of an error reply."""
         request = str(uuid.uuid4())
         if self.odata:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
@@ -78,7 +78,7 @@ APIS = (
 
 
 def stream(api: Api, answer: Answer, base: str, manners: Manners) -> Iterator[bytes]:
-    """Yield the whole reply in blocks and close the answer at its end."""
+    """Yield the whole reply in blocks. Close the answer at the end."""
     opening, closing = api.ends(answer, base, manners)
     with answer.body:
         yield opening.encode()
@@ -90,10 +90,10 @@ def stream(api: Api, answer: Answer, base: str, manners: Manners) -> Iterator[by
 def wrecked(
     fault: str, blocks: Iterator[bytes], answer: Answer, manners: Manners, hang_up: Callable[[], None]
 ) -> Iterator[bytes]:
-    """Yield a reply that goes wrong on its way.
+    """Yield a reply with a transport fault.
 
-    `cut` breaks the connection in the middle. `half` ends the reply in the middle without an error. `slow`
-    sends a few bytes at a time.
+    `cut` aborts the connection in the middle. `half` ends the reply there without an error. `slow` sends
+    small blocks with pauses.
     """
     middle = answer.body.seek(0, 2) // 2
     answer.body.seek(0)

@@ -1,4 +1,4 @@
-"""Rows to JSON text inside DuckDB, as each surface writes values. No row ever becomes a Python object."""
+"""JSON text of rows, made inside DuckDB, as each API writes values. No row becomes a Python object."""
 
 import json
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ _WIRE_TYPES = {
     "dynamic": "Object",
 }
 _MARK = "#microsoft.graph.security.dynamicColumnValue"
-# an object starts with `{"`; in a string the same two characters end it and one of , } ] : follows
+# an object starts with `{"`; in a string, `{"` are the last characters, and one of , } ] : follows
 _STRING_ENDS_IN_BRACE = r'\{"[,}\]:]'
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a surface writes what the others write differently."""
+    """The differences in the JSON values of the APIs."""
 
     null: str
     sidecars: str
@@ -38,13 +38,13 @@ ODATA = Dialect(null="{}", sidecars="all", marks=True)
 
 
 def schema_pairs(columns: Sequence[Column], dialect: Dialect) -> list[tuple[str, str]]:
-    """Names and wire types of the columns."""
+    """Return names and wire types of the columns."""
     kinds = {**_WIRE_TYPES, "bool": "Boolean"} if dialect.plain_bool else _WIRE_TYPES
     return [(column.name, kinds[column.type]) for column in columns]
 
 
 def row_sql(columns: Sequence[Column], dialect: Dialect) -> str:
-    """SQL of one row as a JSON object with a comma before it, so that rows join to the inside of an array."""
+    """Return SQL of one row as a JSON object after a comma. Joined rows are the inside of an array."""
     parts = []
     for at, column in enumerate(columns):
         comma = "," if at else ""
@@ -88,7 +88,7 @@ def _value(column: Column, dialect: Dialect) -> str:
 
 
 def _marked(ref: str) -> str:
-    """The type mark in every object. What text replacement cannot do surely goes through `odata_value`."""
+    """Add the type mark to every object. Use `odata_value` where text replacement is not safe."""
     mark = f'{{"@odata.type":"{_MARK}",'
     return (
         f"CASE WHEN contains({ref}, '[{{') OR contains({ref}, '{{}}')"
@@ -98,7 +98,7 @@ def _marked(ref: str) -> str:
 
 
 def odata_value(text: str) -> str:
-    """A dynamic value as Graph writes it: objects bear their type, arrays of objects hold JSON strings."""
+    """Return a dynamic value as Graph writes it: objects have a type, arrays of objects hold JSON strings."""
     return _compact(_odata(json.loads(text)))
 
 

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - the SQL is compiled from a syntax tree, its literals quoted by one function
-"""One query, from KQL text to reply text, within the limits of a tenant."""
+"""The execution of one query, from KQL text to reply text, within the limits of a tenant."""
 
 import tempfile
 import threading
@@ -19,22 +19,22 @@ from hunting_emulator.kql.typed import Column
 from hunting_emulator.limits import Limits
 from hunting_emulator.tenant import Tenant
 
-# a reply waits for its reader in memory up to this size, on disk beyond
+# a reply is buffered in memory up to this size, and on disk above it
 _SPOOL = 16_000_000
 _BATCH_ROWS = 2_048
 
 
 class ResultTooBig(Exception):
-    """The rows take more bytes than a reply may."""
+    """The rows need more bytes than a reply may have."""
 
 
 class RequestTimeout(Exception):
-    """The query ran longer than a request may."""
+    """The query ran longer than the limit of a request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The inside of the `Results` array, the columns, and what it took. The reader closes `body`."""
+    """The inside of the `Results` array, the columns and the cost. The reader closes `body`."""
 
     body: IO[bytes]
     columns: tuple[Column, ...]
@@ -44,12 +44,12 @@ class Answer:
 
 
 def answer(tenant: Tenant, query: str, limits: Limits, dialect: encoding.Dialect) -> Answer:
-    """Run a query; rows over the limit are dropped in silence.
+    """Run a query. Rows over the limit are dropped without an error.
 
     Raises:
-        KqlError: the query makes no sense here.
-        ResultTooBig: its rows take more bytes than a reply may.
-        RequestTimeout: it ran longer than a request may.
+        KqlError: the query cannot be compiled.
+        ResultTooBig: the rows need more bytes than a reply may have.
+        RequestTimeout: the query ran longer than the limit of a request.
     """
     started = time.monotonic()
     cursor = tenant.cursor()
@@ -71,7 +71,7 @@ def answer(tenant: Tenant, query: str, limits: Limits, dialect: encoding.Dialect
 def _sql(
     tenant: Tenant, cursor: duckdb.DuckDBPyConnection, query: str, limits: Limits, dialect: encoding.Dialect
 ) -> tuple[tuple[Column, ...], tuple[str, ...], str]:
-    """Columns and tables of the query, and SQL of its rows as JSON text, cut at the limit."""
+    """Return columns and tables of the query, and SQL of its rows as JSON text, cut at the limit."""
     retention = None if limits.retention_days is None else round(limits.retention_days * ticks.DAY)
     compiled = compile_query(query, tenant.catalogue(cursor, retention))
     order = " ORDER BY ord" if compiled.ordered else ""
@@ -86,7 +86,7 @@ def _sql(
 
 @contextmanager
 def _deadline(cursor: duckdb.DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
-    """Interrupt the cursor after so many seconds, again and again: between statements one is lost."""
+    """Call `interrupt` repeatedly after `seconds`: an interrupt between two statements has no effect."""
     over, late = threading.Event(), threading.Event()
 
     def watch() -> None:
@@ -109,7 +109,7 @@ def _deadline(cursor: duckdb.DuckDBPyConnection, seconds: float | None) -> Itera
 
 
 def _pour(reader: pa.RecordBatchReader, body: IO[bytes], most: int | None) -> int:
-    """Write the text of all rows, without the first comma; the number of rows."""
+    """Write the text of all rows, without the first comma. Return the number of rows."""
     rows = size = 0
     for batch in reader:
         if not batch.num_rows:

@@ -1,4 +1,4 @@
-"""Bad manners: the ways a reply can differ from an ordinary one, by switch, by queue or by seeded chance."""
+"""Faults and manners: deviations from a normal reply, by switch, by queue or by seeded chance."""
 
 import random
 import threading
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
-# refusals that come instead of an answer: status, code, message; {wait} is in seconds
+# error replies instead of an answer: status, code, message; {wait} is in seconds
 REFUSALS: dict[str, tuple[int, str, str]] = {
     "too_big": (400, "BadRequest", "Query result set has exceeded the allowed result size of 50 MB."),
     "preempted": (
@@ -28,19 +28,24 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
     ),
     "teapot": (418, "Unexpected", "A status that no document knows."),
 }
-# replies that are no JSON, or whose transport misbehaves
+# replies that are no JSON, or that fail in transport
 WRECKS = ("gateway", "reset", "hang", "cut", "half", "slow")
 KINDS = (*REFUSALS, *WRECKS)
 
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """Lasting switches.
+    """Permanent switches for the form of replies.
 
-    `null` is how null is written (None: as the surface does), `sidecars` is all, some or none, `schema_last`
-    puts Schema after Results, `swap_case` writes the envelope's keys in the other case, `plain_bool` says
-    Boolean with true and false. `hang_seconds` and `slow_seconds` say how long those faults last,
-    `wait_seconds` what a drawn 429 asks for.
+    Attributes:
+        null: the text of a null value; the API's own if None.
+        sidecars: which sidecar keys are written: all, some or none.
+        schema_last: whether Schema comes after Results.
+        swap_case: whether the keys of the envelope have the other case.
+        plain_bool: whether the type is Boolean, with true and false.
+        hang_seconds: duration of the fault `hang`.
+        slow_seconds: duration of the fault `slow`.
+        wait_seconds: the wait that a drawn 429 demands.
     """
 
     null: str | None = None
@@ -53,16 +58,16 @@ class Manners:
     wait_seconds: int = 2
 
     def changed(self, changes: dict[str, object]) -> "Manners":
-        """The same manners with some changed; ValueError for a name that is none."""
+        """Return the manners with some changed. Raise ValueError for an unknown name."""
         unknown = set(changes) - {field.name for field in fields(self)}
         if unknown:
-            raise ValueError(f"there are no manners {min(unknown)!r}")
+            raise ValueError(f"unknown manners: {min(unknown)!r}")
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
 @dataclass
 class Chaos:
-    """Which fault the next call meets: queued ones first, then for `share` of the calls a drawn one."""
+    """The choice of a call's fault: queued faults first, then a drawn fault for `share` of the calls."""
 
     seed: int = 0
     share: float = 0.0
@@ -75,8 +80,9 @@ class Chaos:
         self._random = random.Random(self.seed)  # noqa: S311 - repeatable, not secret
 
     def configure(self, changes: dict[str, object]) -> None:
-        """`clear` empties the queue, `queue` adds faults; `share`, `kinds`, `seed`, `on` (any, or a kind of
-        query) steer the chance.
+        """Configure the faults. `clear` empties the queue and `queue` adds faults.
+
+        `share`, `kinds`, `seed` and `on` (any, or a kind of query) control the drawn faults.
         """
         handlers: dict[str, Callable[[object], None]] = {
             "clear": lambda value: self._queue.clear() if value else None,
@@ -89,11 +95,11 @@ class Chaos:
         with self._lock:
             for key, value in changes.items():
                 if key not in handlers:
-                    raise ValueError(f"faults have no {key!r}")
+                    raise ValueError(f"unknown setting of faults: {key!r}")
                 handlers[key](value)
 
     def draw(self, kind: str) -> str | None:
-        """The fault for a query of this kind."""
+        """Return the fault for a query of this kind, or None."""
         with self._lock:
             if self.on not in ("any", kind):
                 return None
@@ -108,5 +114,5 @@ def _known(names: object) -> list[str]:
     listed = [str(name) for name in names] if isinstance(names, list | tuple) else [str(names)]
     for name in listed:
         if name not in KINDS:
-            raise ValueError(f"there is no fault {name!r}; known are {', '.join(KINDS)}")
+            raise ValueError(f"unknown fault {name!r}; known faults are {', '.join(KINDS)}")
     return listed

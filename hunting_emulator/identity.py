@@ -1,4 +1,4 @@
-"""Entra as far as a client sees it: OpenID discovery and tokens for client credentials."""
+"""The part of Entra that a client uses: OpenID discovery and tokens for client credentials."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ from cryptography.x509 import Certificate
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """An app registration: its secret, perhaps a certificate, and the permissions it was granted."""
+    """An app registration: its secret, an optional certificate, and the granted permissions."""
 
     client_id: str
     client_secret: str
@@ -26,7 +26,7 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class TokenError:
-    """What the token endpoint refuses, as Entra words it."""
+    """A refusal of the token endpoint, in the words of Entra."""
 
     status: int
     error: str
@@ -34,7 +34,7 @@ class TokenError:
     text: str
 
     def body(self) -> dict[str, object]:
-        """The JSON body of the refusal."""
+        """Return the JSON body of the refusal."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime())
         trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
         return {
@@ -58,7 +58,7 @@ class Identity:
     _tokens: dict[str, tuple[float, str]] = field(default_factory=dict)
 
     def discovery(self, base: str) -> dict[str, object]:
-        """The OpenID configuration that MSAL asks for first."""
+        """Return the OpenID configuration, which MSAL requests first."""
         root = f"{base}/{self.tenant_id}"
         return {
             "issuer": f"{root}/v2.0",
@@ -71,7 +71,7 @@ class Identity:
         }
 
     def issue(self, form: dict[str, str], endpoint: str) -> dict[str, object] | TokenError:
-        """A token for a client credentials request, or the refusal."""
+        """Return a token for a client credentials request, or the refusal."""
         if form.get("grant_type") != "client_credentials":
             return TokenError(
                 400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type."
@@ -89,7 +89,7 @@ class Identity:
         return {"token_type": "Bearer", "expires_in": int(self.lifetime), "access_token": token}
 
     def _token(self, audience: str) -> str:
-        """Shaped like a JWT, for clients that look inside; its signature is random and known here alone."""
+        """Create a token in the form of a JWT, for clients that parse it. Its signature is random."""
         expires = time.time() + self.lifetime
         head = _encoded({"typ": "JWT", "alg": "none"})
         claims = {
@@ -146,7 +146,7 @@ class Identity:
         )
 
     def audience(self, authorization: str) -> str | None:
-        """The audience of a valid bearer token; None for an unknown or expired one."""
+        """Return the audience of a valid bearer token, or None for an unknown or expired token."""
         scheme, _, token = authorization.partition(" ")
         expires, audience = self._tokens.get(token, (0.0, ""))
         return audience if scheme.lower() == "bearer" and expires > time.time() else None

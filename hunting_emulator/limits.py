@@ -1,4 +1,4 @@
-"""Limit profiles and the bookkeeping that enforces them. None switches a limit off.
+"""Limit profiles, and the counters that enforce them. None disables a limit.
 
 Sources: the original 2020 API document; learn.microsoft.com pages of the three APIs as of November 2026.
 """
@@ -14,7 +14,7 @@ _MEGABYTE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Per tenant: calls by window, seconds of running time by window; per request: rows, bytes, seconds."""
+    """Limits per tenant (calls and running seconds by window) and per request (rows, bytes, seconds)."""
 
     calls_per_minute: int | None = None
     calls_per_hour: int | None = None
@@ -26,10 +26,10 @@ class Limits:
     retention_days: float | None = 30
 
     def changed(self, changes: dict[str, float | None]) -> "Limits":
-        """The same limits with some changed; ValueError for a name that is none."""
+        """Return the limits with some changed. Raise ValueError for an unknown name."""
         unknown = set(changes) - {field.name for field in fields(self)}
         if unknown:
-            raise ValueError(f"there is no limit {min(unknown)!r}")
+            raise ValueError(f"unknown limit {min(unknown)!r}")
         whole = {"calls_per_minute", "calls_per_hour", "rows", "bytes"}
         typed = {
             key: int(value) if key in whole and value is not None else value for key, value in changes.items()
@@ -57,7 +57,7 @@ PROFILES = {
 
 @dataclass(frozen=True, slots=True)
 class Exceeded:
-    """A quota that has no room: the message of the 429 and the seconds until there is room."""
+    """An exhausted quota: the message of the 429, and the seconds until the quota is available."""
 
     code: str
     message: str
@@ -65,7 +65,7 @@ class Exceeded:
 
 
 class Meter:
-    """What was spent in the sliding windows, in seconds of a monotonic clock."""
+    """The quota use in the sliding windows, in seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -73,7 +73,7 @@ class Meter:
         self._runs: deque[tuple[float, float]] = deque()
 
     def enter(self, limits: Limits, now: float) -> Exceeded | None:
-        """Count a call, or say why it may not run. A refused call costs nothing."""
+        """Count a call, or return the exhausted quota. A refused call costs nothing."""
         with self._lock:
             self._forget(now)
             found = self._exceeded(limits, now)
@@ -82,7 +82,7 @@ class Meter:
             return found
 
     def spend(self, seconds: float, now: float) -> None:
-        """Running time of a query that has ended."""
+        """Charge the running time of a finished query."""
         with self._lock:
             self._runs.append((now, seconds))
 

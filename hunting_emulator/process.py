@@ -1,4 +1,4 @@
-"""Start and stop an emulator as a process of its own."""
+"""An emulator in its own process: start and stop."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ _END_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a running emulator is, and how to sign in to it."""
+    """The address of a running emulator, and the credentials for it."""
 
     url: str
     login_url: str
@@ -29,7 +29,7 @@ class Endpoint:
     stats_url: str
 
     def settings(self) -> dict[str, str]:
-        """The environment variables that point a client of the pipeline here."""
+        """Return the environment variables that connect the pipeline to this emulator."""
         return {
             "HUNTING_TENANT_ID": self.tenant_id,
             "HUNTING_CLIENT_ID": self.client_id,
@@ -41,14 +41,14 @@ class Endpoint:
 
 
 class EmulatorFailed(RuntimeError):
-    """The emulator ended before it was ready; the text is what it said."""
+    """The emulator ended before it was ready. The text is its error output."""
 
 
 @contextlib.contextmanager
 def running(*, ready_seconds: float = 60.0, **options: object) -> Iterator[Endpoint]:
-    """An emulator on a free port, ended when the block ends.
+    """Start an emulator on a free port. It ends when the context ends.
 
-    Options are those of the command line, with underscores: `profile="test"`, `rows={"AlertInfo": 500}`,
+    The options are those of the command line, with underscores: `profile="test"`, `rows={"AlertInfo": 500}`,
     `unlicensed=["EmailEvents"]`, `gzip=True`.
     """
     with tempfile.TemporaryDirectory(prefix="emulator-run-") as folder:
@@ -64,13 +64,13 @@ def running(*, ready_seconds: float = 60.0, **options: object) -> Iterator[Endpo
 
 
 def _environment() -> dict[str, str]:
-    """This process's, in which the package is found even where it is not installed."""
+    """Return this process's environment, with the package on the path even if it is not installed."""
     folder = str(Path(__file__).parents[1])
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))}
 
 
 def arguments(options: Mapping[str, object]) -> Sequence[str]:
-    """Options as command-line arguments."""
+    """Convert options to command-line arguments."""
     found: list[str] = []
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")

@@ -1,4 +1,4 @@
-"""The emulator's own catalogue: every hunting table with its columns, usual volume and width."""
+"""The catalogue of the emulator: every hunting table with its columns, usual volume and width."""
 
 import json
 from collections.abc import Mapping
@@ -9,9 +9,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """One table. `rows` is its volume in 30 days at scale 1; `filler` the mean length of its free text,
-    `empty` the percentage of optional texts that are missing: they make its rows as wide as real ones.
-    `retyped` holds the original types of columns that changed theirs.
+    """One table.
+
+    `rows` is its volume in 30 days at scale 1. `filler` is the mean length of its free text and `empty` the
+    percentage of optional texts that are missing; with them, rows are as wide as real rows. `retyped` holds
+    the original types of columns whose type was changed.
     """
 
     name: str
@@ -25,7 +27,7 @@ class TableSchema:
 
 @cache
 def tables() -> dict[str, TableSchema]:
-    """All tables by name."""
+    """Return all tables by name."""
     entries = json.loads(Path(__file__).with_name("tables.json").read_text(encoding="utf-8"))
     return {
         name: TableSchema(
@@ -42,14 +44,14 @@ def tables() -> dict[str, TableSchema]:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How a table's schema differs from the catalogue's."""
+    """The difference between a table's schema and the catalogue."""
 
     add: Mapping[str, str] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
     retype: Mapping[str, str] = field(default_factory=dict)
 
     def applied(self, schema: TableSchema) -> TableSchema:
-        """The schema after the change."""
+        """Return the schema after the change."""
         kept = [
             (name, self.retype.get(name, kind)) for name, kind in schema.columns if name not in self.remove
         ]
@@ -58,7 +60,7 @@ class Drift:
 
 
 def drifts(given: object) -> dict[str, Drift]:
-    """`{table: {add: {name: type}, remove: [name], retype: {name: type}}}` as values."""
+    """Parse `{table: {add: {name: type}, remove: [name], retype: {name: type}}}`."""
     if not isinstance(given, dict):
         raise TypeError("drift is an object of tables")
     return {

@@ -1,4 +1,4 @@
-"""The tenant over HTTP: token endpoint, the three surfaces, and a local admin door without a token."""
+"""The tenant over HTTP: token endpoint, the three APIs, and local admin routes without a token."""
 
 import json
 import re
@@ -58,7 +58,7 @@ class Service:
     limiter: CapacityLimiter | None = None
 
     def app(self, *, compress: bool = False) -> Starlette:
-        """The ASGI application; `compress` offers gzip."""
+        """Return the ASGI application. With `compress`, it offers gzip."""
         self.tenant.cursor().create_function("odata_value", odata_value, ["VARCHAR"], "VARCHAR")
         authority = f"/{self.identity.tenant_id}"
         return Starlette(
@@ -101,7 +101,7 @@ class Service:
         return JSONResponse({})
 
     def configure(self, changes: dict[str, object]) -> None:
-        """Apply what the admin door was sent; ValueError or TypeError for what makes no sense."""
+        """Apply a request to the admin route. Raise ValueError or TypeError if it is not valid."""
         handlers: dict[str, Callable[[object], None]] = {
             "limits": lambda value: setattr(self, "limits", self.limits.changed(dict(value))),  # type: ignore[call-overload]
             "now": lambda value: self.tenant.configure(
@@ -119,7 +119,7 @@ class Service:
         }
         for key, value in changes.items():
             if key not in handlers:
-                raise ValueError(f"there is no setting {key!r}")
+                raise ValueError(f"unknown setting {key!r}")
             handlers[key](value)
 
     def _load(self, files: Mapping[str, str]) -> None:
@@ -155,7 +155,7 @@ class Service:
         return StreamingResponse(blocks, media_type="application/json")
 
     async def _misbehave(self, api: Api, request: Request, fault: str | None) -> None:
-        """Play the faults that come before an answer."""
+        """Apply the faults that happen before an answer."""
         if fault == "hang":
             await sleep(self.manners.hang_seconds)
         if fault == "reset":
@@ -259,7 +259,7 @@ def _query_of(body: bytes) -> str:
 
 
 def _hang_up(request: Request) -> None:
-    """Abort the connection under the request, as a broken network would."""
+    """Close the connection abruptly, like a broken network."""
     cycle = getattr(request.receive, "__self__", None)
     transport = getattr(cycle, "transport", None)
     if transport is not None:

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
-"""The two kinds of tables a tenant has: rows made from a seed when asked for, and rows that were loaded."""
+"""The two kinds of tables: rows that are generated from a seed on demand, and loaded rows."""
 
 import zlib
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ ARRIVAL = "_arrival"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of a table can be seen: instants in ticks.
+    """The visible part of a table. All instants are in ticks.
 
-    Rows older than `floor` are forgotten, rows that arrive after `now` are not there yet. `late_share` of
-    the synthetic rows arrive up to `late_ticks` after their time. `salt` varies their order from call to
-    call.
+    Rows older than `floor` are past retention; rows that arrive after `now` are not visible yet. `late_share`
+    of the synthetic rows arrive up to `late_ticks` after their time. `salt` varies the order of rows from
+    call to call.
     """
 
     floor: int
@@ -50,7 +50,7 @@ class Synthetic:
         return self.schema.time_column
 
     def scan(self, spans: Spans) -> str:
-        """SQL of c0, c1, ...; bins of time outside the spans are never expanded to rows."""
+        """Return SQL of c0, c1, .... Bins of time outside the spans are never expanded to rows."""
         seed, view = self.volume.seed, self.view
         if self.schema.time_column is None:
             rows = (
@@ -94,7 +94,10 @@ class Synthetic:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A table whose rows lie in DuckDB under `relation`, with columns c0, c1, ... and perhaps `arrival`."""
+    """A table whose rows are in the DuckDB table `relation`.
+
+    The columns of `relation` are c0, c1, ... and optionally `arrival`.
+    """
 
     relation: str
     columns: tuple[tuple[str, str], ...]
@@ -103,7 +106,7 @@ class Loaded:
     view: View
 
     def scan(self, spans: Spans) -> str:  # noqa: ARG002 - the predicate itself is enough here
-        """SQL of c0, c1, ... of every row that can be seen."""
+        """Return SQL of c0, c1, ... of every visible row."""
         names = [name for name, _ in self.columns]
         tests = ["true"]
         if self.time_column in names and self.view.floor > 0:
@@ -116,7 +119,7 @@ class Loaded:
 
 
 def table_seed(seed: int, table: str) -> int:
-    """The seed of one table of a tenant."""
+    """Return the seed of one table of a tenant."""
     return zlib.crc32(f"{seed}/{table}".encode())
 
 
@@ -132,12 +135,12 @@ _ARROW_KINDS = (
 
 
 def kusto_type(arrow: pa.DataType) -> str:
-    """The Kusto type that an Arrow column becomes when nothing else is known."""
+    """Return the Kusto type of an Arrow column that the catalogue does not contain."""
     return next((kind for test, kind in _ARROW_KINDS if test(arrow)), "string")
 
 
 def stored(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
-    """A column as the emulator stores it: ticks for times (integers already are), no null strings."""
+    """Convert a column to its stored form: times as ticks (integers are ticks already), no null strings."""
     arrow = values.type
     if kind in ("datetime", "timespan") and not pa.types.is_integer(arrow):
         return _as_ticks(values, ticks.UNIX_EPOCH if kind == "datetime" else 0)

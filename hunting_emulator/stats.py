@@ -1,4 +1,4 @@
-"""What was asked of a running emulator: counters and a log of calls."""
+"""Statistics of a running emulator: counters and a log of calls."""
 
 import threading
 from collections import Counter, deque
@@ -9,7 +9,7 @@ _LOG_LENGTH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: when (ticks of the tenant's clock), on which surface, what came of it.
+    """One call: its time (ticks of the tenant's clock), its API and its outcome.
 
     `kind` is histogram, schema, count or rows; `outcome` is ok or the error's code.
     """
@@ -50,7 +50,7 @@ class Record:
                 self._by["table"][table] += 1
 
     def clear(self) -> None:
-        """Start again from zero."""
+        """Reset every counter."""
         with self._lock:
             self._log.clear()
             self._totals.clear()
@@ -58,7 +58,7 @@ class Record:
                 counter.clear()
 
     def report(self) -> dict[str, object]:
-        """Everything as JSON values."""
+        """Return all counters and calls as JSON values."""
         with self._lock:
             totals = {key: self._totals[key] for key in ("calls", "over_quota", "too_big", "rows", "bytes")}
             counters = {f"by_{name}": dict(counter) for name, counter in self._by.items()}
@@ -66,7 +66,7 @@ class Record:
 
 
 def kind_of(query: str) -> str:
-    """What a query is for, judged by its text."""
+    """Return the kind of a query, judged by its text."""
     words = query.replace("|", " | ").split()
     if "summarize" in words:
         return "histogram" if "by" in words[words.index("summarize") :] else "count"

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
-"""A tenant: its clock, its tables, and the DuckDB that makes and holds their rows."""
+"""A tenant: its clock, its tables, and the DuckDB database that generates and stores their rows."""
 
 import tempfile
 import threading
@@ -22,18 +22,18 @@ from hunting_emulator.sources import ARRIVAL, Loaded, Synthetic, View, kusto_typ
 from hunting_emulator.synthesis import macros, volume
 from hunting_emulator.synthesis.volume import Burst, Volume
 
-# DuckDB's share of the 1.5 GB that a process may take; replies wait outside, in spooled files
+# DuckDB's share of the 1.5 GB of a process; replies are buffered outside DuckDB, in spooled files
 _MEMORY = "700MB"
 
 
 @dataclass(frozen=True, slots=True)
 class TenantOptions:
-    """What a tenant holds. The same options give the same rows.
+    """The contents of a tenant. The same options give the same rows.
 
-    `rows` overrides a table's volume in 30 days, else the catalogue's volume times `scale`. `now` is the
-    present instant in ticks, frozen unless `clock_runs`; None is the real clock. Events begin `history_days`
-    before the first `now`. `late_share` of the rows of timed tables arrive up to `late_seconds` after their
-    time. `drift` changes the schema of tables.
+    `rows` is the volume of tables in 30 days; the default is the catalogue's volume times `scale`. `now` is
+    the current instant in ticks, frozen unless `clock_runs`; None is the real clock. Events begin
+    `history_days` before the first `now`. In tables with a time, `late_share` of the rows arrive up to
+    `late_seconds` after their time. `drift` changes the schema of tables.
     """
 
     seed: int = 7
@@ -58,14 +58,14 @@ class _LoadedTable:
 
 
 class Tenant:
-    """The rows of one tenant, and who may see which of them when."""
+    """The rows of one tenant, and the rules for their visibility."""
 
     def __init__(self, options: TenantOptions | None = None, *, spill: Path | None = None) -> None:
-        """`spill` is the folder DuckDB may use when memory is short; a temporary one by default."""
+        """Create the tables. `spill` is DuckDB's folder for spilled data; a temporary folder if None."""
         self.options = options or TenantOptions()
         for name in [*self.options.rows, *self.options.bursts]:
             if name not in tables():
-                raise ValueError(f"there is no hunting table {name!r}")
+                raise ValueError(f"unknown hunting table {name!r}")
         self._set_at = time.monotonic()
         self._origin = self.now() // ticks.DAY * ticks.DAY - self.options.history_days * ticks.DAY
         self._loaded: dict[str, _LoadedTable] = {}
@@ -91,25 +91,25 @@ class Tenant:
             self._spill.cleanup()
 
     def now(self) -> int:
-        """The present instant of this tenant, in ticks."""
+        """Return the current instant of this tenant, in ticks."""
         if self.options.now is not None:
             passed = time.monotonic() - self._set_at if self.options.clock_runs else 0.0
             return self.options.now + int(passed * ticks.SECOND)
         return ticks.from_datetime(datetime.now(UTC))
 
     def configure(self, **changes: object) -> None:
-        """Change options of a running tenant: `now`, `late_share`, `late_seconds`, `unlicensed`, `drift`."""
+        """Replace options of a running tenant: `now`, `late_share`, `late_seconds`, `unlicensed`, `drift`."""
         if "now" in changes:
             self._set_at = time.monotonic()
         self.options = replace(self.options, **changes)  # type: ignore[arg-type]
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A connection of its own for one thread."""
+        """Open a separate connection for one thread."""
         with self._lock:
             return self._database.cursor()
 
     def catalogue(self, cursor: duckdb.DuckDBPyConnection, retention_ticks: int | None = None) -> Catalogue:
-        """What a query may see at this moment; rows older than the retention are gone."""
+        """Return the environment of a query at this moment. Rows older than the retention are not visible."""
         now = self.now()
         with self._lock:
             self._calls += 1
@@ -144,7 +144,7 @@ class Tenant:
     def load(self, table: str, data: pa.Table | Path | str) -> None:
         """Replace a table by given rows, from Arrow or a Parquet file.
 
-        A column known to the catalogue keeps its Kusto type, another takes the type of its Arrow column.
+        A column of the catalogue keeps its Kusto type. Any other column gets its type from the Arrow column.
         Integers in a datetime column are .NET ticks. A column `_arrival` hides each row until that instant.
         """
         given = pq.read_table(data) if isinstance(data, Path | str) else data
@@ -173,17 +173,17 @@ class Tenant:
         self._loaded[table] = _LoadedTable(relation, columns_, time_column, ARRIVAL in given.column_names)
 
     def columns(self, table: str) -> tuple[tuple[str, str], ...]:
-        """Names and Kusto types of a table's columns. KeyError for an unknown table."""
+        """Return names and Kusto types of a table's columns. Raise KeyError for an unknown table."""
         source = self._source(table, View(0, self.now()))
         if source is None:
             raise KeyError(table)
         return source.columns
 
     def rows(self, table: str, start: int | None = None, end: int | None = None) -> pa.Table:
-        """The rows that are there now with `start <= time < end` (.NET ticks), read past the API.
+        """Return the rows that exist now with `start <= time < end` (.NET ticks), without the API.
 
         Datetimes and timespans are int64 ticks, dynamic is JSON text, and no retention applies. Without
-        bounds, rows with a null time are among them.
+        bounds, the result includes rows with a null time.
         """
         cursor = self.cursor()
         catalogue = self.catalogue(cursor)

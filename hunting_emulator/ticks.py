@@ -18,12 +18,16 @@ _ISO = re.compile(
 
 
 def from_datetime(moment: datetime) -> int:
-    """Ticks of an aware datetime."""
+    """Return the ticks of an aware datetime."""
     return (moment - _YEAR_ONE) // timedelta(microseconds=1) * MICROSECOND
 
 
 def parse(text: str) -> int:
-    """Ticks of an ISO 8601 instant with 0 to 7 fraction digits; no zone means UTC. ValueError otherwise."""
+    """Parse an ISO 8601 instant with 0 to 7 fraction digits into ticks. No zone means UTC.
+
+    Raises:
+        ValueError: the text is no such instant.
+    """
     match = _ISO.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not an ISO 8601 instant")
@@ -39,7 +43,7 @@ def parse(text: str) -> int:
 
 
 def text(ticks: int) -> str:
-    """ISO 8601 with the fraction cut at its last digit, as the service writes a datetime."""
+    """Format ticks as ISO 8601 like the service: without trailing zeros in the fraction."""
     whole = _YEAR_ONE + timedelta(seconds=ticks // SECOND)
     fraction = f"{ticks % SECOND:07d}".rstrip("0")
     return f"{whole:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + (f".{fraction}Z" if fraction else "Z")

@@ -1,5 +1,11 @@
 """The code location: everything in the defs folder `assets/`, which a team edits."""
 
+import os
+
+# A code location has its own process, so it chooses the allocator of Arrow, before Arrow is first imported.
+# `hunting_pipeline.pipeline.memory` says why.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
 import sys
 from pathlib import Path
 

@@ -1,11 +1,11 @@
-"""The values that rooms exchange: frozen, without behaviour beyond arithmetic on themselves.
+"""The values that rooms exchange: frozen, with no behaviour but arithmetic on themselves.
 
-Time is counted in *ticks*: 100-ns units since 1970-01-01T00:00:00Z, as plain integers, because that is the
-resolution of Kusto's datetime and a Python `datetime` only holds microseconds. Every span is half-open:
-its start belongs to it, its end does not.
+Times are ticks and spans are half-open, see `ticks`.
 """
 
+import re
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 
@@ -27,6 +27,7 @@ __all__ = [
     "DAY",
     "HOUR",
     "NULL_TIME",
+    "RESCUED",
     "SECOND",
     "Bin",
     "Bucket",
@@ -47,13 +48,19 @@ __all__ = [
     "datetime_of",
     "iso_of",
     "merge_windows",
+    "partition_from_key",
     "subtract",
     "ticks_of",
 ]
 
+RESCUED = "_rescued_data"
+"""The last column of a table: values that do not fit the type of their column, verbatim as JSON text."""
+
+_NULL_TIME_KEY = "null_time"
+
 
 class Grain(StrEnum):
-    """How long a partition is."""
+    """The length of a partition."""
 
     DAY = "day"
     HOUR = "hour"
@@ -66,7 +73,7 @@ class Grain(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column as a Schema names it: `kusto_type` is Kusto's own word (string, datetime, dynamic, …)."""
+    """A column of a Schema; `kusto_type` is Kusto's name of the type (string, datetime, dynamic, …)."""
 
     name: str
     kusto_type: str
@@ -77,15 +84,15 @@ class TableSpec:
     """One table to archive, or one hunt.
 
     Attributes:
-        name: the table's name in the service; of a hunt, what it is called in the lake.
-        time_column: the column that slices are cut by; None for a snapshot table.
+        name: the table's name in the service; of a hunt, its name in the lake.
+        time_column: the column by which the table is cut into slices; None for a snapshot table.
         grain: length of a partition.
         columns: columns to ask for, in order; empty means all.
         where: a KQL predicate that every row must fulfil; empty means all rows.
-        bytes_per_row: first guess of a row's JSON width in bytes, replaced by what replies teach.
-        service: the Defender service it belongs to (a Dagster group, a section of the docs).
-        evolve: whether new columns are taken in (True) or stop the partition (False).
-        hunt: the query to ask in the table's place.
+        bytes_per_row: first estimate of a row's JSON width in bytes; replies replace it.
+        service: the Defender service of the table (a Dagster group, a section of the docs).
+        evolve: True accepts new columns; False refuses the commit that brings them.
+        hunt: the query that is sent instead of the table's name.
     """
 
     name: str
@@ -100,26 +107,26 @@ class TableSpec:
 
     @property
     def recountable(self) -> bool:
-        """Whether counts of its rows by time tell all that late rows do to it. A snapshot has moved on."""
+        """Whether counting rows by time finds every late row. A snapshot cannot be counted again later."""
         return self.time_column is not None and not (self.hunt and self.hunt.late_rows_rewrite)
 
     @property
     def plain(self) -> bool:
-        """Whether all its rows are asked for with all their columns, as the command line asks for a table."""
+        """Whether all rows are requested with all columns, as the command line requests a table."""
         return not (self.columns or self.where or self.hunt)
 
     @property
     def query_hash(self) -> str:
-        """Identifies what is asked of a row: pieces of one partition must agree on it."""
+        """A hash of the query, its time range left out. All segments of one partition have the same."""
         asked = (self.time_column, self.columns, self.where, *((self.hunt.text,) if self.hunt else ()))
         return sha256(repr(asked).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
-    """One file of the lake: a day or an hour of a table; of a snapshot table, the day it was taken.
+    """One file of the lake: a day or an hour of a table; of a snapshot table, the day of the snapshot.
 
-    The rows of a table whose time is null share one more file, the partition of `UNDATED`.
+    The rows of a table whose time is null share one more file. Their partition has the window `NULL_TIME`.
     """
 
     table: str
@@ -127,14 +134,14 @@ class Partition:
 
     @property
     def null_time(self) -> bool:
-        """Whether it holds the rows without a time."""
+        """Whether the partition holds the rows whose time is null."""
         return self.window == NULL_TIME
 
     @property
     def key(self) -> str:
-        """`2026-11-20` for a day, `2026-11-20T05` for an hour: the same in the lake and in Dagster."""
+        """`2026-11-20` for a day, `2026-11-20T05` for an hour, or `null_time`; the same in Dagster."""
         if self.null_time:
-            return "undated"
+            return _NULL_TIME_KEY
         text = iso_of(self.window.start)
         return text[:13] if self.window.ticks == HOUR else text[:10]
 
@@ -142,12 +149,30 @@ class Partition:
         return f"{self.table} {self.key}"
 
 
+def partition_from_key(table: str, key: str) -> Partition:
+    """Return the partition that has this `Partition.key`.
+
+    Raises:
+        ValueError: the key is neither `YYYY-MM-DD` nor `YYYY-MM-DDTHH` nor `null_time`.
+    """
+    if key == _NULL_TIME_KEY:
+        return Partition(table, NULL_TIME)
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d)?", key):
+        raise ValueError(f"{key!r} is not a partition key: YYYY-MM-DD, or YYYY-MM-DDTHH for an hour")
+    hourly = "T" in key
+    start = ticks_of(datetime.fromisoformat(f"{key}:00:00+00:00" if hourly else f"{key}T00:00:00+00:00"))
+    partition = Partition(table, Window(start, start + (HOUR if hourly else DAY)))
+    if partition.key != key:  # newer Pythons read T24 as the next day
+        raise ValueError(f"{key!r} is not a partition key: the hours of a day are 00 … 23")
+    return partition
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """How many rows, and the sum over them of `dotnet_ticks(time) % 1000000007`: an order-free checksum.
+    """A number of rows, and the sum of `tolong(time) % CHECKSUM_MODULUS` over these rows.
 
-    .NET ticks (100 ns since 0001-01-01) are what Kusto's `tolong(datetime)` gives. A table without a time
-    column has checksum 0.
+    The sum does not depend on the order of the rows. Kusto's `tolong(datetime)` gives .NET ticks: 100 ns
+    since 0001-01-01. A table without a time column has checksum 0.
     """
 
     rows: int
@@ -159,7 +184,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """What the service counted in one span of a histogram; bins of no rows are left out."""
+    """The service's count in one span of a histogram. Spans without rows have no bin."""
 
     window: Window
     proof: Proof
@@ -167,9 +192,9 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Rows by bin over disjoint, ascending windows. Bins are ascending and never cross a window's edge.
+    """Rows by bin over disjoint, ascending windows. Bins are ascending, and each lies within one window.
 
-    `undated` counts the table's rows whose time is null, where the histogram was asked for them.
+    `null_time` is the number of rows whose time is null; 0 if the histogram was not asked for them.
     """
 
     windows: tuple[Window, ...]
@@ -193,14 +218,14 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What one call fetches.
+    """The rows that one call fetches.
 
     Attributes:
         table: name of the table.
-        window: the span of its time column; None for a snapshot table.
-        expected: what the service counted when the slice was planned.
-        hull: the part of the window in which rows were counted; None where there were none.
-        bucket: the hash bucket, where one tick (or a snapshot) is still too much.
+        window: the span of the time column; None for a snapshot table.
+        expected: the service's count at the time of planning.
+        occupied: the part of the window in which the service counted rows; None if it counted none.
+        bucket: the hash bucket, if one tick (or a snapshot) holds more rows than one reply.
     """
 
     table: str
@@ -210,7 +235,7 @@ class Slice:
     bucket: Bucket | None = None
 
     def recounted(self, proof: Proof) -> "Slice":
-        """The same slice with a newer count."""
+        """Return the same slice with a newer count."""
         return replace(self, expected=proof)
 
     def __str__(self) -> str:
@@ -220,19 +245,19 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A slice's rows for one partition, waiting on disk for their commit.
+    """A staged segment: the rows of a slice that belong to one partition, on disk until their commit.
 
     Attributes:
-        partition: where the rows belong.
+        partition: the partition of the rows.
         span: the part of the slice's window that lies in the partition; None for a snapshot.
-        bucket: as in the slice.
-        tally: rows and checksum of what lies in the file.
-        path: the Arrow IPC file, relative to the lake.
-        shape: of the table spec that asked for it.
-        query: the KQL that brought it.
-        fetched_at: when (ticks).
-        body_bytes: this file's share of the reply's decoded JSON, in bytes.
-        rescued: values that did not fit their type and were kept as text.
+        bucket: of the slice.
+        proof: rows and checksum of the file.
+        path: of the Arrow IPC file, relative to the lake.
+        query_hash: of the table spec at the time of the call.
+        query: the KQL of the call.
+        fetched_at: time of the call (ticks).
+        body_bytes: this file's share of the reply's decompressed JSON, in bytes.
+        rescued: values that did not fit the type of their column and were kept as text.
     """
 
     partition: Partition
@@ -249,19 +274,19 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A partition was committed.
+    """The receipt of one committed partition.
 
     Attributes:
-        partition: which.
-        covered: the spans its file now covers; less than the partition while that is still running.
+        partition: the committed partition.
+        covered: the spans that the file now covers; less than the partition while its day is still running.
         path: of the Parquet file, relative to the lake.
-        tally: rows and checksum of the file.
+        proof: rows and checksum of the file.
         file_bytes: size of the Parquet file.
-        body_bytes: JSON bytes that brought it.
-        slices: pieces it was made of.
-        fingerprint: of its schema.
-        columns: its columns in order.
-        previous_rows: rows of the file it replaced; None if there was none.
+        body_bytes: size of the JSON that brought the rows.
+        slices: number of segments in the file.
+        fingerprint: of the schema.
+        columns: of the file, in order.
+        previous_rows: rows of the file that was replaced; None if there was none.
         rescued: values kept verbatim in `_rescued_data`.
         time_range: least and greatest time in the file (ticks); None if it has no rows or no time.
     """
@@ -281,7 +306,7 @@ class Receipt:
 
 
 class Step(StrEnum):
-    """What a pull just did."""
+    """A kind of step of a pull."""
 
     PLANNED = "planned"
     WAITING = "waiting"
@@ -292,16 +317,16 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a pull has come; sent after every step.
+    """The progress of a pull, sent after every step.
 
     Attributes:
-        table: which.
-        step: what just happened.
-        message: the same for a person, in one line.
+        table: name of the table.
+        step: the kind of step that just ended.
+        message: a line of text about the step.
         slices, rows: fetched so far.
-        slices_planned, rows_planned: expected in all; slices are an estimate that replies correct.
+        slices_planned, rows_planned: expected in total; the number of slices is an estimate.
         partitions: committed so far.
-        partitions_planned: to commit in all.
+        partitions_planned: to commit in total.
         calls: requests sent so far, planning included.
     """
 
@@ -319,17 +344,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a pull of one table has done so far.
+    """The results of a pull of one table so far.
 
     Attributes:
-        table: which.
-        receipts: partitions committed, in order of their commit.
+        table: name of the table.
+        receipts: of the committed partitions, in order of their commit.
         calls: requests sent, planning included.
         running_seconds: running time charged to the tenant's quota.
         waited_seconds: time spent waiting for quota, summed over workers.
-        covered: partitions that needed nothing.
-        future: partitions that have not begun, or not yet settled.
-        resumed: staged pieces of an earlier run that were used.
+        covered: partitions of which nothing was missing.
+        future: partitions that have not begun, or whose rows have not settled yet.
+        resumed: staged segments of an earlier run that were used.
     """
 
     table: str

@@ -1,9 +1,9 @@
-"""How windows are cut into slices: greedy packing of neighbouring bins under a target. Pure.
+"""How windows are planned as slices, what a plan costs, and in which order partitions are fetched. Pure.
 
-A slice must stay below what one reply can carry, by rows and by bytes. What the service counted in each bin
-is known; how wide a row is, is estimated and corrected by every reply. A single bin over the target becomes
-a slice of its own, which the caller splits before asking for it: by a finer histogram, and below one tick by
-hash buckets.
+A slice must stay below what one reply can carry, by rows and by bytes. The service counts the rows of each
+bin. The width of a row is an estimate that every reply corrects. Neighbouring bins are packed greedily into
+slices under a target. A single bin over the target becomes its own slice, which `split` cuts before it is
+fetched: by a finer histogram, and below one tick by hash buckets.
 """
 
 import math
@@ -37,6 +37,7 @@ __all__ = [
     "finer_step",
     "fits",
     "pack",
+    "pack_all",
     "row_target",
     "step_for",
 ]
@@ -46,34 +47,34 @@ _STEPS = (
     SECOND, 15 * SECOND, 60 * SECOND, 300 * SECOND, 900 * SECOND,
     HOUR, 6 * HOUR, DAY,
 )  # fmt: skip
-"""Bin sizes in ticks. Each divides a day, and those up to an hour divide an hour, so that no bin crosses the
-edge of a partition."""
+"""Bin sizes in ticks. Each divides a day, and those up to an hour divide an hour: no bin crosses the edge of
+a partition."""
 
 _BINS = 4_000
 """A histogram of this many bins is some 300 kB of JSON: small beside any slice."""
 
 _FINE_BINS = 50_000
-"""Bins of a second, finer histogram, asked only where it saves more calls than it costs."""
+"""Bins of a second, finer histogram, which is asked for only where it saves more calls than it costs."""
 
 _ROW_HEADROOM = 0.99
-"""Share of the row cap that a slice is planned to: late rows may still arrive before it is fetched."""
+"""Share of the row cap that a slice is planned to: late rows may still arrive before the slice is fetched."""
 
 _BYTE_HEADROOM = 0.90
 """Share of the byte cap that a slice is planned to once replies have taught the table's width."""
 
 _GUESS_HEADROOM = 0.5
-"""The same while the width is only the catalogue's guess."""
+"""Share of the byte cap while the width is only the catalogue's guess."""
 
 
 @dataclass(frozen=True, slots=True)
 class Width:
-    """JSON bytes a row takes; `learnt` from replies, or guessed by the catalogue."""
+    """The JSON bytes of a row: `learnt` from replies, or guessed by the catalogue."""
 
     bytes_per_row: float
     learnt: bool = False
 
     def after(self, rows: int, body_bytes: int) -> "Width":
-        """What a reply teaches. Follows a wider reply at once and a narrower one slowly."""
+        """Return the width after one more reply. A wider reply counts at once, a narrower one slowly."""
         if rows < 100:  # the envelope outweighs the rows
             return self
         seen = max(1.0, body_bytes / rows)
@@ -83,7 +84,7 @@ class Width:
 
 
 def row_target(limits: Limits, width: Width) -> int:
-    """Rows a slice is planned to, so that neither the row cap nor the byte cap is reached; at least 1."""
+    """Return how many rows a slice is planned to, below the row cap and the byte cap; at least 1."""
     by_rows = max(1, min(limits.rows - 1, math.floor(limits.rows * _ROW_HEADROOM)))
     if limits.reply_bytes is None:
         return by_rows
@@ -92,14 +93,15 @@ def row_target(limits: Limits, width: Width) -> int:
 
 
 def step_for(ticks: int, bins: int = _BINS) -> int:
-    """The finest bin size that cuts a span of `ticks` into at most `bins` bins."""
+    """Return the finest bin size that cuts a span of `ticks` into at most `bins` bins."""
     return next((step for step in _STEPS if ticks <= step * bins), DAY)
 
 
 def finer_step(histogram: Histogram, target: int) -> int | None:
-    """A bin size worth a second histogram, or None: coarse bins leave slices half empty and cost calls.
+    """Return a bin size for a second histogram, or None where a second histogram does not pay.
 
-    Worth it when packing now would take at least two calls more than rows alone demand.
+    Coarse bins leave slices half empty, which costs calls. A second histogram pays when packing would
+    otherwise take at least two calls more than the rows alone demand.
     """
     ideal = math.ceil(histogram.rows / target)
     packed = sum(1 for window in histogram.windows for _ in pack(histogram, window, target=lambda: target))
@@ -113,11 +115,11 @@ def finer_step(histogram: Histogram, target: int) -> int | None:
 def pack(
     histogram: Histogram, window: Window, *, target: Callable[[], int], table: str = ""
 ) -> Iterator[Slice]:
-    """Cut one window of a histogram into slices that tile it, oldest first, each of at most `target()` rows.
+    """Cut one window of a histogram into slices that tile the window, oldest first.
 
-    `target` is asked anew for every slice, so that a width learnt meanwhile counts. A window without rows
-    yields one slice all the same: its reply proves the emptiness and brings the Schema. A bin over the
-    target yields a slice that holds the rows of that bin alone.
+    Each slice holds at most `target()` rows. `target` is called again for every slice: a width that was
+    learnt meanwhile counts. A window without rows yields one slice: its reply proves the emptiness and brings
+    the Schema. A bin over the target yields a slice that holds the rows of that bin alone.
     """
     bins = [b for b in histogram.bins if window.contains(b.window)]
     start, position = window.start, 0
@@ -133,8 +135,15 @@ def pack(
         start = end
 
 
+def pack_all(histograms: Iterable[Histogram], *, target: Callable[[], int], table: str) -> Iterator[Slice]:
+    """Cut all windows of some histograms into slices, see `pack`."""
+    for histogram in histograms:
+        for window in histogram.windows:
+            yield from pack(histogram, window, target=target, table=table)
+
+
 def _fill(bins: Sequence[Bin], position: int, target: int) -> int:
-    """How many bins from `position` on make one slice: as many as fit, at least one."""
+    """Return how many bins from `position` on make one slice: as many as fit, at least one."""
     rows = 0
     for count, b in enumerate(bins[position:]):
         rows += b.proof.rows
@@ -144,14 +153,14 @@ def _fill(bins: Sequence[Bin], position: int, target: int) -> int:
 
 
 def fits(slice_: Slice, limits: Limits, width: Width) -> bool:
-    """Whether a reply can be expected to carry the slice whole."""
+    """Return whether one reply can be expected to carry the whole slice."""
     rows = slice_.expected.rows
     within_bytes = limits.reply_bytes is None or rows * width.bytes_per_row <= limits.reply_bytes
     return rows < limits.rows and (within_bytes or rows <= 1)
 
 
 def buckets_needed(slice_: Slice, target: int) -> int:
-    """Buckets for a slice that time cannot cut: a power of two, filled to two thirds on average.
+    """Return how many hash buckets to cut a slice into: a power of two, filled to two thirds on average.
 
     A bucket that must be cut again is cut at least sixteenfold.
     """
@@ -161,9 +170,9 @@ def buckets_needed(slice_: Slice, target: int) -> int:
 
 
 def bucket_slices(slice_: Slice, proofs: Sequence[Proof]) -> tuple[Slice, ...]:
-    """The slice cut by hash; a bucket slice is cut into those buckets that refine its own.
+    """Cut a slice by hash. A slice that is a bucket is cut into the buckets that refine that bucket.
 
-    Buckets of no rows are left out, except that an empty slice keeps its first.
+    Buckets without rows are left out, but an empty slice keeps its first bucket.
     """
     of = len(proofs)
     own = slice_.bucket or Bucket(0, 1)
@@ -176,14 +185,14 @@ def bucket_slices(slice_: Slice, proofs: Sequence[Proof]) -> tuple[Slice, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a plan will spend.
+    """The cost of a plan.
 
     Attributes:
         calls: requests, planning included.
         rows: rows to fetch.
         body_bytes: JSON bytes to receive.
         running_seconds: running time charged to the tenant.
-        wall_seconds: least time under the quota.
+        wall_seconds: least time that the plan takes under the quota.
     """
 
     calls: int
@@ -194,14 +203,17 @@ class Cost:
 
 
 def cost(*, calls: int, rows: int, width: Width, limits: Limits, share: float, seconds_a_call: float) -> Cost:
-    """Price a plan. The wall time is the tightest rate's: each allows one amount at once, then renews."""
+    """Calculate what a plan costs.
+
+    The tightest rate decides about the wall time: each rate allows one amount at once and then renews.
+    """
     running = calls * seconds_a_call
     _, wall = _tightest(calls, running, limits, share=share)
     return Cost(calls, rows, math.ceil(rows * width.bytes_per_row), running, wall)
 
 
 def _tightest(calls: float, running: float, limits: Limits, *, share: float) -> tuple[Kind, float]:
-    """The seconds that so much takes at least, and the kind of spending that makes it so."""
+    """Return the kind of spending that takes longest under the quota, and its seconds."""
     spent = {Kind.CALLS: float(calls), Kind.SECONDS: running}
     waits = [
         (max(0.0, spent[rate.kind] / (rate.amount * share) - 1) * rate.period, rate.kind)
@@ -213,13 +225,13 @@ def _tightest(calls: float, running: float, limits: Limits, *, share: float) -> 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What one partition will cost.
+    """The cost of one partition and its deadline.
 
     Attributes:
-        partition: which.
-        calls: requests; a part of one where neighbours share it.
-        running_seconds: running time of them.
-        deadline: ticks from which on the service forgets its first rows; None if it never does.
+        partition: the partition.
+        calls: requests; a fraction where neighbours share a request.
+        running_seconds: running time of these requests.
+        deadline: instant (ticks) at which the service begins to forget the partition; None if it never does.
     """
 
     partition: Partition
@@ -230,7 +242,13 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """When a partition's turn is over, in ticks, and whether it will have fallen off the edge by then."""
+    """A partition's place in the order of work.
+
+    Attributes:
+        partition: the partition.
+        done: instant (ticks) at which the partition is fetched.
+        lost: whether the service has begun to forget the partition by then.
+    """
 
     partition: Partition
     done: int
@@ -244,7 +262,7 @@ def dues(
     seconds_a_call: float,
     retention_days: int,
 ) -> list[Due]:
-    """What each partition of one table costs: a call that several partitions share is dealt out evenly."""
+    """Calculate what each partition of one table costs; partitions that share a call share its cost."""
     calls = dict.fromkeys(partitions, 0.0)
     for slice_ in slices:
         window = slice_.window
@@ -262,27 +280,28 @@ def dues(
     ]
 
 
-def by_deadline(owed: Iterable[Due], limits: Limits, *, share: float, now: int) -> list[Turn]:
-    """The order in which to work, and what will be lost all the same.
+def by_deadline(due_partitions: Iterable[Due], limits: Limits, *, share: float, now: int) -> list[Turn]:
+    """Order partitions by deadline, and find those that will be lost all the same.
 
-    Oldest first; where not all can be had in time, the dearest of those that compete is given up, so that the
-    most partitions are kept (Moore and Hodgson, 1968; exact where one kind of rate binds). What is given up
-    goes last, the youngest first: of that the service still holds most.
+    The oldest goes first. Where not all can be fetched in time, the one with the highest cost among those
+    that compete is given up: this keeps the most partitions (Moore and Hodgson, 1968; exact where one kind of
+    rate binds). Partitions that are given up go last, the youngest first, because the service holds
+    these longest.
     """
     kept: list[Due] = []
     lost: list[Due] = []
     calls = running = 0.0
-    for due in sorted(owed, key=_urgency):
+    for due in sorted(due_partitions, key=_urgency):
         kept.append(due)
         calls, running = calls + due.calls, running + due.running_seconds
         while kept:
             kind, wall = _tightest(calls, running, limits, share=share)
             if due.deadline is None or now + wall * SECOND < due.deadline:
                 break
-            dearest = max(kept, key=lambda d: d.calls if kind is Kind.CALLS else d.running_seconds)
-            kept.remove(dearest)
-            lost.append(dearest)
-            calls, running = calls - dearest.calls, running - dearest.running_seconds
+            costliest = max(kept, key=lambda d: d.calls if kind is Kind.CALLS else d.running_seconds)
+            kept.remove(costliest)
+            lost.append(costliest)
+            calls, running = calls - costliest.calls, running - costliest.running_seconds
     given_up = {due.partition for due in lost}
     lost.sort(key=_urgency, reverse=True)
     turns = []

@@ -1,4 +1,7 @@
-"""The value that reading a reply returns. No other value that rooms exchange needs Arrow."""
+"""A reply of the service, decoded: the value that goes from decode to the lake and to the readers of counts.
+
+The module is apart from `model`, because it is the only value that needs Arrow.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +18,7 @@ class Reply:
     """An accepted reply, decoded.
 
     Attributes:
-        columns: the reply's Schema, in its order, with Kusto's own names of types.
+        columns: the columns of the reply's Schema, in its order, with Kusto's names of types.
         table: one Arrow column per Schema column, then `_rescued_data` if a value did not fit its type.
         stats: the reply's Stats, unchanged; empty if the API sends none.
         body_bytes: length of the JSON, decompressed.

@@ -1,17 +1,19 @@
-"""Time as the service counts it: ticks, half-open spans of them, and arithmetic on spans. Pure.
+"""Time in ticks, half-open spans of ticks, arithmetic on spans, and the constants of the checksum. Pure.
 
-A *tick* is 100 ns, counted from 1970-01-01T00:00:00Z as a plain integer, because that is the resolution of
-Kusto's datetime and a Python `datetime` only holds microseconds. Every span is half-open: its start belongs
-to it, its end does not.
+A *tick* is 100 ns, counted from 1970-01-01T00:00:00Z as a plain integer. 100 ns is the resolution of Kusto's
+datetime; a Python `datetime` only holds microseconds. Every span is half-open: its start belongs to it, its
+end does not.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Protocol, Self, TypeVar
 
 __all__ = [
     "CHECKSUM_MODULUS",
     "DAY",
+    "DOTNET_EPOCH",
     "HOUR",
     "NULL_TIME",
     "SECOND",
@@ -19,8 +21,10 @@ __all__ = [
     "datetime_of",
     "iso_of",
     "merge_windows",
+    "nanoseconds_of",
     "subtract",
     "ticks_of",
+    "ticks_of_nanoseconds",
 ]
 
 SECOND = 10_000_000
@@ -28,15 +32,42 @@ SECOND = 10_000_000
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 
+DOTNET_EPOCH = 621_355_968_000_000_000
+"""Ticks from 0001-01-01, where Kusto's `tolong(datetime)` starts to count, to 1970-01-01."""
+
 CHECKSUM_MODULUS = 1_000_000_007
-"""The modulus of the checksum over time ticks: a prime. A sum over 9 billion rows fits a long."""
+"""The prime of the checksum: rows are summed up as `tolong(time) % CHECKSUM_MODULUS`. A sum over 9e9 rows
+still fits 64 bits."""
+
+_NANOSECONDS = 100
+"""Nanoseconds in a tick."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+class _Whole(Protocol):
+    """A whole number, or an array of whole numbers."""
+
+    def __floordiv__(self, other: int, /) -> Self: ...
+    def __mul__(self, other: int, /) -> Self: ...
+
+
+_W = TypeVar("_W", bound=_Whole)
+
+
+def ticks_of_nanoseconds(nanoseconds: _W) -> _W:
+    """Return the tick that each number of nanoseconds since 1970 lies in; takes an integer or an array."""
+    return nanoseconds // _NANOSECONDS
+
+
+def nanoseconds_of(ticks: _W) -> _W:
+    """Return the nanoseconds from 1970 to the start of each tick; takes an integer or an array."""
+    return ticks * _NANOSECONDS
+
+
 def ticks_of(moment: datetime | date) -> int:
-    """Ticks of an aware datetime, or of a date's midnight UTC.
+    """Return the ticks of an aware datetime, or of a date's midnight UTC.
 
     Raises:
         ValueError: the datetime has no time zone.
@@ -49,12 +80,12 @@ def ticks_of(moment: datetime | date) -> int:
 
 
 def datetime_of(ticks: int) -> datetime:
-    """The UTC datetime at or just before `ticks` (microseconds; the last digit of a tick is dropped)."""
+    """Return the UTC datetime at or just before `ticks`, in whole microseconds."""
     return _EPOCH + timedelta(microseconds=ticks // 10)
 
 
 def iso_of(ticks: int) -> str:
-    """`2026-11-20T10:00:00.1234567Z`: all seven digits, or none on a whole second."""
+    """Return a text such as `2026-11-20T10:00:00.1234567Z`: seven digits, or none on a whole second."""
     seconds, fraction = divmod(ticks, SECOND)
     # not strftime, which does not pad years before 1000 on every platform
     text = (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
@@ -78,12 +109,12 @@ class Window:
         return self.end - self.start
 
     def intersection(self, other: "Window") -> "Window | None":
-        """What both spans hold, or None."""
+        """Return the span that both spans share, or None."""
         start, end = max(self.start, other.start), min(self.end, other.end)
         return Window(start, end) if start < end else None
 
     def contains(self, other: "Window") -> bool:
-        """Whether `other` lies wholly inside."""
+        """Return whether `other` lies completely inside."""
         return self.start <= other.start and other.end <= self.end
 
     def __str__(self) -> str:
@@ -91,7 +122,7 @@ class Window:
 
 
 def merge_windows(windows: Iterable[Window]) -> tuple[Window, ...]:
-    """The same instants in as few windows as possible, ascending."""
+    """Merge windows into as few as possible that hold the same instants, ascending."""
     merged: list[Window] = []
     for window in sorted(windows):
         if merged and window.start <= merged[-1].end:
@@ -102,7 +133,7 @@ def merge_windows(windows: Iterable[Window]) -> tuple[Window, ...]:
 
 
 def subtract(window: Window, taken: Iterable[Window]) -> tuple[Window, ...]:
-    """What of `window` none of `taken` holds, in ascending order."""
+    """Return the parts of `window` that none of `taken` holds, ascending."""
     left: list[Window] = []
     start = window.start
     for other in sorted(taken):
@@ -116,5 +147,5 @@ def subtract(window: Window, taken: Iterable[Window]) -> tuple[Window, ...]:
     return tuple(left)
 
 
-NULL_TIME = Window(-621_355_968_000_000_000, -621_355_967_999_999_999)
-"""Stands for no time at all: the first tick of year 1, which is older than anything the service remembers."""
+NULL_TIME = Window(-DOTNET_EPOCH, 1 - DOTNET_EPOCH)
+"""The window of rows whose time is null: the first tick of year 1, older than anything the service holds."""

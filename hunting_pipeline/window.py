@@ -1,4 +1,7 @@
-"""Which spans are owed: asked, not yet covered, and still held by the service. Pure: `now` is an argument."""
+"""Which spans are missing: asked for, not yet covered, and still held by the service.
+
+Pure: `now` is an argument.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,23 +22,24 @@ __all__ = [
 ]
 
 SETTLING = 15 * 60 * SECOND
-"""Ticks by which the young end is held back: most events arrive within minutes of happening."""
+"""Ticks that the youngest span waits before it is fetched: most events arrive within minutes of happening."""
 
 _EDGE_MARGIN = 10 * 60 * SECOND
-"""Ticks kept clear of the retention edge, which moves while a run is going."""
+"""Ticks of distance to the retention edge, which moves while a run is going."""
 
 _MINUTE = 60 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What a pull owes, in four disjoint lists of partitions, each oldest first.
+    """The partitions of a pull in four disjoint lists, each oldest first.
 
     Attributes:
         missing: spans to fetch; each lies within one partition.
-        covered: partitions that need nothing: whole, or archived and lacking only what is forgotten.
-        forgotten: partitions of which nothing is archived and nothing can be had any more.
-        future: partitions that have not begun, or not yet settled.
+        covered: partitions that need nothing. They are whole, or they lack only what the service has
+            forgotten.
+        forgotten: partitions that are not archived and that the service has forgotten.
+        future: partitions that have not begun, or have not settled yet.
     """
 
     missing: tuple[tuple[Partition, Window], ...]
@@ -45,10 +49,10 @@ class Backlog:
 
 
 def available(now: int, retention_days: int, spec: TableSpec | None = None) -> Window:
-    """The span that can be asked for at `now` (ticks): clear of the retention edge, and settled.
+    """Return the span that can be asked for at `now` (ticks): clear of the retention edge, and settled.
 
-    Of a hunt whose rows stand for spans of time, only whole ones: it begins and ends at multiples of their
-    length. A hunt may settle later than tables do.
+    The rows of some hunts stand for spans of time. The window of such a hunt begins and ends at multiples of
+    the spans' length, since only whole spans are fetched. A hunt may settle later than tables do.
     """
     hunt = spec.hunt if spec else None
     step, settling = (hunt.step, hunt.settle or SETTLING) if hunt else (1, SETTLING)
@@ -59,32 +63,34 @@ def available(now: int, retention_days: int, spec: TableSpec | None = None) -> W
 
 
 def forgotten_before(now: int, retention_days: int) -> int:
-    """The instant (ticks) before which the service may already have forgotten rows, `now` being uncertain
-    by a minute."""
+    """Return the instant (ticks) before which the service may already have forgotten rows.
+
+    `now` is taken to be uncertain by a minute.
+    """
     return now - retention_days * DAY + _MINUTE
 
 
 def available_partitions(spec: TableSpec, available: Window, *, start: int) -> tuple[Partition, ...]:
-    """Every partition from `start` (ticks) on that touches what the service holds, oldest first."""
+    """Return every partition from `start` (ticks) on that touches the available window, oldest first."""
     return partitions_in(spec, Window(max(start, available.start), max(start, available.end)))
 
 
 def null_time_spec(spec: TableSpec) -> TableSpec:
-    """The rows of a table whose time is null, as a table without a time column."""
+    """Return the null-time rows of a table as a table without a time column."""
     condition = f"isnull({spec.time_column})"
     where = f"{condition} and ({spec.where}\n)" if spec.where else condition  # a comment ends with its line
     return replace(spec, time_column=None, where=where)
 
 
 def partition_of(spec: TableSpec, ticks: int) -> Partition:
-    """The partition that holds the instant `ticks`; a snapshot table's is a day."""
+    """Return the partition that holds the instant `ticks`; a partition of a snapshot table is a day."""
     length = DAY if spec.time_column is None else spec.grain.ticks
     start = ticks // length * length
     return Partition(spec.name, Window(start, start + length))
 
 
 def partitions_in(spec: TableSpec, asked: Window) -> tuple[Partition, ...]:
-    """Every partition that `asked` touches, oldest first."""
+    """Return every partition that `asked` touches, oldest first."""
     length = partition_of(spec, asked.start).window.ticks
     first = asked.start // length * length
     return tuple(partition_of(spec, start) for start in range(first, asked.end, length))
@@ -95,13 +101,13 @@ def backlog_of(
 ) -> Backlog:
     """Sort `partitions` by what is missing of them.
 
-    What of a partition lies behind the edge is left out without a word as long as another part of it is
-    archived or still owed: its manifest shows the gap.
+    A part of a partition may lie behind the retention edge. That part is left out silently as long as another
+    part is archived or missing: the partition's manifest shows the gap.
 
     Args:
-        partitions: what was asked for.
+        partitions: the partitions asked for.
         covered: the spans of each archived partition that its file already holds.
-        held: what the service can be asked for, see `held`.
+        available: what the service can be asked for, see `available`.
     """
     spans: list[tuple[Partition, Window]] = []
     done, forgotten, future = [], [], []
@@ -121,7 +127,7 @@ def backlog_of(
 
 
 def snapshot_backlog(partitions: Iterable[Partition], taken: Iterable[Partition], *, now: int) -> Backlog:
-    """The same for a table without a time column: only the present day can be taken, once."""
+    """Sort the partitions of a table without a time column: only the present day can be taken, once."""
     taken = set(taken)
     spans: list[tuple[Partition, Window]] = []
     done, forgotten, future = [], [], []

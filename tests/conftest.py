@@ -1,10 +1,12 @@
-"""The order of the tests; and what the chaos runs met, printed at the end of a session: it comes with the
-tests' own reports, so that workers of pytest-xdist tell it too."""
+"""The order of the tests, and a summary of the chaos runs at the end of a session.
+
+The summary travels in the tests' own reports, so it also arrives from workers of pytest-xdist.
+"""
 
 import pytest
 
 _LONG = ("tests/ui/", "tests/assets/test_assets_daemon.py")
-"""Files that take minutes: begun first, so that no worker of pytest-xdist waits for another at the end."""
+"""Files that take minutes. They run first, so no worker of pytest-xdist waits for another at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""What whole-run tests share: an emulated tenant, settings that reach it, and the comparison of rows."""
+"""Helpers of whole-run tests: an emulated tenant, its settings, and the comparison of rows."""
 
 import json
 import os
@@ -20,14 +20,24 @@ from hunting_emulator.process import Endpoint, running
 from hunting_emulator.tenant import Tenant, TenantOptions
 from hunting_pipeline import catalog
 from hunting_pipeline.lake import read
-from hunting_pipeline.lake.layout import RESCUED, lake_names
-from hunting_pipeline.model import DAY, Column, Partition, Receipt, Report, TableSpec, Window, ticks_of
+from hunting_pipeline.lake.layout import lake_names
+from hunting_pipeline.model import (
+    DAY,
+    RESCUED,
+    Column,
+    Partition,
+    Receipt,
+    Report,
+    TableSpec,
+    Window,
+    ticks_of,
+)
 from hunting_pipeline.pipeline import Pipeline, open_lake, open_pipeline
 from hunting_pipeline.settings import Settings
 from hunting_pipeline.window import partitions_in
 
 NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
-"""The frozen instant of emulated tenants in tests: a Friday afternoon."""
+"""The fixed time of emulated tenants in tests: a Friday afternoon."""
 
 DOTNET_EPOCH = 621_355_968_000_000_000
 
@@ -35,7 +45,7 @@ MAX_WAIT = 60.0
 
 
 class Shifted:
-    """A clock that runs like the machine's but starts at an instant (unix seconds)."""
+    """A clock that runs like the machine's clock but starts at a given time (unix seconds)."""
 
     def __init__(self, start: float = NOW.timestamp()) -> None:
         self._offset = start - time.time()
@@ -48,25 +58,25 @@ class Shifted:
 
 
 def day(text: str) -> int:
-    """Ticks of a date's midnight."""
+    """Return the ticks of a date's midnight."""
     return ticks_of(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
 
 def days(first: str, end: str) -> Window:
-    """From one midnight to another."""
+    """Return the window from one midnight to another."""
     return Window(day(first), day(end))
 
 
 @dataclass(frozen=True)
 class Emulated:
-    """A running tenant, the same rows read directly, and settings that reach it."""
+    """A running tenant, direct access to its rows, and settings to reach the tenant."""
 
     endpoint: Endpoint
     tenant: Tenant
     home: Path
 
     def settings(self, **changes: Any) -> Settings:
-        """Settings for a lake and a ledger of this test."""
+        """Build settings with a lake and a ledger for this test."""
         values: dict[str, Any] = {
             "tenant_id": self.endpoint.tenant_id,
             "client_id": self.endpoint.client_id,
@@ -80,7 +90,7 @@ class Emulated:
         return Settings(**values | changes)
 
     def one_by_one(self) -> dict[str, str]:
-        """The same as variables for other processes, whose calls are small and go one after another."""
+        """Build the same settings as variables for other processes, with small calls, one at a time."""
         return self.endpoint.settings() | {
             "HUNTING_LAKE": str(self.home / "lake"),
             "HUNTING_LEDGER": str(self.home / "quota.sqlite"),
@@ -90,12 +100,12 @@ class Emulated:
         }
 
     def stats(self) -> dict[str, Any]:
-        """What the emulator counted since the last `reset`."""
+        """Return the emulator's counters since the last `reset`."""
         with urllib.request.urlopen(self.endpoint.stats_url, context=self._tls()) as reply:
             return dict(json.load(reply))
 
     def post(self, route: str, **body: Any) -> None:
-        """`reset` the counters, or `config` the tenant."""
+        """Send `reset` (the counters) or `config` (the tenant) to the emulator."""
         url = self.endpoint.stats_url.rsplit("/", 1)[0] + "/" + route
         request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
         urllib.request.urlopen(request, context=self._tls()).read()
@@ -108,7 +118,7 @@ class Emulated:
     def pull(
         self, spec: TableSpec, asked: Window, *, force: bool = False, renew: bool = False, **changes: Any
     ) -> tuple[Report, list[Receipt]]:
-        """Pull a window with settings changed as given."""
+        """Pull a window with changed settings."""
         with self.open(**changes) as pipeline, pipeline.pull(
             spec, partitions_in(spec, asked), force=force, renew=renew
         ) as pulling:  # fmt: skip
@@ -122,14 +132,14 @@ class Emulated:
             yield pipeline
 
     def landed(self, table: str, partitions: list[Partition] | None = None, **changes: Any) -> pa.Table:
-        """What lies in the lake, without the Hive columns."""
+        """Read the rows in the lake, without the Hive columns."""
         rows = read.dataset(open_lake(self.settings(**changes)), table, partitions).to_table()
         return rows.drop_columns([name for name in ("date", "hour") if name in rows.column_names])
 
 
 @contextmanager
 def emulated(home: Path, *, limits: Mapping[str, object] | None = None, **options: Any) -> Iterator[Emulated]:
-    """A tenant frozen at `NOW`; `options` as on the emulator's command line."""
+    """Start a tenant with the fixed time `NOW`; `options` as on the emulator's command line."""
     frozen = {"now": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"), "profile": "test", **options}
     if limits:
         frozen["limit"] = dict(limits)
@@ -159,7 +169,7 @@ def specs(*names: str) -> list[TableSpec]:
 
 
 def differences(lake: pa.Table, tenant: pa.Table) -> tuple[int, int]:
-    """Rows too many in the lake, and rows missing there, as multisets over every column."""
+    """Count the extra and the missing rows of the lake, as multisets over every column."""
     left, right = plain(lake), plain(tenant)
     right = right.rename_columns(list(lake_names([Column(name, "") for name in right.column_names])))
     assert left.column_names == right.column_names
@@ -174,7 +184,7 @@ def differences(lake: pa.Table, tenant: pa.Table) -> tuple[int, int]:
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """Times as .NET ticks and JSON without blanks, so that both sides can be compared."""
+    """Convert times to .NET ticks and JSON to a form without blanks, to compare both sides."""
     columns = {}
     for name in table.column_names:
         if name == RESCUED:
@@ -197,7 +207,7 @@ def _is_json(column: pa.ChunkedArray) -> bool:
 
 
 def _canonical(text: str | None) -> str | None:
-    """Sorted keys, and times as the decoder writes them: Graph pads their fraction, XDR does not."""
+    """Sort keys and write times like the decoder: Graph pads their fraction, XDR does not."""
     try:
         whole = json.dumps(json.loads(text), sort_keys=True) if text else text
     except ValueError:
@@ -213,7 +223,7 @@ _FRACTION = re.compile(r"(\d\d:\d\d:\d\d)(\.\d{1,7})Z")
 
 
 def window_of_tenant(emulated_: Emulated, table: str, asked: Window | None = None) -> pa.Table:
-    """The tenant's own rows in a window of Unix ticks."""
+    """Return the tenant's own rows in a window of Unix ticks."""
     if asked is None:
         return emulated_.tenant.rows(table)
     return emulated_.tenant.rows(table, asked.start + DOTNET_EPOCH, asked.end + DOTNET_EPOCH)

@@ -26,8 +26,8 @@ from hunting_emulator import ticks
 from hunting_emulator.process import Endpoint, running
 from hunting_pipeline import catalog
 from hunting_pipeline.lake import read
-from hunting_pipeline.lake.layout import RESCUED, lake_names
-from hunting_pipeline.model import DAY, Column, Window, iso_of, ticks_of
+from hunting_pipeline.lake.layout import lake_names
+from hunting_pipeline.model import DAY, RESCUED, Column, Window, iso_of, ticks_of
 from hunting_pipeline.pipeline import open_lake, open_pipeline
 from hunting_pipeline.settings import Settings
 from hunting_pipeline.window import partitions_in

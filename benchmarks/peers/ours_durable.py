@@ -11,7 +11,7 @@ from hunting_pipeline import catalog
 from hunting_pipeline.decode import decode
 from hunting_pipeline.http.body import inflate
 from hunting_pipeline.lake.commit import Writer, commit
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.stores import open_store
 from hunting_pipeline.lake.write import Origin, proof_of_reply, stage
 from hunting_pipeline.model import DAY, Slice, Window, ticks_of
 from hunting_pipeline.window import partitions_in
@@ -28,7 +28,7 @@ def land(chunks: Iterator[bytes], name: str, out: Path, lap: Lap) -> int:
     start = reply.table[spec.time_column][0].value // 100 // DAY * DAY
     slice_ = Slice(spec.name, Window(start, start + DAY), proof)
     (partition,) = partitions_in(spec, slice_.window)
-    store, now = LocalStore(out), ticks_of(datetime.now(UTC))
+    store, now = open_store(str(out)), ticks_of(datetime.now(UTC))
     staged = stage(
         store, reply, slice_=slice_, spec=spec, partitions=[partition], origin=Origin("benchmark", now)
     )

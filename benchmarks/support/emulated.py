@@ -31,6 +31,7 @@ def pull(
         "HUNTING_LAKE": str(home / "lake"),
         "HUNTING_LEDGER": str(home / "quota.sqlite"),
         "HUNTING_CONFIG": os.devnull,
+        "ARROW_DEFAULT_MEMORY_POOL": "system",  # as commands and the code location set it
     }
     given = [request.table, request.grain, request.start.isoformat(), request.end.isoformat(), *arguments]
     done = subprocess.run(

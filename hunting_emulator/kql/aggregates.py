@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hunting_emulator.kql.errors import KqlError
 from hunting_emulator.kql.typed import NUMERIC, Typed, convert, to_json
 
-# the value of an aggregate over no rows is Kusto's default: 0, an empty list, or null
+# over no rows, an aggregate returns Kusto's default: 0, an empty list, or null
 _ONE = {
     "dcount": ("long", "count(DISTINCT {0})"),
     "count_distinct": ("long", "count(DISTINCT {0})"),
@@ -32,7 +32,7 @@ RESULT_PREFIX = {"make_set": "set", "make_list": "list", "take_any": "", "any": 
 
 
 def call(name: str, args: Sequence[Typed]) -> Typed:
-    """The aggregate over its arguments; KqlError for a wrong number or type of them."""
+    """Compile an aggregate. Raise KqlError for a wrong number or type of arguments."""
     if name == "count":
         return Typed("count(*)", "long")
     if not args:

@@ -1,6 +1,6 @@
-"""Which spans of time a predicate can let through: what a source may skip before it makes a row.
+"""The spans of time that a predicate allows. A source skips other spans before it makes a row.
 
-Spans are half-open pairs of ticks, sorted and apart. They never exclude a row that the predicate keeps.
+Spans are half-open pairs of ticks, sorted and disjoint. They never exclude a row that the predicate keeps.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,10 @@ _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "=="}
 def spans(  # noqa: PLR0911 - one answer per shape of predicate
     predicate: s.Expr, column: str, instant: Callable[[s.Expr], int | None]
 ) -> Spans:
-    """The spans of `column` that the predicate allows. `instant` gives the ticks of a constant, else None."""
+    """Return the spans of `column` that the predicate allows.
+
+    `instant` returns the ticks of a constant, and None for any other expression.
+    """
     match predicate:
         case s.Binary("and", left, right):
             return intersect(spans(left, column, instant), spans(right, column, instant))
@@ -35,7 +38,7 @@ def spans(  # noqa: PLR0911 - one answer per shape of predicate
 
 
 def exact(predicate: s.Expr, column: str, instant: Callable[[s.Expr], int | None]) -> bool:
-    """Whether the spans say all that the predicate says."""
+    """Return whether the spans are equivalent to the predicate."""
     match predicate:
         case s.Binary("and" | "or", left, right):
             return exact(left, column, instant) and exact(right, column, instant)
@@ -46,7 +49,7 @@ def exact(predicate: s.Expr, column: str, instant: Callable[[s.Expr], int | None
 
 
 def sql(ref: str, allowed: Spans) -> str:
-    """A test that `ref` lies in the spans, by halving: hundreds of them cost as much as a few comparisons."""
+    """Return a test that `ref` is in the spans. A binary search keeps hundreds of spans fast."""
     if not allowed:
         return "false"
     if len(allowed) == 1:
@@ -71,7 +74,7 @@ def _compared(op: str, at: int | None) -> Spans:
 
 
 def intersect(left: Spans, right: Spans) -> Spans:
-    """What lies in both."""
+    """Return the intersection."""
     found = []
     mine, theirs = 0, 0
     while mine < len(left) and theirs < len(right):
@@ -87,7 +90,7 @@ def intersect(left: Spans, right: Spans) -> Spans:
 
 
 def unite(parts: Iterable[tuple[int, int]]) -> Spans:
-    """What lies in any; touching spans become one."""
+    """Return the union. Adjacent spans become one."""
     found: list[tuple[int, int]] = []
     for low, high in sorted(parts):
         if found and low <= found[-1][1]:

@@ -1,8 +1,9 @@
 # ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
-"""A syntax tree to one DuckDB query. Each operator wraps the SQL before it as a subquery.
+"""The compiler from a syntax tree to one DuckDB query. Each operator wraps the SQL before it as a subquery.
 
-Inside, a column is called c0, c1, ... by position, for DuckDB cannot tell `LogonId` from `LogonID`.
-A sorted relation carries its rank in a column `ord`.
+In SQL, columns are called c0, c1, ... by position, because DuckDB does not distinguish `LogonId` and
+`LogonID`.
+A sorted relation has its rank in a column `ord`.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,19 +38,19 @@ class Source(Protocol):
 
     @property
     def columns(self) -> tuple[tuple[str, str], ...]:
-        """Names and Kusto types."""
+        """The names and Kusto types of the columns."""
 
     @property
     def time_column(self) -> str | None:
-        """The column whose spans `scan` understands."""
+        """The column that the spans of `scan` refer to."""
 
     def scan(self, spans: bounds.Spans) -> str:
-        """SQL of c0, c1, ... holding at least every row inside the spans or with a null time."""
+        """Return SQL of c0, c1, ... with at least every row that is inside the spans or has a null time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What a query may see: its tables, the present instant in ticks, and a way to compute constants."""
+    """The environment of a query: its tables, the current instant in ticks, the evaluation of constants."""
 
     table: Callable[[str], Source | None]
     now: int
@@ -58,7 +59,7 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """SQL whose columns are `columns`, in order; `tables` are the names it read."""
+    """SQL with `columns` in this order; `tables` are the names of the tables that it reads."""
 
     sql: str
     columns: tuple[Column, ...]
@@ -67,7 +68,7 @@ class Compiled:
 
 
 def compile_query(query: str, catalogue: Catalogue) -> Compiled:
-    """One DuckDB query for a KQL text; KqlError with the service's kind of message otherwise."""
+    """Compile a KQL text to one DuckDB query. Raise KqlError with a message like the service's."""
     compiler = _Compiler(catalogue)
     relation = compiler.query(parse(query))
     return Compiled(relation.sql, relation.columns, relation.ordered, tuple(compiler.tables))
@@ -141,7 +142,7 @@ class _Compiler:
     def _spans(
         self, source: Source, operators: tuple[s.Operator, ...], columns: tuple[Column, ...]
     ) -> bounds.Spans:
-        """What the `where`s that follow the table at once allow."""
+        """Return the spans that are allowed by the `where`s directly after the table."""
         allowed = bounds.ALWAYS
         if source.time_column is None:
             return allowed
@@ -234,7 +235,7 @@ class _Compiler:
         return relation.selecting(list(made.items()))
 
     def _title(self, item: s.Item, at: int, op: str) -> str:
-        """The name of a result column: given, or derived as Kusto derives it."""
+        """Return the name of a result column: the given name, or the name that Kusto derives."""
         prefix = "print_" if op == "print" else "Column"
         return item.name or _derived(item.expr) or f"{prefix}{at if op == 'print' else at + 1}"
 
@@ -257,7 +258,7 @@ class _Compiler:
         return replace(unsorted, sql=unsorted.sql + groups)
 
     def _of_extreme(self, item: s.Item, relation: Relation, taken: Sequence[str]) -> list[tuple[str, Typed]]:
-        """`arg_max(by, columns)`: the greatest, and columns of one row that has it; `*` is all others."""
+        """Compile `arg_max(by, columns)`: the greatest value and columns of its row. `*` is all others."""
         assert isinstance(item.expr, s.Call)  # noqa: S101 - by `_summarize`
         name, (by, *others) = item.expr.name, item.expr.args
         scope = self._scope("summarize", relation.columns)
@@ -278,7 +279,7 @@ class _Compiler:
         return found
 
     def _expand(self, relation: Relation, item: s.Item, kind: str) -> Relation:
-        """A null stays as a row with a null; a list of no elements leaves none."""
+        """Expand lists to rows. A null gives one row with a null, an empty list gives no row."""
         lists = compile_scalar(item.expr, self._scope("mv-expand", relation.columns))
         if lists.type != "dynamic":
             raise KqlError(f"'mv-expand' operator: a value of type {lists.type} cannot be expanded")

@@ -1,5 +1,5 @@
-"""What the service answers with status 400."""
+"""The errors that the service answers with status 400."""
 
 
 class KqlError(Exception):
-    """A query that cannot be compiled; the text is what the service would put into `message`."""
+    """A query that cannot be compiled. The text is the `message` of the service's error."""

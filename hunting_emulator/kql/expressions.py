@@ -1,4 +1,4 @@
-"""Precedence parser for expressions; the tabular parser builds on it."""
+"""The precedence parser for expressions. The tabular parser extends it."""
 
 import json
 from abc import ABC, abstractmethod
@@ -89,7 +89,7 @@ class ExpressionParser(ABC):
 
     @abstractmethod
     def pipeline(self) -> s.Pipeline:
-        """A tabular expression inside brackets; the parser that knows operators provides it."""
+        """Parse a tabular expression in parentheses. The subclass for tabular operators implements this."""
 
     def items(self) -> tuple[s.Item, ...]:
         found = [self._item()]
@@ -234,7 +234,7 @@ class ExpressionParser(ABC):
         return tuple(found)
 
     def _dynamic(self) -> str | None:
-        """The JSON text between the parentheses of `dynamic(...)`."""
+        """Return the JSON text between the parentheses of `dynamic(...)`."""
         self.expect("(")
         start, depth = self.token.at, 1
         while True:
@@ -257,7 +257,7 @@ class ExpressionParser(ABC):
 
 
 def _balanced(op: str, parts: Sequence[s.Expr]) -> s.Expr:
-    """The parts joined as a tree of little depth, for there may be hundreds of them."""
+    """Join the parts as a balanced tree. Hundreds of parts would otherwise make a deep tree."""
     if len(parts) == 1:
         return parts[0]
     middle = len(parts) // 2

@@ -1,4 +1,4 @@
-"""Scalar functions: a table of templates, and the few that need more than a template."""
+"""Scalar functions: a table of templates, and the few functions that need code."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from hunting_emulator.kql.typed import NUMERIC, Typed, convert, literal, promote
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """SQL over the arguments, each converted first to its wanted type (`any` is left alone)."""
+    """SQL over the arguments. Each argument is first converted to its wanted type (`any`: not converted)."""
 
     result: str
     wants: tuple[str, ...]
@@ -67,12 +67,12 @@ _CONVERSIONS = {
     "todynamic": "dynamic",
     "toguid": "guid",
 }
-# an unnamed result of these takes the name of the column inside
+# an unnamed result of these functions has the name of the column in the argument
 KEEPS_NAME = ("bin", "startofday", "startofweek", "endofday", *_CONVERSIONS)
 
 
 def call(name: str, args: Sequence[Typed]) -> Typed:
-    """The call of a scalar function; KqlError for an unknown one or a wrong number of arguments."""
+    """Compile the call of a scalar function. Raise KqlError for an unknown name or a wrong argument count."""
     constant = all(arg.constant for arg in args)
     if name in _CONVERSIONS and len(args) == 1:
         if name == "todynamic" and args[0].type == "string":
@@ -99,7 +99,7 @@ def _need(args: Sequence[Typed], least: int, name: str) -> None:
 
 
 def bin_down(args: Sequence[Typed]) -> Typed:
-    """`bin(value, size)`: datetimes are binned from 0001-01-01, as their ticks are."""
+    """Compile `bin(value, size)`. Bins of datetimes start at 0001-01-01, like ticks."""
     _need(args, 2, "bin")
     value, size = args[0], args[1]
     if value.type == "datetime":
@@ -118,7 +118,7 @@ def _hash(args: Sequence[Typed]) -> Typed:
 
 
 def case(args: Sequence[Typed]) -> Typed:
-    """`case(p1, v1, p2, v2, ..., otherwise)`; a null predicate counts as false."""
+    """Compile `case(p1, v1, p2, v2, ..., otherwise)`. A null predicate counts as false."""
     _need(args, 3, "case")
     if len(args) % 2 == 0:
         raise KqlError("case(): function expects an odd number of arguments.")
@@ -178,7 +178,7 @@ def _pack(args: Sequence[Typed]) -> Typed:
 
 
 def pack(pairs: Sequence[tuple[Typed, Typed]]) -> Typed:
-    """A dynamic object of keys and values, nulls included."""
+    """Pack keys and values into a dynamic object, with nulls."""
     body = ", ".join(f"{key.sql}, {to_json(value)}" for key, value in pairs)
     return Typed(f"json_object({body})::VARCHAR", "dynamic")
 
@@ -188,7 +188,7 @@ def _array(args: Sequence[Typed]) -> Typed:
 
 
 def data_size(args: Sequence[Typed]) -> Typed:
-    """`estimate_data_size`: bytes of text as UTF-8, fixed widths for the rest."""
+    """Estimate the bytes of values: text as UTF-8, fixed widths for other types."""
     widths = {"int": 4, "bool": 1, "guid": 16}
     parts = [
         f"coalesce(strlen({arg.sql}), 0)"

@@ -1,4 +1,4 @@
-"""KQL text to tokens. Typed literals such as `datetime(2026-11-20)` and `15m` are single tokens."""
+"""The lexer: KQL text to tokens. A typed literal such as `datetime(2026-11-20)` or `15m` is one token."""
 
 import re
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Token:
 
 
 def tokens(query: str) -> list[Token]:
-    """All tokens of a query, ended by one of kind `end`."""
+    """Return all tokens of a query. The last token has the kind `end`."""
     found: list[Token] = []
     at = 0
     while at < len(query):
@@ -141,7 +141,7 @@ def _typed_value(kind: str, body: str) -> object:  # noqa: PLR0911 - one answer 
 
 
 def timespan(body: str) -> int:
-    """Ticks of `1.02:03:04.0000005` or `15m`; ValueError otherwise."""
+    """Parse `1.02:03:04.0000005` or `15m` into ticks. Raise ValueError for any other text."""
     match = _TIMESPAN.fullmatch(body)
     if match is None:
         if re.fullmatch(r"\d+", body):

@@ -1,4 +1,4 @@
-"""Tokens to the syntax tree of a whole query: `let` statements and tabular operators."""
+"""The parser: tokens to the syntax tree of a whole query, `let` statements and tabular operators."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ _TABULAR_SOURCES = ("union", "print", "datatable", "materialize")
 
 
 def parse(query: str) -> s.Query:
-    """The syntax tree of a query; KqlError with the service's kind of text otherwise."""
+    """Parse a query into its syntax tree. Raise KqlError with a message like the service's."""
     return _QueryParser(query).query()
 
 

@@ -22,9 +22,9 @@ _JOINS = {
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """SQL that yields c0, c1, ... and, where `ordered`, the rank `ord`.
+    """SQL with the columns c0, c1, ... and, if `ordered`, the rank `ord`.
 
-    `time_column` is known as long as nothing but `where` came after the table.
+    `time_column` is set while only `where` operators follow the table.
     """
 
     sql: str
@@ -33,24 +33,24 @@ class Relation:
     time_column: str | None = None
 
     def refs(self) -> str:
-        """The inner names of all columns, for a select list."""
+        """Return the SQL names of all columns, for a select list."""
         return ", ".join(column.ref for column in self.columns)
 
     def selecting(self, items: Sequence[tuple[str, Typed]]) -> "Relation":
-        """New columns computed from these; the order of rows stays."""
+        """Select new columns, computed from the columns of this relation. The order of rows is kept."""
         rank = ["ord"] if self.ordered else []
         chosen = [f"{typed.sql} AS c{at}" for at, (_, typed) in enumerate(items)]
         columns = tuple(Column(name, typed.type, f"c{at}") for at, (name, typed) in enumerate(items))
         return Relation(f"SELECT {', '.join([*chosen, *rank])} FROM ({self.sql})", columns, self.ordered)
 
     def limited(self, rows: int) -> "Relation":
-        """The first rows of a sorted relation, any rows of another."""
+        """Limit the rows: the first rows of a sorted relation, any rows of another relation."""
         order = " ORDER BY ord" if self.ordered else ""
         return Relation(f"SELECT * FROM ({self.sql}){order} LIMIT {rows}", self.columns, self.ordered)
 
 
 def numbered(items: Sequence[tuple[str, Typed]]) -> list[tuple[str, Typed]]:
-    """The same items with repeated names made different by a number, as Kusto does."""
+    """Rename repeated names of items with a number, as Kusto does."""
     seen: dict[str, int] = {}
     found = []
     for name, typed in items:
@@ -61,7 +61,7 @@ def numbered(items: Sequence[tuple[str, Typed]]) -> list[tuple[str, Typed]]:
 
 
 def reshape(relation: Relation, op: str, items: Sequence[s.Item]) -> Relation:
-    """`project-away`, `project-keep`, `project-rename` and `project-reorder`."""
+    """Apply `project-away`, `project-keep`, `project-rename` or `project-reorder`."""
     columns = {column.name: Typed(column.ref, column.type) for column in relation.columns}
     if op == "project-rename":
         renamed = {_existing(item, columns, op): item.name for item in items}
@@ -82,7 +82,7 @@ def _existing(item: s.Item, columns: dict[str, Typed], op: str) -> str:
 
 
 def datatable(table: s.DataTable) -> Relation:
-    """A table written into the query."""
+    """Compile a table that is written in the query."""
     for _, kind in table.columns:
         if kind not in STORAGE:
             raise KqlError(f"Syntax error: unknown type '{kind}'")
@@ -99,7 +99,9 @@ def datatable(table: s.DataTable) -> Relation:
 
 
 def union(parts: Sequence[Relation]) -> Relation:
-    """All rows; columns of one name and two types become `Name_long`, `Name_string`."""
+    """Combine all rows of several relations. Columns of one name and two types become `Name_long` and
+    `Name_string`.
+    """
     kinds: dict[str, list[str]] = {}
     for part in parts:
         for column in part.columns:
@@ -123,7 +125,7 @@ def union(parts: Sequence[Relation]) -> Relation:
 
 
 def elements(lists: str) -> str:
-    """SQL that unfolds a JSON list into its elements, anything else into itself."""
+    """Return SQL that expands a JSON list into its elements. Any other value stays one value."""
     of_list = f"CASE WHEN json_type({lists}) = 'ARRAY' THEN json_extract({lists}, '$[*]') END"
     return f"unnest(coalesce({of_list}, [{lists}::JSON]))::VARCHAR"
 
@@ -131,7 +133,7 @@ def elements(lists: str) -> str:
 def join(
     left: Relation, right: Relation, kind: str, keys: Sequence[tuple[str, str]], *, lookup: bool = False
 ) -> Relation:
-    """Rows of both sides by equal keys, once in a lookup; a name on both sides gets a 1 on the right."""
+    """Join rows with equal keys. A lookup has its keys once. A name on both sides gets a 1 on the right."""
     if kind not in _JOINS:
         raise KqlError(f"'join' operator: unknown kind '{kind}'")
     left_refs = {column.name: column.ref for column in left.columns}

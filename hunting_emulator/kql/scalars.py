@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
-"""Expressions to typed SQL, within the columns and `let` names that are in sight."""
+"""The compiler from expressions to typed SQL, within the columns and `let` names in scope."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _COMPARISONS = ("<", "<=", ">", ">=")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an expression may refer to.
+    """The names that an expression may refer to.
 
     `subquery` compiles a pipeline to the SQL and columns of its result; `evaluate` computes constant SQL.
     `aggregating` is true inside `summarize`, where aggregate functions are allowed.
@@ -36,12 +36,12 @@ class Scope:
     aggregating: bool = False
 
     def column(self, name: str) -> Column | None:
-        """The column of exactly this name: Kusto's names are case-sensitive."""
+        """Return the column of exactly this name, because names in Kusto are case-sensitive."""
         return next((column for column in self.columns if column.name == name), None)
 
 
 def compile_scalar(expr: s.Expr, scope: Scope) -> Typed:  # noqa: PLR0911 - one answer per kind of node
-    """Typed SQL of an expression; KqlError for anything unknown or of the wrong type."""
+    """Compile an expression to typed SQL. Raise KqlError for an unknown name or a wrong type."""
     match expr:
         case s.Literal(kind, value):
             return literal(kind, value)
@@ -64,7 +64,7 @@ def compile_scalar(expr: s.Expr, scope: Scope) -> Typed:  # noqa: PLR0911 - one 
 
 
 def boolean(expr: s.Expr, scope: Scope) -> Typed:
-    """The expression as a predicate."""
+    """Compile an expression as a predicate."""
     made = compile_scalar(expr, scope)
     if made.type not in ("bool", "dynamic", "int", "long"):
         raise KqlError(
@@ -99,7 +99,7 @@ def _call(expr: s.Call, scope: Scope) -> Typed:  # noqa: PLR0911 - one answer pe
     if name == "pack_all":
         return functions.pack([(literal("string", c.name), Typed(c.ref, c.type)) for c in scope.columns])
     if name == "hash" and args and args[0] == s.Call("tostring", (s.Call("pack_all", ()),)):
-        # equal rows have equal texts: hashing the columns parts the rows as well, at a tenth of the cost
+        # equal rows have equal texts, so hashes of the columns split the rows equally well, ten times faster
         whole = Typed(", ".join(column.ref for column in scope.columns), "string")
         return functions.call("hash", [whole, *(compile_scalar(arg, scope) for arg in args[1:])])
     if name in ("estimate_data_size", "hash") and args == (s.Star(),):
@@ -114,7 +114,7 @@ def _call(expr: s.Call, scope: Scope) -> Typed:  # noqa: PLR0911 - one answer pe
 
 
 def _steps(args: Sequence[s.Expr], scope: Scope) -> tuple[str, list[int]] | None:
-    """The column and the ascending bounds, if every test of a `case` is `column < bound` of one column."""
+    """Return column and ascending bounds if every test of a `case` is `column < bound` of one column."""
     refs, bounds = set(), []
     for test in args[:-1:2]:
         if not (isinstance(test, s.Binary) and test.op == "<" and isinstance(test.left, s.Name)):
@@ -128,7 +128,7 @@ def _steps(args: Sequence[s.Expr], scope: Scope) -> tuple[str, list[int]] | None
 
 
 def _staircase(ref: str, bounds: Sequence[int], whole: Typed, made: Sequence[Typed]) -> Typed:
-    """The same `case` by halving, for one may have hundreds of branches."""
+    """Compile the `case` as a binary search, because a `case` may have hundreds of branches."""
     values = [convert(value, whole.type).sql for value in [*made[1::2], made[-1]]]
 
     def between(first: int, last: int) -> str:
@@ -179,7 +179,7 @@ def _binary(op: str, left: Typed, right: Typed) -> Typed:
 
 
 def _comparable(left: Typed, right: Typed) -> tuple[Typed, Typed]:
-    """Both sides as one type, as Kusto allows: numbers among themselves, dynamic with anything."""
+    """Convert both sides to one type, as Kusto does: numbers to numbers, dynamic to any type."""
     if left.type == right.type or (left.type in NUMERIC and right.type in NUMERIC):
         return left, right
     if "dynamic" in (left.type, right.type):
@@ -192,7 +192,7 @@ def _comparable(left: Typed, right: Typed) -> tuple[Typed, Typed]:
 
 
 def _equality(op: str, left: Typed, right: Typed) -> str:
-    """Null equals nothing: null with a value is false, two nulls are null; `!=` is the opposite."""
+    """Compare for equality. Null and a value give false, two nulls give null; `!=` is the negation."""
     sign, unequal = ("=", "false") if op == "==" else ("<>", "true")
     if left.type == "string" and right.type == "string":
         return f"({left.sql} {sign} {right.sql})"
@@ -255,7 +255,7 @@ def _string_operator(op: str, left: Typed, right: Typed) -> str:
 
 
 def _has(left: Typed, right: Typed, *, sensitive: bool) -> str:
-    """A whole term: bounded by anything that is no letter or digit."""
+    """Match a whole term. A character that is no letter or digit ends a term."""
     if not isinstance(right.value, str):
         return f"contains(lower({left.sql}), lower({right.sql}))"
     term = right.value
@@ -297,7 +297,7 @@ def _among(expr: s.Among, scope: Scope) -> Typed:
 
 
 def _tabular(expr: s.Expr, scope: Scope) -> s.Pipeline | None:
-    """A subquery, or a name that stands for a table."""
+    """Return the pipeline of a subquery or of a table name, else None."""
     if isinstance(expr, s.Subquery):
         return expr.pipeline
     known = isinstance(expr, s.Name) and (scope.column(expr.name) is not None or expr.name in scope.lets)
@@ -305,7 +305,7 @@ def _tabular(expr: s.Expr, scope: Scope) -> s.Pipeline | None:
 
 
 def _flattened(items: Sequence[Typed]) -> list[Typed]:
-    """Dynamic list literals spread into their elements."""
+    """Replace dynamic list literals by their elements."""
     found: list[Typed] = []
     for item in items:
         spread = json.loads(item.value) if item.type == "dynamic" and isinstance(item.value, str) else None

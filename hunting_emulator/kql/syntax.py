@@ -151,7 +151,7 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """`| join kind=... (right) on keys`, a key being a pair of column names; `lookup` brings keys once."""
+    """`| join kind=... (right) on keys`. A key is a pair of column names; a `lookup` has its keys once."""
 
     kind: str
     right: "Pipeline"
@@ -194,7 +194,7 @@ Operator = Where | Columns | Summarize | Count | GetSchema | Take | Sort | Join 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A source and the operators after it. A bare name may still turn out to be a scalar."""
+    """A source and the operators after it. A single name may also be a scalar."""
 
     source: "Name | Pipeline | Union | Print | DataTable"
     operators: tuple[Operator, ...]

@@ -1,5 +1,5 @@
 # ruff: noqa: E501, ISC004 - SQL is easier to read unbroken, and a macro may be several joined lines
-"""SQL fragments with their Kusto type, and the rules that turn one type into another.
+"""SQL fragments with their Kusto type, and the conversions between types.
 
 Storage: datetime and timespan are BIGINT ticks, dynamic and guid are text, a string is never NULL.
 """
@@ -24,7 +24,7 @@ STORAGE = {
 }
 
 MACROS = (
-    # seconds before 1970 count from year 1, so that the division never meets a negative number
+    # seconds before 1970 are counted from year 1, because the division needs a positive number
     "iso_second(t) AS strftime(make_timestamp((t // 10000000 - 62135596800) * 1000000), '%Y-%m-%dT%H:%M:%S')",
     "iso7(t) AS iso_second(t) || '.' || lpad((t % 10000000)::VARCHAR, 7, '0') || 'Z'",
     "iso(t) AS rtrim(rtrim(iso_second(t) || '.' || lpad((t % 10000000)::VARCHAR, 7, '0'), '0'), '.') || 'Z'",
@@ -51,7 +51,7 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a relation: the name people see, its type, and the name inside the SQL."""
+    """A column of a relation: its name in KQL, its type and its name in SQL."""
 
     name: str
     type: str
@@ -59,12 +59,12 @@ class Column:
 
 
 def quote(text: str) -> str:
-    """A SQL string literal. NUL, which DuckDB's parser refuses, is joined in by `chr`."""
+    """Quote a text as a SQL string literal. NUL is written with `chr`, because DuckDB's parser refuses NUL."""
     return "(" + " || chr(0) || ".join("'" + part.replace("'", "''") + "'" for part in text.split("\0")) + ")"
 
 
 def literal(kind: str, value: object) -> Typed:
-    """A literal of a Kusto type; None is null, and the empty string for strings."""
+    """Return a literal of a Kusto type. None is null, or the empty string for strings."""
     if value is None:
         sql = "''" if kind == "string" else f"NULL::{STORAGE[kind]}"
     elif kind in ("string", "guid", "dynamic"):
@@ -81,7 +81,7 @@ def literal(kind: str, value: object) -> Typed:
 
 
 def to_string(x: Typed) -> Typed:
-    """`tostring(x)`: never null."""
+    """Convert by `tostring(x)`. The result is never null."""
     sql = {
         "string": x.sql,
         "datetime": f"coalesce(iso7({x.sql}), '')",
@@ -92,7 +92,7 @@ def to_string(x: Typed) -> Typed:
 
 
 def to_number(x: Typed, kind: str) -> Typed:
-    """`tolong`, `toint`, `toreal`, `todecimal`: null where the value is no such number."""
+    """Convert by `tolong`, `toint`, `toreal` or `todecimal`. The result is null if the value is no such number."""
     storage = STORAGE[kind]
     if x.type in ("string", "dynamic"):
         text = to_string(x).sql
@@ -109,21 +109,21 @@ def to_number(x: Typed, kind: str) -> Typed:
 
 
 def to_datetime(x: Typed) -> Typed:
-    """`todatetime(x)` with all seven digits."""
+    """Convert by `todatetime(x)`, with all seven digits."""
     if x.type in ("datetime", "long", "int"):
         return Typed(x.sql, "datetime", x.constant, x.value)
     return Typed(f"parse_ticks({to_string(x).sql})", "datetime", x.constant)
 
 
 def to_bool(x: Typed) -> Typed:
-    """`tobool(x)`: null where the value is no truth value."""
+    """Convert by `tobool(x)`. The result is null if the value is no boolean."""
     if x.type in ("string", "dynamic"):
         return Typed(f"try_cast({to_string(x).sql} AS BOOLEAN)", "bool", x.constant)
     return Typed(f"({x.sql})::BOOLEAN", "bool", x.constant)
 
 
 def to_json(x: Typed) -> str:
-    """SQL of the value as DuckDB JSON, for objects and lists."""
+    """Return SQL of the value as DuckDB JSON, for objects and lists."""
     sql = {
         "dynamic": f"({x.sql})::JSON",
         "datetime": f"to_json(iso7({x.sql}))",
@@ -133,7 +133,7 @@ def to_json(x: Typed) -> str:
 
 
 def promote(left: Typed, right: Typed) -> str:
-    """The type of an arithmetic result or of a common branch; KqlError where there is none."""
+    """Return the common type of two values. Raise KqlError if there is none."""
     if left.type == right.type:
         return left.type
     if left.type in NUMERIC and right.type in NUMERIC:
@@ -147,7 +147,7 @@ def promote(left: Typed, right: Typed) -> str:
 
 
 def convert(x: Typed, kind: str) -> Typed:  # noqa: PLR0911 - one answer per kind of type
-    """The value as another type, by the explicit conversion functions."""
+    """Convert the value to another type with the explicit conversion functions."""
     if x.type == kind:
         return x
     if kind == "string":

@@ -1,7 +1,7 @@
-"""What a column holds: SQL over `i` (row id), `h` (row hash) and `ts` (ticks), chosen by name and type.
+"""The values of a column: SQL over `i` (row id), `h` (row hash) and `ts` (ticks), chosen by name and type.
 
-Columns of one thing agree: `InitiatingProcessSHA1` and `InitiatingProcessFileName` speak of one file, because
-both draw the same number from the row's hash, under the salt of their common prefix.
+Columns of one entity agree. `InitiatingProcessSHA1` and `InitiatingProcessFileName` describe one file,
+because both draw the same number from the row's hash, with the salt of their common prefix.
 """
 
 import re
@@ -21,7 +21,7 @@ _WIDE_OBJECTS = ("AdditionalFields", "RawEventData", "NodeProperties", "EdgeProp
 
 
 def column_sql(table: TableSchema, name: str, kind: str) -> str:
-    """SQL of one column of a table."""
+    """Return SQL of one column of a table."""
     p = f"hash(h, {_salt(name)})"
     if kind == "string":
         return _string(table, name)
@@ -44,12 +44,12 @@ def _salt(text: str) -> int:
 
 
 def _sparse(name: str, one_in: int, sql: str) -> str:
-    """One row in so many lacks the value."""
+    """Return SQL in which one row in `one_in` is null."""
     return f"CASE WHEN hash(h, {_salt(name)}, 9) % {one_in} = 0 THEN NULL ELSE {sql} END"
 
 
 def _long(name: str, p: str) -> str:
-    if name == "ReportId":  # a counter that repeats, as the Device tables' does
+    if name == "ReportId":  # a repeating counter, like the ReportId of Device tables
         return "(abs(i) % 30011)"
     if name.endswith(("ClusterId", "AccountTenantId")):  # beyond 2^53, where a float would lose digits
         return _sparse(name, 15, f"(9007199254740993 + {p} % 200000000000000)::BIGINT")
@@ -60,7 +60,7 @@ def _long(name: str, p: str) -> str:
 
 
 def _dynamic(name: str, p: str, filler: int) -> str:
-    """Objects with nested objects and arrays, arrays of objects, or arrays of strings."""
+    """Return SQL of objects with nested values, arrays of objects, or arrays of strings."""
     shape = 2 if name in _WIDE_OBJECTS else _salt(name) % 3
     if shape == 0:
         return f"parameters_of({p})"
@@ -88,5 +88,5 @@ def _string(table: TableSchema, name: str) -> str:
 
 
 def _optional(name: str, percent: int, sql: str) -> str:
-    """A text that is missing in a percentage of the rows."""
+    """Return SQL of a text that is empty in `percent` of the rows."""
     return f"CASE WHEN hash(h, {_salt(name)}, 9) % 100 < {percent} THEN '' ELSE {sql} END"

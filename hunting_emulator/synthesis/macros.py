@@ -1,5 +1,5 @@
 # ruff: noqa: E501, ISC004 - SQL is easier to read unbroken, and a macro may be several joined lines
-"""DuckDB macros that the column rules are written in: word lists, and the shapes of ids and of nested values."""
+"""DuckDB macros for the column rules: word lists, and the forms of ids and of nested values."""
 
 from collections.abc import Sequence
 
@@ -56,7 +56,7 @@ _SHAPES = (
 
 
 def macros() -> Sequence[str]:
-    """What follows CREATE MACRO, in the order in which they build on each other."""
+    """Return the text after CREATE MACRO of each macro. A macro uses only macros before it."""
     listed = [
         f"word_{name}(p) AS ([{', '.join(quote(word) for word in entries)}])[1 + (p % {len(entries)})::BIGINT]"
         for name, entries in _LISTS.items()

@@ -1,8 +1,8 @@
 # ruff: noqa: E501 - one rule a line
-"""What string columns hold, by the end of their name after its prefix; the first rule that fits counts.
+"""The values of string columns, by the end of the name after its prefix. The first matching rule decides.
 
-A rule: pattern, SQL, and one row in how many is empty (0: none). In the SQL, {p} is the column's own draw; {user},
-{program} and {file} are those of the prefix, so that all columns about one user or file agree.
+A rule: pattern, SQL, and n: one row in n is empty (0: none). In the SQL, {p} is a number drawn for the column.
+{user}, {program} and {file} are drawn for the prefix, so all columns about one user or file agree.
 """
 
 _FOLDER = "folder_of({program}, {user})"

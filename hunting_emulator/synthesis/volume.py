@@ -1,8 +1,8 @@
 # ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
-"""How many rows a table has when: a pure function of seed, table and time, so nothing is stored.
+"""The number of rows of a table over time: a pure function of seed, table and time. Nothing is stored.
 
-Time is cut into bins of one width per table. A bin has a start, a number of rows and the ids of these rows;
-the rows of a bin lie at pseudo-random ticks inside it.
+Time is split into bins of one width per table. A bin has a start, a number of rows and the ids of these
+rows. The rows of a bin have pseudo-random ticks inside the bin.
 """
 
 import math
@@ -18,7 +18,7 @@ _WEEK_HOURS = 168
 
 
 def _hour_weight(hour_of_week: int) -> float:
-    """Work rises from 7 to 10, dips at noon, ends at 19; nights and weekends keep the machines' hum."""
+    """Return the weight of an hour: high from 7 to 19 (lower at noon), low at night and on weekends."""
     day, hour = divmod(hour_of_week, 24)
     work = math.exp(-(((hour - 10.5) / 2.2) ** 2)) + math.exp(-(((hour - 15.0) / 2.6) ** 2))
     return 0.25 + work * (1.0 if day < 5 else 0.15)
@@ -44,7 +44,7 @@ class Burst:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """The rows of one table: about `rows` in 30 days, from `origin` on, and its bursts."""
+    """The volume of one table: about `rows` in 30 days, starting at `origin`, and its bursts."""
 
     seed: int
     rows: int
@@ -53,15 +53,15 @@ class Volume:
 
     @property
     def width(self) -> int:
-        """Ticks of a bin: small enough that a query's bounds cut off nearly all rows outside them."""
+        """The width of a bin in ticks. Narrow bins let a query skip nearly all rows outside its bounds."""
         if self.rows > 2_000_000:
             return ticks.MINUTE
         return 10 * ticks.MINUTE if self.rows > 20_000 else ticks.HOUR
 
     def bins(self, spans: Spans, until: int) -> str:
-        """SQL of (id, start, width, n) for every bin that touches the spans before `until`.
+        """Return SQL of (id, start, width, n) for every bin that touches the spans before `until`.
 
-        An hour in 150 is a burst of four times the usual, an hour in 60 is quiet.
+        One hour in 150 has four times the usual rows, one hour in 60 has none.
         """
         width = self.width
         allowed = intersect(spans, ((self.origin, max(until, self.origin + 1)),))
@@ -95,6 +95,6 @@ def _touches(burst: Burst, spans: Spans) -> bool:
 
 
 def macros() -> Sequence[str]:
-    """The DuckDB macro that `bins` needs."""
+    """Return the DuckDB macro that `bins` needs."""
     weights = ", ".join(f"{weight}::DOUBLE" for weight in WEEK)
     return (f"week_weight(hour) AS ([{weights}])[1 + (hour % {_WEEK_HOURS})]",)

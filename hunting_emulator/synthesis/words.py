@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - texts are data, kept whole
-"""Vocabulary of the synthetic tenants. Lists of one family are parallel: the same index is the same thing."""
+"""The vocabulary of the synthetic tenants. Lists of one family are parallel: one index is one entity."""
 
 PROGRAMS = (
     ("svchost.exe", "C:\\Windows\\System32", "Microsoft Corporation", "Host Process for Windows Services"),

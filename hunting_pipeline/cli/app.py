@@ -4,6 +4,7 @@ So `hunting --help` loads neither Arrow nor an HTTP client. A new command is a m
 a function `NAME`, and one entry in `COMMANDS`.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -77,6 +78,12 @@ class _Unloaded(TyperCommand):
 
 
 def _loaded(name: str) -> Any:
+    """Import a command and return its parser.
+
+    From here on the process is the command's own, so the command chooses the allocator of Arrow for itself
+    and for the processes that it starts. Arrow reads the variable only when Arrow is first imported.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     module = import_module(f"hunting_pipeline.cli.commands.{name}")
     alone = typer.Typer(**_STYLE)
     known = COMMANDS[name]

@@ -11,7 +11,7 @@ import typer
 from hunting_pipeline.catalog import catalog, spec
 from hunting_pipeline.hunt_files import SUFFIX, hunt_file
 from hunting_pipeline.lake.manifest import archived_partitions
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import HOUR, Grain, Partition, TableSpec, Window, iso_of, ticks_of
 from hunting_pipeline.settings import TENANT_VARIABLE, Settings
 from hunting_pipeline.window import available, partition_of, partitions_in

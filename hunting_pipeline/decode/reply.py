@@ -17,11 +17,8 @@ from hunting_pipeline.decode.kinds import kind_of
 from hunting_pipeline.decode.source import Body, Text, excerpt
 from hunting_pipeline.decode.text import ANNOTATION, EXACT, Object, quoted
 from hunting_pipeline.errors import ReplyUnreadable
-from hunting_pipeline.model import Column
+from hunting_pipeline.model import RESCUED, Column
 from hunting_pipeline.reply import Reply
-
-RESCUED = "_rescued_data"
-"""The name of the extra column, as in loaders of lakehouses."""
 
 _ROWS_AT_ONCE = 1000
 """Most rows that the exact path holds as Python objects: about a block of wide rows."""

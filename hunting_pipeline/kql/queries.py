@@ -18,7 +18,7 @@ from hunting_pipeline.hunt import Bound
 from hunting_pipeline.kql.literals import datetime_literal, name, predicate, timespan_literal, within
 from hunting_pipeline.model import Bin, Column, Histogram, Proof, Slice, TableSpec, Window
 from hunting_pipeline.reply import Reply
-from hunting_pipeline.ticks import CHECKSUM_MODULUS
+from hunting_pipeline.ticks import CHECKSUM_MODULUS, ticks_of_nanoseconds
 
 __all__ = [
     "buckets_query",
@@ -321,4 +321,4 @@ def _times(reply: Reply, column: str) -> list[int | None]:
     if values.type != pa.timestamp("ns", "UTC"):
         raise ReplyUnreadable(f"the reply has {values.type} in {column} instead of times")
     nanoseconds: list[int | None] = values.cast(pa.int64()).to_pylist()
-    return [None if time is None else time // 100 for time in nanoseconds]
+    return [None if time is None else ticks_of_nanoseconds(time) for time in nanoseconds]

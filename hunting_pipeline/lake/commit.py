@@ -1,35 +1,43 @@
-"""Staged pieces become one Parquet file that appears whole or not at all, then its manifest."""
+"""The commit: staged segments become one Parquet file that appears whole or not at all, then its manifest."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hunting_pipeline.errors import CommitRefused, Misconfigured
-from hunting_pipeline.lake.layout import LAKE_FILE, data_path, manifest_path, staging_path
-from hunting_pipeline.lake.manifest import FOOTER_KEY, Manifest, load
-from hunting_pipeline.lake.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, parquet_writer
+from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
+from hunting_pipeline.lake.layout import (
+    FOOTER_KEY,
+    LAKE_FILE,
+    LAKE_FILE_OF_VERSION_1,
+    data_path,
+    manifest_path,
+    staging_path,
+)
+from hunting_pipeline.lake.manifest import Manifest, load
+from hunting_pipeline.lake.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, opened, parquet_writer
 from hunting_pipeline.lake.schema import columns_of, conform, fingerprint, merged
 from hunting_pipeline.lake.sources import Source, overlapping, sources
-from hunting_pipeline.lake.store import Store, opened
-from hunting_pipeline.lake.write import Ticks, proof_of, rescued_values, unstage
+from hunting_pipeline.lake.stores import ABSENT, Conflict, Store
+from hunting_pipeline.lake.write import proof_of, rescued_values, ticks_in, unstage
 from hunting_pipeline.model import Partition, Proof, Receipt, Staged, TableSpec, Window, merge_windows
 
-__all__ = ["Writer", "claim", "commit", "known_schema", "prove_writable"]
+__all__ = ["Writer", "claim", "commit", "known_schema", "owner", "prove_writable"]
 
-_LAYOUT_VERSION = 1
+_LAYOUT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Who commits: goes into manifests and footers.
+    """The writer's identity, for manifests and footers.
 
     Attributes:
-        tenant: Entra tenant id; a lake belongs to one.
-        api: which API brought the rows.
+        tenant: Entra tenant id; a lake belongs to one tenant.
+        api: the API that sent the rows.
         engine: name and version of the program.
         run_id: of the run.
     """
@@ -40,37 +48,61 @@ class Writer:
     run_id: str
 
 
-def claim(store: Store, tenant: str, *, write: bool) -> None:
-    """Make sure that the lake is this tenant's; with `write`, mark a new lake as such.
+def owner(store: Store) -> str | None:
+    """Return the tenant id of the lake; None for a new lake.
 
     Raises:
-        Misconfigured: the lake belongs to another tenant, or was laid out by another version.
+        Misconfigured: the lake has another layout version, or its lake file cannot be read.
     """
     found = store.get(LAKE_FILE)
     if found is None:
-        if write:
-            text = json.dumps({"tenant": tenant, "layout": _LAYOUT_VERSION}) + "\n"
-            store.put(LAKE_FILE, text.encode())
-            claim(store, tenant, write=False)  # another tenant may have been quicker
-        return
+        if store.stat(LAKE_FILE_OF_VERSION_1) is not None:
+            raise _other_layout(store, 1)
+        return None
     try:
         lake = json.loads(found)
-        owner, layout = lake["tenant"], lake["layout"]
+        tenant, layout = lake["tenant"], lake["layout"]
     except (ValueError, KeyError, TypeError) as error:
         raise Misconfigured(
-            f"the lake's {LAKE_FILE} cannot be read; restore it or choose another lake"
+            f"{store.uri(LAKE_FILE)} cannot be read. Nothing was asked, nothing written. Restore that file,"
+            f" or set {setting('lake')} to another lake"
         ) from error
-    if str(owner).lower() != tenant.lower():
-        raise Misconfigured(
-            f"this lake holds tenant {owner}, and the settings name tenant {tenant}:"
-            " change HUNTING_LAKE or HUNTING_TENANT_ID. Nothing was asked, nothing written"
-        )
     if layout != _LAYOUT_VERSION:
-        raise Misconfigured(f"the lake has layout {layout}; this version writes layout {_LAYOUT_VERSION}")
+        raise _other_layout(store, layout)
+    return str(tenant)
+
+
+def _other_layout(store: Store, layout: object) -> Misconfigured:
+    return Misconfigured(
+        f"the lake {store.uri()} has layout version {layout}, and this program needs version"
+        f" {_LAYOUT_VERSION}. Nothing was asked, nothing written. Set {setting('lake')} to a new folder"
+        " and archive the tables again"
+    )
+
+
+def claim(store: Store, tenant: str, *, write: bool) -> None:
+    """Check that the lake is this tenant's or new. With `write`, mark a new lake as this tenant's.
+
+    Raises:
+        Misconfigured: the lake belongs to another tenant, has another layout version, or cannot be written.
+    """
+    present = owner(store)
+    if present is None:
+        if write:
+            text = json.dumps({"tenant": tenant, "layout": _LAYOUT_VERSION}) + "\n"
+            with suppress(Conflict):  # another run was faster; the next line compares its tenant
+                store.put(LAKE_FILE, text.encode(), expected=ABSENT)
+            claim(store, tenant, write=False)
+        return
+    if present.lower() != tenant.lower():
+        raise Misconfigured(
+            f"this lake holds tenant {present}, and {setting('tenant_id')} is {tenant}."
+            f" Nothing was asked, nothing written. Change {setting('lake')} or {setting('tenant_id')}"
+        )
 
 
 def prove_writable(store: Store, partition: Partition) -> None:
-    """Make sure that a partition could be staged and committed; leaves no trace.
+    """Check that a partition can be staged and committed, without a trace.
 
     Raises:
         Misconfigured: the lake cannot be written.
@@ -80,10 +112,10 @@ def prove_writable(store: Store, partition: Partition) -> None:
 
 
 def known_schema(store: Store, newest: Partition | None) -> pa.Schema | None:
-    """The schema of a table's newest file; None before its first commit.
+    """Return the schema of a table's newest file; None before the table's first commit.
 
     Raises:
-        CommitRefused: that file is damaged.
+        CommitRefused: the file is damaged.
     """
     if newest is None:
         return None
@@ -103,49 +135,49 @@ def commit(
     now: int,
     force: bool = False,
 ) -> Receipt:
-    """Publish a partition: its archived rows outside the staged spans, and the staged pieces.
+    """Commit a partition: the staged segments, and the archived rows outside their spans.
 
-    Afterwards the file, then the manifest, are on disk and the pieces are gone from staging.
+    Afterwards the file, then the manifest, are in the store, and the segments are removed from staging.
 
     Args:
-        staged: every piece of the partition that was owed.
-        archived: what the present file proves; None if there is none.
-        known: the table's schema so far, see `known_schema`.
+        store: of the lake.
+        partition: to commit.
+        staged: all segments that were missing of the partition.
+        archived: the manifest of the present file; None if there is no file.
+        known: the schema of the table so far, see `known_schema`.
+        spec: the table.
+        writer: for the manifest.
         now: ticks, for the manifest.
         force: allow fewer rows than are archived.
 
     Raises:
         CommitRefused: fewer rows or less time than archived, rows that would be doubled, a schema that does
-            not fit, or a file that is not what `archived` says. The old file stays.
+            not fit, or a file that is not the file of `archived`. The old file stays.
         Misconfigured: the lake is another tenant's or cannot be written. The old file stays.
     """
     claim(store, writer.tenant, write=True)
     _refuse_surprises(store, partition, archived, writer)
-    if overlapping(staged):
-        unstage(store, partition)
-        raise CommitRefused(
-            f"{partition}: staged slices overlap and would double rows; they were thrown away,"
-            " the archive is untouched. Run again"
-        )
+    _refuse_doubled_rows(store, partition, staged)
     same_query = archived if archived and archived.query_hash == spec.query_hash else None
     parts = sources(store, staged, same_query, time_column=spec.time_column)
     if archived is not None:
         _refuse_less_coverage(partition, parts, archived)
     schema = merged(spec, known, [source.schema(store) for source in parts])
     manifest = _draft(partition, parts, schema, query_hash=spec.query_hash, writer=writer, now=now)
-    with store.put_file(data_path(partition)) as path:
+    written = _Written()
+
+    def write(path: Path) -> None:
         tables = _row_groups(store, parts, schema, spec)
-        written = _write_parquet(path, tables, schema=schema, manifest=manifest, spec=spec, archived=archived)
-        if written.proof != manifest.proof:
-            unstage(store, partition)
-            raise CommitRefused(
-                f"{partition}: {written.proof} was written where {manifest.proof} is proven; what was staged"
-                " was thrown away, the archive is untouched. Run again"
-            )
+        spans = archived.covered if archived else ()
+        _write_parquet(path, tables, written, schema=schema, manifest=manifest, spec=spec, spans=spans)
+        _refuse_other_rows(store, partition, written.proof, manifest.proof)
         if archived is not None and not force:
             _refuse_fewer_rows(spec, partition, written.again, archived)
-        manifest = replace(manifest, file_bytes=path.stat().st_size, rescued=written.rescued)
-    manifest = replace(manifest, file_version=store.version(data_path(partition)) or "")
+
+    version = store.put_file(
+        data_path(partition), write, expected=archived.file_version if archived else ABSENT
+    )
+    manifest = replace(manifest, file_bytes=written.file_bytes, rescued=written.rescued, file_version=version)
     store.put(manifest_path(partition), manifest.to_json().encode())
     unstage(store, partition)
     return _receipt(manifest, written.time_range, archived)
@@ -160,7 +192,7 @@ def _draft(
     writer: Writer,
     now: int,
 ) -> Manifest:
-    """What the file will prove, as far as it is known before it is written."""
+    """Build the manifest as far as it is known before the file is written."""
     return Manifest(
         partition=partition,
         tenant=writer.tenant,
@@ -197,50 +229,68 @@ def _receipt(manifest: Manifest, time_range: tuple[int, int] | None, archived: M
     )
 
 
+def _refuse_doubled_rows(store: Store, partition: Partition, staged: Sequence[Staged]) -> None:
+    if overlapping(staged):
+        unstage(store, partition)
+        raise CommitRefused(
+            f"{partition}: staged segments overlap, and a commit would double rows. The segments were"
+            " removed; the archive is unchanged. Run again"
+        )
+
+
+def _refuse_other_rows(store: Store, partition: Partition, written: Proof, proven: Proof) -> None:
+    if written != proven:
+        unstage(store, partition)
+        raise CommitRefused(
+            f"{partition}: {written} was written where {proven} is proven. The staged segments were removed;"
+            " the archive is unchanged. Run again"
+        )
+
+
 def _refuse_fewer_rows(spec: TableSpec, partition: Partition, again: int, archived: Manifest) -> None:
     if again >= archived.proof.rows:
         return
     if archived.query_hash != spec.query_hash:
         raise CommitRefused(
-            f"{partition}: another query archived {archived.proof.rows} rows, and the present one brings"
-            f" {again}; the archive is untouched. Change `columns`, `where` or the hunt's text back, or"
-            " choose another lake"
+            f"{partition}: another query archived {archived.proof.rows} rows, and the present query brings"
+            f" {again}. The archive is unchanged. Change `columns`, `where` or the hunt's text back, or"
+            f" set {setting('lake')} to another lake"
         )
-    remedy = f". `hunting reconcile {spec.name} --force` replaces it all the same" if spec.plain else ""
+    remedy = f". To replace it, run `hunting reconcile {spec.name} --force`" if spec.plain else ""
     raise CommitRefused(
-        f"{partition}: the service now holds {again} rows where {archived.proof.rows} are archived;"
-        f" the archive is untouched{remedy}"
+        f"{partition}: the service now holds {again} rows where {archived.proof.rows} are archived."
+        f" The archive is unchanged{remedy}"
     )
 
 
 def _refuse_surprises(store: Store, partition: Partition, archived: Manifest | None, writer: Writer) -> None:
-    """The file must be what the caller planned with, and this tenant's."""
+    """Check that the file is the one that the caller planned with, and that it is this tenant's."""
     if load(store, partition) != archived:
         raise CommitRefused(
-            f"{partition}: another run changed the archive meanwhile; it is left as it is. Run again"
+            f"{partition}: another run changed the archive in the meantime. Its change stays. Run again"
         )
     if archived is not None and archived.tenant.lower() != writer.tenant.lower():
         raise CommitRefused(
-            f"{partition}: its file holds rows of tenant {archived.tenant}, not of {writer.tenant};"
-            " it is left as it is. Choose another lake"
+            f"{partition}: its file holds rows of tenant {archived.tenant}, not of {writer.tenant}."
+            f" The file was not changed. Set {setting('lake')} to another lake"
         )
 
 
 def _refuse_less_coverage(partition: Partition, parts: Sequence[Source], archived: Manifest) -> None:
     if not parts:
-        raise CommitRefused(f"{partition}: nothing is staged; the archive is untouched")
+        raise CommitRefused(f"{partition}: nothing is staged. The archive is unchanged")
     spans = [segment.span or partition.window for source in parts for segment in source.segments]
     covered = merge_windows(spans)
     for window in archived.covered:
         if not any(new.contains(window) for new in covered):
             raise CommitRefused(
-                f"{partition}: the new file would no longer cover {window}; the archive is untouched"
+                f"{partition}: the new file would no longer cover {window}. The archive is unchanged"
             )
 
 
 @dataclass(slots=True)
 class _Written:
-    """What really went into a file.
+    """The counts of what was really written into a file.
 
     Attributes:
         again: rows in the spans that the file before it covered.
@@ -250,6 +300,7 @@ class _Written:
     proof: Proof = field(default_factory=lambda: Proof(0, 0))
     again: int = 0
     rescued: int = 0
+    file_bytes: int = 0
     low: int | None = None
     high: int | None = None
 
@@ -264,7 +315,7 @@ class _Written:
             self.proof += Proof(table.num_rows, 0)
             self.again += table.num_rows
             return
-        ticks: Ticks = table[spec.time_column].cast(pa.int64()).to_numpy() // 100
+        ticks = ticks_in(table[spec.time_column])
         self.proof += proof_of(ticks)
         self.again += sum(int(((ticks >= span.start) & (ticks < span.end)).sum()) for span in spans)
         if len(ticks):
@@ -276,33 +327,33 @@ class _Written:
 def _write_parquet(
     path: Path,
     tables: Iterable[pa.Table],
+    written: _Written,
     *,
     schema: pa.Schema,
     manifest: Manifest,
     spec: TableSpec,
-    archived: Manifest | None,
-) -> _Written:
-    """Stream row groups into one file, counting what is really written."""
-    written, spans = _Written(), archived.covered if archived else ()
+    spans: Sequence[Window],
+) -> None:
+    """Stream row groups into one file, and count what is really written."""
     tables = iter(tables)
     table: pa.Table | None = next(tables, schema.empty_table())
     with parquet_writer(path, schema, table) as file:
         while table is not None:
             file.write_table(table, row_group_size=ROW_GROUP_ROWS)
             written.add(table, spec, spans)
-            table = None  # gone before the next one is read
+            table = None  # frees its memory before the next one is read
             table = next(tables, None)
         footer = replace(manifest, rescued=written.rescued)
         file.add_key_value_metadata({FOOTER_KEY: footer.to_json()})
-    return written
+    written.file_bytes = path.stat().st_size
 
 
 def _row_groups(
     store: Store, parts: Sequence[Source], schema: pa.Schema, spec: TableSpec
 ) -> Iterator[pa.Table]:
-    """The rows in order, gathered until they are worth a row group.
+    """Yield the rows in order of time, in tables large enough for a row group.
 
-    Bucket pieces of one span follow each other as they came: they share a tick, but for rows that came late.
+    Segments of hash buckets keep their order: they share one tick, apart from rows that came late.
     """
     pending: list[pa.Table] = []
     rows = size = 0

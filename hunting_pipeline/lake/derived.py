@@ -1,9 +1,10 @@
-"""Tables that are computed from archived ones: laid out as those are, a partition one Parquet file.
+"""Tables that are computed from archived tables. Each partition is one Parquet file at the same paths.
 
-They have no manifest, for no service can be asked whether they are complete.
+They have no manifest, because there is no service that can prove them complete.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -13,25 +14,27 @@ from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake import read
 from hunting_pipeline.lake.layout import HIVE_COLUMNS, data_path, manifest_folder
 from hunting_pipeline.lake.manifest import archived_partitions, has_proof
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Partition
 
 __all__ = ["dataset", "is_archived", "write"]
 
 
 def is_archived(store: Store, table: str) -> bool:
-    """Whether the lake holds this table as the service gave it, so that its manifests tell what is there."""
+    """Return whether a pull archived this table, so its manifests name its partitions."""
     if store.list(manifest_folder(table)):
         return True
-    partitions = archived_partitions(store, table)  # manifests can be lost
+    partitions = archived_partitions(store, table)  # manifests can get lost
     return bool(partitions) and has_proof(store, partitions[0])
 
 
 def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = None) -> ds.Dataset:
-    """Partitions of a computed table as one dataset.
+    """Open partitions of a computed table as one dataset.
 
     Args:
-        partitions: only these, each of which is there; None for all.
+        store: of the lake.
+        table: name of the table.
+        partitions: only these, all of which have a file; None for all.
 
     Raises:
         Misconfigured: there are none.
@@ -41,26 +44,33 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
         partitions = archived_partitions(store, table)
     paths = [data_path(partition) for partition in sorted(partitions)]
     if not paths:
-        raise Misconfigured(f"the lake holds nothing of {table}: materialize it first")
+        raise Misconfigured(f"the lake holds nothing of {table}. Materialize it first")
     return read.dataset_of(store, paths, schemas=paths)
 
 
 def write(store: Store, partition: Partition, rows: pa.Table) -> int:
-    """Replace a partition by `rows`, whole or not at all; gives the bytes of its file.
+    """Replace a partition by `rows`, whole or not at all, and return the size of its file in bytes.
 
     Raises:
-        CommitRefused: the table is archived from the service, and is not to be overwritten.
-        Misconfigured: a column bears the name of one that the layout adds, or the lake cannot be written.
+        CommitRefused: a pull archived this table. Its rows stay.
+        Misconfigured: a column has the name of a column that the lake adds, or the lake cannot be written.
     """
     if is_archived(store, partition.table):
         raise CommitRefused(
-            f"{partition.table} is archived from the service: give the computed table another name"
+            f"{partition.table} is archived from the service, and its archive is unchanged."
+            " Give the computed table another name"
         )
     if clashing := [name for name in rows.column_names if name.lower() in HIVE_COLUMNS]:
         raise Misconfigured(
-            f"{partition}: drop or rename {', '.join(clashing)}: the lake's folders give every table"
-            f" the columns {', '.join(sorted(HIVE_COLUMNS))}"
+            f"{partition}: the lake adds the columns {', '.join(sorted(HIVE_COLUMNS))} to every table."
+            f" Nothing was written. Drop or rename {', '.join(clashing)}"
         )
-    with store.put_file(data_path(partition)) as temporary:
-        pq.write_table(rows, temporary, compression="zstd")
-    return store.size(data_path(partition)) or 0
+    size = 0
+
+    def write_rows(path: Path) -> None:
+        nonlocal size
+        pq.write_table(rows, path, compression="zstd")
+        size = path.stat().st_size
+
+    store.put_file(data_path(partition), write_rows)
+    return size

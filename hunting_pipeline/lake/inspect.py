@@ -1,4 +1,4 @@
-"""One look into a committed file: what it truly holds, for the check, the picture and the preview."""
+"""The inspection of a committed file: its rows counted again, for the check, the chart and the preview."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import Manifest, load
-from hunting_pipeline.lake.store import Store, opened
-from hunting_pipeline.lake.write import proof_of
+from hunting_pipeline.lake.parquet import opened
+from hunting_pipeline.lake.stores import Store
+from hunting_pipeline.lake.write import proof_of, ticks_in
 from hunting_pipeline.model import Grain, Partition, Proof
 
 __all__ = ["Inspection", "inspect"]
@@ -23,11 +24,11 @@ _BINS = {Grain.DAY.ticks: 24, Grain.HOUR.ticks: 60}
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What lies in one partition's file.
+    """The content of one partition's file.
 
     Attributes:
-        manifest: what it is said to hold.
-        tally: rows and checksum, counted anew from the file.
+        manifest: of the file.
+        proof: rows and checksum, counted again from the file.
         bins: rows by hour of a day, or by minute of an hour; empty for a snapshot.
         head: the first rows, of the first columns.
     """
@@ -42,11 +43,13 @@ def inspect(store: Store, partition: Partition, time_column: str | None) -> Insp
     """Read the time column and a few rows of an archived partition.
 
     Raises:
-        CommitRefused: the file is gone, or is not ours.
+        CommitRefused: the file is missing or damaged, or this pipeline did not write it.
     """
     manifest = load(store, partition)
     if manifest is None:
-        raise CommitRefused(f"{partition}: its file is gone; somebody else writes into this lake")
+        raise CommitRefused(
+            f"{partition}: its file is missing. Another program changes this lake. Pull the partition again"
+        )
     with opened(store, data_path(partition)) as file:
         parquet = pq.ParquetFile(file)
         shown = pa.schema(list(parquet.schema_arrow)[:_HEAD_COLUMNS])
@@ -55,7 +58,7 @@ def inspect(store: Store, partition: Partition, time_column: str | None) -> Insp
         if time_column is None:
             return Inspection(manifest, Proof(parquet.metadata.num_rows, 0), (), head)
         times = parquet.read(columns=[time_column])[time_column]
-    ticks = times.cast(pa.int64()).to_numpy() // 100
+    ticks = ticks_in(times)
     count = _BINS[partition.window.ticks]
     places = (ticks - partition.window.start) // (partition.window.ticks // count)
     return Inspection(manifest, proof_of(ticks), tuple(np.bincount(places, minlength=count).tolist()), head)

@@ -1,103 +1,125 @@
-"""Where things lie in a lake, and what columns are called there.
+"""The paths of a lake's files, the keys of their metadata, and the names of columns.
 
-    <lake>/_lake.json                                     whose data this is
     <lake>/<Table>/date=2026-11-20/<Table>-2026-11-20.parquet
     <lake>/<Table>/date=2026-11-20/hour=05/<Table>-2026-11-20T05.parquet
-    <lake>/<Table>/date=__HIVE_DEFAULT_PARTITION__/<Table>-undated.parquet    rows whose time is null
-    <lake>/<Table>/_manifest/2026-11-20.json              the proof of a partition
-    <lake>/_staging/<Table>/<partition>/<piece>.arrow     slices waiting for their commit
+    <lake>/_hunting/lake.json                                        the lake's tenant and layout version
+    <lake>/_hunting/manifest/<Table>/2026-11/2026-11-20.json         the proof of a partition
+    <lake>/_hunting/null_time/<Table>/<Table>-null_time.parquet      rows whose time is null
+    <lake>/_hunting/manifest/<Table>/null_time.json                  their proof
+    <lake>/_hunting/staging/<Table>/<partition>/<segment>.arrow      segments that wait for their commit
+    <lake>/_hunting/locks/<Table>.lock                               one writer a table; folders only
+    <lake>/_hunting/temporary/…                                      unfinished files; folders only
 
-Paths are relative, with forward slashes. Names that start with `_` are passed over by Parquet readers.
+Paths are relative, with forward slashes. A table's folder holds dated Parquet files and nothing else, so
+every reader of Parquet can read the folder as it is.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from itertools import count
 
-from hunting_pipeline.model import DAY, HOUR, NULL_TIME, Bucket, Column, Partition, Window, ticks_of
+from hunting_pipeline.model import (
+    HOUR,
+    NULL_TIME,
+    RESCUED,
+    Bucket,
+    Column,
+    Partition,
+    Window,
+    partition_from_key,
+)
 
 __all__ = [
+    "FOOTER_KEY",
     "HIVE_COLUMNS",
+    "KUSTO_TYPE_KEY",
     "LAKE_FILE",
-    "RESCUED",
+    "LAKE_FILE_OF_VERSION_1",
+    "OWN_FOLDER",
+    "SOURCE_NAME_KEY",
+    "STAGED_KEY",
     "data_path",
     "lake_names",
+    "lock_path",
     "manifest_folder",
     "manifest_path",
-    "partition_from_key",
+    "null_time_path",
     "partition_from_path",
     "staging_folder",
     "staging_path",
 ]
 
-_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-"""What Hive, and every reader of its layout, calls the folder of a null."""
+OWN_FOLDER = "_hunting"
+"""The folder beside the tables. Readers of Parquet skip names that start with `_`."""
 
-LAKE_FILE = "_lake.json"
-"""Names the tenant and the layout version."""
+LAKE_FILE = f"{OWN_FOLDER}/lake.json"
+"""The file with the lake's tenant and layout version."""
 
-RESCUED = "_rescued_data"
-"""The column that keeps values verbatim which did not fit their type."""
+LAKE_FILE_OF_VERSION_1 = "_lake.json"
+"""The same file in layout version 1, which no release wrote."""
+
+FOOTER_KEY = b"hunting.manifest"
+"""Key of the manifest in the metadata of a Parquet footer."""
+
+STAGED_KEY = b"hunting.staged"
+"""Key of the description of a staged segment in the metadata of its Arrow schema."""
+
+KUSTO_TYPE_KEY = b"kusto"
+"""Key of Kusto's name of a column's type in the metadata of an Arrow field."""
+
+SOURCE_NAME_KEY = b"source"
+"""Key of the service's name of a column in the metadata of an Arrow field, where the lake has another."""
 
 HIVE_COLUMNS = frozenset({"date", "hour"})
-"""The folders that Hive readers turn into columns."""
+"""The columns that readers derive from the names of folders."""
 
 _RESERVED = frozenset({RESCUED, *HIVE_COLUMNS})
-"""Names of the lake's own."""
+"""Names of columns that the lake adds."""
 
 
 def data_path(partition: Partition) -> str:
-    """The one Parquet file of a partition."""
-    key = partition.key
+    """Return the path of a partition's Parquet file."""
     if partition.null_time:
-        return f"{partition.table}/date={_HIVE_NULL}/{partition.table}-{key}.parquet"
+        return null_time_path(partition.table)
+    key = partition.key
     hour = f"hour={key[11:]}/" if partition.window.ticks == HOUR else ""
     return f"{partition.table}/date={key[:10]}/{hour}{partition.table}-{key}.parquet"
 
 
+def null_time_path(table: str) -> str:
+    """Return the path of the Parquet file of a table's rows whose time is null."""
+    return f"{OWN_FOLDER}/null_time/{table}/{table}-{Partition(table, NULL_TIME).key}.parquet"
+
+
 def manifest_folder(table: str) -> str:
-    """Where a table's manifests lie."""
-    return f"{table}/_manifest"
+    """Return the folder of a table's manifests."""
+    return f"{OWN_FOLDER}/manifest/{table}"
 
 
 def manifest_path(partition: Partition) -> str:
-    """The manifest of a partition."""
-    return f"{manifest_folder(partition.table)}/{partition.key}.json"
+    """Return the path of a partition's manifest."""
+    month = "" if partition.null_time else f"{partition.key[:7]}/"
+    return f"{manifest_folder(partition.table)}/{month}{partition.key}.json"
 
 
 def staging_folder(partition: Partition) -> str:
-    """Where the staged pieces of a partition lie."""
-    return f"_staging/{partition.table}/{partition.key}"
+    """Return the folder of a partition's staged segments."""
+    return f"{OWN_FOLDER}/staging/{partition.table}/{partition.key}"
 
 
 def staging_path(partition: Partition, span: Window | None, bucket: Bucket | None) -> str:
-    """The staged piece of a slice: named by its span, so that fetching it again replaces it."""
+    """Return the path of a staged segment. Its span is in the name, so a second fetch replaces the first."""
     name = f"{span.start}-{span.end}" if span else "snapshot"
     suffix = f"-{bucket.index}of{bucket.of}" if bucket else ""
     return f"{staging_folder(partition)}/{name}{suffix}.arrow"
 
 
-def partition_from_key(table: str, key: str) -> Partition:
-    """The inverse of `Partition.key`.
-
-    Raises:
-        ValueError: the key is neither `YYYY-MM-DD` nor `YYYY-MM-DDTHH` nor `undated`.
-    """
-    if key == Partition(table, NULL_TIME).key:
-        return Partition(table, NULL_TIME)
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d)?", key):
-        raise ValueError(f"{key!r} is not a partition key: YYYY-MM-DD, or YYYY-MM-DDTHH for an hour")
-    hourly = "T" in key
-    start = ticks_of(datetime.fromisoformat(f"{key}:00:00+00:00" if hourly else f"{key}T00:00:00+00:00"))
-    partition = Partition(table, Window(start, start + (HOUR if hourly else DAY)))
-    if partition.key != key:  # newer Pythons read T24 as the next day
-        raise ValueError(f"{key!r} is not a partition key: the hours of a day are 00 … 23")
-    return partition
+def lock_path(table: str) -> str:
+    """Return the name of the lock that a writer of a table holds."""
+    return f"{OWN_FOLDER}/locks/{table}.lock"
 
 
 def partition_from_path(table: str, path: str) -> Partition | None:
-    """The inverse of `data_path`; None for a file that this layout does not name."""
+    """Return the partition whose `data_path` this is; None for any other file."""
     name = path.rsplit("/", 1)[-1]
     try:
         partition = partition_from_key(table, name.removeprefix(f"{table}-").removesuffix(".parquet"))
@@ -107,15 +129,15 @@ def partition_from_path(table: str, path: str) -> Partition | None:
 
 
 def lake_names(columns: Sequence[Column], known: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """What each column is called in the lake: its own name, unless another differs from it by case alone.
+    """Return the name of each column in the lake: its own, unless another name differs by case alone.
 
     DuckDB, Spark and Hive cannot tell `LogonId` from `LogonID`. Of such a pair the name that sorts last
-    (`LogonId`) stays, and the others get `_1`, `_2`, …, whatever the order of the Schema. So does a column
-    that bears a name of the lake's own (`date`, `hour`, `_rescued_data`).
+    (`LogonId`) stays, and the others get `_1`, `_2`, …, in any order of the Schema. A column with the name
+    of a column that the lake adds (`date`, `hour`, `_rescued_data`) gets a number too.
 
     Args:
-        columns: as the service names them.
-        known: lake names that the table's columns have already; these stay.
+        columns: with the service's names.
+        known: the lake's names of columns that the table has already; these stay.
     """
     names = dict(known or {})
     taken = {name.lower() for name in names.values()} | _RESERVED

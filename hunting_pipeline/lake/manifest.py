@@ -1,11 +1,11 @@
-"""The proof beside the data: what a partition's file holds, and how that was checked.
+"""Manifests: the proof beside a partition's file that the file is complete.
 
-A manifest is written after its file, and the same facts stand in the file's footer. So a run killed between
-the two leaves a file that can still prove itself: `load` then reads the footer and mends the manifest.
+A manifest is written after its file, and the file's footer holds the same facts. If a run is killed between
+the two writes, `load` reads the footer and writes the manifest again.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,28 +14,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
-from hunting_pipeline.lake.layout import data_path, manifest_path, partition_from_key, partition_from_path
-from hunting_pipeline.lake.store import Store
-from hunting_pipeline.model import Column, Partition, Proof, Window, merge_windows
+from hunting_pipeline.lake.layout import (
+    FOOTER_KEY,
+    data_path,
+    manifest_path,
+    null_time_path,
+    partition_from_path,
+)
+from hunting_pipeline.lake.stores import Entry, Store
+from hunting_pipeline.model import Column, Partition, Proof, Window, merge_windows, partition_from_key
 
-__all__ = ["FOOTER_KEY", "Manifest", "Segment", "archived_partitions", "has_proof", "load", "load_all"]
+__all__ = ["Manifest", "Segment", "archived_partitions", "has_proof", "load", "load_all"]
 
-FOOTER_KEY = "hunting.manifest"
-"""Key of the Parquet footer's metadata under which the manifest stands."""
-
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One proven stretch of a partition: what was expected of a call, and what came.
+    """One proven span of a partition, fetched by one call.
 
     Attributes:
         span: ticks; None in a snapshot.
-        bucket: `[index, of]` where hash buckets were needed.
-        tally: rows and checksum, equal in the service's count and in the file.
-        query: the KQL that brought it.
-        fetched_at: ticks.
+        bucket: `[index, of]` if hash buckets were needed.
+        proof: rows and checksum, equal in the service's count and in the file.
+        query: the KQL of the call.
+        fetched_at: time of the call (ticks).
     """
 
     span: Window | None
@@ -47,22 +50,21 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything a partition's file can prove.
+    """The proof of one partition's file.
 
     Attributes:
-        partition: which.
-        tenant: whose data.
-        shape: what was asked of a row, see `TableSpec.shape`.
-        tally: rows and checksum of the whole file.
-        file_bytes: size of the Parquet file; 0 in the footer, which cannot know it.
-        file_version: tells this very file from those before and after it, see `Store.version`; empty in the
-            footer.
-        body_bytes: JSON bytes that brought it.
-        rescued: values kept verbatim in `_rescued_data`.
+        partition: the partition of the file.
+        tenant: Entra tenant id of the rows.
+        query_hash: see `TableSpec.query_hash`.
+        proof: rows and checksum of the whole file.
+        file_bytes: size of the Parquet file; 0 in the footer, which is written before the size is fixed.
+        file_version: the store's version of the file, see `Entry.version`; empty in the footer.
+        body_bytes: size of the JSON that brought the rows.
+        rescued: number of values kept verbatim in `_rescued_data`.
         fingerprint: of the schema.
-        columns: lake names and Kusto types.
-        pieces: in order of time.
-        surface, engine, run_id: what wrote it.
+        columns: the lake's names, and Kusto's types.
+        segments: in order of time.
+        api, engine, run_id: API, program and run that wrote the file.
         committed_at: ticks.
     """
 
@@ -84,12 +86,12 @@ class Manifest:
 
     @property
     def covered(self) -> tuple[Window, ...]:
-        """The spans the file holds, merged; a snapshot covers its day."""
+        """The spans that the file holds, merged; a snapshot covers its day."""
         spans = [segment.span for segment in self.segments if segment.span is not None]
         return merge_windows(spans) if spans else (self.partition.window,)
 
     def to_json(self) -> str:
-        """Text that `from_json` reads; ticks as integers, so that nothing is rounded."""
+        """Return the text that `from_json` reads. Ticks are integers, so no digit is lost."""
         body = asdict(self) | {
             "version": _VERSION,
             "table": self.partition.table,
@@ -113,7 +115,11 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Manifest":
-        """Raises: ValueError, KeyError or TypeError where the text is no manifest of this version."""
+        """Read the text that `to_json` returns.
+
+        Raises:
+            ValueError, KeyError, TypeError: the text is not a manifest of this version.
+        """
         body: dict[str, Any] = json.loads(text)
         if not isinstance(body, dict) or body.pop("version") != _VERSION:
             raise ValueError("a manifest of another version")
@@ -138,51 +144,59 @@ class Manifest:
 
 
 def load(store: Store, partition: Partition) -> Manifest | None:
-    """The manifest of a partition, mended from the footer where it does not fit the file; None: no file.
+    """Load the manifest of a partition; None if the partition has no file.
 
-    A lake that may only be read is not mended; the manifest is right all the same.
+    A manifest that is missing or does not fit the file is read from the file's footer and written again. In
+    a lake that cannot be written it is not written again; the returned manifest is right all the same.
 
     Raises:
-        CommitRefused: there is a file that this package did not write.
+        CommitRefused: this package did not write the file, or the file is damaged.
     """
-    size, version = store.size(data_path(partition)), store.version(data_path(partition))
-    if size is None or version is None:
-        return None
-    manifest = _read(store, partition)
-    if manifest is not None and manifest.file_version == version:
-        return manifest
-    mended = replace(_from_footer(store, partition), file_bytes=size, file_version=version)
-    with suppress(Misconfigured):
-        store.put(manifest_path(partition), mended.to_json().encode())
-    return mended
+    entry = store.stat(data_path(partition))
+    return None if entry is None else _load(store, partition, entry)
 
 
 def load_all(store: Store, table: str) -> Iterator[Manifest]:
-    """The manifest of every archived partition of a table, oldest first.
+    """Load the manifest of every archived partition of a table, oldest first.
 
-    The files are what is looked for: one whose manifest was never written is archived all the same.
+    The files are listed, not the manifests: a file whose manifest was never written is archived too.
 
     Raises:
         CommitRefused: as in `load`.
     """
-    for partition in archived_partitions(store, table):
-        manifest = load(store, partition)
-        if manifest is not None:
-            yield manifest
+    for partition, entry in _archived(store, table):
+        yield _load(store, partition, entry)
 
 
-def archived_partitions(store: Store, table: str) -> list[Partition]:
-    """The partitions of a table that have a file, oldest first."""
-    found = (partition_from_path(table, path) for path in store.find(table, ".parquet"))
-    return [partition for partition in found if partition]
+def archived_partitions(store: Store, table: str) -> Sequence[Partition]:
+    """Return the partitions of a table that have a file, oldest first, the null-time one last."""
+    return [partition for partition, _ in _archived(store, table)]
 
 
 def has_proof(store: Store, partition: Partition) -> bool:
-    """Whether a partition's file says in its footer what it proves, as every file that a pull wrote."""
+    """Return whether a partition's footer holds a manifest, as in every file that a pull wrote."""
     try:
-        return FOOTER_KEY.encode() in _footer(store, partition)
+        return FOOTER_KEY in _footer(store, partition)
     except (pa.ArrowException, OSError):
         return False
+
+
+def _archived(store: Store, table: str) -> list[tuple[Partition, Entry]]:
+    found = [(partition_from_path(table, entry.path), entry) for entry in store.list(table)]
+    if (null_time := store.stat(null_time_path(table))) is not None:
+        found.append((partition_from_path(table, null_time.path), null_time))
+    return [(partition, entry) for partition, entry in found if partition is not None]
+
+
+def _load(store: Store, partition: Partition, entry: Entry) -> Manifest:
+    manifest = _read(store, partition)
+    if manifest is not None and manifest.file_version == entry.version:
+        return manifest
+    manifest = _from_footer(store, partition)
+    manifest = replace(manifest, file_bytes=entry.size, file_version=entry.version)
+    with suppress(Misconfigured):
+        store.put(manifest_path(partition), manifest.to_json().encode())
+    return manifest
 
 
 def _footer(store: Store, partition: Partition) -> dict[bytes, bytes]:
@@ -202,14 +216,15 @@ def _read(store: Store, partition: Partition) -> Manifest | None:
 def _from_footer(store: Store, partition: Partition) -> Manifest:
     path = data_path(partition)
     try:
-        manifest = Manifest.from_json(_footer(store, partition)[FOOTER_KEY.encode()])
+        manifest = Manifest.from_json(_footer(store, partition)[FOOTER_KEY])
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise CommitRefused(
-            f"{partition}: {path} was not written by this pipeline, or is damaged; it is left as it is."
-            " Move it away to archive this partition anew"
+            f"{partition}: {path} was not written by this pipeline, or is damaged. The file was not changed."
+            " To archive this partition again, move the file out of the lake"
         ) from error
     if manifest.partition != partition:
         raise CommitRefused(
-            f"{partition}: {path} holds {manifest.partition}; it is left as it is. Move it where it belongs"
+            f"{partition}: {path} holds {manifest.partition}. The file was not changed."
+            " Move it to the path of its own partition"
         )
     return manifest

@@ -1,40 +1,46 @@
-"""How this project's Parquet is written: settings chosen once, used by every parquet_writer."""
+"""Parquet files: the settings of every file that is written, and the opening of archived files."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "parquet_writer"]
+from hunting_pipeline.errors import CommitRefused
+from hunting_pipeline.lake.stores import Store
+
+__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "opened", "parquet_writer"]
 
 ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 64 * 1024 * 1024
-"""A row group ends with the piece that reaches one of these, rows or Arrow bytes, so that wide tables stay
-cheap in memory; it never holds more rows. Groups of 16,384 rows made files a fifth to a third larger."""
+"""A row group ends with the table that reaches one of these, rows or Arrow bytes. It never holds more rows.
+The limit of bytes keeps the memory of wide tables small. Groups of 16,384 rows made files a fifth to a third
+larger."""
 
 _ZSTD_LEVEL = 1
-"""Levels above cost more time than the size they save is worth on these tables."""
+"""Higher levels cost more time than the saved size is worth on these tables."""
 _SAMPLE_ROWS = 4096
-"""Rows whose values tell how a column is written."""
+"""Rows whose values decide how a column is written."""
 _DICTIONARY_BELOW = 0.7
-"""Distinct values a row, above which a dictionary is begun only to be given up: files without such are a
-seventh smaller and take a fifth less time to write."""
+"""Distinct values per row. Above this share, a writer would start a dictionary and then drop it. Without such
+dictionaries, files are a seventh smaller and take a fifth less time to write."""
 _BLOOM_FROM = 0.1
-"""Distinct values a row, from which a row group's least and greatest text tell a reader little, and a bloom
-filter tells it what to skip when it looks for one hash, address or name."""
+"""Distinct values per row. From this share on, least and greatest text of a row group help a reader little. A
+bloom filter helps to skip row groups in a search for one hash, address or name."""
 _BLOOM_FPP = 0.05
-"""How often a bloom filter is wrong: at one in twenty, files grow by 2 to 4 %."""
+"""The share of false positives of a bloom filter; with one in twenty, files grow by 2 to 4 %."""
 
 
 def parquet_writer(path: Path, schema: pa.Schema, first: pa.Table) -> pq.ParquetWriter:
-    """An open file; give it tables of `schema`, and `row_group_size=ROW_GROUP_ROWS` with each.
+    """Open a file for writing. Write tables of `schema`, each with `row_group_size=ROW_GROUP_ROWS`.
 
     Args:
-        path: of the file to write.
-        schema: of all tables to come.
-        first: the first of them; its values decide which columns get a dictionary or a bloom filter.
+        path: of the file.
+        schema: of all tables.
+        first: the first table; its values decide which columns get a dictionary or a bloom filter.
     """
     sample = first.slice(0, _SAMPLE_ROWS)
     distinct = {
@@ -55,3 +61,20 @@ def parquet_writer(path: Path, schema: pa.Schema, first: pa.Table) -> pq.Parquet
         write_page_index=True,
         write_page_checksum=True,
     )
+
+
+@contextmanager
+def opened(store: Store, path: str) -> Iterator[pa.NativeFile]:
+    """Open an archived file for reading by Arrow.
+
+    Raises:
+        CommitRefused: the file is damaged, or the permission to read it is missing.
+    """
+    try:
+        with store.filesystem.open_input_file(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise CommitRefused(
+            f"{path} cannot be read ({error}). The file was not changed."
+            " To archive its partition again, move the file out of the lake"
+        ) from error

@@ -1,4 +1,4 @@
-"""Open what lies in the lake: a table, or a span of it, as Arrow or pandas sees it."""
+"""Reading: a table of the lake, or some of its partitions, for Arrow or pandas."""
 
 from collections.abc import Sequence
 
@@ -9,38 +9,42 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.lake.layout import RESCUED, data_path
+from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import load, load_all
-from hunting_pipeline.lake.store import Store, opened
-from hunting_pipeline.lake.write import Ticks
-from hunting_pipeline.model import Partition
+from hunting_pipeline.lake.parquet import opened
+from hunting_pipeline.lake.stores import Store
+from hunting_pipeline.lake.write import Ticks, ticks_in
+from hunting_pipeline.model import RESCUED, Partition
 
 __all__ = ["archived_ticks", "dataset", "dataset_of", "frame", "frame_of"]
 
 
 def archived_ticks(store: Store, partition: Partition, time_column: str) -> Ticks:
-    """The times of a partition's archived rows, ascending.
+    """Read the times of a partition's archived rows, ascending.
 
     Raises:
-        CommitRefused: its file is damaged.
+        CommitRefused: the file is damaged.
     """
     with opened(store, data_path(partition)) as file:
         times = pq.read_table(file, columns=[time_column], page_checksum_verification=True)[time_column]
-    ticks: Ticks = np.sort(times.cast(pa.int64()).to_numpy() // 100)
+    ticks: Ticks = np.sort(ticks_in(times))
     return ticks
 
 
 def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = None) -> ds.Dataset:
-    """A table's committed files as one dataset, with `date` (and `hour`) as columns.
+    """Open a table's committed files as one dataset, with `date` (and `hour`) as columns.
 
-    The schema is the union over the files, so that a column which came later is null in earlier files.
+    The schema is the union over the files, so a column that came later is null in earlier files. Rows whose
+    time is null have a null `date`.
 
     Args:
-        partitions: only these; None for all that are archived.
+        store: of the lake.
+        table: name of the table.
+        partitions: only these; None for all archived ones, the null-time one included.
 
     Raises:
-        Misconfigured: none of them is archived.
-        CommitRefused: a file is not this pipeline's, or is damaged.
+        Misconfigured: none of the partitions is archived.
+        CommitRefused: this pipeline did not write a file, or a file is damaged.
     """
     if partitions is None:
         archived = list(load_all(store, table))
@@ -48,7 +52,7 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
         archived = [m for partition in sorted(partitions) if (m := load(store, partition)) is not None]
     if not archived:
         raise Misconfigured(
-            f"the lake holds nothing of {table} there: pull it first (`hunting pull {table}`)"
+            f"the lake holds none of these partitions of {table}. Pull them first: `hunting pull {table}`"
         )
     newest = {manifest.fingerprint: data_path(manifest.partition) for manifest in archived}
     paths = [data_path(manifest.partition) for manifest in archived]
@@ -56,11 +60,12 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
 
 
 def dataset_of(store: Store, paths: Sequence[str], *, schemas: Sequence[str]) -> ds.Dataset:
-    """Files of one table as one dataset, with `date` (and `hour`) as columns.
+    """Open files of one table as one dataset, with `date` (and `hour`) as columns.
 
     Args:
+        store: of the lake.
         paths: of the files.
-        schemas: those among them whose schemas make up the whole.
+        schemas: paths of the files whose schemas are merged.
 
     Raises:
         CommitRefused: a file is damaged.
@@ -79,7 +84,7 @@ def dataset_of(store: Store, paths: Sequence[str], *, schemas: Sequence[str]) ->
 
 
 def frame(store: Store, table: str, partitions: Sequence[Partition] | None = None) -> pd.DataFrame:
-    """The same rows as a pandas frame with Arrow-backed types, so that nothing is cut to microseconds.
+    """Read the same rows as a pandas frame. Its types are Arrow's, so times keep their 100 ns.
 
     Raises:
         Misconfigured: none of the partitions is archived.
@@ -88,6 +93,6 @@ def frame(store: Store, table: str, partitions: Sequence[Partition] | None = Non
 
 
 def frame_of(opened_: ds.Dataset) -> pd.DataFrame:
-    """A dataset's rows as such a frame."""
+    """Read a dataset's rows as a pandas frame with Arrow's types."""
     rows: pd.DataFrame = opened_.to_table().to_pandas(types_mapper=pd.ArrowDtype)
     return rows

@@ -1,7 +1,7 @@
-"""One schema for many replies: a table's schema only grows, and a type only widens where nothing is lost.
+"""One schema for many replies: a table's schema only grows, and a type only widens without loss.
 
-A field keeps Kusto's word for its type in its metadata, and the service's own name where the lake had to
-choose another. So a column is found again under its lake name, whichever replies it stood in before.
+The metadata of a field hold Kusto's name of its type, and the service's name of the column if the lake uses
+another. So a column is found again under its lake name in all replies.
 """
 
 from collections.abc import Iterable
@@ -9,34 +9,31 @@ from hashlib import sha256
 
 import pyarrow as pa
 
-from hunting_pipeline.errors import CommitRefused
-from hunting_pipeline.lake.layout import RESCUED, lake_names
-from hunting_pipeline.model import Column, TableSpec
+from hunting_pipeline.errors import CommitRefused, setting
+from hunting_pipeline.lake.layout import KUSTO_TYPE_KEY, SOURCE_NAME_KEY, lake_names
+from hunting_pipeline.model import RESCUED, Column, TableSpec
 
 __all__ = ["columns_of", "conform", "fingerprint", "merged"]
-
-_KUSTO = b"kusto"
-_SOURCE = b"source"
 
 _WIDER = {
     (pa.int32(), pa.int64()): pa.int64(),
     (pa.int32(), pa.float64()): pa.float64(),
 }
-"""Pairs of types that a third holds without loss; int64 to float64 loses integers above 2^53."""
+"""Pairs of types, and the type that holds both without loss; float64 loses integers above 2^53 of int64."""
 _PLAIN_TEXT = {b"", b"string", b"guid"}
-"""Kusto types whose text is the value itself; every other text is JSON."""
+"""Kusto types whose text is the value itself; the text of every other type is JSON."""
 
 
 def merged(spec: TableSpec, known: pa.Schema | None, schemas: Iterable[pa.Schema]) -> pa.Schema:
-    """The schema that holds every row of `schemas`, in lake names, `_rescued_data` last.
+    """Merge schemas into one that holds every row of them, in lake names, `_rescued_data` last.
 
     Args:
         spec: the table; `evolve=False` refuses new columns and wider types.
-        known: what the table's archive already has; None at its first commit.
-        schemas: of staged pieces and archived files.
+        known: the schema of the table's archive; None at its first commit.
+        schemas: of staged segments and archived files.
 
     Raises:
-        CommitRefused: a column changed its type and no type holds both, or the spec freezes the schema.
+        CommitRefused: a column changed its type and no type holds both, or the spec does not allow changes.
     """
     fields = {_source(field): field for field in _own(known or ())}
     taken = {source: field.name for source, field in fields.items()}
@@ -54,14 +51,14 @@ def merged(spec: TableSpec, known: pa.Schema | None, schemas: Iterable[pa.Schema
     if known is not None and not spec.evolve and fingerprint(schema) != fingerprint(known):
         changed = sorted({f.name for f in schema} ^ {f.name for f in known}) or ["types"]
         raise CommitRefused(
-            f"{spec.name}: the schema changed ({', '.join(changed)}) and its policy is freeze;"
-            " nothing was replaced. Set `policy: evolve` to take the change in"
+            f"{spec.name}: the schema changed ({', '.join(changed)}) and its policy is freeze."
+            " Nothing was replaced. To accept the change, set `policy: evolve`"
         )
     return schema
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The rows of a piece under the merged schema: renamed, widened, missing columns null."""
+    """Convert rows to the merged schema: columns renamed and widened, missing columns null."""
     present = {_source(field): table.column(index) for index, field in enumerate(table.schema)}
     columns = [
         present[source].cast(field.type)
@@ -73,12 +70,12 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
-    """Lake names and Kusto types, `_rescued_data` left out."""
+    """Return lake names and Kusto types, without `_rescued_data`."""
     return tuple(Column(field.name, _kusto(field).decode()) for field in _own(schema))
 
 
 def fingerprint(schema: pa.Schema) -> str:
-    """Sixteen hex digits over names, Kusto types and Arrow types, in order."""
+    """Return a hash of names, Kusto types and Arrow types, in order: sixteen hex digits."""
     lines = [
         f"{column.name}\t{column.kusto_type}\t{schema.field(column.name).type}"
         for column in columns_of(schema)
@@ -87,22 +84,24 @@ def fingerprint(schema: pa.Schema) -> str:
 
 
 def _own(fields: Iterable[pa.Field]) -> list[pa.Field]:
-    """The service's columns: all but `_rescued_data`."""
+    """Return the service's columns: all but `_rescued_data`."""
     return [field for field in fields if field.name != RESCUED]
 
 
 def _source(field: pa.Field) -> str:
-    """What the service calls a column."""
-    return str((field.metadata or {}).get(_SOURCE, field.name.encode()).decode())
+    """Return the service's name of a column."""
+    return str((field.metadata or {}).get(SOURCE_NAME_KEY, field.name.encode()).decode())
 
 
 def _named(field: pa.Field, name: str, source: str) -> pa.Field:
-    metadata = {_KUSTO: _kusto(field)}
-    return field.with_name(name).with_metadata(metadata if name == source else metadata | {_SOURCE: source})
+    metadata = {KUSTO_TYPE_KEY: _kusto(field)}
+    return field.with_name(name).with_metadata(
+        metadata if name == source else metadata | {SOURCE_NAME_KEY: source}
+    )
 
 
 def _kusto(field: pa.Field) -> bytes:
-    return bytes((field.metadata or {}).get(_KUSTO, b""))
+    return bytes((field.metadata or {}).get(KUSTO_TYPE_KEY, b""))
 
 
 def _holds_json(field: pa.Field) -> bool:
@@ -124,6 +123,6 @@ def _widened(spec: TableSpec, old: pa.Field | None, new: pa.Field) -> pa.Field:
         return new
     raise CommitRefused(
         f"{spec.name}: column {new.name} changed its type from {_type(old)} to {_type(new)} and no type holds"
-        " both without loss; nothing was replaced. Archive the table under another lake, or leave the"
-        " column out with `columns:`"
+        f" both without loss. Nothing was replaced. Set {setting('lake')} to another lake, or omit the"
+        " column with `columns:`"
     )

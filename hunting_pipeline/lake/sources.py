@@ -1,4 +1,4 @@
-"""What a partition's new file is made of: staged pieces, and the archived rows that they do not replace."""
+"""The sources of a partition's new file: staged segments, and the archived rows that they do not replace."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,23 @@ from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import Manifest, Segment
 from hunting_pipeline.lake.read import archived_ticks
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import proof_of
 from hunting_pipeline.model import Bucket, Proof, Staged, Window, subtract
+from hunting_pipeline.ticks import nanoseconds_of
 
 __all__ = ["Source", "overlapping", "sources"]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Rows of one file that go into the new one: a staged piece, or a stretch of the archived file.
+    """Rows of one file that go into the new file: a staged segment, or a span of the archived file.
 
     Attributes:
         path: of the file.
-        span: filters an archived file's rows; None takes them all.
-        pieces: what proves them.
-        body_bytes: JSON bytes that brought them.
+        span: the rows to take from an archived file; None for all.
+        segments: the proof of these rows.
+        body_bytes: size of the JSON that brought them.
     """
 
     path: str
@@ -39,17 +40,17 @@ class Source:
 
     @property
     def start(self) -> int:
-        """Where it stands in the order of time."""
+        """The start of the first segment, by which sources are sorted."""
         first = self.segments[0].span
         return first.start if first else 0
 
     @property
     def proof(self) -> Proof:
-        """Rows and checksum that are proven."""
+        """Rows and checksum of all segments."""
         return sum((segment.proof for segment in self.segments), Proof(0, 0))
 
     def schema(self, store: Store) -> pa.Schema:
-        """Of the file, without its own metadata.
+        """Read the schema of the file, without the file's metadata.
 
         Raises:
             CommitRefused: the file cannot be read.
@@ -62,7 +63,7 @@ class Source:
         return schema.remove_metadata()
 
     def tables(self, store: Store, time_column: str | None) -> Iterator[pa.Table]:
-        """The rows, a table at a time.
+        """Yield the rows, one table at a time.
 
         Raises:
             CommitRefused: the file cannot be read.
@@ -83,16 +84,16 @@ class Source:
         return self.path.endswith(".parquet")
 
     def _unreadable(self, store: Store, error: Exception) -> CommitRefused:
-        """What to raise; a staged piece is thrown away, so that the next run fetches it again."""
+        """Return the error to raise. A staged segment is removed, so the next run fetches it again."""
         if not self._archived:
             store.delete(self.path)
-        return CommitRefused(f"{self.path} cannot be read ({error}); the archive is untouched. Run again")
+        return CommitRefused(f"{self.path} cannot be read ({error}). The archive is unchanged. Run again")
 
 
 def sources(
     store: Store, staged: Sequence[Staged], archived: Manifest | None, *, time_column: str | None
 ) -> list[Source]:
-    """Staged pieces, and the stretches of the archive outside their spans, in order of time."""
+    """Return the staged segments, and the spans of the archive outside of them, in order of time."""
     found = [Source(segment.path, None, (_proof(segment),), segment.body_bytes) for segment in staged]
     if archived is not None:
         for run in _runs(_kept(store, archived, [segment.span for segment in staged], time_column)):
@@ -106,20 +107,20 @@ def sources(
 
 
 def overlapping(staged: Iterable[Staged]) -> bool:
-    """Whether two pieces hold the same rows: their spans overlap, and no hash keeps them apart."""
+    """Return whether two segments hold the same rows: their spans overlap, and no hash separates them."""
     by_span = sorted(staged, key=lambda segment: (segment.span is not None, segment.span))
     groups = [(span, [segment.bucket for segment in segments]) for span, segments in groupby(by_span, _span)]
     return any(
         one is None or other is None or one.intersection(other) for (one, _), (other, _) in pairwise(groups)
-    ) or any(_meeting(buckets) for _, buckets in groups)
+    ) or any(_share_rows(buckets) for _, buckets in groups)
 
 
 def _span(segment: Staged) -> Window | None:
     return segment.span
 
 
-def _meeting(buckets: Sequence[Bucket | None]) -> bool:
-    """Whether two of these have rows in common. Finer buckets refine coarser ones."""
+def _share_rows(buckets: Sequence[Bucket | None]) -> bool:
+    """Return whether two buckets have rows in common. A finer bucket is a part of a coarser one."""
     seen: dict[int, set[int]] = {}
     for bucket in sorted((bucket or Bucket(0, 1) for bucket in buckets), key=lambda bucket: bucket.of):
         if any(bucket.index % of in indexes for of, indexes in seen.items()):
@@ -136,8 +137,10 @@ def _proof(segment: Staged) -> Segment:
 def _kept(
     store: Store, archived: Manifest, replaced: Sequence[Window | None], time_column: str | None
 ) -> list[Segment]:
-    """What still proves the rest of an archived file; where a piece is only partly replaced, its rest is
-    counted in the file."""
+    """Return the segments of an archived file that are not replaced.
+
+    If a segment is replaced in part, the rest of it is counted in the file again.
+    """
     whole = [segment for segment in archived.segments if not _touched(segment.span, replaced)]
     cut = [segment for segment in archived.segments if _touched(segment.span, replaced)]
     spans = [span for span in replaced if span is not None]
@@ -162,7 +165,7 @@ def _touched(span: Window | None, others: Sequence[Window | None]) -> bool:
 
 
 def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    """Neighbouring pieces together, so that each stretch of the archive is read once."""
+    """Group segments without a gap between them, so each span of the archive is read once."""
     run: list[Segment] = []
     for segment in segments:
         last = run[-1].span if run else None
@@ -176,5 +179,7 @@ def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
 
 def _within(table: pa.Table, time_column: str, span: Window) -> pa.Table:
     times = table[time_column]
-    low, high = (pa.scalar(ticks * 100, pa.int64()).cast(times.type) for ticks in (span.start, span.end))
+    low, high = (
+        pa.scalar(nanoseconds_of(ticks), pa.int64()).cast(times.type) for ticks in (span.start, span.end)
+    )
     return table.filter(pc.and_(pc.greater_equal(times, low), pc.less(times, high)))

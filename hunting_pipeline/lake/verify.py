@@ -6,7 +6,7 @@ from operator import add
 
 from hunting_pipeline.lake.inspect import Inspection, inspect
 from hunting_pipeline.lake.manifest import load_all
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Partition, Proof, TableSpec
 
 __all__ = ["Comparison", "compare", "verify_table"]

@@ -1,8 +1,9 @@
-"""Accepted replies become staged pieces: sorted, dealt to their partitions, kept until the commit."""
+"""Staging: accepted replies are sorted, split by partition, and kept on disk as segments until the commit."""
 
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,12 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from hunting_pipeline.errors import ReplyUnreadable
-from hunting_pipeline.lake.layout import RESCUED, staging_folder, staging_path
+from hunting_pipeline.lake.layout import KUSTO_TYPE_KEY, STAGED_KEY, staging_folder, staging_path
 from hunting_pipeline.lake.manifest import load
-from hunting_pipeline.lake.store import Store
-from hunting_pipeline.model import (
-    Bucket,
-    Partition,
-    Proof,
-    Slice,
-    Staged,
-    TableSpec,
-    Window,
-)
+from hunting_pipeline.lake.stores import Store
+from hunting_pipeline.model import RESCUED, Bucket, Partition, Proof, Slice, Staged, TableSpec, Window
 from hunting_pipeline.reply import Reply
+from hunting_pipeline.ticks import CHECKSUM_MODULUS, DOTNET_EPOCH, ticks_of_nanoseconds
 
 __all__ = [
     "Origin",
@@ -32,39 +26,38 @@ __all__ = [
     "rescued_values",
     "stage",
     "staged_segments",
+    "ticks_in",
     "unstage",
 ]
 
-_DOTNET_EPOCH = 621_355_968_000_000_000
-"""Ticks from 0001-01-01, where Kusto's `tolong(datetime)` counts from, to 1970-01-01."""
-
-_MODULUS = 1_000_000_007
-"""The prime of the checksum, as in the histogram query; a sum over 9e9 rows still fits 64 bits."""
-
-_METADATA = b"hunting.staged"
-
 Ticks = np.ndarray[Any, np.dtype[np.int64]]
-"""Instants as 100-ns units since 1970, one for each row."""
+"""Ticks of many rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a reply came from: its KQL, and when it was fetched (ticks)."""
+    """The origin of a reply: the KQL of the call, and the time of the call (ticks)."""
 
     query: str
     fetched_at: int
 
 
 def proof_of(ticks: Ticks) -> Proof:
-    """Rows and checksum of an array of Unix ticks, as the service computes them."""
-    return Proof(len(ticks), int(((ticks + _DOTNET_EPOCH) % _MODULUS).sum()))
+    """Compute rows and checksum of ticks in the same way as the service."""
+    return Proof(len(ticks), int(((ticks + DOTNET_EPOCH) % CHECKSUM_MODULUS).sum()))
+
+
+def ticks_in(times: pa.ChunkedArray) -> Ticks:
+    """Return the ticks of a timestamp column without nulls."""
+    nanoseconds: Ticks = times.cast(pa.int64()).to_numpy()
+    return ticks_of_nanoseconds(nanoseconds)
 
 
 def proof_of_reply(reply: Reply, spec: TableSpec) -> Proof:
-    """What a reply brought, in the terms of the service's own count.
+    """Compute rows and checksum of a reply, to compare them with the service's count.
 
     Raises:
-        ReplyUnreadable: the time column is missing or holds no readable times.
+        ReplyUnreadable: the time column is missing or holds values that are not times.
     """
     if spec.time_column is None:
         return Proof(reply.table.num_rows, 0)
@@ -77,8 +70,7 @@ def _ticks(table: pa.Table, time_column: str) -> Ticks:
     times = table[time_column]
     if times.null_count or not pa.types.is_timestamp(times.type):
         raise ReplyUnreadable(f"the reply holds rows without a readable {time_column} in a slice of time")
-    ticks: Ticks = times.cast(pa.int64()).to_numpy() // 100
-    return ticks
+    return ticks_in(times)
 
 
 def stage(
@@ -90,9 +82,9 @@ def stage(
     partitions: Iterable[Partition],
     origin: Origin,
 ) -> tuple[Staged, ...]:
-    """Write a reply's rows as one piece for each of `partitions`, empty pieces included.
+    """Write a reply's rows as one segment for each of `partitions`, empty segments included.
 
-    `partitions` are those that the slice touches; a snapshot slice has exactly one.
+    `partitions` are those that overlap the slice; a snapshot slice has exactly one.
 
     Raises:
         ReplyUnreadable: a row lies outside the slice, or the time column is missing.
@@ -110,7 +102,7 @@ def stage(
     table, ticks = _sorted_by_time(table, spec.time_column, slice_, slice_.window)
     return tuple(
         _put(store, segment, bucket=slice_.bucket, query_hash=spec.query_hash, origin=origin, width=width)
-        for segment in _dealt(table, ticks, slice_.window, partitions)
+        for segment in _split(table, ticks, slice_.window, partitions)
     )
 
 
@@ -122,10 +114,10 @@ class _Segment:
     rows: pa.Table
 
 
-def _dealt(
+def _split(
     table: pa.Table, ticks: Ticks, window: Window, partitions: Iterable[Partition]
 ) -> Iterator[_Segment]:
-    """Cut sorted rows at the edges of partitions."""
+    """Split sorted rows at the edges of partitions."""
     for partition in partitions:
         span = partition.window.intersection(window)
         if span is not None:
@@ -136,20 +128,20 @@ def _dealt(
 def _sorted_by_time(
     table: pa.Table, time_column: str, slice_: Slice, window: Window
 ) -> tuple[pa.Table, Ticks]:
-    """The rows in ascending time, and their ticks."""
+    """Return the rows in ascending order of time, and their ticks."""
     ticks = _ticks(table, time_column)
     order = np.argsort(ticks, kind="stable")
     ticks = ticks[order]
     if len(ticks) and not (window.start <= ticks[0] and ticks[-1] < window.end):
-        raise ReplyUnreadable(f"{slice_}: the reply holds rows outside the slice")
+        raise ReplyUnreadable(f"{slice_}: the reply holds rows outside the slice. Nothing was written")
     return table.take(pa.array(order)), ticks
 
 
 def _with_kusto_types(reply: Reply) -> pa.Table:
-    """The reply's table with each column's Kusto type beside its Arrow type."""
+    """Return the reply's table with the Kusto type of each column in its metadata."""
     kusto = {column.name: column.kusto_type for column in reply.columns}
     fields = [
-        field.with_metadata({"kusto": kusto[field.name]}) if field.name in kusto else field
+        field.with_metadata({KUSTO_TYPE_KEY: kusto[field.name]}) if field.name in kusto else field
         for field in reply.table.schema
     ]
     return reply.table.cast(pa.schema(fields))
@@ -170,36 +162,41 @@ def _put(
         body_bytes=round(width * segment.proof.rows),
         rescued=rescued_values(segment.rows),
     )
-    table = segment.rows.replace_schema_metadata({_METADATA: json.dumps(asdict(staged))})
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with store.put_file(staged.path) as path, pa.ipc.new_file(path, table.schema, options=options) as writer:
-        writer.write_table(table)
+    table = segment.rows.replace_schema_metadata({STAGED_KEY: json.dumps(asdict(staged))})
+
+    def write(path: Path) -> None:
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.ipc.new_file(path, table.schema, options=options) as writer:
+            writer.write_table(table)
+
+    store.put_file(staged.path, write)
     return staged
 
 
 def rescued_values(table: pa.Table) -> int:
-    """Values that `_rescued_data` keeps."""
+    """Count the values in `_rescued_data`."""
     if RESCUED not in table.column_names:
         return 0
     return sum(len(json.loads(row)) for row in table[RESCUED].drop_null().to_pylist())
 
 
 def staged_segments(store: Store, partition: Partition, query_hash: str) -> tuple[Staged, ...]:
-    """The pieces that an earlier run left behind and that are still good, in order of time.
+    """Return the valid segments that an earlier run staged for a partition, in order of time.
 
-    Sweeps the others away: unreadable ones; those asked for in another shape; bucket pieces, whose numbers
-    are only good within one run; pieces older than the partition's file, which holds them or what replaced
-    them; and pieces that overlap one before them, since their rows would be doubled.
+    Removes the other ones: segments that cannot be read; segments of another query; segments of a hash
+    bucket, because a bucket's number is only valid within one run; segments older than the partition's file,
+    because the file holds their rows or newer ones; and segments that overlap an earlier one, because rows
+    in both would be doubled.
 
     Raises:
-        CommitRefused: the partition's file is not this pipeline's.
+        CommitRefused: this pipeline did not write the partition's file, or the file is damaged.
     """
     archived = load(store, partition)
     good: list[Staged] = []
     for path, segment in _read_all(store, partition):
         stale = segment is None or segment.query_hash != query_hash or segment.bucket is not None
-        buried = archived is not None and segment is not None and segment.fetched_at <= archived.committed_at
-        if segment is None or stale or buried or (good and _overlap(good[-1].span, segment.span)):
+        older = archived is not None and segment is not None and segment.fetched_at <= archived.committed_at
+        if segment is None or stale or older or (good and _overlap(good[-1].span, segment.span)):
             store.delete(path)
         else:
             good.append(segment)
@@ -211,17 +208,20 @@ def _overlap(one: Window | None, other: Window | None) -> bool:
 
 
 def _read_all(store: Store, partition: Partition) -> list[tuple[str, Staged | None]]:
-    """What lies staged for a partition, in order of time; None for what is no piece of it."""
-    found = [(path, _read_staged(store, path, partition)) for path in store.list(staging_folder(partition))]
+    """Read what is staged for a partition, in order of time; None for a file that is no valid segment."""
+    found = [
+        (entry.path, _read_staged(store, entry.path, partition))
+        for entry in store.list(staging_folder(partition))
+    ]
     return sorted(found, key=lambda pair: pair[1].span.start if pair[1] and pair[1].span else 0)
 
 
 def _read_staged(store: Store, path: str, partition: Partition) -> Staged | None:
-    """What a staged file says of itself; None if it is no whole Arrow file of this version."""
+    """Read the description in a staged file; None if it is no complete Arrow file of this version."""
     try:
         with store.filesystem.open_input_file(path) as file:
             schema = pa.ipc.open_file(file).schema
-        fields = json.loads(schema.metadata[_METADATA])
+        fields = json.loads(schema.metadata[STAGED_KEY])
         segment = Staged(**fields | {
             "partition": Partition(fields["partition"]["table"], Window(**fields["partition"]["window"])),
             "span": Window(**fields["span"]) if fields["span"] else None,
@@ -234,6 +234,6 @@ def _read_staged(store: Store, path: str, partition: Partition) -> Staged | None
 
 
 def unstage(store: Store, partition: Partition) -> None:
-    """Remove everything staged for a partition: it was committed, or is to be fetched anew."""
-    for path in store.list(staging_folder(partition)):
-        store.delete(path)
+    """Remove everything staged for a partition, after its commit or before a new fetch."""
+    for entry in store.list(staging_folder(partition)):
+        store.delete(entry.path)

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import Partition, TableSpec
 from hunting_pipeline.orchestration.keys import TENANT_TAG
@@ -92,7 +92,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
         """
         return self.settings().limits_profile
 
-    def lake(self) -> LocalStore:
+    def lake(self) -> Store:
         """Open the tenant's lake, which need not exist yet.
 
         Raises:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from hunting_pipeline.lake.inspect import Inspection, inspect
-from hunting_pipeline.lake.layout import data_path, partition_from_key
+from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import load_all
 from hunting_pipeline.lake.verify import Comparison, compare
-from hunting_pipeline.model import Partition, TableSpec
+from hunting_pipeline.model import Partition, TableSpec, partition_from_key
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.checks.complete import complete_result, partition_evaluation
 from hunting_pipeline.orchestration.keys import BACKFILL_TAG, RECONCILE_TAG, ROW_COUNT
@@ -125,7 +125,7 @@ class TableRun:
         comparison = compare(inspection)
         self._comparisons.append(comparison)
         described = {
-            **metadata.of_archived(inspection, uri=str(store.root / data_path(partition))),
+            **metadata.of_archived(inspection, uri=store.uri(data_path(partition))),
             ROW_COUNT: dg.MetadataValue.int(self._rows_with(inspection)),
             **more,
         }

@@ -1,10 +1,11 @@
 """The one place that knows the order: window, plan, quota, fetch, decode, write, commit."""
 
 from hunting_pipeline.pipeline.calls import Clock
+from hunting_pipeline.pipeline.coverage import Coverage, coverage
 from hunting_pipeline.pipeline.open import open_lake, open_pipeline
 from hunting_pipeline.pipeline.pull import Pull
 from hunting_pipeline.pipeline.recount import Recount
-from hunting_pipeline.pipeline.session import Coverage, Pipeline, TablePlan, coverage
+from hunting_pipeline.pipeline.session import Pipeline, TablePlan
 
 __all__ = [
     "Clock",

@@ -1,8 +1,8 @@
-"""One question to the service: leave from the quota, one call, one verdict, one decoded reply.
+"""One question to the service: a permit from the quota, one call, one verdict, one decoded reply.
 
-Each reason to ask again has its own wrapper: a throttled call waits for the tenant, a stumbling service is
-retried a few times, an expired token is renewed once. Too much in one reply is never asked again: it is
-handed up as `TooBig`, to be split.
+Each reason to ask again has its own wrapper. A throttled call waits for the tenant's quota, a passing failure
+is retried a few times, an expired token is renewed once. A question that is too much for one reply raises
+`TooBig`, and the caller splits it.
 """
 
 import threading
@@ -24,35 +24,44 @@ from hunting_pipeline.model import SECOND, datetime_of
 from hunting_pipeline.quota.ledger import Ledger, Reservation
 from hunting_pipeline.quota.rules import Priority, WaitUntil
 from hunting_pipeline.reply import Reply
+from hunting_pipeline.split import Reason
 
 __all__ = ["Calls", "Clock", "Spent", "SystemClock", "TooBig", "body_ceiling"]
 
 _ATTEMPTS = 5
-"""Times a call is sent in all when the service stumbles: with the waits between, about half a minute."""
+"""Times a call is sent in all while the service fails: about half a minute with the waits between."""
 
 _BODY_HEADROOM = 4
-"""Times the documented limit that a body may be long before it is taken for hostile."""
+"""A body may be this many times longer than the documented limit before it is refused as hostile."""
 
 _BODY_CEILING = 512_000_000
-"""Bytes, where no limit is documented: four times the largest reply ever reported (124 MB)."""
+"""Bytes of a body where no limit is documented: four times the largest reply ever reported (124 MB)."""
 
 
 class TooBig(Exception):
-    """The service could not answer, or not whole: ask for less. Never leaves the pipeline."""
+    """The service could not answer, or could not answer whole: ask for less. Never leaves the pipeline.
+
+    Attributes:
+        reason: whether rows are missing in the reply, or the service refused.
+    """
+
+    def __init__(self, message: str, reason: Reason = Reason.REFUSED) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Clock(Protocol):
-    """Time, injected so that tests need not wait."""
+    """Time, given as a value: tests need not wait."""
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return Unix seconds."""
 
     def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
 
 
 class SystemClock:
-    """The machine's own."""
+    """The machine's clock."""
 
     def now(self) -> float:
         return time.time()
@@ -63,7 +72,7 @@ class SystemClock:
 
 @dataclass(slots=True)
 class Spent:
-    """What the calls of one pull have cost so far; shared by its threads."""
+    """The cost of one pull's calls so far; shared by its threads."""
 
     calls: int = 0
     running_seconds: float = 0.0
@@ -83,8 +92,8 @@ class Calls:
     """Asks questions about one table.
 
     Attributes:
-        patience: seconds to wait for quota before `QuotaExhausted` hands the wait to the caller.
-        on_wait: told about each wait, in words.
+        max_wait: seconds to wait for quota at a stretch; a longer wait raises `QuotaExhausted`.
+        on_wait: called before each wait, with a sentence for a person.
     """
 
     client: Client
@@ -100,11 +109,11 @@ class Calls:
     spent: Spent = field(default_factory=Spent)
 
     def ask(self, query: str) -> Reply:
-        """The reply to `query`.
+        """Return the reply to `query`.
 
         Raises:
-            TooBig: it must be asked for less.
-            QuotaExhausted: the quota is spent for longer than `patience`.
+            TooBig: the query must ask for less.
+            QuotaExhausted: the quota is spent for longer than `max_wait`.
             Refused: the service does not accept the question.
             ServiceFailed: the service or the network failed in every attempt.
             ReplyUnreadable: every attempt brought a broken body.
@@ -112,17 +121,19 @@ class Calls:
         return self._attempt(query, (_Stumbled, ReplyUnreadable))
 
     def ask_for_least(self, query: str) -> Reply:
-        """The reply to a question that cannot be asked for less: a busy service finds too much what it
-        answers a moment later.
+        """Return the reply to a query that cannot ask for less.
+
+        A busy service may refuse as too much what the service answers a moment later. The query is therefore
+        sent again, a few times.
 
         Raises:
-            TooBig: it was too much in every attempt.
+            TooBig: the query was too much in every attempt.
             HuntingError: as `ask`.
         """
         return self._attempt(query, (_Stumbled, ReplyUnreadable, TooBig))
 
     def _attempt(self, query: str, stumbles: tuple[type[Exception], ...]) -> Reply:
-        """Ask a few times, while the service stumbles."""
+        """Ask a few times, while one of `stumbles` is raised."""
         attempts = Retrying(
             retry=retry_if_exception_type(stumbles),
             stop=stop_after_attempt(_ATTEMPTS),
@@ -136,7 +147,7 @@ class Calls:
             raise self._failed(error) from error
 
     def ask_whole(self, query: str) -> Reply:
-        """As `ask_for_least`, where a question that is too much every time has failed for good.
+        """Return the reply to a query that has one size only, such as a count; see `ask_for_least`.
 
         Raises:
             ServiceFailed: the service or the network failed in every attempt.
@@ -149,7 +160,8 @@ class Calls:
 
     def _failed(self, last: Exception) -> ServiceFailed:
         return ServiceFailed(
-            f"{self.table}: {_ATTEMPTS} attempts failed, the last with: {last}. Safe to run again"
+            f"{self.table}: {_ATTEMPTS} attempts failed, the last with: {last}."
+            " Finished work is kept. Run again"
         )
 
     def _ask_with_good_token(self, query: str) -> Reply:
@@ -160,12 +172,12 @@ class Calls:
         try:
             return self._ask_within_quota(query)
         except _TokenExpired as error:
-            raise Refused(f"{self.table}: a fresh token was not accepted either: {error}") from error
+            raise Refused(f"{self.table}: the service accepted no new token either: {error}") from error
 
     def _ask_within_quota(self, query: str) -> Reply:
         refused_for = 0.0
         while True:
-            self.tokens.token()  # signing in takes time, and a reservation counts from when it is made
+            self.tokens.token()  # before the reservation, which counts from now on: signing in takes time
             reservation = self._reserve()
             try:
                 return self._ask_once(query, reservation)
@@ -178,7 +190,7 @@ class Calls:
                     raise self._exhausted(until, reason) from throttled
 
     def _reserve(self) -> Reservation:
-        """Leave to send one call; sleeps through short waits."""
+        """Reserve one call in the ledger; sleep through short waits."""
         while True:
             answer = self.ledger.reserve(table=self.table, priority=self.priority, owner=self.owner)
             if isinstance(answer, Reservation):
@@ -197,13 +209,13 @@ class Calls:
     def _exhausted(self, until: float, reason: str) -> QuotaExhausted:
         moment = _clock_time(until)
         return QuotaExhausted(
-            f"{self.table}: nothing can be asked before {moment:%H:%M:%S} UTC, because of {reason};"
-            " everything finished so far is kept",
+            f"{self.table}: the quota allows no call before {moment:%H:%M:%S} UTC, because of {reason}."
+            " Finished work is kept. Run again then",
             until=moment,
         )
 
     def _ask_once(self, query: str, reservation: Reservation) -> Reply:
-        """One POST; its running time is settled whatever comes back."""
+        """Send one POST; settle its running time in the ledger, also when it fails."""
         started = time.monotonic()
         seconds: float | None = None
         try:
@@ -220,16 +232,18 @@ class Calls:
             self.ledger.settle(reservation, seconds=measured)
             self.spent.add(calls=1, running_seconds=measured)
         if reply.table.num_rows >= self.limits.rows:
-            raise TooBig(f"the reply holds {reply.table.num_rows} rows, so it was cut")
+            raise TooBig(
+                f"the reply holds {reply.table.num_rows} rows, so rows are missing", Reason.CUT_SHORT
+            )
         return reply
 
 
 class _Stumbled(Exception):
-    """Ask the same again, a little later."""
+    """A passing failure: ask the same again, a little later."""
 
 
 class _TokenExpired(Exception):
-    """Ask the same again with another token."""
+    """The token was not accepted: ask the same again with another token."""
 
 
 class _Throttled(Exception):
@@ -241,7 +255,7 @@ class _Throttled(Exception):
 
 
 def _signal(error: NotAccepted) -> Exception:
-    """What to raise for a verdict, so that the right wrapper catches it."""
+    """Return the exception for a verdict: each kind is caught by its own wrapper."""
     match error.verdict:
         case Split(reason):
             return TooBig(reason)
@@ -260,5 +274,5 @@ def _clock_time(seconds: float) -> datetime:
 
 
 def body_ceiling(limits: Limits) -> int:
-    """Bytes of JSON beyond which a body is refused."""
+    """Return how many bytes of JSON a body may have before it is refused."""
     return limits.reply_bytes * _BODY_HEADROOM if limits.reply_bytes else _BODY_CEILING

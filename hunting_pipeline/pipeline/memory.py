@@ -1,4 +1,4 @@
-"""What a reply needed goes back to the system, so that a pull stays as small as the replies in flight."""
+"""Memory that a reply needed goes back to the system: a pull stays as small as the replies in flight."""
 
 import ctypes
 
@@ -7,17 +7,19 @@ import pyarrow as pa
 __all__ = ["free_at_once", "release"]
 
 _M_MMAP_THRESHOLD = -3
-"""`mallopt`'s name for it (malloc.h)."""
+"""The number of `M_MMAP_THRESHOLD` for `mallopt` (malloc.h)."""
 _LARGE_BYTES = 1 << 20
-"""What is larger than this is freed to the system; blocks of a reply are."""
+"""Blocks that are larger are freed to the system; the blocks of a reply are."""
 
 
 def free_at_once() -> None:
     """Make Arrow and the C library free large blocks of memory to the system at once.
 
-    Arrow's own allocators keep for each thread about as much memory as that thread once used. This doubles
-    the memory of a pull, so Arrow allocates from the C library instead. glibc would learn to keep large
-    blocks too, so its threshold is fixed. Other C libraries keep their defaults.
+    Arrow's own allocators keep for each thread about as much memory as that thread once used, so a pull takes
+    more than half as much memory again. The commands and the code location therefore choose the system's
+    allocator by `ARROW_DEFAULT_MEMORY_POOL`, before Arrow is imported. In any other process the pool set here
+    serves the arrays, but Arrow's Parquet and IPC code keep their first allocator. glibc would learn to keep
+    large blocks too, so its threshold is fixed. Other C libraries keep their defaults.
     """
     pa.set_memory_pool(pa.system_memory_pool())
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -26,5 +28,5 @@ def free_at_once() -> None:
 
 
 def release() -> None:
-    """Let Arrow give back what it holds and does not use; after a reply or a file is done with."""
+    """Free the memory that Arrow holds and does not use; call it after each reply and each file."""
     pa.default_memory_pool().release_unused()

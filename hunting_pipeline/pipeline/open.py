@@ -1,6 +1,6 @@
-"""From settings to a pipeline that is ready to ask."""
+"""The way from settings to an open pipeline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from uuid import uuid4
@@ -9,52 +9,67 @@ from hunting_pipeline.apis import APIS
 from hunting_pipeline.apis.connection import Connection, connection
 from hunting_pipeline.auth.tokens import tokens
 from hunting_pipeline.http.client import Client
-from hunting_pipeline.lake.commit import Writer, claim
-from hunting_pipeline.lake.layout import LAKE_FILE
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.commit import Writer, claim, owner
+from hunting_pipeline.lake.stores import Store, open_store
 from hunting_pipeline.pipeline.calls import Clock, SystemClock, body_ceiling
 from hunting_pipeline.pipeline.memory import free_at_once
 from hunting_pipeline.pipeline.session import Pipeline
+from hunting_pipeline.publish import Publisher, open_publishers
 from hunting_pipeline.quota.ledger import open_ledger
 from hunting_pipeline.settings import Settings, naming
 
 __all__ = ["open_lake", "open_pipeline"]
 
 
-def open_lake(settings: Settings) -> LocalStore:
-    """The configured lake, which need not exist yet.
+def open_lake(settings: Settings) -> Store:
+    """Open the configured lake, which need not exist yet.
 
     Raises:
-        Misconfigured: the path is no folder, or may not be looked into.
+        Misconfigured: the lake cannot be read, or has another layout version.
     """
-    store = LocalStore(settings.lake)
+    store = open_store(str(settings.lake))
     with naming(settings):
-        store.size(LAKE_FILE)  # what cannot be looked into is not taken for an empty lake
+        owner(store)  # refuses a folder that cannot be read, which would look like an empty lake
     return store
 
 
 @contextmanager
 def open_pipeline(
-    settings: Settings, *, max_wait: float, clock: Clock | None = None, run_id: str | None = None
+    settings: Settings,
+    *,
+    max_wait: float,
+    clock: Clock | None = None,
+    run_id: str | None = None,
+    publish: Sequence[str] = (),
 ) -> Iterator[Pipeline]:
-    """Everything a run needs; connections are closed at the end.
+    """Open a pipeline from settings, and close its connections at the end.
 
     Args:
-        patience: seconds to wait for quota at a stretch before `QuotaExhausted` is raised.
-        clock: time, for tests.
-        run_id: goes into manifests; a new one if None.
+        max_wait: the longest wait for quota, in seconds. A longer wait raises `QuotaExhausted`.
+        clock: the clock of the run; the system's if None.
+        run_id: the id of the run in manifests; a new one if None.
+        publish: names of the table formats to publish to after each pull.
 
     Raises:
-        Misconfigured: a setting is missing or wrong, or the lake is another tenant's. Nothing was asked.
+        Misconfigured: a setting is missing or wrong, or the lake is of another tenant. Nothing was asked.
         HuntingError: an error from inside the context, which now names the variables of its settings.
     """
-    with naming(settings), _opened(settings, max_wait=max_wait, clock=clock, run_id=run_id) as pipeline:
+    publishers = open_publishers(publish)
+    with (
+        naming(settings),
+        _opened(settings, publishers, max_wait=max_wait, clock=clock, run_id=run_id) as pipeline,
+    ):
         yield pipeline
 
 
 @contextmanager
 def _opened(
-    settings: Settings, *, max_wait: float, clock: Clock | None, run_id: str | None
+    settings: Settings,
+    publishers: Sequence[Publisher],
+    *,
+    max_wait: float,
+    clock: Clock | None,
+    run_id: str | None,
 ) -> Iterator[Pipeline]:
     free_at_once()
     tenant = settings.tenant()
@@ -89,6 +104,7 @@ def _opened(
             workers=settings.workers,
             max_wait=max_wait,
             clock=clock or SystemClock(),
+            publishers=publishers,
         )
     finally:
         client.close()

@@ -1,4 +1,4 @@
-"""Does the archive still equal the tenant? Count both by bin, and name the spans where they differ."""
+"""Recount: count tenant and archive by bin, and find the spans where they differ."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from hunting_pipeline import plan
 from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.read import archived_ticks
-from hunting_pipeline.lake.store import Store
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import Ticks, proof_of
 from hunting_pipeline.model import Bin, Partition, Proof, TableSpec, Window, merge_windows
 from hunting_pipeline.pipeline.splitter import Splitter
@@ -22,16 +22,17 @@ _NOTHING = Proof(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Recount:
-    """What the service holds now against what is archived of the same spans.
+    """The service's rows against the archived rows of the same spans.
 
     Attributes:
-        table: which.
-        windows: the spans that were compared; spans behind the retention edge are not among them.
-        bins: the service's count over them.
-        grown: bins where the service holds other rows, and no fewer: late ones, mostly.
-        shrunk: bins where it holds fewer. They are only replaced by force.
-        otherwise: partitions that another query has archived, with other columns, another filter or another
-            text of a hunt: they cannot be compared.
+        table: the table's name.
+        windows: the spans that were compared, without what lies behind the retention edge.
+        bins: the service's count over the windows.
+        grown: bins where the service holds other rows, but not fewer: mostly late rows.
+        shrunk: bins where the service holds fewer rows. They are replaced only by force.
+        other_query: partitions that were archived by another query, with other columns, another filter or
+            another text of a hunt. They cannot be compared.
+        calls: requests that counting took.
     """
 
     table: str
@@ -40,10 +41,11 @@ class Recount:
     grown: tuple[Window, ...]
     shrunk: tuple[Window, ...]
     other_query: tuple[Partition, ...] = ()
+    calls: int = 0
 
     @property
     def rows(self) -> int:
-        """The service's count over the windows."""
+        """The service's row count over the windows."""
         return sum(b.proof.rows for b in self.bins)
 
     @property
@@ -54,7 +56,7 @@ class Recount:
     def stale(
         self, partitions: Iterable[Partition], *, force: bool, worth_a_call: int
     ) -> list[tuple[Partition, Window]]:
-        """The spans to fetch again, by partition; shrunk ones only with `force`.
+        """Return the spans to fetch again, by partition; shrunk spans only with `force`.
 
         Two spans are fetched as one where at most `worth_a_call` rows lie between them.
         """
@@ -67,7 +69,7 @@ class Recount:
         ]
 
     def _bridged(self, spans: Iterable[Window], worth_a_call: int) -> tuple[Window, ...]:
-        """Never across bins that shrank, nor across what was not compared."""
+        """Merge spans that are near to each other, but never across shrunk bins or spans not compared."""
         starts = [b.window.start for b in self.bins]
         sums = [0, *accumulate(b.proof.rows for b in self.bins)]
         bridges, merged = [], merge_windows(spans)
@@ -81,12 +83,13 @@ class Recount:
 
 
 def recount(splitter: Splitter, store: Store, archived: Sequence[Manifest], *, available: Window) -> Recount:
-    """Compare bin by bin, by one call to the service and the time columns of the archived files.
+    """Compare bin by bin: one call to the service, and the time columns of the archived files.
 
     Args:
-        cutter: of the table.
+        splitter: asks about the table.
+        store: the lake.
         archived: the partitions to compare.
-        held: what the service can be asked for.
+        available: what the service can be asked for.
 
     Raises:
         HuntingError: as `Calls.ask`.
@@ -130,7 +133,7 @@ def _here(
 
 
 def archived_bins(ticks: Ticks, window: Window, step: int) -> list[Bin]:
-    """Ascending ticks as the service's histogram would count them: bins of `step`, cut to the window."""
+    """Count ascending ticks as the service's histogram counts: bins of `step`, cut to the window."""
     low, high = np.searchsorted(ticks, [window.start, window.end])
     inside = ticks[low:high]
     numbers, starts = np.unique(inside // step, return_index=True)

@@ -1,35 +1,42 @@
-"""One tenant and one lake: plan, pull, coverage, probe."""
+"""One tenant and one lake: probe, coverage, plan, pull, recount, reconcile."""
 
-import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
-from hashlib import sha256
-from pathlib import Path
-from tempfile import gettempdir
-
-from filelock import FileLock, Timeout
 
 from hunting_pipeline import plan, window
 from hunting_pipeline.auth.tokens import Tokens
-from hunting_pipeline.errors import CommitRefused, Misconfigured
+from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.http.client import Client
 from hunting_pipeline.kql import queries
 from hunting_pipeline.lake.commit import Writer
-from hunting_pipeline.lake.manifest import Manifest, load_all
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.layout import lock_path
+from hunting_pipeline.lake.manifest import Manifest
+from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
-from hunting_pipeline.model import DAY, SECOND, Column, Partition, Progress, TableSpec, Window
-from hunting_pipeline.pipeline.calls import Calls, Clock
-from hunting_pipeline.pipeline.pull import Lake, Pull
+from hunting_pipeline.model import DAY, SECOND, Column, Partition, TableSpec
+from hunting_pipeline.pipeline.calls import Calls, Clock, Spent
+from hunting_pipeline.pipeline.coverage import (
+    Coverage,
+    archive_of,
+    archived_by_other_query,
+    backlog_of,
+    coverage,
+    everything_available,
+    refuse_other_query,
+)
+from hunting_pipeline.pipeline.landing import Landing
+from hunting_pipeline.pipeline.pull import Pull
 from hunting_pipeline.pipeline.recount import Recount, recount
+from hunting_pipeline.pipeline.splitter import Splitter
+from hunting_pipeline.pipeline.tracker import Observer, Tracker
+from hunting_pipeline.publish import Publisher
 from hunting_pipeline.quota.ledger import Ledger
 from hunting_pipeline.quota.rules import Priority
 
-__all__ = ["Coverage", "Observer", "Pipeline", "TablePlan", "coverage"]
+__all__ = ["Pipeline", "TablePlan"]
 
 _FRESH = 2 * DAY
 """Ticks: partitions younger than this go before a backfill."""
@@ -39,14 +46,7 @@ _SECONDS_A_CALL = 4.0
 example reply (4.6 s)."""
 
 _TEACHERS = 5
-"""Partitions whose width says what the next replies will be like."""
-
-_log = logging.getLogger(__name__)
-
-_NO_BACKLOG = window.Backlog((), (), (), ())
-
-Observer = Callable[[Progress], None]
-"""Told about every step of a pull."""
+"""Newest partitions from whose width the width of the next replies is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,12 @@ class TablePlan:
     """What a pull of one table would do.
 
     Attributes:
-        spec, debt: the table, and what is owed of it.
+        spec: the table.
+        backlog: what is missing.
         slices: calls that fetch rows.
         planning_calls: calls that counting took.
-        cost: in all, planning included.
-        dues: what each owed partition costs, and until when it can be had.
+        cost: the whole cost, planning included.
+        dues: what each missing partition costs, and until when it can be fetched.
     """
 
     spec: TableSpec
@@ -69,79 +70,14 @@ class TablePlan:
     dues: tuple[plan.Due, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """What the lake holds of one table, against what was asked.
-
-    Attributes:
-        spec: the table.
-        partitions: asked for.
-        archived: the manifests among them, oldest first.
-        debt: what a pull would fetch.
-    """
-
-    spec: TableSpec
-    partitions: tuple[Partition, ...]
-    archived: tuple[Manifest, ...]
-    backlog: window.Backlog
-
-
-def coverage(
-    store: LocalStore, spec: TableSpec, partitions: Sequence[Partition], *, now: int, retention_days: int
-) -> Coverage:
-    """What the lake holds of a table; asks nothing of the service.
-
-    Raises:
-        Misconfigured: the table is archived in another grain than `spec` wants.
-    """
-    archive = _archive(store, spec)
-    backlog = _backlog(spec, partitions, archive, now=now, retention_days=retention_days)
-    return Coverage(spec, tuple(partitions), tuple(archive[p] for p in partitions if p in archive), backlog)
-
-
-def _archive(store: LocalStore, spec: TableSpec) -> dict[Partition, Manifest]:
-    archive = {manifest.partition: manifest for manifest in load_all(store, spec.name)}
-    for partition in archive:
-        if not partition.null_time and window.partition_of(spec, partition.window.start) != partition:
-            raise Misconfigured(
-                f"{spec.name} is archived by another grain than {spec.grain.value!r} (see {partition.key});"
-                " changing it would orphan that history. Change `grain` back, or choose another lake"
-            )
-    return archive
-
-
-def _backlog(
-    spec: TableSpec,
-    partitions: Sequence[Partition],
-    archive: dict[Partition, Manifest],
-    *,
-    now: int,
-    retention_days: int,
-    renew: bool = False,
-) -> window.Backlog:
-    """What is owed; with `renew`, also what another query has archived and can still be had whole."""
-    if spec.time_column is None:
-        return window.snapshot_backlog(partitions, archive, now=now)
-    available = window.available(now, retention_days, spec)
-    covered = {partition: manifest.covered for partition, manifest in archive.items()}
-    for partition in _by_other_query(spec, partitions, archive) if renew else ():
-        whole = all(available.contains(span) for span in covered[partition])
-        covered[partition] = () if whole else (partition.window,)
-    return window.backlog_of(partitions, covered, available=available)
-
-
-def _by_other_query(
-    spec: TableSpec, partitions: Iterable[Partition], archive: Mapping[Partition, Manifest]
-) -> list[Partition]:
-    """Those that were archived by another query: other columns, another filter, another text of a hunt."""
-    return [p for p in sorted(partitions) if p in archive and archive[p].query_hash != spec.query_hash]
-
-
 @dataclass(frozen=True)
 class Pipeline:
-    """Plans and pulls tables of one tenant into one lake. Open it with `open_pipeline`."""
+    """Plans and pulls tables of one tenant into one lake. Open it with `open_pipeline`.
 
-    store: LocalStore
+    Only `pull` and `reconcile` take the table's lock. All other methods write nothing and never wait for it.
+    """
+
+    store: Store
     ledger: Ledger
     limits: Limits
     share: float
@@ -151,27 +87,29 @@ class Pipeline:
     clock: Clock
     client: Client
     tokens: Tokens
+    publishers: Sequence[Publisher] = ()
 
     def now(self) -> int:
-        """Ticks."""
+        """Return the present instant in ticks."""
         return round(self.clock.now() * SECOND)
 
     def probe(self, spec: TableSpec) -> tuple[Column, ...]:
-        """The table's columns as the service has them now: one call that fetches no rows.
+        """Return the table's columns as the service has them now: one call that fetches no rows.
 
         Raises:
             Refused: the table is absent or not licensed, or a permission is missing.
         """
-        return self._calls(spec, Priority.FRESH, _unobserved).ask_whole(queries.schema_query(spec)).columns
+        calls = self._calls(_tracker(spec, None), Priority.FRESH)
+        return calls.ask_whole(queries.schema_query(spec)).columns
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
-        """See `coverage`."""
+        """Return what the lake holds of a table, see `coverage.coverage`."""
         return coverage(
             self.store, spec, partitions, now=self.now(), retention_days=self.limits.retention_days
         )
 
     def plan(self, spec: TableSpec, partitions: Sequence[Partition], *, renew: bool = False) -> TablePlan:
-        """Count what a pull of `partitions` would fetch, and price it: one call a table, seldom two.
+        """Count what a pull of `partitions` would fetch, and calculate its cost: one call, seldom two.
 
         Raises:
             HuntingError: as in a pull; nothing is written.
@@ -196,11 +134,13 @@ class Pipeline:
         return TablePlan(spec, pull.backlog, len(slices), calls, cost, tuple(dues))
 
     def at_risk(self, plans: Iterable[TablePlan]) -> tuple[Partition, ...]:
-        """Partitions, whole today, that the service will begin to forget before the quota lets them be asked
-        for, if `plans` are all that the tenant is asked."""
+        """Return the partitions that the service will begin to forget before the quota allows their calls.
+
+        They are whole today. `plans` must be everything that the tenant is asked for.
+        """
         edge = self._forgotten_before()
-        owed = [due for planned in plans for due in planned.dues]
-        turns = plan.by_deadline(owed, self.limits, share=self.share, now=self.now())
+        dues = [due for planned in plans for due in planned.dues]
+        turns = plan.by_deadline(dues, self.limits, share=self.share, now=self.now())
         return tuple(turn.partition for turn in turns if turn.lost and turn.partition.window.start >= edge)
 
     @contextmanager
@@ -213,25 +153,48 @@ class Pipeline:
         renew: bool = False,
         observe: Observer | None = None,
     ) -> Iterator[Pull]:
-        """Bring what is owed of `partitions` into the lake. Iterate the `Pull` to make it happen.
+        """Fetch what is missing of `partitions` and commit it. Iterate the `Pull` to make it happen.
 
         Another pull of the same table into the same lake is waited for.
 
         Args:
             spec: the table.
-            partitions: of that table; what is covered already is not asked for again.
+            partitions: of that table; covered spans are not asked for again.
             force: allow a partition to be replaced by fewer rows.
-            renew: fetch again, whole, what another query has archived.
-            observe: told about every step.
+            renew: fetch whole partitions again that another query has archived.
+            observe: called after every step.
 
         Raises:
             CommitRefused: without `renew`, another query has archived some of `partitions`, or the newest.
-            Misconfigured: the table is archived in another grain, the lake cannot be written, or a hunt is
-                written for another surface.
+            Misconfigured: the table is archived by another grain, the lake cannot be written, or a hunt is
+                written for another API.
         """
-        self._suits(spec)
-        with self._alone(spec):
+        self._refuse_other_api(spec)
+        with self.store.lock(lock_path(spec.name)):
             yield self._prepare(spec, partitions, force=force, renew=renew, observe=observe)
+
+    def recount(
+        self, spec: TableSpec, partitions: Sequence[Partition], *, observe: Observer | None = None
+    ) -> Recount:
+        """Count archived partitions again and compare, without the table's lock: a pull may be going on.
+
+        A partition that is committed meanwhile may be compared by its old spans or its old rows. The next
+        recount then finds it equal.
+
+        Args:
+            spec: the table.
+            partitions: of that table. Those that are not archived, or archived by another query, are left
+                out.
+            observe: called before every wait.
+
+        Raises:
+            HuntingError: the service could not count.
+        """
+        self._refuse_other_api(spec)
+        archive = archive_of(self.store, spec)
+        splitter = self._splitter(spec, archive, _tracker(spec, observe), Priority.FRESH)
+        found, _ = self._recount(splitter, partitions, archive)
+        return found
 
     @contextmanager
     def reconcile(
@@ -242,42 +205,50 @@ class Pipeline:
         force: bool = False,
         observe: Observer | None = None,
     ) -> Iterator[tuple[Recount, Pull]]:
-        """Count archived partitions anew and fetch what differs. Iterate the `Pull` to make it happen.
+        """Count archived partitions again and fetch what differs. Iterate the `Pull` to make it happen.
 
-        What is not archived, or archived by another query, is not looked at; a pull brings that. Of a hunt
-        whose rows can change unseen by any count, all that the service still holds is fetched again.
+        Partitions that are not archived, or archived by another query, are left out; a pull brings them. The
+        rows of some hunts can change without any change of their number: of such a hunt, everything that is
+        still available is fetched again.
 
         Args:
             spec: the table.
             partitions: of that table.
-            force: fetch bins again that now hold fewer rows than are archived, and replace them.
-            observe: told about every step.
+            force: fetch again also the bins that now hold fewer rows than are archived, and replace them.
+            observe: called after every step.
 
         Raises:
             HuntingError: the service could not count, or the lake cannot be written.
         """
-        self._suits(spec)
-        with self._alone(spec):
-            archive = _archive(self.store, spec)
-            other_query = _by_other_query(spec, partitions, archive)
-            chosen = [archive[p] for p in sorted({*partitions} - {*other_query}) if p in archive]
-            pull = self._new_pull(spec, _NO_BACKLOG, archive, force=force, observe=observe)
-            available = window.available(self.now(), self.limits.retention_days, spec)
-            found = replace(
-                recount(pull.splitter, self.store, chosen, available=available),
-                other_query=tuple(other_query),
-            )
-            stale = (
-                found.stale(
-                    [manifest.partition for manifest in chosen],
+        self._refuse_other_api(spec)
+        with self.store.lock(lock_path(spec.name)):
+            archive = archive_of(self.store, spec)
+            tracker = _tracker(spec, observe)
+            splitter = self._splitter(spec, archive, tracker, Priority.FRESH)
+            found, compared = self._recount(splitter, partitions, archive)
+            if spec.recountable:
+                stale = found.stale(
+                    [manifest.partition for manifest in compared],
                     force=force,
-                    worth_a_call=pull.splitter.target() // 2,
+                    worth_a_call=splitter.target() // 2,
                 )
-                if spec.recountable
-                else _everything(chosen, available)
-            )
-            pull.owe(window.Backlog(tuple(stale), (), (), ()), afresh=True)
-            yield found, pull
+            else:
+                available = window.available(self.now(), self.limits.retention_days, spec)
+                stale = everything_available(compared, available)
+            backlog = window.Backlog(tuple(stale), (), (), ())
+            yield found, self._pull(splitter, backlog, archive, tracker, force=force, discard_staged=True)
+
+    def _recount(
+        self, splitter: Splitter, partitions: Sequence[Partition], archive: Mapping[Partition, Manifest]
+    ) -> tuple[Recount, list[Manifest]]:
+        """Compare what can be compared of `partitions`; return the manifests that were compared, too."""
+        spec = splitter.spec
+        other_query = archived_by_other_query(spec, partitions, archive)
+        compared = [archive[p] for p in sorted({*partitions} - {*other_query}) if p in archive]
+        available = window.available(self.now(), self.limits.retention_days, spec)
+        found = recount(splitter, self.store, compared, available=available)
+        calls = splitter.calls.spent.calls
+        return replace(found, other_query=tuple(other_query), calls=calls), compared
 
     def _prepare(
         self,
@@ -288,10 +259,10 @@ class Pipeline:
         renew: bool = False,
         observe: Observer | None = None,
     ) -> Pull:
-        archive = _archive(self.store, spec)
+        archive = archive_of(self.store, spec)
         if not renew:
-            _refuse_mixture(spec, partitions, archive)
-        backlog = _backlog(
+            refuse_other_query(spec, partitions, archive)
+        backlog = backlog_of(
             spec,
             partitions,
             archive,
@@ -299,103 +270,78 @@ class Pipeline:
             retention_days=self.limits.retention_days,
             renew=renew,
         )
-        return self._new_pull(spec, backlog, archive, force=force, observe=observe)
+        fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in backlog.missing)
+        tracker = _tracker(spec, observe)
+        splitter = self._splitter(spec, archive, tracker, Priority.FRESH if fresh else Priority.BACKFILL)
+        return self._pull(splitter, backlog, archive, tracker, force=force)
 
-    def _new_pull(
+    def _pull(
         self,
-        spec: TableSpec,
+        splitter: Splitter,
         backlog: window.Backlog,
-        archive: dict[Partition, Manifest],
+        archive: Mapping[Partition, Manifest],
+        tracker: Tracker,
         *,
         force: bool,
-        observe: Observer | None,
+        discard_staged: bool = False,
     ) -> Pull:
-        fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in backlog.missing)
+        """Return a pull of a backlog; with `discard_staged`, an earlier run's segments are not used."""
         return Pull(
-            spec,
-            backlog=backlog,
-            archive=archive,
-            calls=partial(self._calls, spec, Priority.FRESH if fresh else Priority.BACKFILL),
-            width=_width(spec, archive),
-            lake=Lake(self.store, self.writer, self.now, self._forgotten_before),
+            splitter,
+            backlog,
+            landing=Landing(self.store, self.writer, archive, now=self.now, force=force),
+            tracker=tracker,
             workers=self.workers,
-            force=force,
-            observe=observe or _unobserved,
+            publishers=self.publishers,
+            discard=[partition for partition, _ in backlog.missing] if discard_staged else (),
         )
 
-    def _suits(self, spec: TableSpec) -> None:
-        wanted = spec.hunt and spec.hunt.api
-        if wanted and wanted != self.writer.api:
-            raise Misconfigured(
-                f"{spec.name} is written for the surface {wanted!r} and HUNTING_API is"
-                f" {self.writer.api!r}: change one of them. Nothing was asked, nothing written"
-            )
+    def _splitter(
+        self,
+        spec: TableSpec,
+        archive: Mapping[Partition, Manifest],
+        tracker: Tracker,
+        priority: Priority,
+    ) -> Splitter:
+        return Splitter(spec, self._calls(tracker, priority), _width(spec, archive), self._forgotten_before)
 
-    def _forgotten_before(self) -> int:
-        return window.forgotten_before(self.now(), self.limits.retention_days)
-
-    def _calls(self, spec: TableSpec, priority: Priority, on_wait: Callable[[str], None]) -> Calls:
+    def _calls(self, tracker: Tracker, priority: Priority) -> Calls:
         return Calls(
             client=self.client,
             tokens=self.tokens,
             ledger=self.ledger,
             limits=self.limits,
             clock=self.clock,
-            table=spec.name,
+            table=tracker.table,
             priority=priority,
             owner=f"{socket.gethostname()}:{os.getpid()}",
             max_wait=self.max_wait,
-            on_wait=on_wait,
+            on_wait=tracker.waiting,
+            spent=tracker.spent,
         )
 
-    @contextmanager
-    def _alone(self, spec: TableSpec) -> Iterator[None]:
-        """One pull of a table into a lake at a time, on this machine.
+    def _forgotten_before(self) -> int:
+        return window.forgotten_before(self.now(), self.limits.retention_days)
 
-        The lock lies outside the lake, so that a run that is refused leaves no trace there.
-        """
-        lake = sha256(str(self.store.root.resolve()).encode()).hexdigest()[:16]
-        lock = FileLock(Path(gettempdir()) / f"hunting-{lake}-{spec.name}.lock", mode=0o666)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            _log.warning("another run pulls %s into this lake; waiting for it to end", spec.name)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def _refuse_other_api(self, spec: TableSpec) -> None:
+        wanted = spec.hunt and spec.hunt.api
+        if wanted and wanted != self.writer.api:
+            raise Misconfigured(
+                f"{spec.name} is written for the API {wanted!r}, and {setting('api')} is"
+                f" {self.writer.api!r}. Nothing was asked or written. Change one of them"
+            )
 
 
-def _refuse_mixture(
-    spec: TableSpec, partitions: Iterable[Partition], archive: Mapping[Partition, Manifest]
-) -> None:
-    """A table is not to be archived by two queries in turn."""
-    newest = sorted(p for p in archive if not p.null_time)[-1:]
-    if other_query := _by_other_query(spec, {*partitions, *newest}, archive):
-        raise CommitRefused(
-            f"{spec.name}: {other_query[-1].key} was archived by another query: by other `columns`, another"
-            " `where` or another text of a hunt. Nothing was asked, the archive is untouched. Pull it where"
-            " that query stands, in Dagster, or use --force to replace it by this one"
-        )
+def _tracker(spec: TableSpec, observe: Observer | None) -> Tracker:
+    return Tracker(spec.name, observe or _ignore, Spent())
 
 
-def _everything(archived: Sequence[Manifest], available: Window) -> list[tuple[Partition, Window]]:
-    """What is archived and can still be asked for."""
-    return [
-        (manifest.partition, part)
-        for manifest in archived
-        for span in manifest.covered
-        if (part := span.intersection(available))
-    ]
-
-
-def _unobserved(told: object) -> None:
-    del told
+def _ignore(progress: object) -> None:
+    del progress
 
 
 def _width(spec: TableSpec, archive: Mapping[Partition, Manifest]) -> plan.Width:
-    """What the archive's newest replies teach of the table's width; else the catalogue's guess."""
+    """Estimate the table's width from the newest archived partitions, or else from the catalogue."""
     width = plan.Width(spec.bytes_per_row)
     for manifest in sorted(archive.values(), key=lambda manifest: manifest.committed_at)[-_TEACHERS:]:
         width = width.after(manifest.proof.rows, manifest.body_bytes)

@@ -1,27 +1,20 @@
-"""A slice is fetched exactly, or cut: the one splitter for every way a slice can be too big."""
+"""Executes what `hunting_pipeline.split` decides: asks the service and returns the answers."""
 
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from hunting_pipeline import plan
+from hunting_pipeline import plan, split
 from hunting_pipeline.errors import ServiceFailed, SliceTooDense
 from hunting_pipeline.kql import queries
 from hunting_pipeline.lake.write import proof_of_reply
-from hunting_pipeline.model import SECOND, Column, Histogram, Proof, Slice, TableSpec, Window, subtract
+from hunting_pipeline.limits import Limits
+from hunting_pipeline.model import Column, Histogram, Proof, Slice, TableSpec, Window
 from hunting_pipeline.pipeline.calls import Calls, TooBig
 from hunting_pipeline.reply import Reply
+from hunting_pipeline.split import Evidence, Reason
 
 __all__ = ["Fetched", "Splitter"]
-
-_ROUNDS = 4
-"""Times a slice whose count does not settle is counted and fetched before it is cut smaller."""
-
-_EDGE_STEP = 600 * SECOND
-"""Ticks by which a slice is cut back from the retention edge: time to count it and fetch it."""
-
-_MOST_BUCKETS = 65_536
-"""Rows that more buckets than this cannot part are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +29,35 @@ class Fetched:
 class Splitter:
     """Fetches the slices of one table; safe to share between threads.
 
-    The width of a row is learnt from every reply and used by everything that is cut afterwards.
+    Every reply teaches the width of a row. Slices that are cut afterwards use the new width.
     """
 
     def __init__(
         self, spec: TableSpec, calls: Calls, width: plan.Width, forgotten_before: Callable[[], int]
     ) -> None:
         self.spec = spec
-        self._calls = calls
+        self.calls = calls
         self._width = width
         self._forgotten_before = forgotten_before
         self._lock = threading.Lock()
 
     @property
     def width(self) -> plan.Width:
-        """What is known of the table's width now."""
+        """The table's width as learnt so far."""
         return self._width
 
+    @property
+    def limits(self) -> Limits:
+        """The limits of one reply."""
+        return self.calls.limits
+
     def target(self) -> int:
-        """Rows to plan a slice to."""
-        return plan.row_target(self._calls.limits, self._width)
+        """Return how many rows to plan a slice to."""
+        return plan.row_target(self.limits, self._width)
+
+    def for_null_time(self, spec: TableSpec) -> "Splitter":
+        """Return a splitter for the same table's rows without a time; it shares calls and width so far."""
+        return Splitter(spec, self.calls, self._width, self._forgotten_before)
 
     def histograms(self, windows: Sequence[Window]) -> tuple[Histogram, ...]:
         """Count the rows of disjoint, ascending windows by bin: one call, and more where that saves calls.
@@ -72,189 +74,175 @@ class Splitter:
         return tuple(found)
 
     def snapshot(self) -> Slice:
-        """A table without a time column as one slice, counted."""
-        return self._recounted(Slice(self.spec.name, None, Proof(0, 0)))
+        """Return a table without a time column as one slice, counted."""
+        return self.recounted(Slice(self.spec.name, None, Proof(0, 0)))
 
     def fingerprint(self) -> Proof:
-        """Of a whole table without a time column: equal twice means that nothing changed in between."""
-        return queries.read_proof(self._calls.ask_whole(queries.content_query(self.spec)))
+        """Return the fingerprint of a whole table without a time column.
 
-    def _recounted(self, slice_: Slice) -> Slice:
-        """The slice with the service's present count."""
+        Two equal fingerprints mean that nothing changed between them.
+        """
+        return queries.read_proof(self.calls.ask_whole(queries.content_query(self.spec)))
+
+    def recounted(self, slice_: Slice) -> Slice:
+        """Return the slice with the service's present count."""
         return slice_.recounted(
-            queries.read_proof(self._calls.ask_whole(queries.proof_query(self.spec, slice_)))
+            queries.read_proof(self.calls.ask_whole(queries.proof_query(self.spec, slice_)))
         )
 
     def counted(self, windows: Sequence[Window], step: int, *, null_time: bool = False) -> list[Histogram]:
-        """Rows by bins of `step` ticks; several histograms where one is too heavy for the service."""
+        """Count rows by bins of `step` ticks; several histograms where one is too heavy for the service."""
         try:
-            reply = self._calls.ask(queries.histogram_query(self.spec, windows, step, null_time=null_time))
+            reply = self.calls.ask(queries.histogram_query(self.spec, windows, step, null_time=null_time))
         except TooBig as error:
-            halves = _halves(windows, step)
+            halves = split.halves(windows, step)
             if halves is None:
-                raise ServiceFailed(f"{self.spec.name}: even one bin cannot be counted: {error}") from error
+                raise ServiceFailed(
+                    f"{self.spec.name}: the service cannot count even one bin: {error}. Run again"
+                ) from error
             first, second = halves
             return [*self.counted(first, step, null_time=null_time), *self.counted(second, step)]
         return [queries.read_histogram(reply, windows, step, null_time=null_time)]
 
     def fetch(self, slice_: Slice) -> Fetched | tuple[Slice, ...]:
-        """The slice's rows, equal to the service's count of them; or the smaller slices to fetch instead.
+        """Return the slice's rows, equal to the service's count of them; or smaller slices to fetch instead.
 
-        Slices that the retention edge has reached are cut to what is still there, so the slices returned may
-        begin later than `slice_`, and may be none at all.
+        A slice that the retention edge has reached is cut to what the service still holds. The slices
+        returned may then begin later than `slice_`, and there may be none.
 
         Raises:
-            SliceTooDense: it cannot be cut further.
-            ServiceFailed: its count does not settle.
-            HuntingError: whatever `Calls.ask` raises.
+            SliceTooDense: the slice cannot be cut further.
+            ServiceFailed: the slice's count does not settle.
+            HuntingError: as `Calls.ask`.
         """
-        if self._fading(slice_):
-            return self._remainder(slice_)
-        if not plan.fits(slice_, self._calls.limits, self._width):
-            return self._split(slice_)
         try:
-            outcome = self._fetch(slice_)
-        except (ServiceFailed, SliceTooDense):
-            if not self._fading(slice_):  # no count adds up while rows go
-                raise
-            return self._remainder(slice_)
-        return self._remainder(slice_) if self._fading(slice_) else outcome
+            return _Attempt(self, slice_).run()
+        except ServiceFailed:  # no count adds up while the service forgets rows
+            match split.remainder(slice_, self.evidence(), limits=self.limits):
+                case None:
+                    raise
+                case split.Remainder(window, step, target):
+                    return self.packed(window, step, target)
+                case split.Replace(parts):
+                    return parts
 
-    def _fading(self, slice_: Slice) -> bool:
-        """Whether rows of the slice may have been forgotten by now."""
-        return slice_.window is not None and slice_.window.start < self._forgotten_before()
+    def packed(self, window: Window, step: int, target: int) -> tuple[Slice, ...]:
+        """Count a window by bins and pack the bins into slices."""
+        histograms = self.counted([window], step)
+        return tuple(plan.pack_all(histograms, target=lambda: target, table=self.spec.name))
 
-    def _remainder(self, slice_: Slice) -> tuple[Slice, ...]:
-        """What is left of a slice behind the moving edge, counted anew."""
-        if slice_.window is None:
-            return (slice_,)
-        start = self._forgotten_before() + _EDGE_STEP
-        if start >= slice_.window.end:
-            return ()
-        rest = Window(start, slice_.window.end)
-        histograms = self.counted([rest], plan.step_for(rest.ticks))
-        return self._packed(histograms, self.target())
+    def evidence(self) -> Evidence:
+        """Return what is known before a slice is asked for."""
+        return Evidence(self._width, self._forgotten_before())
 
-    def _packed(self, histograms: Sequence[Histogram], target: int) -> tuple[Slice, ...]:
-        return tuple(
-            part
-            for histogram in histograms
-            for window in histogram.windows
-            for part in plan.pack(histogram, window, target=lambda: target, table=self.spec.name)
-        )
-
-    def _fetch(self, slice_: Slice) -> Fetched | tuple[Slice, ...]:
-        text = queries.rows_query(self.spec, slice_)
-        for _ in range(_ROUNDS):
-            try:
-                reply = self._rows(slice_, text)
-            except TooBig as error:
-                self._learn_too_wide(slice_)
-                return self._split(slice_, error)
-            self._learn(reply)
-            received = proof_of_reply(reply, self.spec)
-            if received == slice_.expected:
-                return Fetched(slice_, reply, text)
-            slice_ = self._recounted(slice_)
-            if received == slice_.expected:
-                return Fetched(slice_, reply, text)
-        return self._split(slice_)
-
-    def _rows(self, slice_: Slice, text: str) -> Reply:
-        return self._calls.ask(text) if slice_.expected.rows > 1 else self._calls.ask_for_least(text)
-
-    def _learn(self, reply: Reply) -> None:
+    def learn(self, reply: Reply) -> None:
+        """Learn the width of a row from a reply."""
         with self._lock:
             self._width = self._width.after(reply.table.num_rows, reply.body_bytes)
 
-    def _learn_too_wide(self, slice_: Slice) -> None:
-        """A slice that was expected to fill half a reply or more may have failed for its bytes."""
-        limit, rows = self._calls.limits.reply_bytes, slice_.expected.rows
-        if limit is not None and rows * self._width.bytes_per_row > limit / 2:
-            with self._lock:
-                self._width = self._width.after(rows, limit)
+    def learn_from_refusal(self, slice_: Slice) -> None:
+        """Learn that rows may be wider than assumed."""
+        with self._lock:
+            self._width = split.width_after_refusal(self._width, slice_, self.limits)
 
-    def _split(self, slice_: Slice, cause: TooBig | None = None) -> Fetched | tuple[Slice, ...]:
-        """Smaller slices that together are `slice_`."""
-        rows = slice_.expected.rows
-        if rows <= 1 and cause is None:
-            raise ServiceFailed(f"{slice_} cannot be fetched: its count does not settle")
-        if rows <= 1:
-            if slice_.bucket is None and (alone := self._alone(slice_)):
-                return alone
-            raise SliceTooDense(
-                f"{slice_} cannot be cut further: {cause}; its partition stays a gap"
-            ) from cause
-        target = max(1, min(self.target(), (rows + 1) // 2))
-        if slice_.bucket is None and slice_.window and slice_.occupied and slice_.occupied.ticks > 1:
-            return self._packed(self.counted([slice_.window], plan.step_for(slice_.occupied.ticks)), target)
-        if slice_.bucket is not None and (alike := self._multiplied(slice_)):
-            return alike
-        if slice_.bucket is None and (alone := self._alone(slice_)):
-            return alone
-        return self._bucketed(slice_, target)
 
-    def _alone(self, slice_: Slice) -> tuple[Slice, ...]:
-        """A dense tick cut off from the other partitions that its slice touches, so that only its own is at
-        stake; none where it touches no other."""
-        if slice_.window is None or slice_.occupied is None:
-            return ()
-        length = self.spec.grain.ticks
-        start = slice_.occupied.start // length * length
-        own = slice_.window.intersection(Window(start, start + length))
-        if own is None or own == slice_.window:
-            return ()
-        rest = [replace(slice_, window=part, expected=Proof(0, 0), occupied=None)
-                for part in subtract(slice_.window, [own])]  # fmt: skip
-        return (replace(slice_, window=own), *rest)
+class _Attempt:
+    """One slice on its way from the first decision to the last."""
 
-    def _multiplied(self, slice_: Slice) -> Fetched | None:
-        """A bucket that is fuller than chance allows holds equal rows: ask for each once, with its number.
+    def __init__(self, splitter: Splitter, slice_: Slice) -> None:
+        self._splitter = splitter
+        self._slice = slice_
+        self._evidence = splitter.evidence()
+        self._fetched: tuple[Reply, str] | None = None
+        self._refusal: TooBig | None = None
 
-        None if that does not bring exactly what was counted.
-        """
-        columns = self._calls.ask_whole(queries.schema_query(self.spec)).columns
-        text = queries.distinct_query(self.spec, slice_, self._asked_for(columns))
+    def run(self) -> Fetched | tuple[Slice, ...]:
+        """Execute one decision after the other until the last; see `Splitter.fetch`."""
+        reason = Reason.NEW
+        while True:
+            match self._decide(reason):
+                case split.Accept():
+                    return self._accepted()
+                case split.Replace(parts) | split.Isolate(parts):
+                    return parts
+                case split.Remainder(window, step, target):
+                    return self._splitter.packed(window, step, target)
+                case split.GiveUp(message, dense):
+                    raise (SliceTooDense if dense else ServiceFailed)(message) from self._refusal
+                case cut:
+                    reason = self._execute(cut)
+
+    def _decide(self, reason: Reason) -> split.Cut:
+        now = self._splitter.evidence()
+        self._evidence = replace(self._evidence, width=now.width, edge=now.edge)
+        return split.next_cut(
+            self._slice,
+            reason,
+            self._evidence,
+            limits=self._splitter.limits,
+            grain=self._splitter.spec.grain,
+        )
+
+    def _execute(
+        self, cut: split.Fetch | split.Recount | split.Distinct | split.ByTime | split.ByHash
+    ) -> Reason:
+        """Ask the service, and note the answer as evidence."""
+        match cut:
+            case split.Fetch(persist):
+                return self._fetch(persist=persist)
+            case split.Recount():
+                self._slice = self._splitter.recounted(self._slice)
+                return Reason.RECOUNTED
+            case split.Distinct():
+                return self._fetch_distinct()
+            case split.ByTime(window, step, target):
+                self._evidence = replace(self._evidence, parts=self._splitter.packed(window, step, target))
+                return Reason.BINS
+            case split.ByHash(of):
+                self._evidence = self._evidence.after_buckets(of, self._buckets(of))
+                return Reason.BUCKETS
+
+    def _accepted(self) -> Fetched:
+        if self._fetched is None:
+            raise AssertionError("a slice was accepted before a reply came")
+        return Fetched(self._slice, *self._fetched)
+
+    def _fetch(self, *, persist: bool) -> Reason:
+        splitter = self._splitter
+        text = queries.rows_query(splitter.spec, self._slice)
+        ask = splitter.calls.ask_for_least if persist else splitter.calls.ask
         try:
-            reply = queries.read_distinct(self._calls.ask(text))
+            reply = ask(text)
+        except TooBig as error:
+            splitter.learn_from_refusal(self._slice)
+            self._refusal = error
+            self._evidence = replace(self._evidence, said=str(error))
+            return error.reason
+        splitter.learn(reply)
+        self._evidence = self._evidence.after_reply(proof_of_reply(reply, splitter.spec))
+        self._fetched = (reply, text)
+        return Reason.ANSWERED
+
+    def _fetch_distinct(self) -> Reason:
+        splitter = self._splitter
+        columns = splitter.calls.ask_whole(queries.schema_query(splitter.spec)).columns
+        text = queries.distinct_query(splitter.spec, self._slice, _asked_for(splitter.spec, columns))
+        try:
+            reply = queries.read_distinct(splitter.calls.ask(text))
         except TooBig:
-            return None
-        return Fetched(slice_, reply, text) if proof_of_reply(reply, self.spec) == slice_.expected else None
+            return Reason.NOT_DISTINCT
+        received = proof_of_reply(reply, splitter.spec)
+        if received != self._slice.expected:
+            return Reason.NOT_DISTINCT
+        self._evidence = self._evidence.after_reply(received)
+        self._fetched = (reply, text)
+        return Reason.ANSWERED
 
-    def _asked_for(self, columns: Sequence[Column]) -> Sequence[Column]:
-        wanted = self.spec.columns
-        return [column for column in columns if not wanted or column.name in wanted]
-
-    def _most_counted(self, slice_: Slice) -> int:
-        """Buckets that one reply can count: those of the slice itself must stay below the row cap."""
-        own = slice_.bucket.of if slice_.bucket else 1
-        return own << max(1, (self._calls.limits.rows - 1).bit_length() - 1)
-
-    def _bucketed(self, slice_: Slice, target: int) -> tuple[Slice, ...]:
-        of = min(plan.buckets_needed(slice_, target), self._most_counted(slice_))
-        if of > _MOST_BUCKETS:
-            raise SliceTooDense(
-                f"{slice_}: more rows than one reply carries, and no hash parts them;"
-                " its partition stays a gap"
-            )
-        for _ in range(_ROUNDS):
-            parts = plan.bucket_slices(
-                slice_,
-                queries.read_buckets(self._calls.ask_whole(queries.buckets_query(self.spec, slice_, of)), of),
-            )
-            if sum(part.expected.rows for part in parts) == slice_.expected.rows:
-                return parts
-            slice_ = self._recounted(slice_)
-        raise ServiceFailed(f"{slice_}: its hash buckets do not add up to its count")
+    def _buckets(self, of: int) -> tuple[Slice, ...]:
+        splitter = self._splitter
+        reply = splitter.calls.ask_whole(queries.buckets_query(splitter.spec, self._slice, of))
+        return plan.bucket_slices(self._slice, queries.read_buckets(reply, of))
 
 
-def _halves(windows: Sequence[Window], step: int) -> tuple[Sequence[Window], Sequence[Window]] | None:
-    """The windows in two parts of about the same length, cut at a bin's edge; None if there is one bin."""
-    if len(windows) > 1:
-        middle = len(windows) // 2
-        return windows[:middle], windows[middle:]
-    (window,) = windows
-    edge = (window.start + window.ticks // 2) // step * step
-    if not window.start < edge < window.end:
-        return None
-    return [Window(window.start, edge)], [Window(edge, window.end)]
+def _asked_for(spec: TableSpec, columns: Sequence[Column]) -> Sequence[Column]:
+    return [column for column in columns if not spec.columns or column.name in spec.columns]

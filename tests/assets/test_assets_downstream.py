@@ -17,10 +17,9 @@ import pytest
 from assets.summaries.processes import processes_by_day
 from hunting_emulator.process import running
 from hunting_pipeline.lake import derived
-from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.lake.manifest import load
-from hunting_pipeline.lake.store import LocalStore
-from hunting_pipeline.model import Grain
+from hunting_pipeline.lake.stores import Store, open_store
+from hunting_pipeline.model import Grain, partition_from_key
 from hunting_pipeline.orchestration import (
     HuntingLake,
     HuntingTables,
@@ -63,17 +62,17 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def lake(archive: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+def lake(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The same, as the settings name it. They name no tenant: reading needs none."""
     monkeypatch.setenv("HUNTING_LAKE", str(archive))
-    return LocalStore(archive)
+    return open_store(str(archive))
 
 
 def component() -> dg.Definitions:
     return HuntingTables(tables=TABLES).build_defs(None)  # type: ignore[arg-type] # needs no context
 
 
-def archived(lake: LocalStore, *keys: str, table: str = "DeviceProcessEvents") -> int:
+def archived(lake: Store, *keys: str, table: str = "DeviceProcessEvents") -> int:
     manifests = [load(lake, partition_from_key(table, key)) for key in keys]
     return sum(manifest.proof.rows for manifest in manifests if manifest)
 
@@ -125,7 +124,7 @@ COUNTED: dict[type, Callable[[Any], int]] = {
 
 
 @pytest.mark.parametrize("form", COUNTED)
-def test_a_partition_comes_as_it_is_annotated(form: type, lake: LocalStore) -> None:
+def test_a_partition_comes_as_it_is_annotated(form: type, lake: Store) -> None:
     asset, got = asking(form, **DAILY)
     assert run(asset, day=DAYS[1]).success
     (events,) = got
@@ -133,13 +132,13 @@ def test_a_partition_comes_as_it_is_annotated(form: type, lake: LocalStore) -> N
     assert COUNTED[form](events) == archived(lake, DAYS[1]) > 0
 
 
-def test_a_frame_keeps_every_tick(lake: LocalStore) -> None:
+def test_a_frame_keeps_every_tick(lake: Store) -> None:
     asset, got = asking(pd.DataFrame, **DAILY)
     assert run(asset, day=DAYS[1]).success
     assert str(got[0]["Timestamp"].dtype) == "timestamp[ns, tz=UTC][pyarrow]"
 
 
-def test_a_range_comes_as_one_table_and_in_no_other_rows(lake: LocalStore) -> None:
+def test_a_range_comes_as_one_table_and_in_no_other_rows(lake: Store) -> None:
     asset, got = asking(pa.Table, **DAILY, backfill_policy=dg.BackfillPolicy.single_run())
     assert run(asset, day=DAYS[0], to=DAYS[1]).success
     (events,) = got
@@ -147,13 +146,13 @@ def test_a_range_comes_as_one_table_and_in_no_other_rows(lake: LocalStore) -> No
     assert sorted({str(day) for day in events["date"].to_pylist()}) == DAYS[:2]
 
 
-def test_an_asset_without_partitions_gets_all_that_is_archived(lake: LocalStore) -> None:
+def test_an_asset_without_partitions_gets_all_that_is_archived(lake: Store) -> None:
     asset, got = asking(ds.Dataset)
     assert run(asset).success
     assert got[0].count_rows() == archived(lake, *DAYS)
 
 
-def test_the_hours_of_a_day_come_to_an_asset_by_days(lake: LocalStore) -> None:
+def test_the_hours_of_a_day_come_to_an_asset_by_days(lake: Store) -> None:
     asset, got = asking(pa.Table, upstream=ALERTS, **DAILY)
     assert run(asset, day=DAYS[1]).success
     hours = [f"{DAYS[1]}T{hour:02}" for hour in range(24)]
@@ -161,7 +160,7 @@ def test_the_hours_of_a_day_come_to_an_asset_by_days(lake: LocalStore) -> None:
 
 
 def test_the_running_day_follows_the_hours_that_have_begun_as_documented(
-    own: LocalStore, instance: dg.DagsterInstance
+    own: Store, instance: dg.DagsterInstance
 ) -> None:
     page = (ROOT / "docs" / "downstream.md").read_text("utf-8")
     (example,) = re.findall(r"```python\nhours = (.*?)```", page, re.DOTALL)
@@ -195,15 +194,15 @@ def test_the_running_day_follows_the_hours_that_have_begun_as_documented(
     assert got[0].num_rows >= len(begun) * ROWS.num_rows
 
 
-def test_partitions_that_are_not_archived_are_named_and_nothing_is_computed(lake: LocalStore) -> None:
+def test_partitions_that_are_not_archived_are_named_and_nothing_is_computed(lake: Store) -> None:
     asset, got = asking(pa.Table, **DAILY, backfill_policy=dg.BackfillPolicy.single_run())
     first = str(TODAY - datetime.timedelta(days=4))
     told = failure(run(asset, day=first, to=DAYS[0]))
-    assert f"DeviceProcessEvents: {first} not in the lake {lake.root}" in told
+    assert f"DeviceProcessEvents: {first} not in the lake {lake.uri()}" in told
     assert got == []
 
 
-def test_another_tenants_lake_is_refused(lake: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_tenants_lake_is_refused(lake: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUNTING_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47")
     asset, got = asking(pa.Table, **DAILY)
     told = failure(run(asset, day=DAYS[1]))
@@ -212,7 +211,7 @@ def test_another_tenants_lake_is_refused(lake: LocalStore, monkeypatch: pytest.M
     assert got == []
 
 
-def test_another_annotation_is_refused_with_those_that_will_do(lake: LocalStore) -> None:
+def test_another_annotation_is_refused_with_those_that_will_do(lake: Store) -> None:
     for other in (list, Any):
         asset, _ = asking(other, **DAILY)
         told = failure(run(asset, day=DAYS[1]))
@@ -220,7 +219,7 @@ def test_another_annotation_is_refused_with_those_that_will_do(lake: LocalStore)
         assert "Annotate it with one of pyarrow.dataset.Dataset, pyarrow.Table, pandas.DataFrame." in told
 
 
-def test_another_project_asks_with_nothing_but_the_key(lake: LocalStore) -> None:
+def test_another_project_asks_with_nothing_but_the_key(lake: Store) -> None:
     """The table is somebody else's asset: this code location knows its key and its partitions."""
     told = dg.AssetSpec(PROCESSES, partitions_def=partitions_for(Grain.DAY)).with_io_manager_key("ours")
     asset, got = asking(pa.Table, **DAILY)
@@ -231,7 +230,7 @@ def test_another_project_asks_with_nothing_but_the_key(lake: LocalStore) -> None
     assert got[0].num_rows == archived(lake, DAYS[1])
 
 
-def test_a_table_whose_partitions_are_unknown_is_not_guessed_at(lake: LocalStore) -> None:
+def test_a_table_whose_partitions_are_unknown_is_not_guessed_at(lake: Store) -> None:
     asset, got = asking(pa.Table, **DAILY)
     told = dg.AssetSpec(PROCESSES).with_io_manager_key("ours")
     result = dg.materialize(
@@ -245,19 +244,19 @@ def test_a_table_whose_partitions_are_unknown_is_not_guessed_at(lake: LocalStore
     assert got == []
 
 
-def test_the_worked_example_becomes_a_table_of_its_own(lake: LocalStore) -> None:
+def test_the_worked_example_becomes_a_table_of_its_own(lake: Store) -> None:
     result = run(processes_by_day(hunting_of()), day=DAYS[1])
     assert result.success
     (event,) = result.get_asset_materialization_events()
     told = event.step_materialization_data.materialization.metadata
     (found,) = duckdb.sql(
-        f"SELECT sum(Starts), count(*) FROM read_parquet('{lake.root}/ProcessesByDay/**/*.parquet')"
+        f"SELECT sum(Starts), count(*) FROM read_parquet('{lake.uri()}/ProcessesByDay/**/*.parquet')"
         f" WHERE date = '{DAYS[1]}'"
     ).fetchall()
     assert found == (archived(lake, DAYS[1]), told["dagster/partition_row_count"].value)
     expected = duckdb.sql(
         "SELECT FileName, ProcessVersionInfoCompanyName, count(*), count(DISTINCT DeviceId)"
-        f" FROM read_parquet('{lake.root}/DeviceProcessEvents/date={DAYS[1]}/*.parquet') GROUP BY ALL"
+        f" FROM read_parquet('{lake.uri()}/DeviceProcessEvents/date={DAYS[1]}/*.parquet') GROUP BY ALL"
     ).fetchall()
     table = ds.dataset(told["dagster/uri"].value).to_table()
     assert sorted(map(str, expected)) == sorted(str(tuple(row.values())) for row in table.to_pylist())
@@ -269,18 +268,16 @@ def computing(name: str, result: Any, **options: Any) -> dg.AssetsDefinition:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> LocalStore:
+def own(tmp_path: Path) -> Store:
     """An empty lake, as the settings name it."""
-    return LocalStore(tmp_path / "lake")
+    return open_store(str(tmp_path / "lake"))
 
 
 ROWS = pa.table({"A": [1, 2]})
 
 
 @pytest.mark.parametrize("result", [ROWS, ROWS.to_pandas()])
-def test_a_computed_table_is_replaced_whole_and_can_be_asked_for_in_turn(
-    result: Any, own: LocalStore
-) -> None:
+def test_a_computed_table_is_replaced_whole_and_can_be_asked_for_in_turn(result: Any, own: Store) -> None:
     assert run(computing("ours", ROWS.slice(1), **DAILY), day=DAYS[0]).success
     made = computing("ours", result, **DAILY)
     assert run(made, day=DAYS[0]).success
@@ -290,37 +287,33 @@ def test_a_computed_table_is_replaced_whole_and_can_be_asked_for_in_turn(
     )
     assert asked.success
     assert got[0].to_pydict() == {"A": [1, 2], "date": [datetime.date.fromisoformat(DAYS[0])] * 2}
-    assert len(list(own.root.rglob("*.parquet"))) == 1
+    assert len(list(Path(own.uri()).rglob("*.parquet"))) == 1
 
 
 REFUSED = {
     "an output must be one partition": computing("ours", ROWS),
     "not a list": computing("ours", [1], **DAILY),
-    "drop or rename Date": computing("ours", ROWS.rename_columns(["Date"]), **DAILY),
+    "Drop or rename Date": computing("ours", ROWS.rename_columns(["Date"]), **DAILY),
 }
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_is_no_partition_of_a_table_is_refused_and_nothing_is_written(
-    words: str, own: LocalStore
-) -> None:
+def test_what_is_no_partition_of_a_table_is_refused_and_nothing_is_written(words: str, own: Store) -> None:
     asset = REFUSED[words]
     assert words in failure(run(asset, day=DAYS[0] if asset.partitions_def else None))
-    assert not own.root.exists()
+    assert not Path(own.uri()).exists()
 
 
-def test_archived_rows_are_never_replaced_by_computed_ones(lake: LocalStore) -> None:
+def test_archived_rows_are_never_replaced_by_computed_ones(lake: Store) -> None:
     before = archived(lake, DAYS[0])
     asset = computing("DeviceProcessEvents", ROWS, **DAILY)
     assert "archived from the service" in failure(run(asset, day=DAYS[0]))
-    rmtree(lake.root / "DeviceProcessEvents" / "_manifest")  # what it proves stands in each file, too
+    rmtree(lake.uri("_hunting/manifest/DeviceProcessEvents"))  # what it proves stands in each file, too
     assert "archived from the service" in failure(run(asset, day=DAYS[0]))
     assert archived(lake, DAYS[0]) == before
 
 
-def test_within_the_run_of_its_table_an_asset_is_skipped(
-    lake: LocalStore, instance: dg.DagsterInstance
-) -> None:
+def test_within_the_run_of_its_table_an_asset_is_skipped(lake: Store, instance: dg.DagsterInstance) -> None:
     """For the table yields an event a partition, and no output that a step of its run could wait for."""
     asset, got = asking(pa.Table, **DAILY)
     tables = component()

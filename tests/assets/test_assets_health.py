@@ -8,9 +8,8 @@ import dagster as dg
 import pytest
 
 from hunting_emulator.process import running
-from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.lake.manifest import Manifest, Segment
-from hunting_pipeline.model import DAY, HOUR, Column, Proof, Window
+from hunting_pipeline.model import DAY, HOUR, Column, Proof, Window, partition_from_key
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, sensor_for
 from hunting_pipeline.orchestration.keys import COMPLETE, DEADLINE, DRIFT, FRESH, NEAR_DEADLINE

@@ -1,4 +1,4 @@
-"""People's own queries as assets: what a file may say, how it is told what is wrong, and what a run does."""
+"""Hunts as assets: the header of a file, the errors that name file and line, and the runs."""
 
 import re
 from collections.abc import Iterator
@@ -15,10 +15,9 @@ from hunting_pipeline.apis import APIS
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
-from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.lake.manifest import load
-from hunting_pipeline.lake.store import LocalStore
-from hunting_pipeline.model import HOUR, SECOND, Grain
+from hunting_pipeline.lake.stores import open_store
+from hunting_pipeline.model import HOUR, SECOND, Grain, partition_from_key
 from hunting_pipeline.orchestration import HuntingLake, materialize_range, partitions_for
 from hunting_pipeline.orchestration.automation.sensors import checks_of
 from hunting_pipeline.orchestration.keys import DEADLINE
@@ -68,7 +67,7 @@ def test_a_manual_hunt_is_not_requested_before_its_source_forgets() -> None:
 
 
 def test_checks_are_those_that_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A summary's rows change without a change of their number, so no recount is promised of it."""
+    """The rows of a summary change and their number does not, so a summary has no check of counts."""
     found = located(
         tmp_path,
         monkeypatch,
@@ -100,7 +99,7 @@ def written(tmp_path: Path, text: str, name: str = "h") -> HuntFile:
     return hunt_file(path)
 
 
-def test_a_header_says_what_the_pipeline_is_told(tmp_path: Path) -> None:
+def test_a_header_configures_the_pull(tmp_path: Path) -> None:
     found = written(tmp_path, HEADER)
     assert (found.name, found.description, found.schedule) == ("hourly", "Logons,\nby the hour.", "5 * * * *")
     spec, hunt = found.spec, found.hunt
@@ -223,7 +222,7 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 @pytest.fixture
 def configured(tenant: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tenant is the one that the settings name."""
+    """Set the variables to the emulated tenant."""
     for name, value in tenant.endpoint.settings().items():
         monkeypatch.setenv(name, value)
 
@@ -274,7 +273,7 @@ def test_assets_downstream_ask_for_its_partitions_as_for_a_tables(
     for hunts, resources in ((ours, found.resources or {}), ([elsewhere], lake)):
         done = dg.materialize([asks, *hunts], selection=[asks], resources=dict(resources), partition_key=LAST)
         assert done.success
-    store = LocalStore(tmp_path / "lake")
+    store = open_store(str(tmp_path / "lake"))
     manifest = load(store, partition_from_key("hunt-good", LAST))
     assert manifest is not None
     assert [rows.num_rows for rows in got] == [manifest.proof.rows] * 2

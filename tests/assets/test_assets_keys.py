@@ -7,8 +7,7 @@ import dagster as dg
 import pytest
 
 from hunting_pipeline.catalog import spec
-from hunting_pipeline.lake.layout import partition_from_key
-from hunting_pipeline.model import DAY, Bin, Proof, Window
+from hunting_pipeline.model import DAY, Bin, Proof, Window, partition_from_key
 from hunting_pipeline.orchestration import keys
 from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, RECONCILE_STALE, Reason
 from hunting_pipeline.orchestration.checks.health import deadline_result, health_specs

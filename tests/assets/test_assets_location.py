@@ -11,8 +11,7 @@ import yaml
 
 from hunting_pipeline.catalog import catalog
 from hunting_pipeline.definitions import defs
-from hunting_pipeline.lake.layout import partition_from_key
-from hunting_pipeline.model import Grain
+from hunting_pipeline.model import Grain, partition_from_key
 from hunting_pipeline.orchestration.partitions import partitions_for
 
 ROOT = Path(__file__).parents[2]

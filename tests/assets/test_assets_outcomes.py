@@ -13,11 +13,10 @@ from hunting_pipeline import errors
 from hunting_pipeline.catalog import entry, spec
 from hunting_pipeline.errors import HuntingError, QuotaExhausted
 from hunting_pipeline.lake.inspect import Inspection
-from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.lake.manifest import Manifest, Segment
 from hunting_pipeline.lake.picture import bars, preview
 from hunting_pipeline.lake.verify import compare
-from hunting_pipeline.model import Column, Progress, Proof, Receipt, Report, Step
+from hunting_pipeline.model import Column, Progress, Proof, Receipt, Report, Step, partition_from_key
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.checks.complete import complete_result, partition_evaluation
 from hunting_pipeline.orchestration.outcomes import OUTCOMES, outcome_of

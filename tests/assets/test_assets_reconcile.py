@@ -11,8 +11,7 @@ import pytest
 from hunting_emulator.process import running
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.definitions import defs
-from hunting_pipeline.lake.layout import partition_from_key
-from hunting_pipeline.model import DAY, Bin, Proof, Window
+from hunting_pipeline.model import DAY, Bin, Proof, Window, partition_from_key
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.orchestration.automation.sensors import (
     RECONCILE_STALE,

@@ -137,7 +137,7 @@ def test_each_lands_in_its_own_lake_and_spends_its_own_quota(
     result = materialize_range(alerts(), tables, first=FIRST, last=LAST, instance=instance)
     assert result.success
     for name, emulated in tenants.items():
-        owner = json.loads((tmp_path / "lake" / name / "_lake.json").read_text())["tenant"]
+        owner = json.loads((tmp_path / "lake" / name / "_hunting" / "lake.json").read_text())["tenant"]
         assert owner == emulated.endpoint.tenant_id
         assert len(list((tmp_path / "lake" / name).rglob("*.parquet"))) == 2
         assert sum(usage(name).owners.values()) == emulated.stats()["calls"] > 0

@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -20,13 +20,15 @@ from chaos_case import MIDNIGHT, Case, Death
 from hunting_emulator.schema import drifts
 from hunting_pipeline.errors import CommitRefused, HuntingError
 from hunting_pipeline.lake import read
-from hunting_pipeline.lake.layout import RESCUED, lake_names
+from hunting_pipeline.lake.layout import lake_names
 from hunting_pipeline.lake.manifest import Manifest, load_all
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.stores import ANY, Expected
+from hunting_pipeline.lake.stores.local import LocalStore
 from hunting_pipeline.limits import TEST, Limits
 from hunting_pipeline.model import (
     DAY,
     HOUR,
+    RESCUED,
     SECOND,
     Column,
     Partition,
@@ -74,17 +76,20 @@ class DyingStore(LocalStore):
         self._left = death.at
         self._moment = death.moment
 
-    @contextmanager
-    def put_file(self, path: str) -> Iterator[Path]:
+    def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
         self._left -= 1
         if self._left < 0 or (self._left == 0 and self._moment == "before"):
             raise Killed(f"before {path}")
-        with super().put_file(path) as temporary:
-            yield temporary
+
+        def write_and_die(temporary: Path) -> None:
+            write(temporary)
             if self._left == 0 and self._moment == "inside":
                 raise Killed(f"inside {path}")
+
+        version = super().put_file(path, write_and_die, expected=expected)
         if self._left == 0 and self._moment == "after":
             raise Killed(f"after {path}")
+        return version
 
     def delete(self, path: str) -> None:
         if self._left <= 0:
@@ -199,7 +204,7 @@ class Chaos:
 
         try:
             with self._open(case, clock, request_seconds=0.5) as pipeline:
-                store = DyingStore(pipeline.store.root, death) if _of_store(death) else pipeline.store
+                store = DyingStore(self.home / "lake", death) if _of_store(death) else pipeline.store
                 with replace(pipeline, store=store).pull(
                     case.spec, _partitions(case), observe=observe
                 ) as pull:
@@ -268,7 +273,7 @@ class Chaos:
         return self.emulated.tenant.rows(case.table)
 
     def _archived(self, case: Case) -> list[Manifest]:
-        return list(load_all(LocalStore(self.home / "lake"), case.table))
+        return list(load_all(open_lake(Tiny(lake=self.home / "lake")), case.table))
 
     def _judge(self, case: Case, before: pa.Table, after: pa.Table) -> None:
         """Every committed partition is what the tenant had: no row more than now, none less than before."""

@@ -1,8 +1,8 @@
-"""Kill whole pulls with SIGKILL, at one step after the other, and let the next run mend what they left.
+"""Kill whole pulls with SIGKILL, at one step after the other. The next run must complete the lake.
 
-Run as a program with a JSON object on standard input. Python's audit hooks see each `open`, `rename`,
-`remove` and `mkdir` under the lake; those and the pull's own steps are counted, and the process ends itself
-at the n-th. Each run is a process of its own, forked before Arrow has threads. Prints one JSON object.
+A program with a JSON object on standard input. Python's audit hooks see each `open`, `rename`, `remove` and
+`mkdir` under the lake. The process counts them and the pull's own steps, and kills itself at the n-th. Each
+run is its own process, forked before Arrow has threads. Prints one JSON object.
 """
 
 import json
@@ -36,7 +36,7 @@ MOST_POINTS = 2_000
 
 
 class Step:
-    """Counts steps, and ends the process at one of them."""
+    """A counter of steps that kills the process at one of them."""
 
     def __init__(self, lake: Path, kill_at: int) -> None:
         self.seen = 0
@@ -79,12 +79,12 @@ class Trial:
         self.notes.write_text(json.dumps(step.seen))
 
     def fetched(self) -> int:
-        """Rows that the tenant has sent since the last reset."""
+        """Return the rows that the tenant has sent since the last reset."""
         log = self.emulated.stats()["log"]
         return sum(call["rows"] for call in log if call["kind"] == "rows" and call["outcome"] == "ok")
 
     def durable(self) -> int:
-        """Rows that lie in the lake: committed, or staged and not committed."""
+        """Return the rows in the lake: committed, or staged and not committed."""
         store = open_lake(self.emulated.settings())
         archived = {manifest.partition: manifest.proof.rows for manifest in load_all(store, TABLE)}
         staged = [
@@ -96,7 +96,7 @@ class Trial:
         return sum(archived.values()) + sum(staged)
 
     def after_death(self) -> None:
-        """What the dead run left; no reader sees half of anything."""
+        """Assert that readers see only complete partitions after the killed run."""
         paid, kept = self.fetched(), self.durable()
         for path in self.lake.rglob("*.parquet"):
             pq.ParquetFile(path).read()
@@ -104,7 +104,7 @@ class Trial:
         self.notes.write_text(json.dumps({"paid": paid, "kept": kept}))
 
     def after_next(self) -> None:
-        """The lake is exact, nothing is left over, and nothing that was kept has been paid for again."""
+        """Assert that the lake is exact, without leftovers, and that no kept row was fetched again."""
         notes = json.loads(self.notes.read_text())
         rows = read.dataset(open_lake(self.emulated.settings()), TABLE).to_table().drop_columns(["date"])
         assert counted(rows) == counted(self.expected)
@@ -120,7 +120,7 @@ def counted(table: pa.Table) -> Counter[tuple[Any, ...]]:
 
 
 def in_child(work: Callable[..., None], *arguments: object) -> int:
-    """The wait status of a forked process that does `work`."""
+    """Run `work` in a forked process and return its wait status."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1]
@@ -136,7 +136,7 @@ def in_child(work: Callable[..., None], *arguments: object) -> int:
 
 
 def point(trial: Trial, kill_at: int) -> dict[str, int]:
-    """Kill at one step, mend, judge; what it cost."""
+    """Kill at one step, run again and check. Returns the cost."""
     shutil.rmtree(trial.lake, ignore_errors=True)
     trial.emulated.post("reset")
     status = in_child(trial.pull, kill_at)

@@ -1,8 +1,8 @@
-"""A process that asks an emulated tenant without rest, one of many that share a ledger.
+"""A process that queries an emulated tenant without pause, one of many that share a ledger.
 
     python quota_hammer.py JSON
 
-Says `ready`, waits for a line, asks for so many seconds, and says what it was given.
+Prints `ready`, waits for a line, sends queries for the given seconds, and prints the result.
 """
 
 import json
@@ -25,14 +25,14 @@ from hunting_pipeline.settings import Settings
 
 @dataclass(frozen=True)
 class Hammer:
-    """What such a process does.
+    """The work of such a process.
 
     Attributes:
-        settings: of the pipeline; the ledger among them.
-        rates: kind, amount and period of each.
-        query: asked again and again, of `table`.
-        seconds: for how long.
-        pause: between two calls.
+        settings: the settings of the pipeline, with the ledger.
+        rates: kind, amount and period of each rate.
+        query: the query of `table` that is sent repeatedly.
+        seconds: the duration.
+        pause: seconds between two calls.
     """
 
     settings: Mapping[str, Any]
@@ -49,15 +49,15 @@ class Hammer:
         return replace(TEST, name="tight", rates=rates)
 
     def ledger(self) -> Ledger:
-        """The ledger that all of them share."""
+        """Open the ledger that all processes share."""
         return open_ledger(
             self.settings["ledger"], tenant=self.settings["tenant_id"], limits=self.limits, share=1
         )
 
 
 @contextmanager
-def fleet(hammers: Sequence[Hammer]) -> Iterator[list[subprocess.Popen[str]]]:
-    """A process for each, let loose together when the last is ready; killed at the end."""
+def running_together(hammers: Sequence[Hammer]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start a process for each; all begin when the last is ready. Kills them at the end."""
     command = [sys.executable, str(Path(__file__))]
     started = [
         subprocess.Popen(
@@ -80,8 +80,8 @@ def fleet(hammers: Sequence[Hammer]) -> Iterator[list[subprocess.Popen[str]]]:
             process.communicate()
 
 
-def told(process: subprocess.Popen[str]) -> dict[str, float]:
-    """What it said when it had ended in good order."""
+def result_of(process: subprocess.Popen[str]) -> dict[str, float]:
+    """Wait for the process to end without an error and return its result."""
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 0
     return dict(json.loads(said))

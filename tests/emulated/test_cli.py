@@ -233,8 +233,9 @@ def test_a_wrong_word_is_named_with_its_exit_code(
     [
         ({"HUNTING_CLIENT_SECRET": "not-the-secret"}, "HUNTING_CLIENT_SECRET"),
         ({"HUNTING_TENANT_ID": "", "HUNTING_CLIENT_ID": ""}, "no tenant is configured"),
-        ({"HUNTING_CLIENT_SECRET": ""}, "set HUNTING_CLIENT_SECRET, HUNTING_CERTIFICATE or"),
+        ({"HUNTING_CLIENT_SECRET": ""}, "HUNTING_CLIENT_SECRET"),
         ({"HUNTING_API": "graf"}, "HUNTING_API"),
+        ({"HUNTING_CLOUD": "mars"}, "HUNTING_CLOUD"),
         ({"HUNTING_SHARE": "80"}, "HUNTING_SHARE"),
         ({"HUNTING_LAEK": "x"}, "did you mean HUNTING_LAKE"),
         ({"HUNTING_CONFIG": "nowhere.toml"}, "nowhere.toml"),

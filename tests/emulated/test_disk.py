@@ -1,5 +1,5 @@
-"""A full disk, a lake that cannot be written, a clock that jumps: a clear error or the right rows, and the
-archive byte for byte as it was."""
+"""A full disk, a lake without write access, a clock that jumps: a clear error or the right rows, and an
+archive that stays the same byte for byte."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ LIMITS = {"rows": 1_000, "bytes": 1_000_000}
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    """4,000 rows of text that no compression shortens much."""
+    """Build 4,000 rows of text that hardly compresses."""
     home = tmp_path_factory.mktemp("disk")
     chance = Random(5)
     times: list[int | None] = [WEEK.start + chance.randrange(4 * DAY) for _ in range(4_000)]
@@ -43,7 +43,7 @@ def tenant(running: Emulated, tmp_path: Path) -> Emulated:
 
 @pytest.fixture
 def mounts() -> Iterator[list[Path]]:
-    """Folders to unmount at the end."""
+    """Yield a list of folders to unmount at the end."""
     mounted: list[Path] = []
     yield mounted
     for folder in reversed(mounted):
@@ -61,8 +61,12 @@ def mount(mounts: list[Path], folder: Path, *arguments: str) -> None:
 
 
 def contents(lake: Path) -> dict[str, str]:
-    """The digests of what is archived: data and manifests, not what is staged."""
-    files = [path for path in sorted(lake.rglob("*")) if path.is_file() and "_staging" not in path.parts]
+    """Return the digests of archived data and manifests, without staged files and locks."""
+    files = [
+        path
+        for path in sorted(lake.rglob("*"))
+        if path.is_file() and not {"staging", "locks"} & {*path.parts}
+    ]
     return {str(path.relative_to(lake)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -78,7 +82,7 @@ def assert_exact(tenant: Emulated, asked: Window = WHOLE) -> None:
 def test_a_full_disk_is_named_and_the_archive_stays(
     tenant: Emulated, mounts: list[Path], kilobytes: int
 ) -> None:
-    """The disk fills up while slices are staged, or while a partition is written, or its manifest."""
+    """The disk fills up while slices are staged, or while a partition or its manifest is written."""
     lake = tenant.home / "lake"
     mount(mounts, lake, "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs")
     tenant.pull(spec(TABLE), ARCHIVED, limits="test", workers=1)
@@ -115,7 +119,7 @@ def test_a_lake_that_cannot_be_written_is_named_and_stays(
 
 
 class Jumping(Shifted):
-    """A clock that is set to another time while a pull is going; its sleep is real time's."""
+    """A clock that is set to another time during a pull; `sleep` takes real time."""
 
     jump = 0.0
 
@@ -126,7 +130,7 @@ class Jumping(Shifted):
 @pytest.mark.parametrize("seconds", [3_600, 86_400, -3_600, -86_400, 40 * 86_400, -40 * 86_400])
 @pytest.mark.parametrize("step", [1, 3, 6])
 def test_a_clock_that_jumps_costs_no_row(tenant: Emulated, seconds: int, step: int) -> None:
-    """Set an hour, a day or weeks off in the middle of a pull, and set right before the next."""
+    """The clock is set wrong by an hour, a day or weeks during a pull, and corrected before the next."""
     tenant.pull(spec(TABLE), ARCHIVED, limits="test")
     before = contents(tenant.home / "lake")
     clock, seen = Jumping(), 0

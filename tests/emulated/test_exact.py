@@ -1,4 +1,4 @@
-"""What lies in the lake is exactly what the tenant held."""
+"""The lake holds exactly the rows of the tenant."""
 
 from pathlib import Path
 

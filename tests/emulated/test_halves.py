@@ -1,4 +1,4 @@
-"""A histogram that is too heavy for the service is asked again over halves, and the pull ends exact."""
+"""If a histogram query is too large for the service, each half is queried, and the lake is exact."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def tenant(running: Emulated, tmp_path: Path) -> Emulated:
 @pytest.mark.parametrize("fault", ["preempted", "timeout", "gateway", "too_big"])
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_histogram_that_fails_is_asked_again_over_halves(tenant: Emulated, fault: str, times: int) -> None:
-    """Each failure costs three calls: its own, a second half to count, and that half's rows."""
+    """Each failure costs three calls: the failed call, the count of a second half, and that half's rows."""
     tenant.post("config", faults={"queue": [fault] * times})
     report, _ = tenant.pull(spec(TABLE), WEEK)
     outcomes = [call["outcome"] for call in tenant.stats()["log"] if call["kind"] == "histogram"]
@@ -39,7 +39,7 @@ def test_a_histogram_that_fails_is_asked_again_over_halves(tenant: Emulated, fau
 def test_a_histogram_that_hangs_past_the_clients_patience_is_asked_again_over_halves(
     tenant: Emulated,
 ) -> None:
-    """The `test` limits bear a silence of eleven seconds."""
+    """The `test` limits allow eleven seconds without a reply."""
     tenant.post("config", faults={"queue": ["hang"]}, manners={"hang_seconds": 13.0})
     tenant.pull(spec(TABLE), WEEK, limits="test")
     outcomes = [call["outcome"] for call in tenant.stats()["log"] if call["kind"] == "histogram"]

@@ -1,4 +1,4 @@
-"""Drawn queries: whatever is accepted gives, with its bounds, the rows that it gives without them."""
+"""Random queries: an accepted query returns the same rows with its bounds and without them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -112,11 +112,11 @@ def test_bounds_change_no_row(
         return
     try:
         names, whole = answered(tenant, text)
-    except (KqlError, duckdb.Error):  # no query at all: a column is missing
+    except (KqlError, duckdb.Error):  # not a valid query: a column is missing
         assume(False)
     window = Window(start, start + quarters * HOUR // 4)
     asked = queries.rows_query(TableSpec("hunt-drawn", "Timestamp", hunt=hunt), a_slice(window))
-    if "Timestamp" not in names:  # nothing that the text shows: the service must say so
+    if "Timestamp" not in names:  # the text does not show it, so the service must refuse it
         with pytest.raises(KqlError, match="Timestamp"):
             answered(tenant, asked)
         return
@@ -131,7 +131,7 @@ def test_bounds_change_no_row(
 
 
 def test_enough_was_drawn() -> None:
-    """Both sides of the line were seen, so that agreement means something."""
+    """Enough queries were accepted and refused to make the comparison meaningful."""
     assert seen["accepted"] > 40
     assert seen["pushed"] > 20
     assert seen["refused"] > 20

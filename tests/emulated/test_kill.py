@@ -1,6 +1,6 @@
-"""A pull dies by SIGKILL at any of its steps: the next run makes the lake exact and pays for nothing twice.
+"""A pull is killed by SIGKILL at any step: the next run makes the lake exact and fetches no row twice.
 
-A sample of the steps; `HUNTING_KILL_POINTS=0` takes every one.
+The test takes a sample of the steps; `HUNTING_KILL_POINTS=0` takes all steps.
 """
 
 import json
@@ -43,7 +43,7 @@ def test_a_pull_killed_at_any_step_is_mended_by_the_next(
         done = subprocess.run(
             [sys.executable, Path(__file__).with_name("kill_runner.py")],
             input=json.dumps(given),
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])},
             text=True,
             capture_output=True,
             check=False,

@@ -1,5 +1,6 @@
 """What a pull promises besides exactness: few calls, nothing twice, nothing lost on the way."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_an_absent_table_is_refused_with_the_services_words(tenant: Emulated) ->
         ({"tenant_id": "11111111-1111-1111-1111-111111111111"}, HuntingError, "HUNTING_TENANT_ID"),
         ({"ca_bundle": "/nowhere.pem"}, Misconfigured, "HUNTING_CA_BUNDLE"),
         ({"api_url": "http://localhost:1"}, Misconfigured, "HUNTING_API_URL"),
-        ({"cloud": "mars"}, Misconfigured, "HUNTING_CLOUD"),
+        ({"cloud": "china"}, Misconfigured, "HUNTING_CLOUD"),
     ],
 )
 def test_a_wrong_setting_is_named_and_nothing_is_written(
@@ -151,8 +152,9 @@ def test_a_missing_permission_is_named(tenant: Emulated) -> None:
 
 def test_another_tenants_lake_is_refused_before_anything_is_asked(tenant: Emulated) -> None:
     lake = tenant.home / "lake"
-    lake.mkdir()
-    (lake / "_lake.json").write_text('{"tenant": "11111111-1111-1111-1111-111111111111", "layout": 1}')
+    (lake / "_hunting").mkdir(parents=True)
+    owner = {"tenant": "11111111-1111-1111-1111-111111111111", "layout": 2}
+    (lake / "_hunting" / "lake.json").write_text(json.dumps(owner))
     before = snapshot_of(lake)
     with pytest.raises(Misconfigured, match="holds tenant 11111111"):
         tenant.pull(spec("AlertInfo"), WEEK)
@@ -164,7 +166,9 @@ def test_a_lake_that_cannot_be_written_is_refused_before_anything_is_asked(tenan
     lake = tenant.home / "lake"
     lake.symlink_to(tenant.home / "unmounted")
     for path in (lake, lake / "defender", Path("/proc/lake")):
-        with pytest.raises(Misconfigured, match=f"lake {path} cannot be used .*HUNTING_LAKE"):
+        with pytest.raises(
+            Misconfigured, match=rf"lake {path} cannot be used .*Change (HUNTING_)?(lake|LAKE)"
+        ):
             tenant.pull(spec("AlertInfo"), WEEK, lake=path)
     assert tenant.stats()["calls"] == 0
     assert not (tenant.home / "unmounted").exists()
@@ -179,7 +183,7 @@ def test_staged_slices_of_a_dead_run_are_used_and_not_paid_again(tenant: Emulate
         next(iterator)
         iterator.close()
     spent = tenant.stats()["rows"]
-    staged = list((tenant.home / "lake" / "_staging").rglob("*.arrow"))
+    staged = list((tenant.home / "lake" / "_hunting" / "staging").rglob("*.arrow"))
     assert staged
     report, _ = tenant.pull(table, WHOLE, **settings)
     assert report.resumed > 0
@@ -188,7 +192,7 @@ def test_staged_slices_of_a_dead_run_are_used_and_not_paid_again(tenant: Emulate
     assert fetched == rows
     assert spent < rows
     assert differences(tenant.landed(table.name), window_of_tenant(tenant, table.name, WHOLE)) == (0, 0)
-    assert not list((tenant.home / "lake" / "_staging").rglob("*.arrow"))
+    assert not list((tenant.home / "lake" / "_hunting" / "staging").rglob("*.arrow"))
 
 
 def test_a_changed_grain_is_refused(tenant: Emulated) -> None:

@@ -1,6 +1,6 @@
-"""Many processes on one ledger, and the emulator as judge: it counts every call for itself.
+"""Many processes on one ledger. The emulator checks them with its own count.
 
-`HUNTING_LONG=1` adds the runs of two minutes with eight processes, on SQLite and on Postgres.
+`HUNTING_LONG=1` adds runs of two minutes with eight processes, on SQLite and on Postgres.
 """
 
 import os
@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from quota_hammer import Hammer, fleet, told
+from quota_hammer import Hammer, result_of, running_together
 from quota_postgres import serving
 
 from hunting_pipeline.quota import Priority
@@ -20,8 +20,8 @@ from support import Emulated, emulated
 long = pytest.mark.skipif(not os.environ.get("HUNTING_LONG"), reason="takes minutes: set HUNTING_LONG=1")
 
 TABLE = "DeviceProcessEvents"
-CHEAP = f"{TABLE} | take 0"
-DEAR = f"{TABLE} | summarize rows = count() by DeviceName, ActionType | summarize rows = sum(rows)"
+LOW_COST = f"{TABLE} | take 0"
+HIGH_COST = f"{TABLE} | summarize rows = count() by DeviceName, ActionType | summarize rows = sum(rows)"
 LOOSE = [("calls", 100_000, 60)]
 
 
@@ -33,7 +33,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 @pytest.fixture
 def tenant(judge: Emulated) -> Iterator[Emulated]:
-    """The tenant with nothing spent; its limits are lifted afterwards."""
+    """Yield the tenant with an unused quota; removes its limits afterwards."""
     judge.post("reset")
     try:
         yield judge
@@ -46,15 +46,15 @@ def hammer(tenant: Emulated, ledger: str, **changes: object) -> Hammer:
     settings = tenant.settings(ledger=ledger).model_dump(exclude_defaults=True)
     plain = {name: str(value) for name, value in settings.items()}
     secret = {"client_secret": tenant.endpoint.client_secret, "lake": str(tenant.home / "lake")}
-    given = {"rates": LOOSE, "table": TABLE, "query": CHEAP, "seconds": 20.0}
+    given = {"rates": LOOSE, "table": TABLE, "query": LOW_COST, "seconds": 20.0}
     return Hammer(settings=plain | secret, **{**given, **changes})
 
 
 def test_four_processes_spend_every_call_of_a_minute_and_none_more(tenant: Emulated, tmp_path: Path) -> None:
     tenant.post("config", limits={"calls_per_minute": 40})
     one = hammer(tenant, str(tmp_path / "ledger"), rates=[("calls", 40, 60)], seconds=50.0)
-    with fleet([one] * 4) as processes:
-        spent = [told(process) for process in processes]
+    with running_together([one] * 4) as processes:
+        spent = [result_of(process) for process in processes]
     stats = tenant.stats()
     assert stats["over_quota"] == 0
     assert stats["calls"] == sum(one["calls"] for one in spent) == 40
@@ -64,9 +64,9 @@ def test_four_processes_spend_the_running_time_of_an_hour_and_no_more(
     tenant: Emulated, tmp_path: Path
 ) -> None:
     tenant.post("config", limits={"running_seconds_per_hour": 12})
-    one = hammer(tenant, str(tmp_path / "ledger"), rates=[("seconds", 12, 3600)], query=DEAR)
-    with fleet([one] * 4) as processes:
-        spent = [told(process) for process in processes]
+    one = hammer(tenant, str(tmp_path / "ledger"), rates=[("seconds", 12, 3600)], query=HIGH_COST)
+    with running_together([one] * 4) as processes:
+        spent = [result_of(process) for process in processes]
     stats = tenant.stats()
     assert stats["over_quota"] == 0
     assert all(one["calls"] for one in spent)
@@ -76,12 +76,12 @@ def test_four_processes_spend_the_running_time_of_an_hour_and_no_more(
 
 @pytest.mark.parametrize("api", ["graph", "xdr", pytest.param("endpoint", marks=long)])
 def test_a_429_that_one_process_receives_stops_all(tenant: Emulated, tmp_path: Path, api: str) -> None:
-    """In every form that the body takes; those already on their way may still arrive."""
+    """Each API has its own form of the body. Calls that are already on their way may still arrive."""
     wait, on_their_way = 4, 1.5
     one = hammer(tenant, str(tmp_path / "ledger"), seconds=600.0, pause=0.05)
     one.settings["api"] = api  # type: ignore[index]
     forms = ("quota", "quota_after", "cpu")
-    with fleet([one] * 4):
+    with running_together([one] * 4):
         for number, form in enumerate(forms):
             tenant.post("config", manners={"wait_seconds": wait}, faults={"queue": [form]})
             while tenant.stats()["over_quota"] <= number or tenant.stats()["log"][-1]["status"] == 429:
@@ -108,23 +108,25 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @long
 def test_eight_processes_renew_and_the_killed_leak_nothing(tenant: Emulated, ledger: str) -> None:
-    """Two renewals of the minute's calls, the hour's used up in the third; half of them die on the way."""
+    """Calls per minute renew twice, calls per hour run out in the third minute; half of the processes die."""
     tenant.post("config", limits={"calls_per_minute": 40, "calls_per_hour": 100})
     rates = [("calls", 40, 60), ("calls", 100, 3600)]
     priorities = [Priority.FRESH, Priority.BACKFILL] * 4
     crowd = [
-        hammer(tenant, ledger, rates=rates, seconds=160.0, priority=priority, query=DEAR)
+        hammer(tenant, ledger, rates=rates, seconds=160.0, priority=priority, query=HIGH_COST)
         for priority in priorities
     ]
-    with fleet(crowd) as processes:
+    with running_together(crowd) as processes:
         time.sleep(1.0)
         for process in processes[:4]:
             process.kill()
         for process in processes[4:]:
-            told(process)
+            result_of(process)
     stats = tenant.stats()
     assert stats["over_quota"] == 0
-    theirs = sum(call["query"] == DEAR for call in stats["log"])  # what an earlier test left may come late
+    theirs = sum(
+        call["query"] == HIGH_COST for call in stats["log"]
+    )  # calls of an earlier test may arrive late
     assert 96 <= theirs <= 100  # a reservation that dies unsent may cost its call
     assert EXPIRY_SECONDS + crowd[0].limits.request_seconds < 160
     shared = crowd[0].ledger()

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from hunting_pipeline.errors import (
     SliceTooDense,
 )
 from hunting_pipeline.model import DAY, HOUR, SECOND, Progress, Receipt, Step, Window, ticks_of
-from hunting_pipeline.pipeline import Pipeline, open_pipeline
+from hunting_pipeline.pipeline import Pipeline, Recount, open_pipeline
 from hunting_pipeline.window import partitions_in
 from support import DOTNET_EPOCH, NOW, WEEK, Emulated, Shifted, days, differences, emulated, window_of_tenant
 
@@ -103,6 +104,22 @@ def test_one_tick_of_identical_rows_lands_exactly(tmp_path: Path) -> None:
         tenant.tenant.load("AlertInfo", data)
         tenant.pull(spec("AlertInfo"), WEEK)
         assert differences(tenant.landed("AlertInfo"), window_of_tenant(tenant, "AlertInfo")) == (0, 0)
+
+
+def test_a_recount_waits_for_no_pull(tmp_path: Path) -> None:
+    """A pull of the same table holds the lock all the time."""
+    times = [WEEK.start + n * HOUR for n in range(48)]
+    data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(48)]))
+    table, asked = spec("AlertInfo"), Window(WEEK.start, WEEK.start + 2 * DAY)
+    partitions = partitions_in(table, asked)
+    with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
+        tenant.pull(table, asked)
+        with tenant.open() as pipeline, tenant.open() as other, pipeline.pull(table, partitions):
+            found: list[Recount] = []
+            counting = Thread(target=lambda: found.append(other.recount(table, partitions)), daemon=True)
+            counting.start()
+            counting.join(timeout=60)
+        assert [(one.rows, one.equal, one.calls) for one in found] == [(48, True, 1)]
 
 
 def test_fewer_rows_than_archived_are_refused_unless_forced(tmp_path: Path) -> None:
@@ -323,7 +340,8 @@ def test_a_first_run_that_only_staged_has_claimed_the_lake(tmp_path: Path) -> No
             next(commits)
             commits.close()
         assert (
-            json.loads((tmp_path / "lake" / "_lake.json").read_text())["tenant"] == tenant.endpoint.tenant_id
+            json.loads((tmp_path / "lake" / "_hunting" / "lake.json").read_text())["tenant"]
+            == tenant.endpoint.tenant_id
         )
 
 

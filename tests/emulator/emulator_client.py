@@ -1,4 +1,4 @@
-"""A client that speaks to an emulator as a stranger would."""
+"""A client for an emulator that shares no code with the pipeline."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ PATHS = {
 
 @dataclass
 class Client:
-    """Asks one emulator."""
+    """A client of one emulator."""
 
     endpoint: Endpoint
     session: requests.Session

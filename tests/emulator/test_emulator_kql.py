@@ -1,4 +1,4 @@
-"""KQL means here what it means to Kusto."""
+"""KQL has the same meaning in the emulator as in Kusto."""
 
 from collections.abc import Callable
 from typing import Any
@@ -123,7 +123,7 @@ def test_a_histogram_counts_and_sums_ticks(ask: Ask) -> None:
     assert rows == [(0, ten, 2, first), (1, ten + quarter, 1, (ten + quarter) % 1_000_000_007)]
 
 
-def test_hash_buckets_part_the_rows_and_keep_equal_rows_together(ask: Ask) -> None:
+def test_hash_buckets_split_the_rows_and_keep_equal_rows_together(ask: Ask) -> None:
     table = "datatable(a: long, b: string)[1, 'x', 1, 'x', 2, 'y', 3, '', 4, 'z', 1, 'x']"
     buckets = ask(f"{table} | summarize Rows = count() by Bucket = hash(tostring(pack_all()), 8)")
     assert sum(rows for _, rows in buckets) == 6
@@ -212,12 +212,12 @@ def test_unnamed_results_get_kustos_names(catalogue: Catalogue, query: str, titl
         ("print a = 1 ; print b = 2", "Syntax error"),
     ],
 )
-def test_errors_read_as_the_service_words_them(ask: Ask, query: str, message: str) -> None:
+def test_errors_have_the_words_of_the_service(ask: Ask, query: str, message: str) -> None:
     with pytest.raises(KqlError, match=message):
         ask(query)
 
 
-def test_many_branches_mean_what_few_do(ask: Ask) -> None:
+def test_many_branches_have_the_meaning_of_few(ask: Ask) -> None:
     bounds = range(10, 100, 10)
     tests = ", ".join(f"x < {bound}, {at}" for at, bound in enumerate(bounds))
     values = [-5, 9, 10, 11, 55, 89, 90, 1000]
@@ -231,7 +231,7 @@ PEOPLE = """datatable(K: string, N: long, L: dynamic)
 
 
 def test_a_list_is_expanded_row_by_row(ask: Ask) -> None:
-    """A null stays, a list of nothing leaves no row."""
+    """Check that a null stays a row and an empty list gives no row."""
     assert ask(f"{PEOPLE} | mv-expand E = L to typeof(long) | project N, E | sort by N asc, E asc") == [
         (1, 1),
         (1, 2),

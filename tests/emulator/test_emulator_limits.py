@@ -1,4 +1,4 @@
-"""Quotas over sliding windows, decided from given clocks."""
+"""Quotas over sliding windows, with given clocks."""
 
 import pytest
 
@@ -46,6 +46,6 @@ def test_profiles_are_the_documented_ones() -> None:
     assert all(profile.retention_days == 30 for profile in PROFILES.values())
 
 
-def test_a_limit_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="there is no limit 'call'"):
+def test_an_unknown_limit_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown limit 'call'"):
         Limits().changed({"call": 1})

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def certificate() -> tuple[bytes, bytes, str]:
-    """Key and certificate as PEM, and the certificate's SHA-256 thumbprint."""
+    """Create key and certificate as PEM, and the certificate's SHA-256 thumbprint."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hunting")])
     start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -96,7 +96,7 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, end: signal.Signals) -> None:
 
 def test_an_emulator_that_cannot_start_says_why() -> None:
     with (
-        pytest.raises(EmulatorFailed, match="there is no hunting table 'Nope'"),
+        pytest.raises(EmulatorFailed, match="unknown hunting table 'Nope'"),
         running(unlicensed=["Nope"]),
     ):
         pass

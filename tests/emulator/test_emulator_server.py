@@ -1,4 +1,4 @@
-"""The whole tenant over HTTPS, asked by real clients."""
+"""The whole tenant over HTTPS, with real clients."""
 
 import json
 import time
@@ -50,7 +50,7 @@ def test_take_0_answers_the_schema(client: Client) -> None:
     assert body["Schema"][0] == {"Name": "Timestamp", "Type": "DateTime"}
 
 
-def test_the_api_brings_the_rows_that_the_tenant_holds(client: Client) -> None:
+def test_the_api_returns_the_rows_of_the_tenant(client: Client) -> None:
     tenant = Tenant(TenantOptions(now=ticks.parse(NOW), rows={"DeviceNetworkEvents": 300_000}))
     held = tenant.rows("AlertInfo", ticks.parse(NOW) - 30 * ticks.DAY, ticks.parse(NOW) + 1)
     expected = sorted((ticks.text(row["Timestamp"]), row["AlertId"]) for row in held.to_pylist())
@@ -61,7 +61,7 @@ def test_the_api_brings_the_rows_that_the_tenant_holds(client: Client) -> None:
     tenant.close()
 
 
-def test_over_100000_rows_are_cut_in_silence(client: Client) -> None:
+def test_over_100000_rows_are_cut_without_an_error(client: Client) -> None:
     query = f"DeviceNetworkEvents | where {HOUR} | project Timestamp, ReportId"
     assert client.rows(f"{query} | count")[0]["Count"] > 120_000
     first, second = client.rows(query), client.rows(query)
@@ -92,7 +92,7 @@ def test_wrong_queries_are_bad_requests(client: Client, query: str, message: str
         assert message in reply.json()["error"]["message"]
 
 
-def test_the_endpoint_surface_knows_device_tables_only(client: Client) -> None:
+def test_the_endpoint_api_has_device_tables_only(client: Client) -> None:
     assert client.post("endpoint", "DeviceInfo | take 1").status_code == 200
     assert client.post("endpoint", "EmailEvents | take 1").status_code == 400
 
@@ -146,7 +146,7 @@ def test_a_query_that_runs_too_long_is_504_without_words(client: Client) -> None
     }
 
 
-def test_stats_tell_what_was_asked(client: Client) -> None:
+def test_stats_count_the_queries(client: Client) -> None:
     client.rows("AlertInfo | take 3")
     client.rows("AlertInfo | summarize count() by bin(Timestamp, 1d)")
     stats = client.stats()
@@ -248,7 +248,7 @@ def test_revoked_tokens_are_refused(client: Client) -> None:
     assert client.post("xdr", "print 1").status_code == 200
 
 
-def test_the_admin_door_refuses_what_it_does_not_know(endpoint: Endpoint) -> None:
+def test_the_admin_routes_refuse_unknown_settings(endpoint: Endpoint) -> None:
     session = session_for(endpoint)
     for wrong in ({"nonsense": 1}, {"limits": {"x": 1}}, {"faults": {"queue": ["x"]}}, {"manners": {"x": 1}}):
         assert session.post(f"{endpoint.url}/_emulator/config", json=wrong, timeout=10).status_code == 400

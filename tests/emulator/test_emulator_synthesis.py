@@ -1,4 +1,4 @@
-"""Synthetic rows: the same for the same seed, cut off by time before they are made, and shaped like work."""
+"""Synthetic rows: repeatable by seed, limited by time before generation, with the volume of a working day."""
 
 import json
 import time
@@ -33,7 +33,7 @@ def tenant() -> Iterator[Tenant]:
 
 
 def multiset(table: pa.Table) -> Counter[str]:
-    """Rows as a bag; any order of rows gives the same bag."""
+    """Return rows as a multiset, independent of their order."""
     with duckdb.connect() as database:
         database.register("bag", table.rename_columns([f"c{at}" for at in range(table.num_columns)]))
         counted = database.execute("SELECT hash(bag)::VARCHAR, count(*) FROM bag GROUP BY 1").fetchall()

@@ -1,12 +1,12 @@
-"""Coverage-guided fuzzing of decode against its slow reference: `make fuzz`.
+"""Coverage-guided fuzzing of decoding against its slow reference: `make fuzz`.
 
-An input is a header of three bytes (block size, chunk size, way) and what follows: the body itself, the body
-to be packed by gzip, cut or not, and sent through `fetch.body`, or choices from which hypothesis draws a
-reply as the tests do. Both readings must agree, or both refuse with an error of the design; libFuzzer's own
-options bound the time and memory of each input.
+An input has a header of three bytes (block size, chunk size, form) and a payload. The payload is a body, or a
+body that is compressed, cut or not, and sent through `http.body`, or choices from which hypothesis makes a
+reply as in the tests. Both decoders must agree, or both must refuse with a documented error. libFuzzer's own
+options limit the time and memory of each input.
 
-Coverage guides it where the compiled reading is left to the interpreter (`NUMBA_DISABLE_JIT=1`). What was
-found so is then read again by the machine code.
+Coverage is measured in the interpreter (`NUMBA_DISABLE_JIT=1`). Afterwards the machine code reads the whole
+corpus again.
 """
 
 import contextlib
@@ -34,18 +34,18 @@ with atheris.instrument_imports(include=ROOMS) if numba.config.DISABLE_JIT else 
 BLOCKS = (4 << 20, 1, 60, 150, 400)
 STEPS = (1 << 20, 1, 7, 50, 300)
 SHALLOW = re.compile(rb"(?:[^\[{]*[\[{]){0,400}[^\[{]*")
-"""Bodies that neither reading gives up for its own depth."""
+"""Bodies that both decoders can read within their recursion limits."""
 
 
 @settings(database=None, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=st.one_of(bodies(), broken(bodies())), block=st.sampled_from(BLOCKS), step=st.sampled_from(STEPS))
 def drawn(body: bytes, block: int, step: int) -> None:
-    """A reply drawn by the tests' own strategies, perhaps mutated."""
+    """Generate a reply with the tests' own strategies, perhaps mutated."""
     same(body, block=block, step=step)
 
 
 def written(body: bytes, block: int, step: int) -> None:
-    """A body as the fuzzer wrote it."""
+    """Use the body of the fuzzer unchanged."""
     if SHALLOW.fullmatch(body):
         same(body, block=block, step=step)
         return
@@ -53,8 +53,8 @@ def written(body: bytes, block: int, step: int) -> None:
         decoded(body, block=block, step=step)
 
 
-def packed(body: bytes, block: int, step: int, cut: int) -> None:
-    """The body through gzip; cut short by `cut` bytes it must never be taken for whole."""
+def compressed(body: bytes, block: int, step: int, cut: int) -> None:
+    """Compress the body. If it is cut by `cut` bytes, it must never be read as complete."""
     wire = gzip.compress(body, mtime=0)
     wire = wire[: len(wire) - cut]
     pieces = (wire[i : i + step] for i in range(0, len(wire), step))
@@ -69,14 +69,14 @@ def packed(body: bytes, block: int, step: int, cut: int) -> None:
 
 
 def target(data: bytes) -> None:
-    """One input."""
+    """Test one input."""
     if len(data) < 3:
         return
     block, step, way, rest = BLOCKS[data[0] % 5], STEPS[data[1] % 5], data[2], data[3:]
     if way % 4 < 2:
         written(rest, block, step)
     elif way % 4 == 2:
-        packed(rest, block, step, way // 64)
+        compressed(rest, block, step, way // 64)
     else:
         drawn.hypothesis.fuzz_one_input(rest)
 
@@ -105,11 +105,11 @@ SWAPS = [
     (re.compile(b'"[^"]*":' + SCALAR + b","), PAIRS),
     (re.compile(SCALAR + b"|[]{}[,:]"), [*SPARE, b'"A"', b'"B"', b" ", *b"{ } [ ] , :".split()]),
 ]
-"""What may give way in a body, and to what: values, pairs of key and value, any token."""
+"""Parts of a body that a mutation may replace: values, pairs of key and value, any token."""
 
 
 def mutated(data: bytes, max_size: int, seed: int) -> bytes:
-    """A place of the body gives way to another or to something spare, or libFuzzer does as it likes."""
+    """Replace a part of the body by another part or by a spare one, or let libFuzzer mutate it."""
     chance = random.Random(seed)
     pattern, spare = chance.choice(SWAPS)
     places = list(pattern.finditer(data, 3))

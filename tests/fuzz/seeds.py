@@ -1,4 +1,4 @@
-"""A corpus to begin with: small replies of both envelopes with every type, as `fuzz_decode.py` reads them.
+"""The first corpus: small replies in both envelopes with every type, in the form of `fuzz_decode.py`.
 
 python tests/fuzz/seeds.py FOLDER
 """
@@ -22,12 +22,12 @@ VALUES = {
     "Object": ['{"a":[1,{"b":"},{"}]}', '["{\\"a\\":1}"]', "null", "1.50"],
 }
 HEADERS = (b"\x00\x00\x00", b"\x01\x01\x00", b"\x02\x02\x00", b"\x01\x03\x02")
-"""Block size, chunk size and way: a body as it is, or packed; see `fuzz_decode.target`."""
+"""Block size, chunk size and form: a plain or a compressed body; see `fuzz_decode.target`."""
 DRAWN = b"\x00\x00\x03"
 
 
 def rows(wires: dict[str, str], *, graph: bool) -> list[str]:
-    """Six rows; on Graph some with marks, and `{}` for null."""
+    """Build six rows; for Graph some with annotations, and `{}` for null."""
     written = []
     for n in range(6):
         pairs = []
@@ -41,7 +41,7 @@ def rows(wires: dict[str, str], *, graph: bool) -> list[str]:
 
 
 def body(wires: dict[str, str], *, graph: bool, late: bool = False) -> bytes:
-    """A reply; `late` puts its Schema behind its Results."""
+    """Build a reply; `late` puts its Schema after its Results."""
     name, kind = ("name", "type") if graph else ("Name", "Type")
     schema = json.dumps([{name: n, kind: w} for n, w in wires.items()], separators=(",", ":"))
     parts = [
@@ -52,7 +52,7 @@ def body(wires: dict[str, str], *, graph: bool, late: bool = False) -> bytes:
 
 
 def seeds() -> list[bytes]:
-    """Bodies, and choices for hypothesis, each behind a header."""
+    """Write bodies, and choices for hypothesis, each after a header."""
     wires = list(VALUES)
     tables = [dict(zip("AB", pair, strict=True)) for pair in zip(wires, wires[1:] + wires[:1], strict=True)]
     bodies = [body(table, graph=graph) for table in tables for graph in (False, True)]

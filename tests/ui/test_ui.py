@@ -15,7 +15,7 @@ from dagster_process import Dagster, dagster
 
 from hunting_emulator.process import running
 from hunting_pipeline.lake.manifest import load_all
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.stores import open_store
 from support import Emulated
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -180,7 +180,7 @@ def received(tenant: Emulated) -> list[str]:
 
 def archived(tenant: Emulated) -> dict[str, int]:
     """When each partition in the lake was committed, oldest partition first."""
-    manifests = load_all(LocalStore(tenant.home / "lake"), KILLED)
+    manifests = load_all(open_store(str(tenant.home / "lake")), KILLED)
     return {manifest.partition.key: manifest.committed_at for manifest in manifests}
 
 

@@ -1,18 +1,14 @@
-"""Bodies small on the wire and large in a careless reader; run as a program, one tells what it cost.
+"""Bodies that are small on the wire and large in a careless reader. As a program: the memory of one body.
 
 python tests/unit/decode_bombs.py BOMB
 """
 
 import resource
 import sys
-import tempfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
-import trustme
-from test_http_client import asking
-from test_http_transport import answer
+from http_handler import client_of, reply
 
 from hunting_pipeline.decode import decode
 from hunting_pipeline.errors import ReplyUnreadable
@@ -22,7 +18,7 @@ CEILING = 50_000_000
 
 
 def head(columns: int) -> bytes:
-    """Everything before the rows of a reply of so many texts."""
+    """Return the start of a reply with `columns` text columns, up to its rows."""
     entries = b",".join(b'{"name":"c%d","type":"String"}' % n for n in range(columns))
     return b'{"schema":[' + entries + b'],"results":['
 
@@ -35,7 +31,7 @@ def rows(columns: int, row: bytes, times: int) -> Iterator[bytes]:
 
 
 def marked() -> Iterator[bytes]:
-    """Thousands of rows that each tell the type of a column that is none, then many that tell nothing."""
+    """Yield thousands of rows with a sidecar key of an unknown column, then many rows without."""
     yield head(1)
     yield b"".join(b'{"c0":"","%d@odata.type":"x"},' % n for n in range(5000))
     for _ in range(400):
@@ -44,14 +40,14 @@ def marked() -> Iterator[bytes]:
 
 
 def endless() -> Iterator[bytes]:
-    """A row that never ends, in a string of escapes."""
+    """Yield a row that never ends, in a string of escapes."""
     yield head(1) + b'{"c0":"'
     while True:
         yield b"\\u0041" * 50_000
 
 
 def packed() -> bytes:
-    """90 MB of rows in a few hundred kilobytes."""
+    """Return 90 MB of rows, compressed to a few hundred kilobytes."""
     packer = zlib.compressobj(wbits=31)
     piece = b'{"c0":"0123456789","c1":null},' * 50_000
     return b"".join([packer.compress(head(2)), *(packer.compress(piece) for _ in range(60)), packer.flush()])
@@ -63,20 +59,19 @@ BODIES = {
     "marks of columns that are none": marked,
     "a row without end": endless,
 }
-BOMBS = [*BODIES, "gzip over a socket"]
+BOMBS = [*BODIES, "gzip through the client"]
 
 
 def ends(bomb: str) -> str:
-    """How the reading of a bomb ends."""
+    """Read a bomb and return the outcome."""
     try:
         if bomb in BODIES:
             decode(BODIES[bomb](), max_bytes=CEILING)
             return "read"
-        script = answer(200, packed(), content_encoding="gzip")
-        with tempfile.TemporaryDirectory() as folder:
-            served = asking(script, trustme.CA(), Path(folder), ceiling=CEILING)
-            with served as (client, _), client.ask("T") as pieces:
-                decode(pieces, max_bytes=CEILING)
+        body = packed()
+        served = client_of(lambda _: reply(200, body, content_encoding="gzip"), ceiling=CEILING)
+        with served as client, client.ask("T") as chunks:
+            decode(chunks, max_bytes=CEILING)
     except ReplyUnreadable:
         return "ReplyUnreadable"
     except NotAccepted as error:
@@ -85,7 +80,7 @@ def ends(bomb: str) -> str:
 
 
 def peak() -> int:
-    """Most megabytes that the process has held."""
+    """Return the peak memory of this process, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 

@@ -1,4 +1,4 @@
-"""decode beside its slow reference: the same table, or both refuse."""
+"""A comparison of decoding with its slow reference: the same table, or both refuse."""
 
 from collections.abc import Iterator
 from decimal import localcontext
@@ -19,7 +19,7 @@ def chunks(body: bytes, step: int) -> Iterator[bytes]:
 
 
 def plain(column: pa.ChunkedArray) -> list[Any]:
-    """The column's values, as the reference gives them."""
+    """Return the column's values in the reference's form."""
     if pa.types.is_temporal(column.type):
         return column.cast(pa.int64()).to_pylist()
     values = column.to_pylist()
@@ -30,7 +30,7 @@ def plain(column: pa.ChunkedArray) -> list[Any]:
 
 
 def decoded(body: bytes, *, block: int, step: int) -> Any:
-    """What `reference` gives, from decode."""
+    """Decode a body and return the result in the form of `reference`."""
     with mock.patch.object(fast, "_BLOCK", block):
         found = decode(chunks(body, step), max_bytes=LIMIT)
     named = [(c.name, c.kusto_type) for c in found.columns]
@@ -48,7 +48,7 @@ def decoded(body: bytes, *, block: int, step: int) -> Any:
 
 
 def same(body: bytes, *, block: int, step: int) -> bool:
-    """Whether both accept the body, and then give the same; whether they accept it."""
+    """Assert that both refuse the body or give the same result. Returns whether they accept it."""
     try:
         wanted = reference(body)
     except Wrong:

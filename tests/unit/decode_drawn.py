@@ -1,4 +1,4 @@
-"""Bodies of replies, drawn: hypothesis strategies that the tests of decode and its fuzz target share."""
+"""Hypothesis strategies for bodies of replies, shared by the tests of decoding and the fuzz target."""
 
 import functools
 import json
@@ -62,7 +62,7 @@ spans = st.sampled_from(
 
 @functools.cache
 def json_texts(graph: bool) -> st.SearchStrategy[str]:
-    """JSON texts of dynamic values; on Graph with its noise."""
+    """Generate JSON texts of dynamic values; for Graph with annotations."""
     leaves = st.one_of(
         st.sampled_from(["null", "true", "false", "{}", "[]"]),
         integers,
@@ -70,7 +70,7 @@ def json_texts(graph: bool) -> st.SearchStrategy[str]:
         times.map(string),
         texts.map(string),
     )
-    mark = '"@odata.type":"#microsoft.graph.security.dynamicColumnValue"'
+    annotation = '"@odata.type":"#microsoft.graph.security.dynamicColumnValue"'
 
     def nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         pairs = st.lists(
@@ -81,16 +81,16 @@ def json_texts(graph: bool) -> st.SearchStrategy[str]:
         arrays = st.lists(inner, max_size=3).map(lambda v: "[" + ",".join(v) + "]")
         if not graph:
             return st.one_of(objects, arrays)
-        marked = written.map(lambda p: "{" + ",".join([mark, *p]) + "}")
-        wrapped = st.lists(marked, max_size=3).map(lambda v: "[" + ",".join(map(string, v)) + "]")
-        return st.one_of(objects, arrays, marked, wrapped)
+        annotated = written.map(lambda p: "{" + ",".join([annotation, *p]) + "}")
+        wrapped = st.lists(annotated, max_size=3).map(lambda v: "[" + ",".join(map(string, v)) + "]")
+        return st.one_of(objects, arrays, annotated, wrapped)
 
     return st.recursive(leaves, nested, max_leaves=6)
 
 
 @functools.cache
 def fitting(wire: str, graph: bool) -> st.SearchStrategy[str]:
-    """JSON texts of values that a column of this wire type mostly holds."""
+    """Generate JSON texts of values that fit a column of this wire type."""
     null = "{}" if graph else "null"
     kusto = KUSTO.get(wire, "dynamic")
     drawn: dict[str, st.SearchStrategy[str]] = {
@@ -116,8 +116,8 @@ anything = st.one_of(
 
 
 @functools.cache
-def marks(name: str, wire: str) -> st.SearchStrategy[str]:
-    """What OData may write before a value: its type, seldom as a key with escapes, as null, of no column."""
+def annotations(name: str, wire: str) -> st.SearchStrategy[str]:
+    """Generate OData annotations: usually a column's type, seldom with escapes, null or without a column."""
     keys = st.sampled_from([name] * 6 + ["", "X", name + "\\"]).map(lambda n: string(n + "@odata.type"))
     escaped = st.sampled_from(["@", "e"]).map(
         lambda c: f"\\u{ord(c):04x}".join(string(name + "@odata.type").rsplit(c, 1))
@@ -128,19 +128,19 @@ def marks(name: str, wire: str) -> st.SearchStrategy[str]:
 
 @st.composite
 def rows_of(draw: st.DrawFn, names: list[str], wires: list[str], *, graph: bool) -> list[str]:
-    """Rows, on Graph noisy from a drawn row on; seldom with values that do not fit, or without a key."""
+    """Generate rows, for Graph with annotations from some row on; seldom with misfits or a missing key."""
     odd = draw(st.sampled_from([0, 0, 0, 5]))
     lacking = draw(st.sampled_from([0, 0, 0, 6]))
     count = draw(st.integers(0, 12))
     plain = draw(st.integers(0, count)) if graph else count
     rows = []
     for n in range(count):
-        noisy = graph and n >= plain
+        annotated_row = graph and n >= plain
         pairs = []
         for name, wire in zip(names, wires, strict=True):
-            if noisy and draw(st.booleans()):
-                pairs.append(draw(marks(name, wire)))
-            value = anything if odd and draw(st.integers(0, odd)) == 0 else fitting(wire, noisy)
+            if annotated_row and draw(st.booleans()):
+                pairs.append(draw(annotations(name, wire)))
+            value = anything if odd and draw(st.integers(0, odd)) == 0 else fitting(wire, annotated_row)
             if not lacking or draw(st.integers(0, lacking)):
                 pairs.append(f"{string(name)}:{draw(value)}")
         rows.append("{" + ",".join(pairs) + "}")
@@ -148,12 +148,12 @@ def rows_of(draw: st.DrawFn, names: list[str], wires: list[str], *, graph: bool)
 
 
 NAMES = ["A", "B", "C", "D_2", "A1", "é", "a b", 'q"', "z\\"]
-"""Two end in a digit, one is another's beginning, the last ones are not written as they are."""
+"""Two names end in a digit, one is the beginning of another, the last ones need escapes."""
 
 
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
-    """Bodies of replies, of either envelope, mostly well made."""
+    """Generate bodies of replies in both envelopes, mostly valid."""
     graph = draw(st.booleans())
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True))
     wires = [draw(st.sampled_from([*KUSTO, "Geography"])) for _ in names]
@@ -178,7 +178,7 @@ SHARDS = [
 
 @st.composite
 def broken(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
-    """A body with one or two places overwritten, by a shard or by its own neighbours."""
+    """Overwrite one or two parts of a body, with a shard or with its own bytes."""
     body = bytearray(draw(whole))
     for _ in range(draw(st.sampled_from([1, 1, 2]))):
         at = draw(st.integers(0, len(body)))

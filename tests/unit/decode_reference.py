@@ -1,4 +1,4 @@
-"""A reply decoded the slow and obvious way: the whole body at once, one value at a time, on its own code."""
+"""A slow and simple decoder: the whole body at once, one value at a time, with its own code."""
 
 import json
 import math
@@ -57,12 +57,12 @@ def string(text: str) -> str:
 
 
 def halves(text: str) -> bool:
-    """Whether it holds half of a surrogate pair."""
+    """Return whether a text holds half of a surrogate pair."""
     return any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def dump(value: Any) -> str:
-    """As written, but compact."""
+    """Return the JSON text as written, but compact."""
     if isinstance(value, Pairs):
         return "{" + ",".join(f"{string(k)}:{dump(v)}" for k, v in value) + "}"
     if isinstance(value, list):
@@ -73,7 +73,7 @@ def dump(value: Any) -> str:
 
 
 def clean(value: Any, level: int = 0) -> Any:
-    """A dynamic value, `level` deep in another, as the documentation of decode promises it."""
+    """Return the canonical text of a dynamic value, `level` deep in another value."""
     if isinstance(value, Pairs):
         return Pairs((k, clean(v, level + 1)) for k, v in value if not k.endswith("@odata.type"))
     if isinstance(value, list):
@@ -202,7 +202,7 @@ def member(pairs: Any, wanted: str) -> Any:
 
 
 def reference(body: bytes) -> tuple[list[tuple[str, str]], list[list[Any]], list[str | None]]:
-    """Names and Kusto types, rows (times and spans in nanoseconds, decimals times 10**18), rescued values.
+    """Return names and Kusto types, rows (times and spans in ns, decimals times 10**18), rescued values.
 
     Raises:
         Wrong: the body is not a reply.

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from hunting_pipeline.lake.commit import Writer, commit, known_schema
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import load, load_all
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.stores import Store, open_store
 from hunting_pipeline.lake.write import Origin, proof_of_reply, stage
 from hunting_pipeline.model import (
     DAY,
@@ -59,7 +59,7 @@ def reply(ticks: Sequence[int] | None, columns: Values | None = None, *, rescued
         columns = {"Timestamp": ("datetime", TIME, ticks), **columns}
     arrays = {
         name: pa.array([t * 100 for t in values], pa.int64()).cast(TIME)
-        if name == "Timestamp"
+        if name == "Timestamp" and ticks is not None
         else pa.array(values, arrow)
         for name, (_, arrow, values) in columns.items()
     }
@@ -79,10 +79,10 @@ class Workshop:
     spec: TableSpec = EVENTS
     tenant: str = TENANT
     now: int = MIDNIGHT + 2 * DAY
-    store: LocalStore = field(init=False)
+    store: Store = field(init=False)
 
     def __post_init__(self) -> None:
-        self.store = LocalStore(self.root)
+        self.store = open_store(str(self.root))
 
     def tick(self) -> int:
         self.now += 10_000_000
@@ -151,7 +151,7 @@ class Workshop:
         return [moment // 100 for moment in self.rows(partition)["Timestamp"].cast(pa.int64()).to_pylist()]
 
     def contents(self) -> dict[str, bytes]:
-        """Every file of the lake."""
+        """Every file of the lake, by path."""
         files = (path for path in sorted(self.root.rglob("*")) if path.is_file())
         return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in files}
 

@@ -1,4 +1,4 @@
-"""What decode promises, by example. `test_decode_exact.py` compares it with a slow reference."""
+"""Examples of decoding. `test_decode_exact.py` compares decoding with a slow reference."""
 
 import json
 import math
@@ -40,7 +40,7 @@ DOCUMENTED = b"""{
 
 
 def reply(schema: dict[str, str], *rows: str, graph: bool = False) -> bytes:
-    """A compact body; rows are JSON texts."""
+    """Build a compact body; rows are JSON texts."""
     name, kind, head, results = (
         ("name", "type", "schema", "results") if graph else ("Name", "Type", "Schema", "Results")
     )
@@ -49,12 +49,12 @@ def reply(schema: dict[str, str], *rows: str, graph: bool = False) -> bytes:
 
 
 def one(wire: str, *values: str, graph: bool = False) -> Reply:
-    """The reply of one column `C` whose values are JSON texts."""
+    """Decode a reply with one column `C`, whose values are JSON texts."""
     return decode([reply({"C": wire}, *(f'{{"C":{v}}}' for v in values), graph=graph)], max_bytes=LIMIT)
 
 
 def column(wire: str, *values: str) -> list[object]:
-    """The values of such a reply; times and durations as nanoseconds."""
+    """Return the values of such a reply; times and durations in nanoseconds."""
     found = one(wire, *values).table.column("C")
     return (found.cast(pa.int64()) if pa.types.is_temporal(found.type) else found).to_pylist()
 
@@ -133,7 +133,7 @@ def test_types(wire: str, values: tuple[str, ...], wanted: list[object]) -> None
         ("String", '"\\ud800"'),
     ],
 )
-def test_what_does_not_fit_is_rescued_verbatim(wire: str, value: str) -> None:
+def test_a_value_that_does_not_fit_is_rescued_verbatim(wire: str, value: str) -> None:
     found = one(wire, "null", value, "null")
     assert found.rescued == 1
     assert found.table.column("C").null_count == 3
@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_rescued_verbatim(wire: str, value: str) -> None:
     assert found.table.column("_rescued_data").to_pylist() == [None, f'{{"C":{value}}}', None]
 
 
-def test_rescued_values_of_one_row_stand_together_and_keep_their_row() -> None:
+def test_rescued_values_of_one_row_are_one_object_in_that_row() -> None:
     rows = [
         f'{{"A":"{year}-01-01T00:00:00Z","B":{i}}}' for i, year in enumerate(["2020", "0001", "2021", "2022"])
     ]
@@ -179,7 +179,7 @@ MARK = '"@odata.type":"#microsoft.graph.security.dynamicColumnValue"'
         ("[NaN]", '["NaN"]', '["NaN"]'),
     ],
 )
-def test_dynamic_text_is_the_same_on_every_surface(xdr: str, graph: str, text: str | None) -> None:
+def test_dynamic_text_is_the_same_on_every_api(xdr: str, graph: str, text: str | None) -> None:
     assert one("Object", xdr).table.column("C").to_pylist() == [text]
     assert one("Object", graph, graph=True).table.column("C").to_pylist() == [text]
     # in one block with others, where values are written in one stroke
@@ -209,7 +209,7 @@ ENVELOPES = {
 
 
 @pytest.mark.parametrize("body", ENVELOPES.values(), ids=ENVELOPES.keys())
-def test_a_body_that_is_no_reply(body: bytes) -> None:
+def test_a_body_that_is_no_reply_is_refused(body: bytes) -> None:
     with pytest.raises(ReplyUnreadable) as caught:
         decode([body], max_bytes=LIMIT)
     assert len(str(caught.value)) < 300
@@ -230,7 +230,7 @@ ROWS = {
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_a_row_that_contradicts_the_schema(row: str, at: int) -> None:
+def test_a_row_that_contradicts_the_schema_is_refused(row: str, at: int) -> None:
     rows = ['{"A":"x","B":2}'] * 2
     rows.insert(at, row)
     with pytest.raises(ReplyUnreadable):
@@ -238,7 +238,9 @@ def test_a_row_that_contradicts_the_schema(row: str, at: int) -> None:
 
 
 @pytest.mark.parametrize("null", ["null", "{}"])
-def test_a_mark_without_a_text_hides_no_missing_key(null: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_annotation_without_a_text_hides_no_missing_key(
+    null: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fast, "_BLOCK", 100)
     rows = [f'{{"Ae":"x","Be@odata.type":"#Int64","Be":{i}}}' for i in range(20)]
     rows[10] = f'{{"Ae":"x","Be@odata.type":{null}}}'
@@ -247,7 +249,7 @@ def test_a_mark_without_a_text_hides_no_missing_key(null: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("graph", [False, True])
-def test_a_body_cut_short_at_any_byte(graph: bool) -> None:
+def test_a_body_cut_short_at_any_byte_is_refused(graph: bool) -> None:
     rows = ['{"A":"x},{","B@odata.type":"#Int64","B":12,"C":{"d":[1]}}'] * 3
     body = reply({"A": "String", "B": "Int64", "C": "Object"}, *rows, graph=graph)
     assert decode([body], max_bytes=LIMIT).table.num_rows == 3
@@ -257,7 +259,7 @@ def test_a_body_cut_short_at_any_byte(graph: bool) -> None:
 
 
 @pytest.mark.parametrize("wire", ["String", "Object"])
-def test_deep_nesting(wire: str) -> None:
+def test_deep_nesting_is_refused(wire: str) -> None:
     assert len(one(wire, "[" * 100 + "]" * 100).table) == 1
     for levels in (101, 900, 10_000, 200_000):
         with pytest.raises(ReplyUnreadable, match="deep"):
@@ -284,7 +286,7 @@ def test_a_body_without_end_stops_at_the_ceiling(endless: bytes) -> None:
         decode(body(), max_bytes=2_000_000)
 
 
-def test_the_ceiling_is_inclusive() -> None:
+def test_the_size_limit_is_inclusive() -> None:
     assert decode([DOCUMENTED], max_bytes=len(DOCUMENTED)).table.num_rows == 2
     with pytest.raises(ReplyUnreadable, match="limit"):
         decode([DOCUMENTED], max_bytes=len(DOCUMENTED) - 1)

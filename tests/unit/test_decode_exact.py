@@ -1,4 +1,4 @@
-"""decode against a slow reference, over drawn and mutated bodies, cut into blocks of a few rows."""
+"""Decoding against a slow reference, for generated and mutated bodies, in blocks of a few rows."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_equals_the_reference_on_mutated_bodies(body: bytes, block: int) -> None
 
 
 EDGES = Path(__file__).with_name("decode_edges.txt").read_text("utf-8").split()
-"""Values at the borders of what the compiled reading decides itself; some are no JSON, or end too early."""
+"""Values at the limits of the compiled reading; some are no JSON, or end too early."""
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -45,7 +45,7 @@ def test_equals_the_reference_on_each_value_of_each_type(wire: str, graph: bool)
 
 
 @pytest.mark.parametrize("wire", ["String", "Object"])
-def test_a_control_character_in_a_text_is_refused_wherever_it_stands(wire: str) -> None:
+def test_a_control_character_anywhere_in_a_text_is_refused(wire: str) -> None:
     for code in range(32):
         for at in range(9):
             rows = [f'{{"C":"{"x" * at}{sign}{"x" * 8}"}}' for sign in ("x", chr(code), "x")]

@@ -1,4 +1,4 @@
-"""Hostile bodies: each ends in an error of the design, within bounded memory, whichever way it is read.
+"""Hostile bodies: each ends in a documented error, within bounded memory, on every path.
 
 Time is bounded too: what once cost the square of a body's length would hang here.
 """
@@ -18,13 +18,13 @@ from hunting_pipeline.errors import ReplyUnreadable
 
 SCHEMA = {"A": "Int64", "B": "Int64"}
 ROW = '{"A":1,"B":2}'
-MARKED = '{"A@odata.type":"#Int64","A":{},"B":{}}'
+ANNOTATED = '{"A@odata.type":"#Int64","A":{},"B":{}}'
 BLOCKS = [1, 40, 100, 4 << 20]
 
 
 @pytest.fixture(params=BLOCKS)
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Sizes of blocks, from one row each to all in one."""
+    """The size of a block: from one row each to all rows in one."""
     monkeypatch.setattr(fast, "_BLOCK", request.param)
     return int(request.param)
 
@@ -43,8 +43,8 @@ HIDDEN = {
 @pytest.mark.parametrize("lacking", ['{"A":2}', '{"A@odata.type":"#Int64","B":2}'])
 def test_a_null_elsewhere_never_hides_that_a_key_is_missing(hidden: str, lacking: str, block: int) -> None:
     other = f'{{"A":3,{hidden},"B":4}}'
-    assert not same(reply(SCHEMA, ROW, MARKED, lacking, other, ROW, graph=True), block=block, step=30)
-    assert same(reply(SCHEMA, ROW, MARKED, other, ROW, graph=True), block=block, step=30)
+    assert not same(reply(SCHEMA, ROW, ANNOTATED, lacking, other, ROW, graph=True), block=block, step=30)
+    assert same(reply(SCHEMA, ROW, ANNOTATED, other, ROW, graph=True), block=block, step=30)
 
 
 STRINGS = ['\\":{}', '\\":null', '\\\\\\":{}', "\\\\", '},{\\"S\\":', "@odata.type", '\\"S@odata.type\\":']
@@ -52,7 +52,7 @@ STRINGS = ['\\":{}', '\\":null', '\\\\\\":{}', "\\\\", '},{\\"S\\":', "@odata.ty
 
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("plain", [0, 1, 5])
-def test_marks_and_empty_objects_that_begin_half_way(plain: int, graph: bool, block: int) -> None:
+def test_annotations_and_empty_objects_that_begin_in_a_later_row(plain: int, graph: bool, block: int) -> None:
     schema = {"S": "String", "S1": "String", "I1": "Int64", "D": "Object", "D2": "Dynamic"}
     rows = [f'{{"S":"{s}","S1":"{s}","I1":7,"D":["{s}"],"D2":{{"S":{{}},"D2":null}}}}' for s in STRINGS]
     noisy = [
@@ -67,7 +67,7 @@ def test_marks_and_empty_objects_that_begin_half_way(plain: int, graph: bool, bl
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("late", [False, True])
 def test_a_cut_at_any_byte_of_many_blocks(graph: bool, late: bool, block: int) -> None:
-    rows = [ROW, MARKED] * 4
+    rows = [ROW, ANNOTATED] * 4
     body = reply(SCHEMA, *rows, graph=graph)
     if late:
         head, _, results = body[1:-1].partition(b'],"')
@@ -84,7 +84,7 @@ def test_a_cut_at_any_byte_of_many_blocks(graph: bool, late: bool, block: int) -
     ['"?@odata.type":"x",', '"A@odata.type":"?",', '"?":1,', "?"],
     ids=["mark", "type", "key", "between"],
 )
-def test_a_bad_byte_far_from_the_first(bad: bytes, place: str, block: int) -> None:
+def test_a_bad_byte_in_a_late_block_is_refused(bad: bytes, place: str, block: int) -> None:
     row = ("{" + place + ROW[1:]).encode().replace(b"?", bad)
     body = reply(SCHEMA, *[ROW] * 9, "ROW", *[ROW] * 9, graph=True).replace(b"ROW", row)
     assert not same(body, block=block, step=60)
@@ -113,13 +113,13 @@ def test_nesting_inside_strings_stays_text_where_it_would_be_too_deep() -> None:
         assert same(reply({"D": "Object"}, f'{{"D":["{inner}"]}}', '{"D":1}'), block=40, step=999)
 
 
-def test_a_type_mark_behind_an_escaped_quote_is_the_end_of_a_key() -> None:
+def test_a_type_annotation_after_an_escaped_quote_is_part_of_a_key() -> None:
     row = r'{"D":{"k\"@odata.type":"#microsoft.graph.security.dynamicColumnValue","k\"":{"a":1},"b":2}}'
     assert same(reply({"D": "Object"}, *[row] * 3), block=4 << 20, step=1 << 20)
 
 
 def test_objects_in_strings_in_objects_are_read_once_at_every_level() -> None:
-    """Twice at every level would be 2^40 times."""
+    """Reading twice at every level would take 2^40 times as long."""
     inner = '{"a":1}'
     for _ in range(40):
         inner = '{"a":["' + inner.replace("\\", "\\u005c").replace('"', "\\u0022") + '"]}'
@@ -127,7 +127,7 @@ def test_objects_in_strings_in_objects_are_read_once_at_every_level() -> None:
     assert read.table["D"][0].as_py() == "[" + '{"a":[' * 40 + '{"a":1}' + "]}" * 40 + "]"
 
 
-def test_a_schema_or_a_row_that_names_very_many_columns_is_read_once() -> None:
+def test_a_schema_or_a_row_with_very_many_columns_is_read_once() -> None:
     columns = {f"c{n}": "Int64" for n in range(40_000)}
     assert len(decode([reply(columns)], max_bytes=LIMIT).columns) == 40_000
     with pytest.raises(ReplyUnreadable, match="twice"):

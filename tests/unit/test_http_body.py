@@ -1,4 +1,4 @@
-"""Inflating with a bound: every cut is noticed, whatever the pieces the body arrives in."""
+"""Decompression with a bound: every truncated body is detected, for every chunking of the body."""
 
 import gzip
 import itertools
@@ -23,7 +23,7 @@ BODIES = st.one_of(
 )
 
 
-def pieces_of(body: bytes, cuts: list[int]) -> list[bytes]:
+def chunks_of(body: bytes, cuts: list[int]) -> list[bytes]:
     edges = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
     return [body[a:b] for a, b in itertools.pairwise(edges)]
 
@@ -31,12 +31,12 @@ def pieces_of(body: bytes, cuts: list[int]) -> list[bytes]:
 @given(
     encoding=st.sampled_from(sorted(PACK)), bodies=st.lists(BODIES, min_size=1, max_size=3), cuts=st.data()
 )
-def test_any_body_in_any_pieces_comes_back(encoding: str, bodies: list[bytes], cuts: st.DataObject) -> None:
+def test_any_body_in_any_chunks_is_inflated(encoding: str, bodies: list[bytes], cuts: st.DataObject) -> None:
     if encoding == "gzip":  # which alone may be several streams in a row
         packed, plain = b"".join(gzip.compress(body) for body in bodies), b"".join(bodies)
     else:
         packed, plain = PACK[encoding](bodies[0]), bodies[0]
-    raw = pieces_of(packed, cuts.draw(st.lists(st.integers(0, 1 << 20), max_size=6)))
+    raw = chunks_of(packed, cuts.draw(st.lists(st.integers(0, 1 << 20), max_size=6)))
     ceiling = max(len(packed), len(plain))
     found = list(inflate(iter(raw), encoding, ceiling=ceiling))
     assert b"".join(found) == plain
@@ -48,7 +48,7 @@ def test_any_body_in_any_pieces_comes_back(encoding: str, bodies: list[bytes], c
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_cut_anywhere_is_noticed(encoding: str) -> None:
+def test_a_body_cut_at_any_byte_is_detected(encoding: str) -> None:
     packed = PACK[encoding](b'{"results": [' + b'{"A": 1},' * 50)
     for length in range(len(packed)):
         with pytest.raises(NotAccepted) as caught:
@@ -57,7 +57,7 @@ def test_a_cut_anywhere_is_noticed(encoding: str) -> None:
 
 
 @given(place=st.integers(0, 1 << 20), flip=st.integers(1, 255))
-def test_a_flipped_bit_never_passes_as_another_body(place: int, flip: int) -> None:
+def test_a_flipped_bit_never_gives_another_body(place: int, flip: int) -> None:
     plain = bytes(range(256)) * 4
     packed = bytearray(gzip.compress(plain))
     packed[place % len(packed)] ^= flip

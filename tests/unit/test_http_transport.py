@@ -1,4 +1,4 @@
-"""The loopback server that the fetch tests share, and the map from httpx's errors to verdicts."""
+"""The loopback server of the HTTP tests, and the verdicts on httpx's errors."""
 
 import contextlib
 import inspect
@@ -32,7 +32,7 @@ Script = Callable[[socket.socket, Asked], object]
 
 @dataclass
 class Loopback:
-    """A TLS server of raw sockets: `script` writes whatever it likes; a true result keeps the connection."""
+    """A TLS server of raw sockets: `script` writes the reply; a true result keeps the connection."""
 
     script: Script
     url: str
@@ -42,14 +42,14 @@ class Loopback:
 
 
 def reply(status: int, body: bytes = b"", **headers: str) -> bytes:
-    """A whole HTTP reply with its length."""
+    """Return a whole HTTP reply with its length."""
     headers = {"content_length": str(len(body))} | headers
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} Whatever\r\n{lines}\r\n".encode() + body
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Script:
-    """A script that sends one reply and keeps the connection."""
+    """Return a script that sends one reply and keeps the connection."""
 
     def script(conn: socket.socket, _: Asked) -> bool:
         conn.sendall(reply(status, body, **headers))
@@ -193,7 +193,7 @@ def test_a_host_that_speaks_plain_http_is_refused() -> None:
     assert "speaks https" in verdict.message
 
 
-def test_a_handshake_hung_up_on_and_a_closed_port_are_retried() -> None:
+def test_an_aborted_handshake_and_a_closed_port_are_retried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -207,7 +207,7 @@ def test_a_handshake_hung_up_on_and_a_closed_port_are_retried() -> None:
     assert refused.reason == "no connection to 127.0.0.1: [Errno 111] Connection refused"
 
 
-def test_plain_http_is_never_spoken() -> None:
+def test_plain_http_is_refused() -> None:
     assert isinstance(failure("http://127.0.0.1:9/"), httpx.UnsupportedProtocol)
 
 

@@ -1,4 +1,4 @@
-"""The table from reply to verdict, in every form the service has been seen to use."""
+"""The table from reply to verdict, for every known form of a reply."""
 
 import json
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ KNOWN = {200, 400, 401, 403, 404, 413, 429, 500, 502, 503, 504, *range(300, 400)
 
 
 def verdict(status: int, code: str = "", message: str = "", **headers: str) -> Verdict | None:
-    """What is judged of an error envelope with the given headers."""
+    """Return the verdict on an error envelope with the given headers."""
     body = json.dumps({"error": {"code": code, "message": message, "target": "|a1.b2"}}).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return judge(status, named, body, permission=PERMISSION, now=NOW)
@@ -54,7 +54,7 @@ def test_only_200_is_accepted() -> None:
         ("", Refuse, "400 BadRequest"),
     ],
 )  # fmt: skip
-def test_a_bad_request_is_refused_unless_it_was_only_too_much(message: str, kind: type, hint: str) -> None:
+def test_a_bad_request_is_refused_unless_it_asked_for_too_much(message: str, kind: type, hint: str) -> None:
     found = verdict(400, "BadRequest", message)
     assert isinstance(found, kind)
     assert hint in str(NotAccepted(found))  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ def test_statuses(status: int, code: str, kind: type) -> None:
 
 
 @given(status=st.integers(100, 999).filter(lambda s: s not in KNOWN), body=st.binary(max_size=200))
-def test_the_unknown_is_refused_whatever_it_says(status: int, body: bytes) -> None:
+def test_an_unknown_status_is_refused(status: int, body: bytes) -> None:
     assert isinstance(raw(status, body), Refuse)
 
 
@@ -97,7 +97,7 @@ def test_no_body_and_no_header_breaks_the_table(status: int, body: bytes, after:
         assert 1 <= found.seconds < 1e12
 
 
-def test_html_is_shown_as_text_and_502_is_a_reply_too_large_to_pass() -> None:
+def test_html_is_shown_as_text_and_502_is_a_split() -> None:
     page = b"<html><head><title>502 Bad Gateway</title></head>\r\n<body>nginx\x1b[31m</body></html>"
     assert raw(502, page) == Split("502 502 Bad Gateway nginx [31m")
     assert verdict(502) == Split("502")
@@ -165,7 +165,7 @@ def test_a_429_without_json_still_waits() -> None:
         (b'{"error":{"code":"X","message":"' + b"long " * 4000 + b'"}}', "X: " + ("long " * 100)[:499] + "…"),
     ],
 )
-def test_what_the_service_said_is_kept_short(body: bytes, shown: str) -> None:
+def test_the_text_of_the_service_is_shortened(body: bytes, shown: str) -> None:
     assert raw(400, body) == Refuse(f"the service refused the query: 400 {shown}", everything=False)
 
 

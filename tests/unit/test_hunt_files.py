@@ -9,7 +9,7 @@ import pytest
 from hunting_pipeline.cli.selection import selected_tables
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import hunt_file
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.stores.local import LocalStore
 from hunting_pipeline.model import Grain
 from hunting_pipeline.settings import Settings
 

@@ -46,7 +46,6 @@ def hunting(*words: str) -> str:
         "import hunting_pipeline.errors",
         "import hunting_pipeline.model, hunting_pipeline.catalog",
         hunting("--help"),
-        hunting("tables", "--json"),
     ],
 )
 def test_what_needs_no_data_loads_no_library_for_data_and_changes_no_variable(code: str) -> None:
@@ -55,10 +54,16 @@ def test_what_needs_no_data_loads_no_library_for_data_and_changes_no_variable(co
     assert (loaded & HEAVY, changed) == (set(), [])
 
 
-def test_a_pull_changes_no_variable_either() -> None:
+def test_a_pipeline_in_a_process_of_others_changes_no_variable() -> None:
     _, loaded, changed = run("import hunting_pipeline.pipeline")
     assert "pyarrow" in loaded
     assert changed == []
+
+
+def test_a_command_loads_what_it_needs_and_chooses_the_allocator_of_its_own_process() -> None:
+    _, loaded, changed = run(hunting("tables", "--json"))
+    assert loaded & HEAVY == set()
+    assert changed == ["ARROW_DEFAULT_MEMORY_POOL"]
 
 
 def test_an_open_pipeline_allocates_by_the_system_and_an_import_does_not() -> None:

@@ -31,10 +31,11 @@ from lake_workshop import (
 )
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
-from hunting_pipeline.lake.commit import claim
-from hunting_pipeline.lake.layout import data_path, manifest_path
-from hunting_pipeline.lake.manifest import FOOTER_KEY, Manifest, load, load_all
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.commit import claim, owner
+from hunting_pipeline.lake.layout import FOOTER_KEY, LAKE_FILE, data_path, manifest_path
+from hunting_pipeline.lake.manifest import Manifest, load, load_all
+from hunting_pipeline.lake.stores import ANY, Expected
+from hunting_pipeline.lake.stores.local import LocalStore
 from hunting_pipeline.model import (
     HOUR,
     Bucket,
@@ -58,7 +59,7 @@ def shop(tmp_path: Path) -> Workshop:
 
 def archive(shop: Workshop) -> dict[str, bytes]:
     """Every file but what is staged."""
-    return {path: data for path, data in shop.contents().items() if not path.startswith("_staging/")}
+    return {path: data for path, data in shop.contents().items() if not path.startswith("_hunting/staging/")}
 
 
 # what a commit leaves behind
@@ -67,9 +68,9 @@ def archive(shop: Workshop) -> dict[str, bytes]:
 def test_a_commit_leaves_the_file_its_manifest_and_nothing_else(shop: Workshop) -> None:
     receipt = shop.land([NOON + 1, NOON, MIDNIGHT])
     assert list(shop.contents()) == [
-        "DeviceEvents/_manifest/2026-11-20.json",
         "DeviceEvents/date=2026-11-20/DeviceEvents-2026-11-20.parquet",
-        "_lake.json",
+        "_hunting/lake.json",
+        "_hunting/manifest/DeviceEvents/2026-11/2026-11-20.json",
     ]
     assert receipt.path == "DeviceEvents/date=2026-11-20/DeviceEvents-2026-11-20.parquet"
     assert (receipt.proof.rows, receipt.slices, receipt.previous_rows) == (3, 1, None)
@@ -87,7 +88,7 @@ def test_the_manifest_and_the_footer_say_the_same(shop: Workshop) -> None:
     assert (manifest.proof, manifest.covered) == (receipt.proof, receipt.covered)
     assert (manifest.tenant, manifest.run_id, manifest.query_hash) == (TENANT, "run", EVENTS.query_hash)
     assert manifest.fingerprint == receipt.fingerprint
-    footer = Manifest.from_json(pq.read_metadata(shop.file()).metadata[FOOTER_KEY.encode()])
+    footer = Manifest.from_json(pq.read_metadata(shop.file()).metadata[FOOTER_KEY])
     known_later = {"file_bytes": receipt.file_bytes, "file_version": manifest.file_version}
     assert replace(footer, **known_later) == manifest
 
@@ -326,7 +327,7 @@ def test_pieces_that_would_double_rows_are_refused_and_thrown_away(
     ]
     with pytest.raises(CommitRefused, match="would double rows"):
         shop.commit(staged)
-    assert list(shop.contents()) == ["_lake.json"]
+    assert list(shop.contents()) == [LAKE_FILE]
 
 
 def test_a_file_that_another_run_changed_meanwhile_is_left_as_it_is(shop: Workshop) -> None:
@@ -339,7 +340,7 @@ def test_a_file_that_another_run_changed_meanwhile_is_left_as_it_is(shop: Worksh
 
 def test_a_file_of_another_tenant_is_left_as_it_is(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
-    (shop.root / "_lake.json").unlink()
+    (shop.root / LAKE_FILE).unlink()
     shop.tenant = OTHER_TENANT
     before = shop.file().read_bytes()
     with pytest.raises(CommitRefused, match=f"rows of tenant {TENANT}, not of {OTHER_TENANT}"):
@@ -351,7 +352,7 @@ def test_another_tenants_lake_is_refused(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
     before = archive(shop)
     shop.tenant = OTHER_TENANT
-    with pytest.raises(Misconfigured, match=f"holds tenant {TENANT}.*HUNTING_LAKE or HUNTING_TENANT_ID"):
+    with pytest.raises(Misconfigured, match=f"holds tenant {TENANT}.*lake or tenant_id"):
         shop.land([MIDNIGHT, NOON])
     assert archive(shop) == before
 
@@ -361,7 +362,7 @@ def test_a_lake_belongs_to_the_first_who_writes(shop: Workshop) -> None:
     assert shop.contents() == {}
     claim(shop.store, TENANT, write=True)
     claim(shop.store, TENANT.upper(), write=False)
-    assert json.loads(shop.contents()["_lake.json"]) == {"tenant": TENANT, "layout": 1}
+    assert json.loads(shop.contents()[LAKE_FILE]) == {"tenant": TENANT, "layout": 2}
 
 
 @pytest.mark.parametrize(
@@ -371,15 +372,27 @@ def test_a_lake_belongs_to_the_first_who_writes(shop: Workshop) -> None:
         ("[]", "cannot be read"),
         ("null", "cannot be read"),
         ('{"tenant": "x"}', "cannot be read"),
-        (f'{{"tenant": "{TENANT}", "layout": 2}}', "layout 2"),
+        (f'{{"tenant": "{TENANT}", "layout": 3}}', "layout version 3"),
     ],
 )
 def test_a_lake_of_unknown_make_is_refused(shop: Workshop, text_: str, words: str) -> None:
-    shop.root.mkdir()
-    (shop.root / "_lake.json").write_text(text_)
+    shop.store.put(LAKE_FILE, text_.encode())
     with pytest.raises(Misconfigured, match=words):
         claim(shop.store, TENANT, write=True)
-    assert (shop.root / "_lake.json").read_text() == text_
+    assert shop.contents() == {LAKE_FILE: text_.encode()}
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_a_lake_of_layout_version_1_is_refused_by_name_and_unchanged(shop: Workshop, write: bool) -> None:
+    shop.root.mkdir()
+    (shop.root / "_lake.json").write_text(f'{{"tenant": "{TENANT}", "layout": 1}}')
+    before = shop.contents()
+    words = f"{shop.root} has layout version 1.* needs version 2.*Nothing was asked.*Set lake to a new folder"
+    with pytest.raises(Misconfigured, match=words):
+        claim(shop.store, TENANT, write=write)
+    with pytest.raises(Misconfigured, match=words):
+        owner(shop.store)
+    assert shop.contents() == before
 
 
 def damage(kind: str, shop: Workshop) -> None:
@@ -414,9 +427,9 @@ def test_a_damaged_or_foreign_file_is_named_and_left_as_it_is(
     if not manifest:
         (shop.root / manifest_path(day())).unlink()
     before = shop.file().read_bytes()
-    with pytest.raises(CommitRefused, match="left as it is"):
+    with pytest.raises(CommitRefused, match="was not changed"):
         load(shop.store, day())
-    with pytest.raises(CommitRefused, match="left as it is"):
+    with pytest.raises(CommitRefused, match="was not changed"):
         shop.commit(shop.stage(reply([MIDNIGHT]), WHOLE), archived=None, known=None)
     assert shop.file().read_bytes() == before
 
@@ -439,7 +452,7 @@ def test_a_staged_piece_that_cannot_be_read_is_thrown_away(shop: Workshop) -> No
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(CommitRefused, match=r"cannot be read.*Run again"):
         shop.commit([segment])
-    assert list(shop.contents()) == ["_lake.json"]
+    assert list(shop.contents()) == [LAKE_FILE]
 
 
 def test_a_piece_that_holds_other_rows_than_it_says_is_thrown_away(shop: Workshop) -> None:
@@ -447,7 +460,7 @@ def test_a_piece_that_holds_other_rows_than_it_says_is_thrown_away(shop: Worksho
     lying = replace(segment, proof=Proof(2, segment.proof.checksum + 1))
     with pytest.raises(CommitRefused, match=r"was written where .* is proven"):
         shop.commit([lying])
-    assert list(shop.contents()) == ["_lake.json"]
+    assert list(shop.contents()) == [LAKE_FILE]
 
 
 # failures of the disk
@@ -514,8 +527,9 @@ def test_a_manifest_that_is_none_is_mended_from_the_footer(shop: Workshop, bad: 
 def test_a_manifest_of_another_partition_is_not_believed(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
     shop.land([day(1).window.start], partition=day(1))
-    version = shop.store.version(data_path(day()))
-    stranger = json.loads((shop.root / manifest_path(day(1))).read_text()) | {"file_version": version}
+    entry = shop.store.stat(data_path(day()))
+    assert entry is not None
+    stranger = json.loads((shop.root / manifest_path(day(1))).read_text()) | {"file_version": entry.version}
     (shop.root / manifest_path(day())).write_text(json.dumps(stranger))
     found = load(shop.store, day())
     assert found is not None
@@ -532,7 +546,7 @@ def test_a_manifest_without_its_file_proves_nothing(shop: Workshop) -> None:
 class ReadOnly(LocalStore):
     """A lake that may only be read."""
 
-    def put(self, path: str, data: bytes) -> None:
+    def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         raise Misconfigured("read-only")
 
 
@@ -546,7 +560,7 @@ def test_a_lake_that_may_only_be_read_is_understood_all_the_same(shop: Workshop)
 
 def test_strange_files_do_not_disturb(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
-    (shop.root / "DeviceEvents" / "_manifest" / "notes.json").write_text("{}")
+    (shop.root / "_hunting" / "manifest" / "DeviceEvents" / "notes.json").write_text("{}")
     (shop.root / "DeviceEvents" / "date=2026-11-20" / "part-0.parquet").write_bytes(b"")
     assert [manifest.partition for manifest in load_all(shop.store, EVENTS.name)] == [day()]
 

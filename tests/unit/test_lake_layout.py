@@ -9,18 +9,30 @@ from hypothesis import strategies as st
 from hunting_pipeline.lake.layout import (
     data_path,
     lake_names,
+    lock_path,
     manifest_path,
-    partition_from_key,
     partition_from_path,
     staging_path,
 )
-from hunting_pipeline.model import DAY, HOUR, Bucket, Column, Partition, Window, ticks_of
+from hunting_pipeline.model import (
+    DAY,
+    HOUR,
+    NULL_TIME,
+    Bucket,
+    Column,
+    Partition,
+    Window,
+    partition_from_key,
+    ticks_of,
+)
 
 FIRST, LAST = ticks_of(date(1, 1, 1)) // DAY, ticks_of(date(9999, 12, 30)) // DAY
 
 
 @st.composite
 def partitions(draw: st.DrawFn) -> Partition:
+    if draw(st.integers(0, 9)) == 0:
+        return Partition("T", NULL_TIME)
     start = draw(st.integers(FIRST, LAST)) * DAY
     if draw(st.booleans()):
         return Partition("T", Window(start, start + DAY))
@@ -37,7 +49,7 @@ def test_a_partition_is_found_again_by_its_key_and_by_its_file(partition: Partit
 @given(partitions(), partitions())
 def test_keys_and_files_sort_and_differ_as_partitions_do(one: Partition, other: Partition) -> None:
     assert (data_path(one) == data_path(other)) == (one == other)
-    if one.window.ticks == other.window.ticks:
+    if one.window.ticks == other.window.ticks and not (one.null_time or other.null_time):
         assert (one.key < other.key) == (one < other)
         assert (data_path(one) < data_path(other)) == (one < other)
 
@@ -48,10 +60,15 @@ def test_paths_are_those_that_the_page_shows() -> None:
     hour = Partition("DeviceEvents", Window(start + 5 * HOUR, start + 6 * HOUR))
     assert data_path(day) == "DeviceEvents/date=2026-11-20/DeviceEvents-2026-11-20.parquet"
     assert data_path(hour) == "DeviceEvents/date=2026-11-20/hour=05/DeviceEvents-2026-11-20T05.parquet"
-    assert manifest_path(day) == "DeviceEvents/_manifest/2026-11-20.json"
-    assert staging_path(day, Window(1, 2), None) == "_staging/DeviceEvents/2026-11-20/1-2.arrow"
+    assert manifest_path(day) == "_hunting/manifest/DeviceEvents/2026-11/2026-11-20.json"
+    assert staging_path(day, Window(1, 2), None) == "_hunting/staging/DeviceEvents/2026-11-20/1-2.arrow"
     assert staging_path(day, Window(1, 2), Bucket(3, 16)).endswith("/1-2-3of16.arrow")
     assert staging_path(day, None, None).endswith("/snapshot.arrow")
+    null_time = Partition("DeviceEvents", NULL_TIME)
+    assert data_path(null_time) == "_hunting/null_time/DeviceEvents/DeviceEvents-null_time.parquet"
+    assert manifest_path(null_time) == "_hunting/manifest/DeviceEvents/null_time.json"
+    assert staging_path(null_time, None, None) == "_hunting/staging/DeviceEvents/null_time/snapshot.arrow"
+    assert lock_path("DeviceEvents") == "_hunting/locks/DeviceEvents.lock"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +84,8 @@ def test_what_is_no_key_is_refused(key: str) -> None:
 @pytest.mark.parametrize(
     "path",
     ["T/date=2026-11-20/part-0.parquet", "T/date=2026-11-21/T-2026-11-20.parquet", "T/T-2026-11-20.parquet",
-     "T/date=2026-11-20/T-2026-11-20T05.parquet", "T/date=2026-11-20/2026-11-20.parquet"],
+     "T/date=2026-11-20/T-2026-11-20T05.parquet", "T/date=2026-11-20/2026-11-20.parquet",
+     "T/T-null_time.parquet", "T/date=__HIVE_DEFAULT_PARTITION__/T-null_time.parquet"],
 )  # fmt: skip
 def test_a_strangers_file_has_no_partition(path: str) -> None:
     assert partition_from_path("T", path) is None

@@ -146,10 +146,38 @@ def test_spark_reads_the_folders_with_times_as_nanoseconds(shop: Workshop) -> No
     assert [str(row["date"]) for row in rows] == ["2026-11-20"] * 4 + ["2026-11-21"]
 
 
-def test_readers_that_take_a_folder_pass_over_manifests_and_leftovers(shop: Workshop) -> None:
+def folder_readers(folder: Path) -> dict[str, list[str]]:
+    """Column A of a table's folder, as readers see it that get nothing but the folder."""
+    return {
+        "polars": pl.scan_parquet(folder).collect()["A"].to_list(),
+        "pandas": pd.read_parquet(folder)["A"].tolist(),
+        "pyarrow": ds.dataset(folder, partitioning="hive").to_table()["A"].to_pylist(),
+        "duckdb": [
+            row[0]
+            for row in duckdb.connect().execute(f"SELECT A FROM read_parquet('{folder}/**')").fetchall()
+        ],
+    }
+
+
+def test_a_tables_folder_is_read_as_it_is(tmp_path: Path) -> None:
+    """Also with rows whose time is null, and with the leftovers of a killed run."""
+    shop = Workshop(tmp_path / "lake")
+    shop.land([NOON], columns={"A": text("x")})
+    shop.land([day(1).window.start], columns={"A": text("y")}, partition=day(1))
+    land_without_a_time(shop)
+    shop.stage(reply([NOON]), day().window)
+    temporary = shop.root / "_hunting" / "temporary"
+    (temporary / "0123456789abcdef.tmp").write_bytes(b"half a file of a killed run")
     folder = shop.root / EVENTS.name
-    (folder / "date=2026-11-20" / "_0123456789abcdef.tmp").write_bytes(b"half a file of a killed run")
-    assert any((folder / "_manifest").iterdir())
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".parquet"}
+    found = folder_readers(folder)
+    assert list(found) == ["polars", "pandas", "pyarrow", "duckdb"]
+    assert {reader: sorted(rows) for reader, rows in found.items() if sorted(rows) != ["x", "y"]} == {}
+
+
+def test_readers_that_take_a_folder_skip_what_is_not_parquet(shop: Workshop) -> None:
+    folder = shop.root / EVENTS.name
+    (folder / "date=2026-11-20" / "_0123456789abcdef.tmp").write_bytes(b"a file of another program")
     assert ds.dataset(folder, partitioning="hive").count_rows() == 5
     assert len(pd.read_parquet(folder, columns=["Timestamp"])) == 5
 
@@ -184,21 +212,27 @@ def test_hours_are_a_column(tmp_path: Path) -> None:
     assert duckdb.connect().execute(query).fetchall() == [(5,), (13,)]
 
 
-def test_rows_without_a_time_have_a_file_whose_date_is_null(tmp_path: Path) -> None:
+def land_without_a_time(shop: Workshop) -> None:
+    """Commit a row whose time is null."""
+    spec, shop.spec = shop.spec, null_time_spec(EVENTS)
+    columns = {"Timestamp": ("datetime", pa.timestamp("ns", "UTC"), [None]), "A": text("-")}
+    shop.land(None, columns=columns, partition=Partition(EVENTS.name, NULL_TIME))
+    shop.spec = spec
+
+
+def test_rows_without_a_time_have_a_file_beside_the_tables_and_a_null_date(tmp_path: Path) -> None:
     shop = Workshop(tmp_path)
     shop.land([NOON], columns={"A": text("dated")})
-    null_time = Partition(EVENTS.name, NULL_TIME)
-    shop.spec = null_time_spec(EVENTS)
-    missing = pa.timestamp("ns", "UTC")
-    shop.land(
-        None, columns={"Timestamp2": ("datetime", missing, [None]), "A": text("-")}, partition=null_time
-    )
+    land_without_a_time(shop)
     rows = dataset(shop.store, EVENTS.name).to_table().sort_by("A")
     assert rows["A"].to_pylist() == ["-", "dated"]
     assert [str(date) for date in rows["date"].to_pylist()] == ["None", "2026-11-20"]
-    source = f"read_parquet('{parquet(shop)}', hive_partitioning = true, union_by_name = true)"
-    query = f"SELECT A FROM {source} WHERE date IS NULL"
-    assert duckdb.connect().execute(query).fetchall() == [("-",)]
+    assert rows["Timestamp"].null_count == 1
+    assert frame(shop.store, EVENTS.name).sort_values("A")["date"].isna().tolist() == [True, False]
+    alone = dataset(shop.store, EVENTS.name, [Partition(EVENTS.name, NULL_TIME)]).to_table()
+    assert alone["A"].to_pylist() == ["-"]
+    source = f"read_parquet('{shop.root}/_hunting/null_time/{EVENTS.name}/*.parquet')"
+    assert duckdb.connect().execute(f"SELECT A FROM {source}").fetchall() == [("-",)]
 
 
 def test_the_times_of_a_partition_can_be_read_alone(shop: Workshop) -> None:

@@ -165,4 +165,4 @@ def test_drift_in_the_lake(tmp_path: Path) -> None:
     before = shop.contents()
     with pytest.raises(CommitRefused, match="column N changed its type"):
         shop.land([noon[0] + 5, noon[0]], columns={"N": text("1", "2")})
-    assert {k: v for k, v in shop.contents().items() if not k.startswith("_staging")} == before
+    assert {k: v for k, v in shop.contents().items() if not k.startswith("_hunting/staging")} == before

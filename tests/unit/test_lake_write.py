@@ -1,9 +1,7 @@
 """Replies become staged pieces: every row in its partition, and nothing taken for good that is not."""
 
-import fcntl
 import json
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +27,6 @@ from lake_workshop import (
 
 from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
 from hunting_pipeline.lake.layout import staging_folder
-from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.lake.write import proof_of, proof_of_reply, staged_segments, unstage
 from hunting_pipeline.model import DAY, HOUR, Bucket, Grain, Proof, Staged, TableSpec, Window
 from hunting_pipeline.window import partitions_in
@@ -237,113 +234,9 @@ def test_unstaging_takes_all_of_a_partition_and_nothing_else(shop: Workshop) -> 
     assert list(shop.contents()) == [kept.path]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "lake")
-
-
-def test_what_is_put_can_be_got_listed_found_and_deleted(store: LocalStore) -> None:
-    assert (store.get("a/b"), store.size("a/b")) == (None, None)
-    assert (store.list("a"), store.find("a", "b")) == ([], [])
-    store.delete("a/b")
-    store.put("a/b", b"1")
-    store.put("a/b", b"22")
-    store.put("a/c/d.b", b"")
-    assert (store.get("a/b"), store.size("a/b")) == (b"22", 2)
-    assert (store.list("a"), store.find("a", "b")) == (["a/b"], ["a/b", "a/c/d.b"])
-    store.delete("a/b")
-    assert store.list("a") == []
-
-
-def everything(store: LocalStore) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in store.root.rglob("*") if p.is_file()}
-
-
-def test_a_writer_that_fails_leaves_the_old_object_and_no_litter(store: LocalStore) -> None:
-    store.put("a/b", b"old")
-    with suppress(ZeroDivisionError), store.put_file("a/b") as path:
-        path.write_bytes(b"half of the n")
-        raise ZeroDivisionError
-    assert everything(store) == {"b": b"old"}
-
-
-def test_a_full_disk_is_told_and_leaves_the_old_object_and_no_litter(store: LocalStore) -> None:
-    store.put("a/b", b"old")
-    with files_no_longer_than(1000), pytest.raises(Misconfigured, match="full"):
-        store.put("a/b", b"x" * 5000)
-    assert everything(store) == {"b": b"old"}
-
-
 def test_a_disk_that_fills_while_a_piece_is_staged(shop: Workshop) -> None:
     noise = [str(n * 7919) for n in range(3000)]
     answer = reply([NOON] * 3000, {"A": text(*noise)})
     with files_no_longer_than(5000), pytest.raises(Misconfigured, match=r"disk of the lake .* is full"):
         shop.stage(answer, WHOLE)
     assert shop.contents() == {}
-
-
-@pytest.mark.parametrize("place", ["lake", "lake/a", "lake/a/b"])
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
-    """The root, a folder within, or the object itself is of the wrong kind."""
-    wrong = tmp_path / place
-    wrong.parent.mkdir(parents=True, exist_ok=True)
-    wrong.mkdir() if place == "lake/a/b" else wrong.write_text("in the way")
-    (wrong / "inside").mkdir() if wrong.is_dir() else None
-    store = LocalStore(tmp_path / "lake")
-    with pytest.raises(Misconfigured, match=f"{tmp_path / 'lake'} cannot be used"):
-        store.put("a/b", b"data")
-    assert not [p for p in tmp_path.rglob("*") if p.suffix == ".tmp"]
-
-
-@pytest.mark.parametrize("place", ["lake", "lake/a"])
-def test_a_place_that_cannot_be_written_is_found_out_before(tmp_path: Path, place: str) -> None:
-    """A file is in the way, or a link that leads nowhere or to itself."""
-    wrong = tmp_path / place
-    wrong.parent.mkdir(exist_ok=True)
-    store = LocalStore(tmp_path / "lake")
-    for make in (wrong.touch, lambda: wrong.symlink_to("nowhere"), lambda: wrong.symlink_to(wrong.name)):
-        make()
-        with pytest.raises(Misconfigured, match=f"{tmp_path / 'lake'} cannot be used"):
-            store.prove_writable("a/b")
-        wrong.unlink()
-
-
-@pytest.mark.parametrize("content", [[], ["_lake.json"], ["_lake.json", "a/b"]])
-def test_a_place_is_proven_writable_without_a_trace(tmp_path: Path, content: list[str]) -> None:
-    store = LocalStore(tmp_path / "new" / "lake")
-    for path in content:
-        store.put(path, b"old")
-    before = sorted(tmp_path.rglob("*"))
-    store.prove_writable("a/b")
-    assert sorted(tmp_path.rglob("*")) == before
-    assert list(everything(store).values()) == [b"old"] * len(content)
-
-
-def test_a_full_disk_is_found_out_before(store: LocalStore) -> None:
-    with files_no_longer_than(0), pytest.raises(Misconfigured, match="full"):
-        store.prove_writable("a/b")
-
-
-@pytest.mark.parametrize("call", ["get", "size", "list", "delete", "prove_writable"])
-def test_a_lake_that_is_a_file_is_named_by_every_call(tmp_path: Path, call: str) -> None:
-    (tmp_path / "lake").write_text("in the way")
-    with pytest.raises(Misconfigured, match="cannot be used"):
-        getattr(LocalStore(tmp_path / "lake"), call)("a/b")
-
-
-def test_what_a_killed_writer_left_is_swept_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
-    folder = tmp_path / "a"
-    folder.mkdir()
-    (folder / "_dead.tmp").write_bytes(b"half")
-    with (folder / "_live.tmp").open("wb") as live:
-        fcntl.flock(live, fcntl.LOCK_EX)
-        LocalStore(tmp_path).put("a/b", b"whole")
-        assert sorted(p.name for p in folder.iterdir()) == ["_live.tmp", "b"]
-
-
-def test_two_writers_at_once_end_with_one_whole_object(tmp_path: Path) -> None:
-    one, other = LocalStore(tmp_path), LocalStore(tmp_path)
-    with one.put_file("a/b") as first, other.put_file("a/b") as second:
-        first.write_bytes(b"first")
-        second.write_bytes(b"second")
-    assert everything(one) == {"b": b"first"}

@@ -21,7 +21,7 @@ from hunting_pipeline.cli.show import print_facts, print_table
 from hunting_pipeline.cli.text import Json, bytes_of, duration_of, print_json, warn
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
 from hunting_pipeline.lake.manifest import load_all
-from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.lake.stores import Store, open_store
 from hunting_pipeline.model import DAY, SECOND, Window
 from hunting_pipeline.window import partition_of, partitions_in
 
@@ -58,7 +58,7 @@ def demo(
         warn(f"materializing {len(TABLES)} tables, {month[0].key} to {month[-1].key}, through Dagster")
         spent = _materialize(environment, month[0].key, month[-1].key, *TABLES)
         spent |= _materialize(environment, month[-1].key, month[-1].key, SNAPSHOT)
-    store = LocalStore(_HOME / "lake")
+    store = open_store(str(_HOME / "lake"))
     pulled = [_pulled(store, table, spent.get(table, {})) for table in (*TABLES, SNAPSHOT)]
     _show(pulled, seconds=time.monotonic() - started, as_json=as_json)
 
@@ -127,7 +127,7 @@ def _materialize(environment: Mapping[str, str], first: str, last: str, *tables:
     return dict(json.loads(output))
 
 
-def _pulled(store: LocalStore, table: str, spent: Mapping[str, float]) -> dict[str, Any]:
+def _pulled(store: Store, table: str, spent: Mapping[str, float]) -> dict[str, Any]:
     archived = list(load_all(store, table))
     return {
         "table": table,

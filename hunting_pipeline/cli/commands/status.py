@@ -33,7 +33,7 @@ def status(
     if as_json:
         print_json([_as_json(table) for table in found])
     else:
-        _print(found, f"Lake {store.root}, {days}")
+        _print(found, f"Lake {store.uri()}, {days}")
 
 
 def _print(found: Sequence[Coverage], title: str) -> None:

@@ -12,8 +12,7 @@ from types import MappingProxyType
 
 import dagster as dg
 
-from hunting_pipeline.lake.layout import partition_from_key
-from hunting_pipeline.model import HOUR, SECOND, Partition
+from hunting_pipeline.model import HOUR, SECOND, Partition, partition_from_key
 from hunting_pipeline.orchestration.dagster_internals import latest_evaluation
 from hunting_pipeline.orchestration.keys import (
     COMPLETE,

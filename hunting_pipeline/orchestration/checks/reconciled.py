@@ -46,8 +46,7 @@ def recount(pipeline: Pipeline, spec: TableSpec, *, start: int) -> dg.AssetCheck
     """
     still = available(pipeline.now(), pipeline.limits.retention_days, spec)
     partitions = available_partitions(spec, still, start=start)
-    with pipeline.reconcile(spec, partitions) as (found, _):
-        return reconciled_result(found, partitions, spec)
+    return reconciled_result(pipeline.recount(spec, partitions), partitions, spec)
 
 
 def reconciled_result(

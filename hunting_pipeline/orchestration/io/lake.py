@@ -14,9 +14,9 @@ from pydantic import Field
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake import derived, read
 from hunting_pipeline.lake.commit import claim
-from hunting_pipeline.lake.layout import data_path, partition_from_key
-from hunting_pipeline.lake.store import LocalStore
-from hunting_pipeline.model import Partition
+from hunting_pipeline.lake.layout import data_path
+from hunting_pipeline.lake.stores import Store
+from hunting_pipeline.model import Partition, partition_from_key
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.keys import TABLE_NAME
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
@@ -89,10 +89,10 @@ class HuntingLake(dg.ConfigurableIOManager):
                 )
             store, partition = self._store(), partition_from_key(table, keys[0])
             size = derived.write(store, partition, rows)
-            described = metadata.of_computed(rows, size, uri=str(store.root / data_path(partition)))
+            described = metadata.of_computed(rows, size, uri=store.uri(data_path(partition)))
             context.add_output_metadata(described)
 
-    def _store(self) -> LocalStore:
+    def _store(self) -> Store:
         settings = hunting_of(self.tenant).settings()
         store = open_lake(settings)
         if settings.tenant_id is not None:  # reading needs no credentials
@@ -139,17 +139,17 @@ def _requested(context: dg.InputContext, table: str) -> list[Partition] | None:
     return sorted(partition_from_key(table, key) for key in context.asset_partition_keys)
 
 
-def _loaded(store: LocalStore, table: str, partitions: Sequence[Partition] | None) -> ds.Dataset:
+def _loaded(store: Store, table: str, partitions: Sequence[Partition] | None) -> ds.Dataset:
     """Open the partitions as a dataset.
 
     Raises:
         Misconfigured: a partition is not in the lake.
     """
-    missing = [p.key for p in partitions or () if store.size(data_path(p)) is None]
+    missing = [p.key for p in partitions or () if store.stat(data_path(p)) is None]
     if missing:
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise Misconfigured(
-            f"{table}: {', '.join(missing[:_SHOWN])}{more} not in the lake {store.root}."
+            f"{table}: {', '.join(missing[:_SHOWN])}{more} not in the lake {store.uri()}."
             " Materialize these partitions first."
         )
     if derived.is_archived(store, table):

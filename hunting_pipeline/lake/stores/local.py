@@ -1,0 +1,248 @@
+"""A lake in a local or mounted folder: temporary file, fsync, rename, fsync of the folder.
+
+Temporary files lie in a folder of their own, so a table's folder never holds anything but Parquet. Beside
+each temporary file lies a lock that its writer holds. A temporary file whose lock is free belongs to a
+killed writer: the first put of every process removes it.
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+from uuid import uuid4
+
+import pyarrow.fs as pafs
+from filelock import FileLock, Timeout
+
+from hunting_pipeline.errors import Misconfigured, setting
+from hunting_pipeline.lake.layout import OWN_FOLDER
+from hunting_pipeline.lake.stores.protocol import ANY, Entry, Expected, Store, refuse_conflict
+
+__all__ = ["LocalStore", "open_local"]
+
+_TEMPORARY = f"{OWN_FOLDER}/temporary"
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNUSABLE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG),
+}
+
+_log = logging.getLogger(__name__)
+
+
+def open_local(location: str) -> Store:
+    """Open a folder by its path or its `file://` URL."""
+    if location.lower().startswith("file://"):
+        location = url2pathname(urlsplit(location).path)
+    return LocalStore(Path(location))
+
+
+class LocalStore:
+    """A folder of a local or mounted disk, see `Store`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self._swept = False
+
+    @property
+    def filesystem(self) -> pafs.FileSystem:
+        return pafs.SubTreeFileSystem(str(self._root), pafs.LocalFileSystem())
+
+    def uri(self, path: str = "") -> str:
+        return str(self._root / path)
+
+    def get(self, path: str) -> bytes | None:
+        with self._explaining():
+            try:
+                return (self._root / path).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def stat(self, path: str) -> Entry | None:
+        with self._explaining():
+            try:
+                found = (self._root / path).stat()
+            except FileNotFoundError:
+                return None
+            return Entry(path, found.st_size, _version(found))
+
+    def list(self, folder: str) -> Sequence[Entry]:
+        with self._explaining():
+            return sorted(self._walk(folder), key=lambda entry: entry.path)
+
+    def _walk(self, folder: str) -> Iterator[Entry]:
+        try:
+            found = [*os.scandir(self._root / folder)]
+        except FileNotFoundError:
+            return
+        for entry in found:
+            path = f"{folder}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(path)
+            elif entry.is_file() and (present := self.stat(path)) is not None:
+                yield present
+
+    def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
+        def write(temporary: Path) -> None:
+            temporary.write_bytes(data)
+
+        return self.put_file(path, write, expected=expected)
+
+    def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
+        target = self._root / path
+        with self._explaining():
+            _make_folder(target.parent)
+            with self._temporary_file() as temporary:
+                write(temporary)
+                version = _version(temporary.stat())
+                _sync_file(temporary)
+                present = self.stat(path)
+                refuse_conflict(path, present.version if present else None, expected)
+                temporary.replace(target)
+                _sync_folder(target.parent)
+                return version
+
+    def delete(self, path: str) -> None:
+        with self._explaining():
+            (self._root / path).unlink(missing_ok=True)
+
+    def prove_writable(self, path: str) -> None:
+        with self._explaining():
+            nearest = next(folder for folder in (self._root / path).parents if os.path.lexists(folder))
+            with TemporaryFile(dir=nearest, buffering=0) as file:
+                file.write(b"\n")
+
+    @contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        file = self._root / path
+        lock = FileLock(file, mode=0o666)
+        with self._explaining():
+            created = self._acquire(lock, file)
+        try:
+            yield
+        finally:
+            _leave_no_trace(file, created)
+            lock.release()
+
+    def _acquire(self, lock: FileLock, file: Path) -> Sequence[Path]:
+        """Acquire the lock, and return the folders that were created for its file, deepest first."""
+        timeout = 0
+        while True:
+            created = _make_folder(file.parent)
+            try:
+                lock.acquire(timeout=timeout)
+            except Timeout:
+                timeout = -1
+                _log.warning(
+                    "another run writes %s into the lake %s; waiting until it ends", file.stem, self._root
+                )
+            except FileNotFoundError:
+                if file.parent.exists():
+                    raise
+                # a run that wrote nothing has just removed the folder again
+            else:
+                return created
+
+    @contextmanager
+    def _temporary_file(self) -> Iterator[Path]:
+        """Give a path for a temporary file, and hold its lock until the file was renamed or removed."""
+        folder = self._root / _TEMPORARY
+        _make_folder(folder)
+        self._sweep(folder)
+        temporary = folder / f"{uuid4().hex}.tmp"
+        lock = FileLock(temporary.with_suffix(".lock"))
+        with suppress(OSError):  # on a file system without locks, temporary files are never swept
+            lock.acquire()
+        try:
+            temporary.touch(exist_ok=False)
+            yield temporary
+        finally:
+            _remove_with_lock(temporary, lock)
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what killed writers left behind; once for each store is enough."""
+        if self._swept:
+            return
+        self._swept = True
+        for leftover in {file.with_suffix(".tmp") for file in folder.iterdir()}:
+            lock = FileLock(leftover.with_suffix(".lock"))
+            with suppress(OSError, Timeout):  # its writer is alive
+                lock.acquire(timeout=0)
+                _remove_with_lock(leftover, lock)
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _FULL:
+                raise Misconfigured(
+                    f"the disk of the lake {self._root} is full ({error.strerror})."
+                    " What was archived before is unchanged. Free some space and run again"
+                ) from error
+            if error.errno in _UNUSABLE:
+                raise Misconfigured(
+                    f"the lake {self._root} cannot be used ({error.strerror})."
+                    f" Change {setting('lake')}, or the permissions of that folder"
+                ) from error
+            raise
+
+
+def _version(found: os.stat_result) -> str:
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def _remove_with_lock(temporary: Path, lock: FileLock) -> None:
+    """Remove a temporary file, if it is still there, then its lock."""
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
+    with suppress(OSError):  # filelock starts again where the file was unlinked while it waited
+        temporary.with_suffix(".lock").unlink(missing_ok=True)
+    lock.release()
+
+
+def _leave_no_trace(file: Path, created: Sequence[Path]) -> None:
+    """Remove a lock's file and its new folders if the lake was new and the run wrote nothing into it.
+
+    In a lake that exists, a lock's file stays: a file that is removed under a lock is unsafe on NFS.
+    """
+    if file.parent.parent not in created:
+        return
+    if any(path != file and path.is_file() for path in created[-1].rglob("*")):
+        return
+    with suppress(OSError):
+        file.unlink()
+        for folder in created:
+            folder.rmdir()
+
+
+def _make_folder(folder: Path) -> Sequence[Path]:
+    """Create a folder whose existence survives a power cut; return what was created, deepest first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _sync_folder(path.parent)
+    return missing
+
+
+def _sync_file(path: Path) -> None:
+    """Make a file's content survive a power cut."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a folder's entries survive a power cut, on platforms that can open a folder."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,189 @@
+"""The one loop: missing spans become slices, slices become segments, whole partitions are committed."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from hunting_pipeline import plan
+from hunting_pipeline.errors import CommitRefused, HuntingError, ServiceFailed, SliceTooDense
+from hunting_pipeline.model import Histogram, Partition, Proof, Receipt, Slice, Staged, Window, merge_windows
+from hunting_pipeline.pipeline.landing import Landing
+from hunting_pipeline.pipeline.memory import release
+from hunting_pipeline.pipeline.splitter import Fetched, Splitter
+from hunting_pipeline.pipeline.todo import Todo
+from hunting_pipeline.pipeline.tracker import Tracker
+
+__all__ = ["OF_ONE_PARTITION", "Batch"]
+
+OF_ONE_PARTITION = (SliceTooDense, CommitRefused)
+"""Errors that concern one partition: the other partitions go on, and the error is raised at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Landed:
+    slice_: Slice
+    segments: tuple[Staged, ...]
+
+
+_Outcome = Future[_Landed | tuple[Slice, ...]]
+
+
+class Batch:
+    """Missing spans of one table on their way into the lake. The main thread calls every method.
+
+    Call `resume`, `count` and `work` in this order, and `commit_whole` when an error has ended one of them.
+
+    Attributes:
+        todo: what is wanted and what has arrived.
+        errors: what concerned single partitions so far.
+        resumed: segments of an earlier run that are used.
+        null_time: rows without a time, known after `count`.
+    """
+
+    def __init__(
+        self,
+        splitter: Splitter,
+        missing: Iterable[tuple[Partition, Window]],
+        *,
+        landing: Landing,
+        tracker: Tracker,
+        workers: int,
+    ) -> None:
+        self.todo = Todo.of(missing)
+        self.errors: list[HuntingError] = []
+        self.resumed = 0
+        self.null_time = 0
+        self._splitter = splitter
+        self._spec = splitter.spec
+        self._landing = landing
+        self._tracker = tracker
+        self._workers = workers
+        self._fingerprint: Proof | None = None
+        tracker.begin(self.todo.size)
+
+    def resume(self, *, discard: Iterable[Partition]) -> Iterator[Receipt]:
+        """Take up what an earlier run staged, and commit what is whole. What is staged of `discard` goes."""
+        for partition in discard:
+            self._landing.discard(partition)
+        for partition in self.todo.partitions:
+            for segment in self._landing.staged(partition, self._spec):
+                if self.todo.wants(segment):
+                    self.todo.add(segment)
+                    self.resumed += 1
+        yield from self.commit_whole()
+
+    def count(self) -> Iterator[Slice]:
+        """Count what is missing and return its slices; costs calls and writes nothing.
+
+        The slices are cut one by one as they are taken: every reply's width helps the next slice.
+        """
+        windows = merge_windows(self.todo.missing())
+        if not windows:
+            return iter(())
+        if self._spec.time_column is None:
+            snapshot = self._splitter.snapshot()
+            self._tracker.planned(1, snapshot.expected.rows)
+            return iter([snapshot])
+        histograms = self._splitter.histograms(windows)
+        self.null_time = sum(histogram.null_time for histogram in histograms)
+        planned = list(self._packed(histograms))
+        self._tracker.planned(len(planned), sum(slice_.expected.rows for slice_ in planned))
+        return self._packed(histograms)
+
+    def _packed(self, histograms: Sequence[Histogram]) -> Iterator[Slice]:
+        return plan.pack_all(histograms, target=self._splitter.target, table=self._spec.name)
+
+    def work(self, slices: Iterator[Slice]) -> Iterator[Receipt]:
+        """Fetch the slices with all workers; commit each partition as soon as nothing of it is missing."""
+        with ThreadPoolExecutor(self._workers, thread_name_prefix=self._spec.name) as pool:
+            yield from self._work(pool, slices)
+
+    def commit_whole(self) -> Iterator[Receipt]:
+        """Commit the partitions of which everything has arrived."""
+        for partition in self.todo.whole():
+            segments = self.todo.take(partition)
+            try:
+                self._refuse_mixture(partition)
+                receipt = self._landing.commit(partition, self._spec, segments)
+            except OF_ONE_PARTITION as error:
+                self.errors.append(error)
+                continue
+            self._tracker.committed(receipt)
+            yield receipt
+
+    def _work(self, pool: ThreadPoolExecutor, slices: Iterator[Slice]) -> Iterator[Receipt]:
+        divided: deque[Slice] = deque()
+        running: dict[_Outcome, Slice] = {}
+        try:
+            while True:
+                while len(running) <= self._workers:  # one more than can run: no worker ever idles
+                    slice_ = divided.popleft() if divided else next(slices, None)
+                    if slice_ is None:
+                        break
+                    if partitions := self.todo.touched(slice_):
+                        self.todo.outstanding.add(slice_)
+                        running[pool.submit(self._fetch, slice_, partitions)] = slice_
+                    else:
+                        self.todo.outstanding.discard(slice_)
+                yield from self.commit_whole()
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    divided.extendleft(reversed(self._land(future, running.pop(future))))
+        finally:  # calls that are under way have been paid for: their rows are staged
+            for future in running:
+                future.cancel()
+            for future in wait(running).done:
+                if not future.cancelled() and future.exception() is None:
+                    self._land(future, running[future])
+
+    def _fetch(self, slice_: Slice, partitions: Sequence[Partition]) -> _Landed | tuple[Slice, ...]:
+        """Fetch and stage one slice in a worker; or return the slices to fetch in its place."""
+        try:
+            outcome = self._splitter.fetch(slice_)
+            if not isinstance(outcome, Fetched):
+                return outcome
+            return _Landed(outcome.slice_, self._landing.stage(outcome, self._spec, partitions))
+        finally:
+            release()
+
+    def _land(self, future: _Outcome, slice_: Slice) -> Sequence[Slice]:
+        """Take a worker's result; return the slices that must be fetched in its place."""
+        try:
+            result = future.result()
+        except OF_ONE_PARTITION as error:
+            self.errors.append(error)
+            self.todo.give_up(slice_)
+            return ()
+        self.todo.outstanding.discard(slice_)
+        if not self.todo.touched(slice_):
+            return ()
+        if not isinstance(result, _Landed):
+            return self._divide(slice_, result)
+        for segment in result.segments:
+            self.todo.add(segment)
+        self._tracker.fetched(result.slice_.expected.rows)
+        return ()
+
+    def _divide(self, slice_: Slice, parts: Sequence[Slice]) -> Sequence[Slice]:
+        """Note that `parts` are fetched in place of a slice; the service has forgotten what they leave
+        out."""
+        self.todo.outstanding.update(parts)
+        if slice_.window is None and self._fingerprint is None:
+            self._fingerprint = self._splitter.fingerprint()
+        if slice_.window is not None:
+            start = min((part.window.start for part in parts if part.window), default=slice_.window.end)
+            if start > slice_.window.start:
+                self.todo.forget(Window(slice_.window.start, start))
+        self._tracker.split(slice_, len(parts))
+        return parts
+
+    def _refuse_mixture(self, partition: Partition) -> None:
+        """Refuse a snapshot that was read in parts while the table changed."""
+        if self._fingerprint is not None and self._splitter.fingerprint() != self._fingerprint:
+            self._landing.discard(partition)
+            raise ServiceFailed(
+                f"{partition}: the table changed while its snapshot was read in parts. Nothing was committed."
+                " Run again"
+            )

@@ -1,0 +1,97 @@
+"""Where the rows of a pull land: in staging, then as whole partitions in the lake."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from hunting_pipeline.lake.commit import Writer, claim, commit, known_schema, prove_writable
+from hunting_pipeline.lake.manifest import Manifest, load
+from hunting_pipeline.lake.stores import Store
+from hunting_pipeline.lake.write import Origin, stage, staged_segments, unstage
+from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec
+from hunting_pipeline.pipeline.memory import release
+from hunting_pipeline.pipeline.splitter import Fetched
+
+__all__ = ["Landing"]
+
+
+class Landing:
+    """One table's place in the lake during one pull.
+
+    Workers stage at the same time. Only the main thread commits: each commit takes the schema of the newest
+    file before it.
+
+    Attributes:
+        store: the lake.
+        receipts: the partitions committed so far, in order.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        archive: Mapping[Partition, Manifest],
+        *,
+        now: Callable[[], int],
+        force: bool,
+    ) -> None:
+        self.store = store
+        self._writer = writer
+        self._archive = archive
+        self.receipts: list[Receipt] = []
+        self._newest = max(archive.values(), key=lambda one: one.committed_at, default=None)
+        self._now = now
+        self._force = force
+
+    def archived_rows(self, partition: Partition) -> int:
+        """Return how many rows of a partition were archived before this pull."""
+        archived = self._archive.get(partition)
+        return archived.proof.rows if archived else 0
+
+    def prove_writable(self, partition: Partition) -> None:
+        """Make sure that a partition could be written, before anything is paid for."""
+        prove_writable(self.store, partition)
+
+    def claim(self) -> None:
+        """Mark the lake as this tenant's before anything is staged: staged rows have an owner, too."""
+        claim(self.store, self._writer.tenant, write=True)
+
+    def staged(self, partition: Partition, spec: TableSpec) -> tuple[Staged, ...]:
+        """Return the segments of a partition that an earlier run staged for the same query."""
+        return staged_segments(self.store, partition, spec.query_hash)
+
+    def discard(self, partition: Partition) -> None:
+        """Remove what is staged of a partition."""
+        unstage(self.store, partition)
+
+    def stage(self, fetched: Fetched, spec: TableSpec, partitions: Sequence[Partition]) -> tuple[Staged, ...]:
+        """Stage the rows of a fetched slice, one segment for each of `partitions`."""
+        return stage(
+            self.store,
+            fetched.reply,
+            slice_=fetched.slice_,
+            spec=spec,
+            partitions=partitions,
+            origin=Origin(fetched.query, self._now()),
+        )
+
+    def commit(self, partition: Partition, spec: TableSpec, segments: Sequence[Staged]) -> Receipt:
+        """Commit one partition from its staged segments and its archived rows.
+
+        Raises:
+            CommitRefused: the commit would lose or double rows; the old file stays.
+            Misconfigured: the lake is another tenant's or cannot be written; the old file stays.
+        """
+        receipt = commit(
+            self.store,
+            partition,
+            staged=segments,
+            archived=self._archive.get(partition),
+            known=known_schema(self.store, self._newest.partition if self._newest else None),
+            spec=spec,
+            writer=self._writer,
+            now=self._now(),
+            force=self._force,
+        )
+        self._newest = load(self.store, partition)
+        self.receipts.append(receipt)
+        release()
+        return receipt

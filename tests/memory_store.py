@@ -1,0 +1,72 @@
+"""A store in memory: the proof that the protocol of stores is enough for a whole pull."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import pyarrow.fs as pafs
+from fsspec.implementations.memory import MemoryFileSystem
+
+from hunting_pipeline.lake.stores import ANY, Entry, Expected
+from hunting_pipeline.lake.stores.protocol import refuse_conflict
+
+
+class MemoryStore:
+    """Objects of this process; versions are numbers in order of the puts."""
+
+    def __init__(self) -> None:
+        self._files = MemoryFileSystem()
+        self._root = f"/{uuid4().hex}"
+        self._versions: dict[str, str] = {}
+        self._numbers = count(1)
+        self._swap = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    @property
+    def filesystem(self) -> pafs.FileSystem:
+        return pafs.SubTreeFileSystem(self._root, pafs.PyFileSystem(pafs.FSSpecHandler(self._files)))
+
+    def uri(self, path: str = "") -> str:
+        return f"memory:/{self._root}/{path}"
+
+    def get(self, path: str) -> bytes | None:
+        return bytes(self._files.cat_file(f"{self._root}/{path}")) if path in self._versions else None
+
+    def stat(self, path: str) -> Entry | None:
+        version = self._versions.get(path)
+        return Entry(path, self._files.size(f"{self._root}/{path}"), version) if version else None
+
+    def list(self, folder: str) -> Sequence[Entry]:
+        paths = sorted(path for path in self._versions if path.startswith(f"{folder}/"))
+        return [entry for path in paths if (entry := self.stat(path))]
+
+    def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
+        with self._swap:
+            refuse_conflict(path, self._versions.get(path), expected)
+            self._files.pipe_file(f"{self._root}/{path}", data)
+            self._versions[path] = str(next(self._numbers))
+            return self._versions[path]
+
+    def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "spool"
+            file.touch()
+            write(file)
+            return self.put(path, file.read_bytes(), expected=expected)
+
+    def delete(self, path: str) -> None:
+        with self._swap:
+            if self._versions.pop(path, None):
+                self._files.rm_file(f"{self._root}/{path}")
+
+    def prove_writable(self, path: str) -> None:
+        pass
+
+    @contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        with self._locks.setdefault(path, threading.Lock()):
+            yield

@@ -1,0 +1,352 @@
+"""Stores: objects are whole or absent, a put replaces what it expects, and nothing is left behind."""
+
+import fcntl
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from lake_workshop import EVENTS, MIDNIGHT, NOON, Workshop, day, files_no_longer_than, reply, text
+from memory_store import MemoryStore
+
+from hunting_pipeline.errors import CommitRefused, Misconfigured
+from hunting_pipeline.lake import read
+from hunting_pipeline.lake.layout import LAKE_FILE, data_path, lock_path, manifest_path
+from hunting_pipeline.lake.manifest import load, load_all
+from hunting_pipeline.lake.stores import ABSENT, STORES, Conflict, Entry, Store, open_store
+from hunting_pipeline.model import HOUR, Window
+
+TEMPORARY = "_hunting/temporary"
+LOCK = lock_path(EVENTS.name)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "lake"))
+
+
+@pytest.fixture(params=["folder", "memory"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "lake")) if request.param == "folder" else MemoryStore()
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+# opening
+
+
+def test_a_store_is_opened_by_its_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for location in (str(tmp_path / "a lake"), "a lake", (tmp_path / "a lake").as_uri()):
+        opened = open_store(location)
+        assert opened.uri() == str(tmp_path / "a lake")
+        assert opened.uri("T/x.parquet") == str(tmp_path / "a lake" / "T" / "x.parquet")
+    assert everything(tmp_path) == {}
+
+
+def test_an_unknown_scheme_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(
+        Misconfigured, match=r"lake is 'gopher://x/y'.*Set lake to a path, or.*file://"
+    ) as caught:
+        open_store("gopher://x/y")
+    assert all(f"{scheme}://" in str(caught.value) for scheme in STORES if scheme)
+
+
+# the protocol, in every store
+
+
+def test_what_is_put_can_be_got_listed_and_deleted(any_store: Store) -> None:
+    store = any_store
+    assert (store.get("a/b"), store.stat("a/b"), list(store.list("a"))) == (None, None, [])
+    store.delete("a/b")
+    first = store.put("a/b", b"1")
+    second = store.put("a/b", b"22")
+    third = store.put("a/c/d.b", b"")
+    store.put("ab/c", b"of another folder")
+    assert first != second
+    assert (store.get("a/b"), store.get("a/c/d.b")) == (b"22", b"")
+    assert store.stat("a/b") == Entry("a/b", 2, second)
+    assert list(store.list("a")) == [Entry("a/b", 2, second), Entry("a/c/d.b", 0, third)]
+    with store.filesystem.open_input_file("a/b") as file:
+        assert file.read() == b"22"
+    store.delete("a/b")
+    assert [entry.path for entry in store.list("a")] == ["a/c/d.b"]
+    assert store.get("a/b") is None
+
+
+def test_a_put_replaces_what_it_expects_and_nothing_else(any_store: Store) -> None:
+    store = any_store
+    with pytest.raises(Conflict, match=r"another run changed a/b in the meantime.*Run again"):
+        store.put("a/b", b"x", expected="1-1")
+    first = store.put("a/b", b"1", expected=ABSENT)
+    for stale in (ABSENT, "1-1"):
+        with pytest.raises(CommitRefused, match="another run changed"):
+            store.put("a/b", b"x", expected=stale)
+    second = store.put("a/b", b"22", expected=first)
+    with pytest.raises(Conflict):
+        store.put_file("a/b", lambda path: None, expected=first)
+    assert store.get("a/b") == b"22"
+    third = store.put_file("a/b", lambda path: shutil.copyfile(__file__, path) and None, expected=second)
+    assert store.stat("a/b") == Entry("a/b", Path(__file__).stat().st_size, third)
+    store.put("a/b", b"any")
+    assert store.get("a/b") == b"any"
+
+
+def test_a_writer_that_fails_leaves_the_old_object_and_no_litter(any_store: Store, tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        path.write_bytes(b"half of the n")
+        raise ZeroDivisionError
+
+    any_store.put("a/b", b"old")
+    before = everything(tmp_path)
+    with suppress(ZeroDivisionError):
+        any_store.put_file("a/b", fail)
+    assert any_store.get("a/b") == b"old"
+    assert everything(tmp_path) == before
+
+
+def test_two_writers_at_once_end_with_one_whole_object(any_store: Store) -> None:
+    def first(path: Path) -> None:
+        path.write_bytes(b"first")
+        any_store.put("a/b", b"second")
+
+    any_store.put_file("a/b", first)
+    assert any_store.get("a/b") == b"first"
+
+
+def test_a_commit_does_not_replace_what_came_while_it_was_written(any_store: Store) -> None:
+    def slow(path: Path) -> None:
+        any_store.put("a/b", b"of another run")
+        path.write_bytes(b"mine")
+
+    present = any_store.put("a/b", b"old")
+    with pytest.raises(Conflict):
+        any_store.put_file("a/b", slow, expected=present)
+    assert any_store.get("a/b") == b"of another run"
+
+
+def test_one_at_a_time_holds_a_lock(any_store: Store) -> None:
+    inside = most = 0
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(5):
+            with any_store.lock(LOCK):
+                inside += 1
+                most = max(most, inside)
+                time.sleep(0.002)
+                inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    with any_store.lock(LOCK), any_store.lock(lock_path("Other")):
+        pass
+
+
+def test_the_whole_lake_works_in_a_store_of_memory(tmp_path: Path) -> None:
+    """Stage, commit, extend, replace, read, and repair a manifest: with the protocol alone."""
+    shop = Workshop(tmp_path / "lake")
+    shop.store = MemoryStore()
+    morning, afternoon = Window(MIDNIGHT, NOON), Window(NOON, day().window.end)
+    shop.land([MIDNIGHT, NOON - 1], morning, {"A": text("x", "y")})
+    receipt = shop.land([NOON], afternoon, {"A": text("z")})
+    shop.land([day(1).window.start + HOUR], columns={"A": text("next")}, partition=day(1))
+    entry = shop.store.stat(data_path(day()))
+    manifest = load(shop.store, day())
+    assert entry is not None
+    assert manifest is not None
+    assert (manifest.file_version, manifest.file_bytes) == (entry.version, entry.size)
+    assert (receipt.previous_rows, receipt.proof.rows) == (2, 3)
+    with pytest.raises(CommitRefused, match="holds 1 rows where 3 are archived"):
+        shop.land([NOON], columns={"A": text("z")})
+    shop.store.delete(manifest_path(day()))
+    assert [found.proof.rows for found in load_all(shop.store, EVENTS.name)] == [3, 1]
+    assert load(shop.store, day()) == manifest
+    rows = read.dataset(shop.store, EVENTS.name).to_table().sort_by("Timestamp")
+    assert rows["A"].to_pylist() == ["x", "y", "z", "next"]
+    assert [str(date) for date in rows["date"].to_pylist()] == ["2026-11-20"] * 3 + ["2026-11-21"]
+    assert not shop.root.exists()
+
+
+# the local folder
+
+
+def test_a_full_disk_is_told_and_leaves_the_old_object_and_no_litter(store: Store, tmp_path: Path) -> None:
+    store.put("a/b", b"old")
+    with (
+        files_no_longer_than(1000),
+        pytest.raises(Misconfigured, match=r"disk of the lake .* is full.*archived before is unchanged"),
+    ):
+        store.put("a/b", b"x" * 5000)
+    assert everything(tmp_path / "lake") == {"a/b": b"old"}
+
+
+@pytest.mark.parametrize("place", ["lake", "lake/a", "lake/a/b"])
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
+    """The root, a folder within, or the object itself is of the wrong kind."""
+    wrong = tmp_path / place
+    wrong.parent.mkdir(parents=True, exist_ok=True)
+    wrong.mkdir() if place == "lake/a/b" else wrong.write_text("in the way")
+    (wrong / "inside").mkdir() if wrong.is_dir() else None
+    store = open_store(str(tmp_path / "lake"))
+    with pytest.raises(Misconfigured, match=f"{tmp_path / 'lake'} cannot be used"):
+        store.put("a/b", b"data")
+    assert not [p for p in tmp_path.rglob("*") if p.suffix == ".tmp"]
+
+
+@pytest.mark.parametrize("place", ["lake", "lake/a"])
+def test_a_place_that_cannot_be_written_is_found_out_before(tmp_path: Path, place: str) -> None:
+    """A file is in the way, or a link that leads nowhere or to itself."""
+    wrong = tmp_path / place
+    wrong.parent.mkdir(exist_ok=True)
+    store = open_store(str(tmp_path / "lake"))
+    for make in (wrong.touch, lambda: wrong.symlink_to("nowhere"), lambda: wrong.symlink_to(wrong.name)):
+        make()
+        with pytest.raises(Misconfigured, match=f"{tmp_path / 'lake'} cannot be used"):
+            store.prove_writable("a/b")
+        wrong.unlink()
+
+
+@pytest.mark.parametrize("content", [[], [LAKE_FILE], [LAKE_FILE, "a/b"]])
+def test_a_place_is_proven_writable_without_a_trace(tmp_path: Path, content: list[str]) -> None:
+    store = open_store(str(tmp_path / "new" / "lake"))
+    for path in content:
+        store.put(path, b"old")
+    before = sorted(tmp_path.rglob("*"))
+    store.prove_writable("a/b")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert list(everything(tmp_path).values()) == [b"old"] * len(content)
+
+
+def test_a_full_disk_is_found_out_before(store: Store) -> None:
+    with files_no_longer_than(0), pytest.raises(Misconfigured, match="full"):
+        store.prove_writable("a/b")
+
+
+@pytest.mark.parametrize("call", ["get", "stat", "list", "delete", "prove_writable"])
+def test_a_lake_that_is_a_file_is_named_by_every_call(tmp_path: Path, call: str) -> None:
+    (tmp_path / "lake").write_text("in the way")
+    store = open_store(str(tmp_path / "lake"))
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        getattr(store, call)("a/b")
+    with pytest.raises(Misconfigured, match="cannot be used"), store.lock(LOCK):
+        pass
+
+
+def test_what_a_killed_writer_left_is_swept_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
+    """A writer that is alive holds the lock beside its file; a lock without a file is swept, too."""
+    folder = tmp_path / TEMPORARY
+    folder.mkdir(parents=True)
+    for name in ("dead.tmp", "dead.lock", "killed_before_its_lock.tmp", "killed_after_its_rename.lock"):
+        (folder / name).write_bytes(b"half" if name.endswith("tmp") else b"")
+    (folder / "live.tmp").write_bytes(b"half")
+    with (folder / "live.lock").open("wb") as live:
+        fcntl.flock(live, fcntl.LOCK_EX)
+        open_store(str(tmp_path)).put("a/b", b"whole")
+        assert sorted(everything(tmp_path)) == [f"{TEMPORARY}/live.lock", f"{TEMPORARY}/live.tmp", "a/b"]
+
+
+def test_an_unfinished_file_never_lies_in_a_tables_folder(store: Store, tmp_path: Path) -> None:
+    seen = []
+
+    def write(path: Path) -> None:
+        path.write_bytes(b"half")
+        seen.extend(everything(tmp_path / "lake"))
+
+    store.put_file("T/date=2026-11-20/T-2026-11-20.parquet", write)
+    assert [name.startswith(f"{TEMPORARY}/") for name in seen] == [True, True]
+    assert not [name for name in seen if name.endswith(".parquet")]
+
+
+def test_a_lock_in_a_new_lake_leaves_no_trace_if_nothing_was_written(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "new" / "lake"))
+    with store.lock(LOCK):
+        assert (tmp_path / "new" / "lake" / LOCK).exists()
+    assert list(tmp_path.iterdir()) == []
+    with store.lock(LOCK):
+        store.put(LAKE_FILE, b"{}")
+    assert sorted(everything(tmp_path / "new" / "lake")) == [LAKE_FILE, LOCK]
+    with store.lock(LOCK):
+        pass
+    assert sorted(everything(tmp_path / "new" / "lake")) == [LAKE_FILE, LOCK]
+
+
+HOLD = """
+import sys
+from hunting_pipeline.lake.stores import open_store
+with open_store(sys.argv[1]).lock(sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_lock_is_shared_by_processes_and_waiting_for_it_is_reported(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other process has written nothing, so it removes the lock's file while this one waits for it."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "lake"), LOCK]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdin is not None
+    assert other.stdout.readline() == "held\n"
+    leaves = threading.Timer(0.3, lambda: other.communicate("go\n"))
+    leaves.start()
+    begun = time.monotonic()
+    with caplog.at_level(logging.WARNING), store.lock(LOCK):
+        assert time.monotonic() - begun > 0.2
+        leaves.join()
+        assert (tmp_path / "lake" / LOCK).exists()
+    assert f"another run writes DeviceEvents into the lake {tmp_path / 'lake'}; waiting" in caplog.text
+    assert other.returncode == 0
+
+
+WITHOUT_FCNTL = """
+import sys
+sys.modules["fcntl"] = None
+sys.path[:0] = sys.argv[2:]
+from pathlib import Path
+import hunting_pipeline
+from hunting_pipeline.lake import read
+from hunting_pipeline.lake.layout import lock_path
+from lake_workshop import EVENTS, NOON, Workshop, day, load_all, text
+shop = Workshop(Path(sys.argv[1]))
+with shop.store.lock(lock_path(EVENTS.name)):
+    shop.land([NOON], columns={"A": text("x")})
+    shop.land([NOON, NOON + 1], columns={"A": text("x", "y")})
+rows = read.frame(shop.store, EVENTS.name)
+print([m.proof.rows for m in load_all(shop.store, EVENTS.name)], rows["A"].tolist())
+"""
+
+
+def test_a_lake_is_written_and_read_where_fcntl_does_not_exist(tmp_path: Path) -> None:
+    """As on Windows."""
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_FCNTL, str(tmp_path), str(here), str(here.parent)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "[2] ['x', 'y']\n"), done.stderr
+    assert not [name for name in everything(tmp_path) if name.startswith(TEMPORARY)]
+
+
+def test_a_lake_is_written_where_folders_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    shop = Workshop(tmp_path)
+    shop.commit(shop.stage(reply([NOON]), day().window))
+    assert pq.read_metadata(shop.file()).num_rows == 1

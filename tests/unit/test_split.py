@@ -1,0 +1,197 @@
+"""What is decided about a slice, for every reason and every kind of slice and evidence."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from hunting_pipeline import plan, split
+from hunting_pipeline.limits import TEST
+from hunting_pipeline.model import HOUR, Bucket, Grain, Proof, Slice, Window
+from hunting_pipeline.split import Evidence, Reason, next_cut
+
+WIDTH = plan.Width(100.0)
+KNOWN = Evidence(WIDTH, edge=0)
+WINDOW = Window(HOUR, 4 * HOUR)
+TICK = Window(2 * HOUR + 7, 2 * HOUR + 8)
+PARTS = (Slice("T", WINDOW, Proof(3, 0)),)
+
+
+def a_slice(
+    rows: int = 500,
+    *,
+    occupied: Window | None = WINDOW,
+    bucket: Bucket | None = None,
+    window: Window = WINDOW,
+) -> Slice:
+    return Slice("T", window, Proof(rows, rows), occupied, bucket)
+
+
+def decided(slice_: Slice, reason: Reason, evidence: Evidence = KNOWN) -> split.Cut:
+    return next_cut(slice_, reason, evidence, limits=TEST, grain=Grain.HOUR)
+
+
+def received(rows: int, rounds: int = 1) -> Evidence:
+    return replace(KNOWN, received=Proof(rows, rows), rounds=rounds)
+
+
+@pytest.mark.parametrize(
+    ("slice_", "reason", "evidence", "expected"),
+    [
+        (a_slice(), Reason.NEW, KNOWN, split.Fetch(persist=False)),
+        (a_slice(1), Reason.NEW, KNOWN, split.Fetch(persist=True)),
+        (a_slice(0, occupied=None), Reason.NEW, KNOWN, split.Fetch(persist=True)),
+        (a_slice(1000), Reason.NEW, KNOWN, split.ByTime(WINDOW, plan.step_for(WINDOW.ticks), 500)),
+        (a_slice(), Reason.ANSWERED, received(500), split.Accept()),
+        (a_slice(), Reason.ANSWERED, received(499), split.Recount()),
+        (a_slice(), Reason.RECOUNTED, received(500), split.Accept()),
+        (a_slice(), Reason.RECOUNTED, received(499, 3), split.Fetch(persist=False)),
+        (a_slice(), Reason.RECOUNTED, received(499, 4), split.ByTime(WINDOW, 15 * 10**7, 250)),
+        (a_slice(occupied=TICK), Reason.NOT_DISTINCT, KNOWN, "Isolate"),
+        (a_slice(occupied=None), Reason.REFUSED, KNOWN, split.ByTime(WINDOW, 15 * 10**7, 250)),
+        (a_slice(2, occupied=None), Reason.CUT_SHORT, KNOWN, split.ByTime(WINDOW, 15 * 10**7, 1)),
+        (a_slice(occupied=TICK, window=TICK), Reason.REFUSED, KNOWN, split.ByHash(4)),
+        (a_slice(occupied=TICK, bucket=Bucket(1, 4)), Reason.REFUSED, KNOWN, split.Distinct()),
+        (a_slice(occupied=TICK, bucket=Bucket(1, 4)), Reason.NOT_DISTINCT, KNOWN, split.ByHash(64)),
+        (a_slice(), Reason.BINS, replace(KNOWN, parts=PARTS), split.Replace(PARTS)),
+        (a_slice(3), Reason.BUCKETS, KNOWN.after_buckets(4, PARTS), split.Replace(PARTS)),
+        (a_slice(4), Reason.BUCKETS, KNOWN.after_buckets(4, PARTS), split.Recount()),
+        (a_slice(4), Reason.RECOUNTED, KNOWN.after_buckets(4, PARTS), split.ByHash(4)),
+    ],
+)  # fmt: skip
+def test_each_reason_has_its_answer(
+    slice_: Slice, reason: Reason, evidence: Evidence, expected: split.Cut | str
+) -> None:
+    found = decided(slice_, reason, evidence)
+    assert found == expected or type(found).__name__ == expected
+
+
+def test_a_snapshot_is_cut_by_hash_alone() -> None:
+    whole = Slice("T", None, Proof(3000, 0))
+    assert decided(whole, Reason.NEW) == split.ByHash(8)
+    assert decided(whole, Reason.REFUSED) == split.ByHash(8)
+
+
+def test_a_dense_tick_leaves_only_its_own_partition_at_stake() -> None:
+    for rows in (1, 700):
+        found = decided(a_slice(rows, occupied=TICK), Reason.REFUSED)
+        assert isinstance(found, split.Isolate)
+        own, *rest = found.parts
+        assert (own.window, own.expected.rows, own.occupied) == (Window(2 * HOUR, 3 * HOUR), rows, TICK)
+        assert [part.window for part in rest] == [Window(HOUR, 2 * HOUR), Window(3 * HOUR, 4 * HOUR)]
+        assert all(part.expected == Proof(0, 0) and part.occupied is None for part in rest)
+
+
+def test_it_is_given_up_only_where_nothing_smaller_can_be_asked() -> None:
+    said = replace(KNOWN, said="the result is too large")
+    one = decided(a_slice(1, occupied=TICK, window=TICK), Reason.REFUSED, said)
+    assert isinstance(one, split.GiveUp)
+    assert one.dense
+    assert "(1 rows) cannot be cut further: the result is too large." in one.message
+    alike = decided(a_slice(bucket=Bucket(5, split.MOST_BUCKETS)), Reason.NOT_DISTINCT)
+    assert isinstance(alike, split.GiveUp)
+    assert alike.dense
+
+
+def test_a_count_that_does_not_settle_is_the_services_failure() -> None:
+    unsettled = decided(a_slice(1), Reason.RECOUNTED, received(2, split.ROUNDS))
+    assert isinstance(unsettled, split.GiveUp)
+    assert not unsettled.dense
+    evidence = KNOWN
+    for _ in range(split.ROUNDS - 1):
+        evidence = evidence.after_buckets(4, PARTS)
+        assert decided(a_slice(4), Reason.BUCKETS, evidence) == split.Recount()
+    unequal = decided(a_slice(4), Reason.BUCKETS, evidence.after_buckets(4, PARTS))
+    assert isinstance(unequal, split.GiveUp)
+    assert not unequal.dense
+
+
+def test_rounds_of_buckets_begin_when_fetching_is_over() -> None:
+    assert received(3, rounds=4).after_buckets(4, PARTS).rounds == 1
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_whatever_happens_a_slice_at_the_edge_is_cut_back(reason: Reason) -> None:
+    step = 600 * 10**7
+    reached = replace(received(500), edge=HOUR + 1, parts=PARTS)
+    rest = Window(HOUR + 1 + step, 4 * HOUR)
+    cut = decided(a_slice(), reason, reached)
+    assert cut == split.Remainder(rest, plan.step_for(rest.ticks), plan.row_target(TEST, WIDTH))
+    assert decided(a_slice(), reason, replace(reached, edge=4 * HOUR - step)) == split.Replace(())
+    assert not isinstance(decided(a_slice(), reason, replace(reached, edge=HOUR)), split.Remainder)
+
+
+SLICES = [
+    replace(Slice("T", window, Proof(rows, 0), occupied, bucket))
+    for window, occupied in ((WINDOW, WINDOW), (WINDOW, TICK), (WINDOW, None), (TICK, TICK), (None, None))
+    for bucket in (None, Bucket(1, 4), Bucket(1, split.MOST_BUCKETS))
+    for rows in (0, 1, 2, 999, 1000, 10**6)
+]
+EVIDENCE = [
+    Evidence(width, edge=0, rounds=rounds, received=got, buckets=buckets, parts=parts, said="too much")
+    for width, rounds, got, buckets, parts in product(
+        (WIDTH, plan.Width(10.0**6, learnt=True)),
+        (0, 1, split.ROUNDS),
+        (None, Proof(1, 0), Proof(1000, 0)),
+        (0, 8),
+        ((), PARTS),
+    )
+]
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_and_evidence_has_a_sound_answer(reason: Reason) -> None:  # noqa: C901 # one case each
+    """Whatever is known, the answer fits the slice, and is never a step back."""
+    for slice_, evidence in product(SLICES, EVIDENCE):
+        rows, too_much = slice_.expected.rows, reason in {Reason.REFUSED, Reason.CUT_SHORT}
+        match decided(slice_, reason, evidence):
+            case split.Accept():
+                assert evidence.received == slice_.expected
+                assert reason in {Reason.ANSWERED, Reason.RECOUNTED}
+            case split.Fetch(persist):
+                assert persist == (rows <= 1)
+                assert not too_much
+                assert reason is Reason.NEW or evidence.rounds < split.ROUNDS
+            case split.ByTime(window, step, target):
+                assert slice_.bucket is None
+                assert window == slice_.window
+                assert 1 <= target <= (rows + 1) // 2
+                assert step < (slice_.occupied or window).ticks
+            case split.ByHash(of):
+                own = slice_.bucket.of if slice_.bucket else 1
+                again = reason is Reason.RECOUNTED and evidence.buckets
+                assert again or own < of <= split.MOST_BUCKETS
+                assert again or of // own < TEST.rows, "one reply cannot count them"
+            case split.Distinct():
+                assert slice_.bucket is not None
+                assert rows > 1
+            case split.Isolate(parts):
+                assert slice_.bucket is None
+                assert parts[0].window
+                assert slice_.occupied
+                assert parts[0].window.start <= slice_.occupied.start < parts[0].window.end
+                assert sum(part.window.ticks for part in parts if part.window) == WINDOW.ticks
+            case split.GiveUp(message, dense):
+                assert message.startswith(str(slice_))
+                alike = slice_.bucket is not None and slice_.bucket.of == split.MOST_BUCKETS
+                assert not dense or (rows <= 1 and too_much) or alike
+            case split.Recount() | split.Replace():
+                assert reason in {Reason.ANSWERED, Reason.BUCKETS, Reason.BINS}
+            case split.Remainder():
+                raise AssertionError("the edge is far")
+
+
+def test_a_refused_slice_that_was_expected_to_be_large_teaches_a_wider_row() -> None:
+    narrow = a_slice(400)  # 40 kB of 1 MB
+    assert split.width_after_refusal(WIDTH, narrow, TEST) == WIDTH
+    wide = split.width_after_refusal(plan.Width(2000.0), narrow, TEST)
+    assert wide == plan.Width(2500.0, learnt=True)
+    assert split.width_after_refusal(WIDTH, a_slice(10**6), replace(TEST, reply_bytes=None)) == WIDTH
+
+
+def test_a_histogram_that_is_too_much_is_halved_at_a_bins_edge() -> None:
+    three = [Window(0, 10), Window(20, 30), Window(40, 50)]
+    assert split.halves(three, 10) == (three[:1], three[1:])
+    assert split.halves([Window(3, 38)], 10) == ([Window(3, 20)], [Window(20, 38)])
+    assert split.halves([Window(3, 9)], 10) is None
+    assert split.halves([Window(0, 10)], 10) is None
