@@ -1,1 +1,1 @@
-"""The defs folder: one folder a Defender service, each with the `defs.yaml` that a team edits."""
+"""The defs folder: one folder for each Defender service, with the `defs.yaml` that a team edits."""

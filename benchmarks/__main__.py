@@ -1,9 +1,9 @@
-"""Every benchmark, one after another: `make bench`, or `python -m benchmarks NAME ...` for some.
+"""All benchmarks, one after another: `make bench`, or `python -m benchmarks NAME ...` for some.
 
     python -m benchmarks [--quick | --docs] [NAME ...]
 
-`--docs` also writes what was measured into docs/performance.md, between the marks of each benchmark's name,
-and the plot beside it.
+`--docs` also writes the output into docs/performance.md, between the marks with each benchmark's name, and
+draws the plot.
 """
 
 import argparse
@@ -21,13 +21,13 @@ QUICK = {
     "quota_ledger": ["--seconds", "1"],
     "quota_simulation": ["--profile", "endpoint"],
 }
-"""Arguments for a smoke run, where they are not `--quick`."""
+"""Arguments for a smoke run; all others take `--quick`."""
 FOR_DOCS = {"decode": ["--plot", str(PLOT)], "pull": ["--profile"]}
 """Arguments for the docs."""
 
 
 def run(name: str, arguments: Sequence[str]) -> tuple[int, str]:
-    """Its exit code, and what it printed, which is shown as well."""
+    """Run a benchmark and show its output. Returns its exit code and its output."""
     shown = []
     command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -39,23 +39,23 @@ def run(name: str, arguments: Sequence[str]) -> tuple[int, str]:
 
 
 def written(page: str, name: str, shown: str) -> str:
-    """The page with the benchmark's block replaced, if it has one."""
+    """Replace the benchmark's block in the page, if there is one."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     return pattern.sub(lambda match: f"{match[1]}```text\n{shown}\n```\n{match[2]}", page)
 
 
 def main() -> int:
-    """Run each in a process of its own; the exit code of the first that fails, else 0."""
+    """Run each benchmark in its own process. Returns the exit code of the first that fails, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     manner = parser.add_mutually_exclusive_group()
     manner.add_argument("--quick", action="store_true", help="a smoke run of each")
-    manner.add_argument("--docs", action="store_true", help="write docs/performance.md anew")
+    manner.add_argument("--docs", action="store_true", help="rewrite docs/performance.md")
     options = parser.parse_args()
     there = sorted(path.stem for path in HERE.glob("[a-z]*.py"))
     unknown = set(options.names) - set(there)
     if unknown:
-        sys.exit(f"no benchmark is called {min(unknown)}; there are {', '.join(there)}")
+        sys.exit(f"there is no benchmark {min(unknown)}; the benchmarks are {', '.join(there)}")
     for name in options.names or there:
         arguments = FOR_DOCS.get(name, []) if options.docs else []
         if options.quick:

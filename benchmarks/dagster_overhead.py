@@ -1,9 +1,9 @@
-"""What Dagster costs beyond the data work: loading the code location, and each partition of a ranged run.
+"""The cost of Dagster beyond the data work: loading the code location, and each partition of a ranged run.
 
     python -m benchmarks.dagster_overhead [HOURS [ROUNDS]]
 
-The same hourly partitions of one table are brought from an emulated tenant by the pipeline alone, and by one
-ranged run of the asset on an instance that keeps its events in SQLite; each round by both, into new lakes.
+The pipeline alone and one ranged run of the asset archive the same hourly partitions of one table from an
+emulated tenant. The instance stores its events in SQLite. Each round runs both, into new lakes.
 """
 
 import os
@@ -39,7 +39,7 @@ print(imported - start, time.perf_counter() - imported, len(tables))
 
 
 def loading(rounds: int) -> None:
-    """Figures of fresh processes."""
+    """Print the loading times of fresh processes."""
     found = []
     for _ in range(rounds):
         done = subprocess.run([sys.executable, "-c", _LOAD], capture_output=True, text=True, check=True)
@@ -50,7 +50,7 @@ def loading(rounds: int) -> None:
 
 @contextmanager
 def settings(endpoint: Endpoint, home: Path) -> Iterator[None]:
-    """The emulated tenant, and a lake in `home`."""
+    """Set the variables of the emulated tenant and of a lake in `home`."""
     home.mkdir()
     variables = endpoint.settings() | {
         "HUNTING_LAKE": str(home / "lake"),
@@ -66,7 +66,7 @@ def settings(endpoint: Endpoint, home: Path) -> Iterator[None]:
 
 
 def bare(keys: list[str]) -> None:
-    """The data work alone."""
+    """Run the data work alone."""
     table = spec(TABLE, grain=Grain.HOUR)
     partitions = [partition_from_key(TABLE, key) for key in keys]
     with open_pipeline(load_settings(), max_wait=60) as pipeline, pipeline.pull(table, partitions) as pull:
@@ -74,7 +74,7 @@ def bare(keys: list[str]) -> None:
 
 
 def ranged(keys: list[str], instance: dg.DagsterInstance) -> None:
-    """One run of the asset over the whole range."""
+    """Run the asset once over the whole range."""
     component = HuntingTables(tables=[TableConfig(name=TABLE, grain=Grain.HOUR)])
     defs = component.build_defs(None)  # type: ignore[arg-type] # needs no context
     result = materialize_range(defs, [TABLE], first=keys[0], last=keys[-1], instance=instance)
@@ -84,14 +84,14 @@ def ranged(keys: list[str], instance: dg.DagsterInstance) -> None:
 
 @contextmanager
 def timed(times: list[tuple[float, float]]) -> Iterator[None]:
-    """Adds wall and processor seconds of the block."""
+    """Append wall and CPU seconds of the block to `times`."""
     wall, processor = time.perf_counter(), time.process_time()
     yield
     times.append((time.perf_counter() - wall, time.process_time() - processor))
 
 
 def settled(hours: int) -> list[str]:
-    """Keys of the latest hours that the service still holds whole."""
+    """List the keys of the latest hours that are settled and still fully available."""
     now = datetime.now(UTC)
     last = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=4)
     every = [last - timedelta(hours=back) for back in reversed(range(hours))]

@@ -2,7 +2,7 @@
 
     python -m benchmarks.latency [--quick] [--rounds 5]
 
-A gzipped reply of 130 MB of JSON is sent over loopback HTTP at an even pace, as a network would.
+A gzipped reply of 130 MB of JSON is sent over loopback HTTP at an even rate, like over a network.
 """
 
 import argparse
@@ -26,12 +26,12 @@ CONTESTANTS = (
     Contestant("ours, staged and committed", "throttled_durable", None),
     Contestant("json + pandas", "throttled_json_pandas", "pandas"),
 )
-MEGABYTES, SECONDS, PIECES = 130, 2.7, 100
-"""The reply, how long sending it takes, and in how many pieces."""
+MEGABYTES, SECONDS, CHUNKS = 130, 2.7, 100
+"""Size of the reply, seconds to send it, and number of chunks."""
 
 
 class Server(ThreadingHTTPServer):
-    """Sends `few` at once and `reply` at an even pace; `ended` is when its last byte was handed over."""
+    """A server that sends `few` at once and `reply` at an even rate. `ended` is the time of its last byte."""
 
     daemon_threads = True
 
@@ -41,32 +41,32 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """The handler of one request."""
 
     server: Server
 
     def do_POST(self) -> None:
-        """Either reply, gzipped."""
+        """Send one of both replies, gzipped."""
         body = self.server.reply if self.path == "/reply" else self.server.few
         self.send_response(200)
         self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        start, size = time.monotonic(), -(-len(body) // PIECES)
-        for number in range(PIECES):
+        start, size = time.monotonic(), -(-len(body) // CHUNKS)
+        for number in range(CHUNKS):
             self.wfile.write(body[number * size : (number + 1) * size])
             if self.path == "/reply":
-                due = start + SECONDS * (number + 1) / PIECES
-                time.sleep(max(0.0, due - time.monotonic()) if number + 1 < PIECES else 0.0)
+                due = start + SECONDS * (number + 1) / CHUNKS
+                time.sleep(max(0.0, due - time.monotonic()) if number + 1 < CHUNKS else 0.0)
         self.server.ended = time.monotonic()
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Write no log."""
 
 
 @contextmanager
 def serving(body: Body) -> Iterator[Server]:
-    """In a thread of this process."""
+    """Serve the replies from a thread of this process."""
     with Server(body) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield server
@@ -74,7 +74,7 @@ def serving(body: Body) -> Iterator[Server]:
 
 
 def added(server: Server, contestant: Contestant, folder: Path) -> float:
-    """Seconds after the last byte, in a fresh process."""
+    """Measure the seconds after the last byte, in a fresh process."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
         command = contestant.command(f"http://127.0.0.1:{server.server_port}", Path(out, "reply"))
         done = subprocess.run(command, capture_output=True, text=True, check=False)

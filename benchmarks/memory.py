@@ -1,9 +1,9 @@
-"""Peak memory of a pull above the process with its imports done: four replies in flight, however many come.
+"""Peak memory of a pull above the process after its imports. Four replies are in flight at most.
 
     python -m benchmarks.memory [--quick]
 
-Pulls of DeviceProcessEvents with the default four workers, the XDR surface's limit of 50 MB a reply, from an
-emulator in a process of its own; each pull in a fresh process.
+Each pull of DeviceProcessEvents runs in a fresh process, with the default four workers and the limit of the
+XDR API, 50 MB a reply. The emulator runs in its own process.
 """
 
 import argparse
@@ -11,14 +11,14 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks.support.emulated import Asked, pull
+from benchmarks.support.emulated import Request, pull
 from hunting_emulator.process import running
 
 TABLE = "DeviceProcessEvents"
 DAY_ROWS = 22_000
-"""A day's rows on average for each full reply: somewhat more than one brings, as days differ."""
+"""Average rows of a day for each full reply: a little more than one reply holds, because days differ."""
 CASES = (
-    # replies a day at least, days, grain
+    # least replies a day, days, grain
     (6, 1, "day"),
     (6, 3, "day"),
     (18, 1, "day"),
@@ -40,8 +40,8 @@ def main() -> None:
             tempfile.TemporaryDirectory() as folder,
             running(profile="xdr", limit={"calls_per_minute": "off"}, rows={TABLE: rows}) as endpoint,
         ):
-            asked = Asked(TABLE, grain, end - timedelta(days=days), end)
-            found = pull(endpoint, Path(folder, "home"), asked, HUNTING_API="xdr", HUNTING_SHARE="1")
+            request = Request(TABLE, grain, end - timedelta(days=days), end)
+            found = pull(endpoint, Path(folder, "home"), request, HUNTING_API="xdr", HUNTING_SHARE="1")
         each = found["json_bytes"] / found["replies"] / 1e6
         counted = f"{found['replies']:>9}{each:>10.0f}{found['partitions']:>13}{found['rows']:>10,}"
         print(f"{counted}{found['peak'] / 1e6:>10.0f}", flush=True)

@@ -1,10 +1,10 @@
-"""CPU of a pull of a million rows: in our process, and in the emulator's that made the rows.
+"""CPU of a pull of a million rows: of the pulling process, and of the emulator that makes the rows.
 
     python -m benchmarks.pull [--quick] [--profile]
 
-Three tables, a third of the rows each, each pulled over HTTPS by a fresh process with default settings, over
-the XDR surface, compressed as the service does for who asks. CPU counts from the end of the imports, and from
-when the emulator is ready. The profile costs CPU of its own, which its table leaves out.
+Three tables have a third of the rows each. A fresh process with default settings pulls each table over HTTPS
+from the XDR API, with compression. CPU counts from the end of the imports and, for the emulator, from its
+start. The profile itself costs CPU, which its table leaves out.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks.support.emulated import Asked, cpu_seconds, pull
+from benchmarks.support.emulated import Request, cpu_seconds, pull
 from hunting_emulator.process import running
 
 ROWS, DAYS = 1_000_000, 10
@@ -24,7 +24,7 @@ def main() -> None:
     """Print both figures, and the profile."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a hundredth of the rows")
-    parser.add_argument("--profile", action="store_true", help="say where our CPU goes")
+    parser.add_argument("--profile", action="store_true", help="print CPU by part of the pipeline")
     options = parser.parse_args()
     rows = (ROWS // 100 if options.quick else ROWS) // len(TABLES)
     profile = ["--profile"] if options.profile else []
@@ -36,8 +36,8 @@ def main() -> None:
     ):
         before = cpu_seconds(endpoint.pid)
         for table in TABLES:
-            asked = Asked(table, "day", end - timedelta(days=DAYS), end)
-            found.append(pull(endpoint, Path(folder, table), asked, *profile, HUNTING_API="xdr"))
+            request = Request(table, "day", end - timedelta(days=DAYS), end)
+            found.append(pull(endpoint, Path(folder, table), request, *profile, HUNTING_API="xdr"))
         theirs = cpu_seconds(endpoint.pid) - before
     ours = sum(each["cpu"] for each in found)
     brought, size = (sum(each[key] for each in found) for key in ("rows", "json_bytes"))

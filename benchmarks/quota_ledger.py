@@ -1,10 +1,10 @@
-"""What the ledger costs: reserve and settle, by 8 processes at once, on SQLite and on Postgres.
+"""The cost of the ledger: reserve and settle, by 8 processes at once, on SQLite and on Postgres.
 
     python benchmarks/quota_ledger.py [--seconds 10] [--processes 8] [--postgres URL]
 
-The limit is wide, so every reservation is let through, and its period so short that the ledger looks at about
-as much history as in a real hour. The SQLite file lies in a temporary folder on disk. For Postgres give the
-URL of a server; without one only SQLite is measured.
+The limit is wide, so no reservation waits. Its period is short, so the ledger reads about as much history as
+in a real hour. The SQLite file lies in a temporary folder on disk. Postgres is measured only if `--postgres`
+gives the URL of a server.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from hunting_pipeline.quota import Priority, WaitUntil, open_ledger
 
 WIDE = replace(TEST, rates=(Rate(Kind.CALLS, 100_000, 1),))
 PAUSE = 1.0
-"""How long a call takes where the processes do not only hammer: five times as hard as what is typical."""
+"""Seconds of a call in the case with pauses: a fifth of a typical call."""
 CALL_SECONDS = 5.0
-"""What a typical call takes: the ledger's time is told as a part of it."""
+"""Seconds of a typical call. The ledger's time is printed as a part of it."""
 
 
 def work(url: str, tenant: str, seconds: float, number: int, pause: float, ready, results) -> None:
-    """Reserve, call for `pause` seconds, settle; tells how long the ledger took for each pair."""
+    """Reserve, sleep for `pause` seconds, settle. Puts the ledger's time of each pair into `results`."""
     ledger = open_ledger(url, tenant=tenant, limits=WIDE)
     pairs = []
     ready.wait()
@@ -69,7 +69,7 @@ def measure(name: str, url: str, *, processes: int, seconds: float, pause: float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What the ledger costs.")
+    parser = argparse.ArgumentParser(description="The cost of the ledger.")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--postgres", help="URL of a server")

@@ -1,17 +1,17 @@
-"""Whole backfills under the quota, with a virtual clock: nobody sleeps, and the service counts for itself.
+"""Whole backfills under the quota, on a virtual clock. The simulated service has its own count.
 
     python benchmarks/quota_simulation.py [--all] [--share S] [--plot FOLDER] [--seed N ...] [--profile NAME]
 
 60 tables over 30 days, by default 100 million rows and 16 workers on one ledger, which lies in memory. The
-simulated service refuses with 429 by its own count; it shares no code with the rules. The bound is what any
-scheduler has within the share, computed from the limits alone: also one that knows how long each call will
-take and keeps the dearest for the last hour. With `other`, somebody else takes random spells of 30 % of the
-tenant's quota.
+simulated service refuses with 429 by its own count and shares no code with the rules. The bound is computed
+from the limits. No scheduler within the share is faster, even with the time of each call given beforehand and
+the longest calls kept for the last hour. With `other`, another consumer takes 30 % of the tenant's quota at
+random times.
 
-Nobody knows how long a call will run. Within the share, a window is filled by what calls will likely take, so
-it ends a little above or below (`fullest window`). With `--share 1` there is nothing above it to spend, so
-room for one careful estimate stays empty at the end of every hour of running time, and work that misses an
-hour's renewal by a second waits for the next: there the ratio of `original` is 1.02 to 1.06.
+The time of a call is unknown beforehand. Within the share, calls count with their expected time, so a window
+ends a little above or below the share (`fullest window`). With `--share 1` nothing above the share is left.
+Then room for one careful estimate stays empty at the end of every hour of running time, and work that misses
+an hour's renewal by a second waits for the next. There the ratio of `original` is 1.02 to 1.06.
 """
 
 import argparse
@@ -44,7 +44,7 @@ OTHER = 0.3
 
 @dataclass(frozen=True)
 class Job:
-    """One call: seconds on its way, running at the service, and carrying the reply home."""
+    """One call: seconds of the request's transit, of running at the service, and of the reply's transfer."""
 
     table: str
     transit: float
@@ -54,7 +54,7 @@ class Job:
 
 @dataclass
 class Counter:
-    """One rate as the service counts it: over `(now - period, now]`, refusing when the amount is spent."""
+    """One rate in the service's own count over `(now - period, now]`. It refuses once the amount is spent."""
 
     rate: Rate
     events: deque[tuple[float, float]] = field(default_factory=deque)
@@ -71,7 +71,7 @@ class Counter:
 
 
 class Service:
-    """Counts calls when they arrive and running time when it ended; keeps all for the report."""
+    """A service that counts calls at their arrival and running time at its end. Keeps all for the report."""
 
     def __init__(self, limits: Limits) -> None:
         self.counters = [Counter(rate) for rate in limits.rates]
@@ -79,31 +79,31 @@ class Service:
         self.refused = 0
 
     def arrives(self, now: float) -> bool:
-        """Whether the call is let in."""
+        """Accept a call, or refuse it with 429."""
         for counter in self.counters:
             if counter.full(now, 1.0 if counter.rate.kind is Kind.CALLS else 1e-3):
                 self.refused += 1
                 return False
-        self._book(Kind.CALLS, now, 1.0)
+        self._count(Kind.CALLS, now, 1.0)
         return True
 
     def ends(self, now: float, seconds: float) -> None:
-        self._book(Kind.SECONDS, now, seconds)
+        self._count(Kind.SECONDS, now, seconds)
 
     def other(self, now: float, kind: Kind, amount: float) -> None:
-        """Somebody else spends; what the tenant has no room for is refused to him."""
+        """Record calls of another consumer, as far as the tenant's quota allows."""
         if all(not c.full(now, amount) for c in self.counters if c.rate.kind is kind):
-            self._book(kind, now, amount)
+            self._count(kind, now, amount)
 
     def worst(self, rate: Rate) -> float:
-        """The fullest window of the whole run, as a part of the rate's amount."""
+        """Return the fullest window of the whole run, as a part of the rate's amount."""
         log = sorted(self.log[rate.kind])
         times, sums = [t for t, _ in log], list(accumulate((a for _, a in log), initial=0.0))
         ends = range(len(times))
         most = max((sums[i + 1] - sums[bisect_right(times, times[i] - rate.period)] for i in ends), default=0)
         return most / rate.amount
 
-    def _book(self, kind: Kind, now: float, amount: float) -> None:
+    def _count(self, kind: Kind, now: float, amount: float) -> None:
         self.log[kind].append((now, amount))
         for counter in self.counters:
             if counter.rate.kind is kind:
@@ -111,7 +111,7 @@ class Service:
 
 
 def backfill(limits: Limits, random_: random.Random, *, rows: int) -> list[Job]:
-    """Tables of very different size: one planning call each, then as many slices as rows and bytes demand."""
+    """Make jobs of tables of very different size: a planning call each, then slices by rows and bytes."""
     weights = [random_.lognormvariate(0, 2) for _ in range(TABLES)]
     jobs = []
     for number, weight in enumerate(weights):
@@ -128,14 +128,14 @@ def backfill(limits: Limits, random_: random.Random, *, rows: int) -> list[Job]:
 
 
 def bound(limits: Limits, jobs: list[Job], workers: int, part: float) -> float:
-    """Seconds that no scheduler can beat: what the limits let through by time t must reach what is wanted.
+    """Return the least seconds of any scheduler: when the limits have allowed all calls.
 
-    By t, a rate has let through at most its amount for every period begun, and in the last one begun at most
-    what shorter periods and the workers let through. And workers can only do one thing at a time.
+    By time t, a rate allows at most its amount for every period begun. In the last period begun it allows at
+    most the amount of the shorter periods and of the workers. And a worker does one thing at a time.
     """
-    dearest = list(accumulate(sorted((job.seconds for job in jobs), reverse=True), initial=0.0))
+    longest_first = list(accumulate(sorted((job.seconds for job in jobs), reverse=True), initial=0.0))
 
-    def let_through(kind: Kind, t: float) -> float:
+    def allowed(kind: Kind, t: float) -> float:
         return min((so_far(rate, t) for rate in limits.rates if rate.kind is kind), default=math.inf)
 
     def so_far(rate: Rate, t: float) -> float:
@@ -144,12 +144,12 @@ def bound(limits: Limits, jobs: list[Job], workers: int, part: float) -> float:
         last = min(r.amount * part * (rest // r.period + 1) for r in (*shorter, rate) if r.kind is rate.kind)
         if rate.kind is Kind.SECONDS:
             calls = [r.amount * part * (rest // r.period + 1) for r in shorter if r.kind is Kind.CALLS]
-            last = min([last, workers * rest, *(dearest[min(int(c), len(jobs))] for c in calls)])
+            last = min([last, workers * rest, *(longest_first[min(int(c), len(jobs))] for c in calls)])
         return rate.amount * part * whole + last
 
-    wanted = {Kind.CALLS: float(len(jobs)), Kind.SECONDS: sum(job.seconds for job in jobs)}
+    required = {Kind.CALLS: float(len(jobs)), Kind.SECONDS: sum(job.seconds for job in jobs)}
     t = 0.0
-    while any(let_through(kind, t) < amount - 1e-6 for kind, amount in wanted.items()):
+    while any(allowed(kind, t) < amount - 1e-6 for kind, amount in required.items()):
         t += 60.0
     return max(t, sum(job.transit + job.seconds + job.transfer for job in jobs) / workers)
 
@@ -171,7 +171,7 @@ class Result:
 
 
 class MemoryStore:
-    """The ledger's tables in this process's memory: nobody else is there to be kept out."""
+    """A store in this process's memory. It needs no lock, because no other process uses it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -287,7 +287,7 @@ class Simulation:
         self.next_job(worker)
 
     def other_consumer(self) -> None:
-        """Spells of asking at the full 30 % of every rate, and spells of rest."""
+        """Send calls at the full 30 % of every rate, with pauses of random length."""
         rates = [rate for rate in self.limits.rates if rate.kind is Kind.CALLS]
         pace = max(rate.period / math.floor(rate.amount * OTHER) for rate in rates)
         self.service.other(self.now, Kind.CALLS, 1.0)
@@ -310,7 +310,7 @@ HEADER = (
 
 
 def line(result: Result) -> str:
-    """As the table prints it."""
+    """Format a line of the table."""
     case, other = result.case, "30 %" if result.case.other else "-"
     return (
         f"{case.profile:<9}{case.workers:>8}{other:>7}{result.calls:>8}"
@@ -323,7 +323,7 @@ WIDTH, HEIGHT, MARGIN, POINTS = 900, 170, 40, 450
 
 
 def panel(result: Result, rate: Rate, top: int) -> str:
-    """One rate's window over the whole run, as a part of its amount; red is the limit."""
+    """Draw one rate's window over the whole run. The limit is red."""
     log = sorted(result.log[rate.kind])
     times, sums = [t for t, _ in log], list(accumulate((a for _, a in log), initial=0.0))
     xs = [START + result.took * i / POINTS for i in range(POINTS + 1)]
@@ -344,7 +344,7 @@ def panel(result: Result, rate: Rate, top: int) -> str:
 
 
 def plot(result: Result, folder: Path) -> None:
-    """Spending against the limits, one SVG for one run."""
+    """Write the spending of one run against the limits as an SVG."""
     rates = PROFILES[result.case.profile].rates
     panels = "".join(panel(result, rate, 30 + HEIGHT * number) for number, rate in enumerate(rates))
     title = f"{result.case.profile}: {result.calls} calls by {result.case.workers} workers" + (

@@ -1,4 +1,4 @@
-"""The three surfaces as data: routes, permissions, envelopes and error bodies."""
+"""The emulated APIs as data: routes, permissions, envelopes and error bodies."""
 
 import json
 import time
@@ -15,7 +15,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One way to ask. `role` is the permission it needs; `device_only` limits it to Device tables."""
+    """One hunting API. `role` is the required permission; `device_only` limits the API to Device tables."""
 
     name: str
     path: str
@@ -25,7 +25,7 @@ class Api:
     device_only: bool = False
 
     def ends(self, answer: Answer, base: str, manners: Manners) -> tuple[str, str]:
-        """The text of a reply before its first row and after its last."""
+        """Return the text of a reply before its first row and after its last row."""
         swap = self.odata != manners.swap_case
         pairs = schema_pairs(answer.columns, self.spoken(manners))
         named = [{_cased("Name", swap): name, _cased("Type", swap): kind} for name, kind in pairs]
@@ -48,7 +48,7 @@ class Api:
         return f'"Stats":{json.dumps(stats)},'
 
     def spoken(self, manners: Manners) -> Dialect:
-        """The dialect of this surface under these manners."""
+        """Return the dialect of this API under these manners."""
         return replace(
             self.dialect,
             null=manners.null or self.dialect.null,
@@ -57,7 +57,7 @@ class Api:
         )
 
     def error(self, code: str, message: str) -> bytes:
-        """The body of a refusal."""
+        """Return the body of a refusal."""
         request = str(uuid.uuid4())
         if self.odata:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
@@ -78,7 +78,7 @@ APIS = (
 
 
 def stream(api: Api, answer: Answer, base: str, manners: Manners) -> Iterator[bytes]:
-    """The whole reply in blocks; closes the answer at its end."""
+    """Yield the whole reply in blocks and close the answer at its end."""
     opening, closing = api.ends(answer, base, manners)
     with answer.body:
         yield opening.encode()
@@ -90,9 +90,10 @@ def stream(api: Api, answer: Answer, base: str, manners: Manners) -> Iterator[by
 def wrecked(
     fault: str, blocks: Iterator[bytes], answer: Answer, manners: Manners, hang_up: Callable[[], None]
 ) -> Iterator[bytes]:
-    """A reply that goes wrong on its way.
+    """Yield a reply that goes wrong on its way.
 
-    `cut` breaks the connection in the middle, `half` ends there as if all were well, `slow` drips.
+    `cut` breaks the connection in the middle. `half` ends the reply in the middle without an error. `slow`
+    sends a few bytes at a time.
     """
     middle = answer.body.seek(0, 2) // 2
     answer.body.seek(0)

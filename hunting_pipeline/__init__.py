@@ -1,14 +1,9 @@
 """Microsoft Defender's hunting tables, complete and typed, as partitioned Parquet.
 
-The nouns and the errors. To pull from Python: `hunting_pipeline.pipeline.open_pipeline`; to read a lake:
-`hunting_pipeline.lake.read`.
+The values and the errors. To pull from Python, use `hunting_pipeline.pipeline.open_pipeline`. To read a lake,
+use `hunting_pipeline.lake.read`. Importing this package loads no other library and changes no environment
+variable.
 """
-
-import os
-
-# Arrow asks once, when it is imported. Its own allocators keep for each thread what that thread once
-# needed, which doubles the memory of a pull; the system's is told otherwise in `pipeline.memory`.
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 from hunting_pipeline.errors import (
     BeyondRetention,

@@ -1,7 +1,7 @@
-"""What the hunting tables look like, as far as documentation knows: data, in `tables.json` beside this file.
+"""The catalogue of documented hunting tables. The data are in `tables.json` beside this file.
 
-The catalogue says which column holds the time and gives a first guess of a row's width. It never decides a
-type: those come from each reply's Schema.
+The catalogue gives the time column of each table and a first estimate of the bytes per row. It never decides
+a type: types come from each reply's Schema.
 """
 
 import json
@@ -18,14 +18,14 @@ from hunting_pipeline.model import Column, Grain, TableSpec
 __all__ = ["Entry", "catalog", "entry", "spec"]
 
 _VALUE_BYTES = {"dynamic": 60, "datetime": 30, "string": 24}
-"""JSON bytes of a typical value, quotes included, where no table was sampled; 6 for numbers and nulls."""
+"""JSON bytes of a typical value, quotes included, for tables without a sample; 6 for numbers and nulls."""
 
 _KEY_BYTES = 4
-"""Quotes, colon and comma around a column's name, which every row repeats."""
+"""Bytes of the quotes, colon and comma around a column's name, which every row repeats."""
 
 
 _ALIKE = 0.8
-"""Likeness, of 1, at which an unknown column is taken for a misspelt one: a letter or two of ten differ."""
+"""Similarity (0 to 1) from which a column counts as misspelt: one or two letters of ten differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Entry:
     """A documented table.
 
     Attributes:
-        name: in the service.
+        name: its name in the service.
         service: the Defender service that fills it.
-        time_column: what slices are cut by; None for a snapshot table.
-        bytes_per_row: JSON bytes of a row, estimated from its columns or sampled, whichever is more.
-        columns: as documented; a tenant may have more.
+        time_column: the column by which the table is split into slices; None for a snapshot table.
+        bytes_per_row: JSON bytes of a row: an estimate from its columns or a sample, the larger of both.
+        columns: the documented columns; a tenant may have more.
         preview, deprecated: as documented.
     """
 
@@ -50,10 +50,10 @@ class Entry:
     deprecated: bool = False
 
     def check_column(self, column: str) -> None:
-        """Accept a documented column, and one so different from all of them that it may be a tenant's own.
+        """Accept a documented column, and a name so different that the tenant may have such a column.
 
         Raises:
-            Misconfigured: it is nearly a documented one.
+            Misconfigured: the name is nearly that of a documented column.
         """
         names = [known.name for known in self.columns]
         near = [] if column in names else get_close_matches(column, names, n=1, cutoff=_ALIKE)
@@ -63,7 +63,7 @@ class Entry:
 
 @cache
 def catalog() -> Mapping[str, Entry]:
-    """Every documented table by name."""
+    """Load all documented tables, by name."""
     tables = json.loads(files("hunting_pipeline").joinpath("tables.json").read_text("utf-8"))
     return MappingProxyType({name: _entry(name, **fields) for name, fields in tables.items()})
 
@@ -79,17 +79,17 @@ def _entry(
 
 
 def entry(name: str) -> Entry:
-    """A documented table.
+    """Return a documented table.
 
     Raises:
-        Misconfigured: no such table; the message names the nearest ones.
+        Misconfigured: there is no such table; the message names similar tables.
     """
     try:
         return catalog()[name]
     except KeyError:
         near = get_close_matches(name, catalog(), n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else "; `hunting tables` lists them"
-        raise Misconfigured(f"no hunting table is called {name!r}{hint}") from None
+        hint = f"; did you mean {', '.join(near)}?" if near else "; `hunting tables` lists all tables"
+        raise Misconfigured(f"there is no hunting table {name!r}{hint}") from None
 
 
 def spec(
@@ -100,14 +100,16 @@ def spec(
     where: str = "",
     evolve: bool = True,
 ) -> TableSpec:
-    """The table as it is to be archived. Asked-for columns always include the time column.
+    """Build the specification of a table to archive. A list of columns always gets the time column.
 
     Raises:
-        Misconfigured: no such table, or an hourly grain for a snapshot table.
+        Misconfigured: there is no such table, or a snapshot table has an hourly grain.
     """
     known = entry(name)
     if known.time_column is None and grain is Grain.HOUR:
-        raise Misconfigured(f"{name} has no time column: it is taken as a snapshot a day, not an hour")
+        raise Misconfigured(
+            f"{name} has no time column. Set its grain to day: it is archived as one snapshot a day"
+        )
     if columns and known.time_column and known.time_column not in columns:
         columns = (known.time_column, *columns)
     return TableSpec(

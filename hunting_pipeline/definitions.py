@@ -1,21 +1,21 @@
-"""The code location: everything in the defs folder `assets/`, which is what a team edits."""
+"""The code location: everything in the defs folder `assets/`, which a team edits."""
 
 import sys
 from pathlib import Path
 
 import dagster as dg
 
-from hunting_pipeline.orchestration import kept_up
+from hunting_pipeline.orchestration import with_automation
 
 _BESIDE = Path(__file__).parents[1]
 _PROJECT = _BESIDE if (_BESIDE / "assets").is_dir() else Path.cwd()
-"""The checkout this package lies in; of an installed package, the project it is used from."""
+"""The checkout that holds this package. For an installed package, the folder where Dagster was started."""
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Load the folder. Without a tenant the automation starts switched off: its runs could only fail."""
-    if str(_PROJECT) not in sys.path:  # Dagster imports the folder as a package, from wherever it was started
+    """Load the defs folder. Sensors start stopped if the settings name no tenant: their runs would fail."""
+    if str(_PROJECT) not in sys.path:  # Dagster imports the defs folder as a package
         sys.path.append(str(_PROJECT))
     tables = dg.load_from_defs_folder(path_within_project=_PROJECT)
-    return dg.Definitions.merge(kept_up(tables), dg.Definitions(executor=dg.in_process_executor))
+    return dg.Definitions.merge(with_automation(tables), dg.Definitions(executor=dg.in_process_executor))

@@ -1,17 +1,17 @@
 """Every error the package raises, grouped by what the catcher does next.
 
     HuntingError
-    ├── Misconfigured          a person must act; nothing asked, nothing written
-    ├── Refused                the service says no (bad query, no permission, table absent); never retried
-    ├── BeyondRetention        the API has forgotten this span; the archive is untouched
-    ├── QuotaExhausted         come back at `until`; committed and staged work stays
-    ├── ServiceFailed          retries spent; safe to run again, staged work stays
-    ├── SliceTooDense          cannot be cut further; the gap stays visible in coverage
-    ├── ReplyUnreadable        truncated or contradictory; nothing of the slice was written
-    └── CommitRefused          fewer rows than archived, or a foreign writer; the archive is untouched
+    ├── Misconfigured          a person must act; no request was sent, no data was written
+    ├── Refused                the service refuses (bad query, no permission, table absent); never retried
+    ├── BeyondRetention        the API no longer keeps this span; the archive is unchanged
+    ├── QuotaExhausted         run again at `until`; committed and staged work is kept
+    ├── ServiceFailed          all retries failed; safe to run again, staged work is kept
+    ├── SliceTooDense          the slice cannot be split further; coverage shows the gap
+    ├── ReplyUnreadable        the reply is truncated or contradictory; nothing of the slice was written
+    └── CommitRefused          fewer rows than archived, or another tenant's lake; the archive is unchanged
 
-Each message says what is the case, and what to change where a person can change it. Messages never hold a
-token or a secret.
+Each message says what happened, what the state is now, and what a person can change. A message never
+contains a token or a secret.
 """
 
 import re
@@ -37,20 +37,25 @@ _MARK = re.compile(r"‹([a-z_]+)›")
 def setting(name: str) -> str:
     """Return the mark that stands for a setting in a message, such as `‹client_secret›`.
 
-    A room raises about a setting and does not know where it is set. The edge names the variable or the
-    line of the file in its place, see `HuntingError.name_settings`.
+    Code that raises an error about a setting uses this mark. Before a person reads the message,
+    `HuntingError.name_settings` replaces the mark by the name of the variable.
     """
     return f"‹{name}›"
 
 
 class HuntingError(Exception):
-    """The root: catch it to catch everything this package raises on purpose."""
+    """The base class of every error that this package raises on purpose."""
 
     def __str__(self) -> str:
         return _MARK.sub(r"\1", super().__str__())
 
+    @property
+    def marked(self) -> str:
+        """The message with the marks of its settings, for use in the message or note of another error."""
+        return super().__str__()
+
     def name_settings(self, name_of: Callable[[str], str]) -> None:
-        """Replace the marks of settings in the message and its notes by what `name_of` calls each."""
+        """Replace each mark of a setting, in the message and its notes, by `name_of` of the setting."""
 
         def named(text: str) -> str:
             return _MARK.sub(lambda mark: name_of(mark[1]), text)
@@ -61,14 +66,15 @@ class HuntingError(Exception):
 
 
 class Misconfigured(HuntingError):
-    """A setting, a date range or a file is wrong. Nothing was asked of the service, nothing written."""
+    """A setting, a date range or a file is wrong. No request was sent and no data was written."""
 
 
 class Refused(HuntingError):
-    """The service refused the request and would refuse it again. The message carries its own text.
+    """The service refused the request and would refuse it again. The message quotes the service.
 
     Attributes:
-        everything: every other question would be refused too (a permission is missing, the secret is wrong).
+        everything: whether every other request would be refused too. True if a permission is missing or the
+            secret is wrong, for example.
     """
 
     def __init__(self, message: str, *, everything: bool = True) -> None:
@@ -77,14 +83,14 @@ class Refused(HuntingError):
 
 
 class BeyondRetention(HuntingError):
-    """The span lies behind what the API still holds. It was not asked for; its archive is untouched."""
+    """The span is older than the API's retention. It was not requested; its archive is unchanged."""
 
 
 class QuotaExhausted(HuntingError):
-    """The tenant's quota is spent for longer than this process may wait. All finished work stays.
+    """The tenant's quota is exhausted for longer than this process may wait. All finished work is kept.
 
     Attributes:
-        until: first instant (UTC) at which asking again is useful.
+        until: first instant (UTC) at which another request can succeed.
     """
 
     def __init__(self, message: str, *, until: datetime) -> None:
@@ -93,16 +99,16 @@ class QuotaExhausted(HuntingError):
 
 
 class ServiceFailed(HuntingError):
-    """The service or the network failed more often than a call is retried. Run again: staged work stays."""
+    """The service or the network failed in every attempt. Run again: staged work is kept."""
 
 
 class SliceTooDense(HuntingError):
-    """A slice holds more than one reply can carry and cannot be cut further. Its partition stays a gap."""
+    """A slice has more rows than one reply can carry and cannot be split. Its partition remains a gap."""
 
 
 class ReplyUnreadable(HuntingError):
-    """The body was cut short or contradicts itself. Nothing of the slice was written."""
+    """The reply is truncated or contradicts itself. Nothing of the slice was written."""
 
 
 class CommitRefused(HuntingError):
-    """The partition was not replaced: it would lose rows, or another tenant owns the lake."""
+    """The partition was not replaced: it would lose rows, or the lake belongs to another tenant."""

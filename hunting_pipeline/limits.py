@@ -1,7 +1,8 @@
-"""What a tenant may ask: named, frozen profiles, each with its source and date.
+"""The limits of each API: named, frozen profiles with their source and date.
 
-The service counts calls and running time over sliding windows for the whole tenant, whoever asks. Where it no
-longer publishes a figure (Graph's CPU share) the profile has none, and what the service says in a 429 rules.
+The service counts calls and running time over sliding windows for the whole tenant, over all programs and
+people. Some figures are no longer published, such as Graph's CPU share. Such a figure is absent from the
+profile; only the service's 429 replies then limit the calls.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ __all__ = ["ENDPOINT", "GRAPH", "ORIGINAL", "PROFILES", "TEST", "XDR", "Kind", "
 
 
 class Kind(StrEnum):
-    """What a rate counts."""
+    """The unit that a rate counts."""
 
     CALLS = "calls"
     SECONDS = "seconds"
@@ -30,16 +31,16 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """One surface's limits.
+    """The limits of one API.
 
     Attributes:
-        name: as in the setting `LIMITS`.
-        source: where the figures stand, and when they were read.
-        rates: what the tenant may spend; all must hold.
-        rows: a reply of this many rows counts as cut (rows).
-        reply_bytes: JSON bytes a reply may hold; None where no limit is known.
-        request_seconds: how long the service lets one request run.
-        retention_days: how far back the service remembers.
+        name: value of the setting `limits`.
+        source: document with the figures, and the date of reading it.
+        rates: quota of the tenant; every rate must be kept.
+        rows: number of rows at which a reply counts as truncated.
+        reply_bytes: most JSON bytes of a reply; None if no limit is known.
+        request_seconds: longest running time of one request, in seconds.
+        retention_days: number of days that the service keeps rows.
     """
 
     name: str
@@ -110,4 +111,4 @@ TEST = Limits(
 PROFILES: Mapping[str, Limits] = MappingProxyType(
     {profile.name: profile for profile in (ORIGINAL, XDR, GRAPH, ENDPOINT, TEST)}
 )
-"""By name, as the setting `LIMITS` takes them."""
+"""Every profile by its name."""

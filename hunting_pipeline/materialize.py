@@ -1,9 +1,9 @@
-"""Materialize a range of partitions through Dagster in this process: the Dagster half of `hunting demo`.
+"""Materialize a range of partitions through Dagster in this process. `hunting demo` runs this module.
 
     python -m hunting_pipeline.materialize FIRST LAST TABLE [TABLE ...]
 
-FIRST and LAST are partition keys, both included. Dagster's log goes to standard error; standard output gets
-one JSON document with what each table spent. Exit code 1 if the run failed.
+FIRST and LAST are partition keys, both included. Dagster's log goes to standard error. Standard output gets
+one JSON document with the cost of each table. The exit code is 1 if the run failed.
 """
 
 import json
@@ -13,15 +13,16 @@ from collections import defaultdict
 import dagster as dg
 
 from hunting_pipeline.definitions import defs
-from hunting_pipeline.orchestration.ranges import materialize_range
+from hunting_pipeline.orchestration import materialize_range
+from hunting_pipeline.orchestration.keys import CALLS, QUOTA_SECONDS, SECONDS_WAITED
 
 __all__ = ["main"]
 
-_SPENT = ("calls", "quota seconds", "seconds waited")
+_SPENT = (CALLS, QUOTA_SECONDS, SECONDS_WAITED)
 
 
 def main(first: str, last: str, *tables: str) -> int:
-    """Run, print, and return the exit code."""
+    """Run, print the cost, and return the exit code."""
     definitions = defs()
     spent: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_SPENT, 0.0))
     with dg.DagsterInstance.ephemeral() as instance:

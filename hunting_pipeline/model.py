@@ -8,9 +8,6 @@ its start belongs to it, its end does not.
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any
-
-import pyarrow as pa
 
 from hunting_pipeline.hunt import Hunt
 from hunting_pipeline.ticks import (
@@ -41,7 +38,6 @@ __all__ = [
     "Progress",
     "Proof",
     "Receipt",
-    "Reply",
     "Report",
     "Slice",
     "Staged",
@@ -105,7 +101,7 @@ class TableSpec:
     @property
     def recountable(self) -> bool:
         """Whether counts of its rows by time tell all that late rows do to it. A snapshot has moved on."""
-        return self.time_column is not None and not (self.hunt and self.hunt.unseen)
+        return self.time_column is not None and not (self.hunt and self.hunt.late_rows_rewrite)
 
     @property
     def plain(self) -> bool:
@@ -220,25 +216,6 @@ class Slice:
     def __str__(self) -> str:
         bucket = f" bucket {self.bucket.index}/{self.bucket.of}" if self.bucket else ""
         return f"{self.table} {self.window or 'snapshot'}{bucket} ({self.expected.rows} rows)"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An accepted reply, decoded.
-
-    Attributes:
-        columns: the reply's Schema, in its order, in Kusto's own words for types.
-        table: one Arrow column per Schema column, then `_rescued_data` if a value did not fit its type.
-        stats: the reply's Stats as it came; empty where the surface sends none.
-        body_bytes: length of the JSON, decompressed.
-        rescued: values kept as text in `_rescued_data`.
-    """
-
-    columns: tuple[Column, ...]
-    table: pa.Table
-    stats: dict[str, Any]
-    body_bytes: int
-    rescued: int = 0
 
 
 @dataclass(frozen=True, slots=True)

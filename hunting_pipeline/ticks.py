@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 __all__ = [
+    "CHECKSUM_MODULUS",
     "DAY",
     "HOUR",
     "NULL_TIME",
@@ -26,6 +27,9 @@ SECOND = 10_000_000
 """Ticks in a second."""
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
+
+CHECKSUM_MODULUS = 1_000_000_007
+"""The modulus of the checksum over time ticks: a prime. A sum over 9 billion rows fits a long."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -1,4 +1,4 @@
-"""Dagster on an emulated tenant, as processes of their own: the web server, then the daemon."""
+"""Dagster on an emulated tenant, in processes: the code server, the web server and the daemon."""
 
 import contextlib
 import json
@@ -59,13 +59,18 @@ _CHECKED = """query Checked($key: AssetKeyInput!, $name: String!) {
 
 @dataclass(frozen=True)
 class Dagster:
-    """A running web server. Its daemon is there too."""
+    """A running web server with its daemon.
+
+    Attributes:
+        url: address of the web server.
+        log: file with the output of all processes.
+    """
 
     url: str
     log: Path
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
-        """One GraphQL query."""
+        """Send one GraphQL query, and return its data."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as reply:
@@ -74,7 +79,7 @@ class Dagster:
         return dict(answer["data"])
 
     def until(self, found: Callable[[], Any], *, seconds: float) -> Any:
-        """What `found` gives as soon as it gives something."""
+        """Wait until `found` returns something, and return it."""
         deadline = time.monotonic() + seconds
         while not (answer := found()):
             assert time.monotonic() < deadline, self.log.read_text(errors="replace")[-3000:]
@@ -82,47 +87,47 @@ class Dagster:
         return answer
 
     def partitions(self, table: str) -> tuple[int, int]:
-        """How many of a table are materialized, and how many failed."""
+        """Return how many partitions of a table are materialized, and how many failed."""
         found = self.ask(_PARTITIONS, path=["defender", table])["assetNodeOrError"]["partitionStats"]
         return int(found["numMaterialized"]), int(found["numFailed"])
 
     def last_run(self) -> str | None:
-        """Id of the last run that was created."""
+        """Return the id of the last run that was created."""
         runs = self.ask(_LAST_RUN)["runsOrError"]["results"]
         return str(runs[0]["id"]) if runs else None
 
     def status(self, run: str) -> str:
-        """QUEUED, STARTED and the like."""
+        """Return the status of a run, such as QUEUED or STARTED."""
         return str(self.ask(_RUN, id=run)["runOrError"]["status"])
 
     def ended(self, run: str) -> str | None:
-        """SUCCESS or FAILURE, as soon as it is one of them."""
+        """Return SUCCESS, FAILURE or CANCELED if the run has ended."""
         status = self.status(run)
         return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
 
     def process_of(self, run: str) -> int:
-        """Id of the process that executes it, as its log says."""
+        """Return the id of the process that executes a run, from the run's log."""
         events = self.ask(_RUN, id=run)["runOrError"]["eventConnection"]["events"]
         (found,) = (m for event in events if (m := _STARTED.search(event.get("message", ""))))
         return int(found[1])
 
     def failures(self) -> list[object]:
-        """What went wrong in the last runs."""
+        """Return the failure events of the last runs."""
         runs = self.ask(_FAILURES)["runsOrError"]["results"]
         return [event for run in runs for event in run["eventConnection"]["events"] if event]
 
     def runs(self) -> list[str]:
-        """Ids of all runs."""
+        """Return the ids of all runs."""
         return [str(run["id"]) for run in self.ask(_RUNS)["runsOrError"]["results"]]
 
     def materialize(self, table: str, first: str, last: str) -> str:
-        """Launch a run of these partitions and all between them; its id."""
+        """Launch a run of the partitions `first` to `last`, and return its id."""
         ends = {"start": first, "end": last}
         tags = [{"key": f"dagster/asset_partition_range_{end}", "value": key} for end, key in ends.items()]
         return self._launched({"assetSelection": [{"path": ["defender", table]}]}, {"tags": tags})
 
     def check(self, table: str, name: str) -> str:
-        """Launch a run of one check of a table, by itself; the run's id."""
+        """Launch a run of one check of a table, and return its id."""
         key = {"path": ["defender", table]}
         selected = {"assetSelection": [], "assetCheckSelection": [{"assetKey": key, "name": name}]}
         return self._launched(selected, {})
@@ -139,7 +144,7 @@ class Dagster:
         return str(done["run"]["id"])
 
     def checked(self, table: str, name: str) -> tuple[bool, dict[str, Any]]:
-        """Whether a check passed when it was last made, and the lists among its metadata."""
+        """Return whether the latest evaluation of a check passed, and the lists in its metadata."""
         asset = {"path": ["defender", table]}
         (found,) = self.ask(_CHECKED, key=asset, name=name)["assetCheckExecutions"]
         evaluation = found["evaluation"]
@@ -151,7 +156,7 @@ class Dagster:
         return bool(evaluation["success"]), lists
 
     def start_sensor(self, name: str) -> None:
-        """Switch a sensor on."""
+        """Start a sensor."""
         done = self.ask(_START, of={**self._location(), "sensorName": name})["startSensor"]
         assert done["__typename"] == "Sensor", done
 
@@ -163,7 +168,7 @@ class Dagster:
         }
 
     def stop_sensors(self) -> None:
-        """Nothing shall run that the test did not launch."""
+        """Stop all sensors, so only the test launches runs."""
         for repository in self.ask(_SENSORS)["repositoriesOrError"]["nodes"]:
             for sensor in repository["sensors"]:
                 done = self.ask(_STOP, id=sensor["sensorState"]["id"])["stopSensor"]
@@ -172,18 +177,24 @@ class Dagster:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where processes of Dagster start: a home with an instance of its own, and what they say."""
+    """A place where processes of Dagster start.
+
+    Attributes:
+        home: the home of Dagster, with its own instance.
+        settings: variables of the processes.
+    """
 
     home: Path
     settings: Mapping[str, str]
 
     @property
     def log(self) -> Path:
+        """The file with the output of all processes."""
         return self.home / "log"
 
     @contextlib.contextmanager
     def started(self, *command: str) -> Iterator[None]:
-        """A process and its children, ended when the block ends."""
+        """Start a process, and end it with its children when the block ends."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith("HUNTING_")}
         settings = {**ours, **self.settings, "DAGSTER_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
         with self.log.open("ab") as output:
@@ -203,7 +214,7 @@ class Machine:
 
 @contextlib.contextmanager
 def machine(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[Machine]:
-    """One with these variables; `instance` is its dagster.yaml."""
+    """Open a place for processes with these variables; `instance` is its dagster.yaml."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as home:
         Path(home, "dagster.yaml").write_text(instance)
@@ -212,7 +223,7 @@ def machine(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[
 
 @contextlib.contextmanager
 def dagster(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[Dagster]:
-    """The code location with these `HUNTING_*` settings, served as in a deployment; no sensor runs."""
+    """Serve the code location with these `HUNTING_*` settings, as in a deployment. No sensor runs."""
     code, port = free_port(), free_port()
     with machine(settings, instance) as one, contextlib.ExitStack() as started:
         found = Dagster(f"http://127.0.0.1:{port}", one.log)
@@ -234,7 +245,7 @@ def dagster(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[
 
 
 def free_port() -> int:
-    """A port of this machine that nobody uses now."""
+    """Return a port of this machine that is free now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -249,7 +260,7 @@ def _listens(port: int) -> bool:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """The whole group: code servers and runs are its children."""
+    """End the whole process group. Code servers and runs are its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,7 +1,8 @@
-"""The lake against an independent client: msticpy and the pipeline pull the same day, surface by surface.
+"""A comparison of the lake with an independent client: both pull the same day from each API.
 
-What msticpy itself changes is named, undone, and the rest compared again; exit code 1 if one remains.
-Columns that it flattens into one column a key cannot be put together again: they are named, not compared.
+Known changes by msticpy are named and undone, and the rows are compared again. Exit code 1 means that a
+difference remains. msticpy flattens some dynamic columns into one column per key. Such columns cannot be
+restored: they are named and not compared.
 """
 
 import json
@@ -50,7 +51,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class Finding:
-    """One comparison: rows that differ as the witness gave them, why, and rows that differ still."""
+    """One comparison: rows that differ in the witness's output, the reasons, and rows without a reason."""
 
     witness: int
     lake: int
@@ -61,7 +62,7 @@ class Finding:
 
 
 def main() -> int:
-    """Print a line for each probe; 1 if any difference has no explanation."""
+    """Print a line for each probe. Returns 1 if a difference has no explanation."""
     today = ticks_of(datetime.now(UTC)) // DAY * DAY
     asked = Window(today - 2 * DAY, today - DAY)
     say("api", "table", "asked by", "witness", "lake", "columns", "differ", "unexplained")
@@ -82,14 +83,14 @@ def main() -> int:
 
 
 def say(*cells: str) -> None:
-    """A line of the table."""
+    """Print a line of the table."""
     widths = (9, 20, 12, 8, 8, 8, 8, 11)
     sys.stdout.write(" ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)) + "\n")
     sys.stdout.flush()
 
 
 def landed(endpoint: Endpoint, home: Path, api: str, table: str, asked: Window) -> pa.Table:
-    """The window pulled by the pipeline over this surface, read from its lake."""
+    """Pull the window from this API with the pipeline and return the rows in the lake."""
     settings = Settings(
         tenant_id=endpoint.tenant_id,
         client_id=endpoint.client_id,
@@ -129,11 +130,11 @@ def probe(endpoint: Endpoint, api: str, table: str, manner: str, lake: pa.Table,
 
 
 def pulled(endpoint: Endpoint, api: str, arguments: list[str]) -> Rows:
-    """The witness's rows, from a process with its own interpreter."""
+    """Return the witness's rows, from a process with its own interpreter."""
     command = [str(WITNESS), str(ROOT / "witness/pull.py"), api, *arguments]
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder, "msticpyconfig.yaml")
-        # where msticpy looks up the hosts of its cloud; without it, it asks the real one
+        # msticpy looks up the hosts of its cloud here; the default is the real cloud
         configuration.write_text(f"Azure:\n  resource_manager_url: {endpoint.url}\n", encoding="utf-8")
         own = {"SSL_CERT_FILE": endpoint.ca_bundle, "MSTICPYCONFIG": str(configuration)}
         environment = os.environ | endpoint.settings() | own
@@ -144,14 +145,14 @@ def pulled(endpoint: Endpoint, api: str, arguments: list[str]) -> Rows:
 
 
 def last_query(endpoint: Endpoint) -> str:
-    """What the emulator was asked last, as it arrived."""
+    """Return the last query that the emulator received."""
     trust = ssl.create_default_context(cafile=endpoint.ca_bundle)
     with urllib.request.urlopen(endpoint.stats_url, context=trust) as reply:  # noqa: S310 - our own emulator
         return str(json.load(reply)["log"][-1]["query"])
 
 
 def compared(theirs: Rows, ours: Rows, schema: pa.Schema, end: int) -> Finding:
-    """Multisets over the columns that both hold, before and after undoing what msticpy is known to change."""
+    """Compare multisets over the common columns, before and after undoing msticpy's known changes."""
     given = list(theirs[0]) if theirs else []
     plain = [name for name in given if "." not in name and "@" not in name]
     names = dict(zip(lake_names([Column(name, "") for name in plain]), plain, strict=True))
@@ -161,7 +162,9 @@ def compared(theirs: Rows, ours: Rows, schema: pa.Schema, end: int) -> Finding:
         if name not in names or any(key.startswith(f"{names[name]}.") for key in given)
     ]
     columns = [name for name in schema.names if name not in flat]
-    left = [{name: _told(row[names[name]], schema.field(name).type) for name in columns} for row in theirs]
+    left = [
+        {name: _as_in_lake(row[names[name]], schema.field(name).type) for name in columns} for row in theirs
+    ]
     right = [{name: row[name] for name in columns} for row in ours]
     found = Finding(len(theirs), len(ours), len(columns), differing(left, right))
     if flat:
@@ -186,13 +189,13 @@ def compared(theirs: Rows, ours: Rows, schema: pa.Schema, end: int) -> Finding:
 
 
 def differing(left: Rows, right: Rows) -> int:
-    """Rows of either side that the other lacks."""
+    """Count the rows of either side that the other side lacks."""
     ones, others = (Counter(tuple(row.values()) for row in rows) for rows in (left, right))
     return (ones - others).total() + (others - ones).total()
 
 
 def differing_in(name: str, left: Rows, right: Rows) -> bool:
-    """Whether a column alone holds different values, order aside."""
+    """Compare one column of both sides without regard to order."""
     return Counter(row[name] for row in left) != Counter(row[name] for row in right)
 
 
@@ -204,12 +207,12 @@ def _rows(lake: pa.Table) -> Iterator[tuple[Any, ...]]:
             values = column.cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_pylist()
             columns.append([None if value is None else value // 100 for value in values])
         else:
-            columns.append([_told(value, kind) for value in column.to_pylist()])
+            columns.append([_as_in_lake(value, kind) for value in column.to_pylist()])
     return zip(*columns, strict=True)
 
 
-def _told(value: Any, kind: pa.DataType) -> Any:
-    """A value in the lake's terms: times as ticks, flags as bool, lists as canonical JSON."""
+def _as_in_lake(value: Any, kind: pa.DataType) -> Any:
+    """Convert a value to the lake's form: times as ticks, flags as bool, lists as canonical JSON."""
     if value is None:
         return None
     if pa.types.is_timestamp(kind):
@@ -224,7 +227,7 @@ def _told(value: Any, kind: pa.DataType) -> Any:
 
 
 def _canonical(value: Any) -> str:
-    """Sorted keys, JSON inside of strings unfolded, times without padding: the surfaces differ in these."""
+    """Return JSON with sorted keys, parsed strings and times without padding: the APIs differ in these."""
     return _PADDED.sub(lambda match: match[1] + "Z", json.dumps(_unfolded(value), sort_keys=True))
 
 

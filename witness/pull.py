@@ -1,11 +1,11 @@
-"""Rows of a table as msticpy reads them, one JSON object a line.
+"""Rows of a table from msticpy, one JSON object a line.
 
 Runs with the interpreter of `.venv-witness`. `HUNTING_*` variables name the service, as for the pipeline;
 `SSL_CERT_FILE` names the authorities to trust (msticpy calls httpx), `MSTICPYCONFIG` msticpy's settings.
 
-Where msticpy can be configured, it is: `apiRoot` and the credentials are arguments of `connect`. The login
-host cannot: it is the driver's public attribute `oauth_url`. Nor can Defender XDR: msticpy 3.0.2 asks the
-Endpoint API for its provider M365D, so `api_suffix`, public too, leads back to the route of Defender XDR.
+`apiRoot` and the credentials are arguments of `connect`. msticpy has no argument for the login host, so this
+program sets the driver's public attribute `oauth_url`. For its provider M365D, msticpy 3.0.2 calls the
+Endpoint API. So this program sets the public attribute `api_suffix` to the route of Defender XDR.
 """
 
 import argparse
@@ -22,10 +22,10 @@ PROVIDERS = {"graph": "M365DGraph", "xdr": "M365D", "endpoint": "MDE"}
 
 
 def main() -> None:
-    """Print the rows of a query, or those of msticpy's own `list_alerts` over a table and two instants."""
+    """Print the rows of a query, or of msticpy's own `list_alerts` for a table and two times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("api", choices=PROVIDERS)
-    parser.add_argument("--query", help="KQL, sent as it is")
+    parser.add_argument("--query", help="KQL, sent unchanged")
     parser.add_argument("--list-alerts", nargs=3, metavar=("TABLE", "START", "END"))
     options = parser.parse_args()
     provider = connected(options.api)
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def connected(api: str) -> QueryProvider:
-    """msticpy's provider for this surface, signed in with the client secret."""
+    """Connect msticpy's provider for this API, with the client secret."""
     name = PROVIDERS[api]
     driver = MDATPDriver(data_environment=DataEnvironment[name])
     driver.oauth_url = os.environ["HUNTING_LOGIN_URL"].rstrip("/") + "/{tenantId}/oauth2/v2.0/token"
@@ -56,7 +56,7 @@ def connected(api: str) -> QueryProvider:
 
 
 def plain(value: object) -> object:
-    """As JSON can hold it: instants with every digit msticpy kept, null for what pandas calls missing."""
+    """Convert a value for JSON: times with every digit that msticpy kept, null for pandas' missing values."""
     if not isinstance(value, list | dict) and pd.isna(value):
         return None
     if isinstance(value, pd.Timestamp):

@@ -1,6 +1,6 @@
-"""Several machines: Dagster on Postgres, a broker, two Celery workers, one ledger; the emulator is the judge.
+"""Several machines: Dagster on Postgres, a broker, two Celery workers, one ledger. The emulator checks.
 
-Run by `make workers`, in an environment of its own.
+`make workers` runs this in its own environment.
 """
 
 import os
@@ -29,13 +29,13 @@ CALLS_A_MINUTE = 45
 LAUNCH = """mutation Launch($params: LaunchBackfillParams!) {
     launchPartitionBackfill(backfillParams: $params) { __typename ... on PythonError { message } } }"""
 
-TOLD = """{ runsOrError { ... on Runs { results { status startTime endTime } } } }"""
+RUNS_QUERY = """{ runsOrError { ... on Runs { results { status startTime endTime } } } }"""
 
-_TAKEN = re.compile(r"Task execute_job\[\S+\] received")
+_STARTED = re.compile(r"Task execute_job\[\S+\] received")
 
 
 def timed_tables() -> list[str]:
-    """With a day's partitions and events of their own."""
+    """List tables with daily partitions and a time column."""
     return [
         entry.name
         for entry in catalog().values()
@@ -52,7 +52,7 @@ ASKED = Window(ticks_of(FIRST), ticks_of(FIRST + timedelta(days=DAYS)))
 
 @pytest.fixture(scope="module")
 def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    """Its rate is the documented one; nothing of it is left to others."""
+    """Start a tenant with the documented rate; the test uses all of it."""
     rows = dict.fromkeys(TABLES, 2_000)
     reference = Tenant(TenantOptions(rows=rows))
     with running(profile="graph", rows=rows) as endpoint:
@@ -62,7 +62,7 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 @pytest.fixture(scope="module")
 def variables(tenant: Emulated) -> Iterator[dict[str, str]]:
-    """Of every machine: the tenant, the lake that all mount, Postgres and the broker."""
+    """Return the variables of every machine: the tenant, the shared lake, Postgres and the broker."""
     redis = shutil.which("redis-server") or pytest.fail("needs redis-server (apt-get install redis-server)")
     port = free_port()
     broker = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tenant.home)]
@@ -79,7 +79,7 @@ def variables(tenant: Emulated) -> Iterator[dict[str, str]]:
 
 
 def worker_command() -> list[str]:
-    """As the documented compose file has it."""
+    """Read the worker's command from the documented compose file."""
     compose = yaml.safe_load((DEPLOY / "compose.celery.yaml").read_text())
     return shlex.split(compose["services"]["worker"]["command"])
 
@@ -105,7 +105,7 @@ def test_two_workers_eight_runs_no_call_over_quota_and_an_exact_lake(
         for run in range(RUNS):
             launch(location, TABLES[run * TABLES_A_RUN :][:TABLES_A_RUN])
         runs = location.until(lambda: ended(location), seconds=500)
-        shares = [len(_TAKEN.findall(worker.log.read_text())) for worker in workers]
+        shares = [len(_STARTED.findall(worker.log.read_text())) for worker in workers]
 
     stats = tenant.stats()
     assert [run["status"] for run in runs] == ["SUCCESS"] * RUNS
@@ -120,7 +120,7 @@ def test_two_workers_eight_runs_no_call_over_quota_and_an_exact_lake(
 
 
 def ended(location: Dagster) -> list[dict[str, object]]:
-    """All runs, once all have ended."""
-    runs = location.ask(TOLD)["runsOrError"]["results"]
+    """Return all runs once all have ended, else an empty list."""
+    runs = location.ask(RUNS_QUERY)["runsOrError"]["results"]
     there = len(runs) == RUNS and all(run["status"] in ("SUCCESS", "FAILURE") for run in runs)
     return runs if there else []

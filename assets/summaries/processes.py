@@ -1,4 +1,4 @@
-"""A table computed from an archived one: each day's processes by what they are, a worked example to copy."""
+"""A table that is computed from an archived table: the programs of each day. An example to copy."""
 
 import dagster as dg
 import pyarrow as pa
@@ -15,7 +15,7 @@ from hunting_pipeline.orchestration import (
 
 
 def summarised(events: ds.Dataset) -> pa.Table:
-    """Starts and devices of each program."""
+    """Count the starts and devices of each program."""
     columns = events.to_table(columns=["FileName", "ProcessVersionInfoCompanyName", "DeviceId"])
     programs = columns.group_by(["FileName", "ProcessVersionInfoCompanyName"])
     counted = programs.aggregate([([], "count_all"), ("DeviceId", "count_distinct")])
@@ -24,7 +24,7 @@ def summarised(events: ds.Dataset) -> pa.Table:
 
 
 def processes_by_day(hunting: HuntingResource) -> dg.AssetsDefinition:
-    """The asset of a tenant: a partition follows whenever that of `DeviceProcessEvents` is committed anew."""
+    """Build the asset of a tenant. A partition runs after each commit of the same day's process events."""
 
     @dg.asset(
         key=[*hunting.prefix, "summary", "ProcessesByDay"],
@@ -35,7 +35,7 @@ def processes_by_day(hunting: HuntingResource) -> dg.AssetsDefinition:
         group_name="summaries",
         kinds={"parquet"},
         tags=hunting.tags,
-        description="Starts of each program by day, and on how many devices.",
+        description="Starts of each program by day, and the number of devices.",
     )
     def _processes_by_day(events: ds.Dataset) -> pa.Table:
         return summarised(events)
@@ -45,6 +45,6 @@ def processes_by_day(hunting: HuntingResource) -> dg.AssetsDefinition:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """One asset a tenant."""
+    """Build one asset for each tenant."""
     summaries = [processes_by_day(hunting) for hunting in configured_tenants()]
     return dg.Definitions(assets=with_source(summaries))

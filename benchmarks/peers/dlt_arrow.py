@@ -1,6 +1,6 @@
-"""dlt's arrow path: the rows are one Arrow table before they are handed over, so nothing is normalised.
+"""dlt's Arrow path: the rows become one Arrow table before dlt gets them, so dlt normalises nothing.
 
-dlt's default naming makes one column of LogonId and LogonID and refuses the table; `direct` keeps names.
+dlt's default naming merges LogonId and LogonID and then refuses the table; `direct` keeps names.
 """
 
 from pathlib import Path

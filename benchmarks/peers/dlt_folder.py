@@ -6,7 +6,7 @@ import dlt
 
 
 def load(data: object, out: Path, naming: str = "snake_case") -> int:
-    """Rows that arrived, as dlt counts them. `snake_case` is dlt's default."""
+    """Load the data and return dlt's count of rows. `snake_case` is dlt's default."""
     dlt.config["schema.naming"] = naming
     pipeline = dlt.pipeline(
         "bench",

@@ -1,4 +1,4 @@
-"""dlt's natural path: a resource yields the rows, dlt normalises them and writes Parquet to a folder."""
+"""dlt's usual path: a resource yields the rows, dlt normalises them and writes Parquet to a folder."""
 
 from pathlib import Path
 

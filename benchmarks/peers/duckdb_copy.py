@@ -1,6 +1,6 @@
 """DuckDB reads the gzipped JSON and writes Parquet in one statement.
 
-Names that differ in case only are one to it; `ignore_errors` is how it then reads the rest.
+DuckDB treats names that differ only in case as one; with `ignore_errors` it reads the rest.
 """
 
 from pathlib import Path

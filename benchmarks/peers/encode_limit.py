@@ -1,4 +1,4 @@
-"""The limit of writing: pyarrow writes the finished table, zstd and its own defaults otherwise."""
+"""The limit of writing: pyarrow writes the finished table with zstd and otherwise its own defaults."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What one process spends on one job: nothing but the standard library, for every environment."""
+"""The measurement of one job in one process. Standard library only, to run in every environment."""
 
 import gc
 import json
@@ -12,23 +12,23 @@ Lap = Callable[[str], None]
 
 
 def spent() -> tuple[float, float]:
-    """CPU seconds of this process and its ended children, and wall seconds."""
+    """Return the CPU seconds of this process and its ended children, and wall seconds."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used), time.perf_counter()
 
 
 def memory(line: str) -> int:
-    """`VmRSS` (now) or `VmHWM` (peak) of this process, in bytes."""
+    """Return `VmRSS` (now) or `VmHWM` (peak) of this process, in bytes."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * int(status.split(f"{line}:")[1].split()[0])
 
 
 def run(work: Callable[[Path, Path, Lap], int]) -> None:
-    """Do `work(body, out, lap)` and print what it took, as JSON.
+    """Run `work(body, out, lap)` and print its time and memory, as JSON.
 
-    The command line names the gzipped body, the file to write, and a body of a few rows that comes first,
-    uncounted: what is imported or started late is no part of the work. `work` returns the rows it brought;
-    `lap(name)` notes what was spent so far.
+    The command line names the gzipped body, the file to write, and a body of a few rows. The few rows come
+    first and do not count, so late imports and starts are no part of the work. `work` returns its number of
+    rows; `lap(name)` records the time so far.
     """
     body, out, few = map(Path, sys.argv[1:])
     work(few, out.with_name("warm"), lambda _: None)

@@ -1,6 +1,6 @@
-"""msticpy's own path: its driver asks (one `httpx.post`, answered from the file) and makes a DataFrame.
+"""msticpy's own path: its driver sends one `httpx.post`, answered from the file, and makes a DataFrame.
 
-`to_parquet` follows. Of Graph's replies pyarrow takes no column that holds `{}`: those are read as None.
+`to_parquet` follows. pyarrow cannot write a column with `{}` (Graph): `{}` is read as None.
 """
 
 from pathlib import Path

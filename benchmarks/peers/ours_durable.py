@@ -1,4 +1,4 @@
-"""Our whole path: inflate, decode, stage, commit, with every sync, into a lake on disk."""
+"""The whole path of this project: inflate, decode, stage and commit, with every sync, into a lake on disk."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,12 +16,12 @@ from hunting_pipeline.lake.write import Origin, proof_of_reply, stage
 from hunting_pipeline.model import DAY, Slice, Window, ticks_of
 from hunting_pipeline.window import partitions_in
 
-AUTHOR = Writer("00000000-0000-0000-0000-000000000000", "xdr", "benchmark", "benchmark")
+WRITER = Writer("00000000-0000-0000-0000-000000000000", "xdr", "benchmark", "benchmark")
 
 
-def land(segments: Iterator[bytes], name: str, out: Path, lap: Lap) -> int:
-    """The gzipped pieces of a reply of table `name`, all of one day, as a partition of the lake `out`."""
-    reply = decode(inflate(segments, "gzip", ceiling=CEILING), max_bytes=CEILING)
+def land(chunks: Iterator[bytes], name: str, out: Path, lap: Lap) -> int:
+    """Commit a gzipped reply of table `name`, all of one day, as a partition of the lake `out`."""
+    reply = decode(inflate(chunks, "gzip", ceiling=CEILING), max_bytes=CEILING)
     lap("decode")
     spec = catalog.spec(name)
     proof = proof_of_reply(reply, spec)
@@ -35,7 +35,7 @@ def land(segments: Iterator[bytes], name: str, out: Path, lap: Lap) -> int:
     del reply
     lap("stage")
     receipt = commit(
-        store, partition, staged=staged, archived=None, known=None, spec=spec, writer=AUTHOR, now=now
+        store, partition, staged=staged, archived=None, known=None, spec=spec, writer=WRITER, now=now
     )
     return receipt.proof.rows
 

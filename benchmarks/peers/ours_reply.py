@@ -1,4 +1,4 @@
-"""Our reply → Parquet: inflate, decode, sort, and the Parquet writer of a commit; nothing is synced."""
+"""Reply → Parquet by this project: inflate, decode, sort, write as a commit does, without sync."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +15,15 @@ CEILING = 1 << 30
 
 
 def arriving(body: Path) -> Iterator[bytes]:
-    """The compressed body in pieces, as a socket gives them."""
+    """Yield the compressed body in chunks, like a socket."""
     with body.open("rb") as file:
-        while segment := file.read(64 * 1024):
-            yield segment
+        while chunk := file.read(64 * 1024):
+            yield chunk
 
 
-def to_parquet(segments: Iterator[bytes], out: Path, lap: Lap) -> int:
-    """The gzipped pieces of a reply as one sorted file; its rows."""
-    table = decode(inflate(segments, "gzip", ceiling=CEILING), max_bytes=CEILING).table
+def to_parquet(chunks: Iterator[bytes], out: Path, lap: Lap) -> int:
+    """Write a gzipped reply as one sorted file. Returns its rows."""
+    table = decode(inflate(chunks, "gzip", ceiling=CEILING), max_bytes=CEILING).table
     lap("decode")
     table = table.take(pa.array(np.argsort(table["Timestamp"].cast(pa.int64()).to_numpy(), kind="stable")))
     with parquet_writer(out, table.schema, table) as file:

@@ -1,4 +1,4 @@
-"""polars reads the JSON itself and writes Parquet; Graph's `{}` it cannot read, so Python does it there."""
+"""polars reads the JSON itself and writes Parquet. It cannot read Graph's `{}`: there Python reads."""
 
 import gzip
 from pathlib import Path

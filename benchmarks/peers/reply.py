@@ -1,4 +1,4 @@
-"""What every peer that goes through Python's own JSON does first."""
+"""The first step of every library that uses Python's own JSON."""
 
 import gzip
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def rows(body: Path) -> list[dict[str, Any]]:
-    """The rows as `response.json()` gives them; in Graph's, `{}` becomes None: no peer writes both."""
+    """Return the rows like `response.json()`. In Graph's, `{}` becomes None: no library writes both."""
     plain = gzip.decompress(body.read_bytes())
     if "-graph-" in body.name:
         return json.loads(plain, object_hook=lambda value: value or None)["results"]

@@ -1,4 +1,4 @@
-"""The limit of parsing: simdjson walks the bytes, and no Python object is made of them."""
+"""The limit of parsing: simdjson walks the bytes and makes no Python objects."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A client of the throttled reply: when is its Parquet complete? The clock is the machine's monotonic one."""
+"""A client of the throttled reply. Prints the time of the complete Parquet file, on the monotonic clock."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def run(fetch: Callable[[str, Path], int]) -> None:
-    """`fetch(url, out)` once for a reply of a few rows, uncounted, then for the throttled one."""
+    """Run `fetch(url, out)` once for a reply of a few rows, uncounted, then for the throttled reply."""
     url, out = sys.argv[1], Path(sys.argv[2])
     fetch(f"{url}/few", out.with_name("warm"))
     rows = fetch(f"{url}/reply", out)

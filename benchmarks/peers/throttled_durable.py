@@ -1,4 +1,4 @@
-"""Our whole path over HTTP: staged, committed and synced."""
+"""The whole path of this project over HTTP: staged, committed and synced."""
 
 from pathlib import Path
 

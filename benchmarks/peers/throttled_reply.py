@@ -1,4 +1,4 @@
-"""Our reply → Parquet over HTTP, decoded while it arrives."""
+"""Reply → Parquet by this project over HTTP, decoded while it arrives."""
 
 from pathlib import Path
 

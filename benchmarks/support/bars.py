@@ -7,7 +7,7 @@ OWN, OTHER = "#2563eb", "#9ca3af"
 
 
 def bars(title: str, panels: dict[str, dict[str, float]]) -> str:
-    """One panel below another, all on one scale; `limits` is drawn hollow, our own bar in colour."""
+    """Draw panels below each other, on one scale. `limits` is hollow, this project's bar is coloured."""
     scale = (WIDTH - LABEL - 80) / max(max(figures.values()) for figures in panels.values())
     top, drawn = 50, []
     for name, figures in panels.items():
@@ -22,13 +22,13 @@ def bars(title: str, panels: dict[str, dict[str, float]]) -> str:
 
 
 def _bar(name: str, seconds: float, top: float, scale: float) -> str:
-    look = {
+    style = {
         "limits": f'fill="none" stroke="{OTHER}"',
         "hunting_pipeline": f'fill="{OWN}"',
     }.get(name, f'fill="{OTHER}"')
     end = LABEL + seconds * scale
     return (
         f'<text x="{LABEL - 8}" y="{top + 14}" text-anchor="end">{escape(name)}</text>'
-        f'<rect x="{LABEL}" y="{top}" width="{seconds * scale:.1f}" height="{LINE - 6}" {look}/>'
+        f'<rect x="{LABEL}" y="{top}" width="{seconds * scale:.1f}" height="{LINE - 6}" {style}/>'
         f'<text x="{end + 6:.1f}" y="{top + 14}">{seconds:.2f}</text>'
     )

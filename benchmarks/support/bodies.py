@@ -1,4 +1,4 @@
-"""Full replies as the emulator sends them, once for everybody: gzipped, and the Arrow table they hold."""
+"""Full replies of the emulator, shared by all contestants: the gzipped body and its Arrow table."""
 
 import gzip
 from collections.abc import Iterator, Sequence
@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from hunting_emulator import ticks
 from hunting_emulator.apis import APIS, Api, stream
+from hunting_emulator.encoding import odata_value
 from hunting_emulator.engine import answer
 from hunting_emulator.faults import Manners
 from hunting_emulator.limits import PROFILES
 from hunting_emulator.tenant import Tenant, TenantOptions
 from hunting_pipeline.decode import decode
 
-SHAPES = {
+TABLES = {
     "process": "DeviceProcessEvents",
     "email": "EmailEvents",
     "network": "DeviceNetworkEvents",
@@ -27,9 +28,9 @@ SHAPES = {
 _NOW = ticks.parse("2026-11-20T12:00:00Z")
 _DAY = "Timestamp >= datetime(2026-11-18) and Timestamp < datetime(2026-11-19)"
 _DAYS = 30
-"""A table's volume is given for so many days."""
+"""Days over which the rows of a table are spread."""
 _GZIP_LEVEL = 6
-"""zlib's own default."""
+"""zlib's default."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,16 @@ class Body:
     """A reply on disk.
 
     Attributes:
-        shape: a key of `SHAPES`.
+        kind: a key of `TABLES`.
         api: `xdr` or `graph`; both hold the same rows.
-        megabytes: what the JSON of the XDR envelope was to be.
-        rows: in it.
-        size: of its JSON (bytes).
-        path: of its gzip.
-        few: a reply of some ten rows, likewise.
+        megabytes: the intended size of the JSON in the XDR envelope.
+        rows: number of rows.
+        size: bytes of its JSON.
+        path: the file with its gzip.
+        few: the file of a reply with about ten rows.
     """
 
-    shape: str
+    kind: str
     api: str
     megabytes: int
     rows: int
@@ -56,12 +57,12 @@ class Body:
 
     @property
     def title(self) -> str:
-        return f"{self.shape} {self.api} {self.megabytes}"
+        return f"{self.kind} {self.api} {self.megabytes}"
 
 
-def bodies(folder: Path, shape: str, megabytes: int, apis: Sequence[str]) -> list[Body]:
-    """The same rows, one day of the table, over each of the surfaces."""
-    table = SHAPES[shape]
+def bodies(folder: Path, kind: str, megabytes: int, apis: Sequence[str]) -> list[Body]:
+    """Write replies with the same rows, one day of the table, for each API."""
+    table = TABLES[kind]
     with closing(_tenant(table, 10 * _DAYS)) as tenant:
         few = {api: _written(tenant, folder, f"{table}-{api}-few") for api in apis}
     with closing(_tenant(table, 1000 * _DAYS)) as tenant:
@@ -70,12 +71,14 @@ def bodies(folder: Path, shape: str, megabytes: int, apis: Sequence[str]) -> lis
         found = []
         for api in apis:
             path, rows, size = _written(tenant, folder, f"{table}-{api}-{megabytes}")
-            found.append(Body(shape, api, megabytes, rows, size, path, few[api][0]))
+            found.append(Body(kind, api, megabytes, rows, size, path, few[api][0]))
     return found
 
 
 def _tenant(table: str, rows: int) -> Tenant:
-    return Tenant(TenantOptions(now=_NOW, rows={table: rows}))
+    tenant = Tenant(TenantOptions(now=_NOW, rows={table: rows}))
+    tenant.cursor().create_function("odata_value", odata_value, ["VARCHAR"], "VARCHAR")
+    return tenant
 
 
 def _reply(tenant: Tenant, table: str, api: str) -> Iterator[bytes]:
@@ -90,7 +93,7 @@ def _api(name: str) -> Api:
 
 
 def _written(tenant: Tenant, folder: Path, name: str) -> tuple[Path, int, int]:
-    """A reply's gzip and its table beside it; the path, rows, and bytes of JSON."""
+    """Write a reply's gzip and its Arrow table. Returns the path, the rows, and the bytes of JSON."""
     path = folder / f"{name}.json.gz"
     table_name, api, _ = name.split("-")
     plain = b"".join(_reply(tenant, table_name, api))

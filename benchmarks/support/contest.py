@@ -1,4 +1,4 @@
-"""Who is measured against whom, on which replies."""
+"""The contestants of each comparison, and the replies."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,35 +33,35 @@ Of Graph's replies each keeps the @odata.type sidecars as columns of data; all b
 
 
 @dataclass(frozen=True)
-class Bout:
-    """Contestants on one reply."""
+class Comparison:
+    """The contestants on one reply."""
 
-    shape: str
+    kind: str
     api: str
     megabytes: int
     contestants: tuple[Contestant, ...]
 
 
-def quick() -> Iterator[Bout]:
-    """A smoke run: everybody once on the smallest replies."""
+def quick() -> Iterator[Comparison]:
+    """List the comparisons of a smoke run: all contestants on the smallest replies."""
     for api in ("xdr", "graph"):
-        yield Bout("process", api, 1, (*OURS, *LIMITS, *PEERS))
+        yield Comparison("process", api, 1, (*OURS, *LIMITS, *PEERS))
 
 
-def usual() -> Iterator[Bout]:
-    """Everybody on full XDR replies of every shape; sizes by one shape, Graph by the quicker contestants."""
+def usual() -> Iterator[Comparison]:
+    """List the usual comparisons: all contestants on full XDR replies; fewer for other sizes and Graph."""
     for megabytes in (1, 10):
-        yield Bout("process", "xdr", megabytes, (*OURS, *LIMITS, *PEERS))
-    yield Bout("process", "graph", 10, (*OURS, *LIMITS, *PEERS))
-    for shape in ("process", "email", "network"):
-        yield Bout(shape, "xdr", 50, (*OURS, *LIMITS, *PEERS))
-        yield Bout(shape, "graph", 50, (*OURS, *LIMITS, PANDAS))
-    yield Bout("cloud", "xdr", 50, (*OURS, *LIMITS, PANDAS))
+        yield Comparison("process", "xdr", megabytes, (*OURS, *LIMITS, *PEERS))
+    yield Comparison("process", "graph", 10, (*OURS, *LIMITS, *PEERS))
+    for kind in ("process", "email", "network"):
+        yield Comparison(kind, "xdr", 50, (*OURS, *LIMITS, *PEERS))
+        yield Comparison(kind, "graph", 50, (*OURS, *LIMITS, PANDAS))
+    yield Comparison("cloud", "xdr", 50, (*OURS, *LIMITS, PANDAS))
 
 
-def full() -> Iterator[Bout]:
-    """Everybody on everything."""
+def full() -> Iterator[Comparison]:
+    """List all comparisons."""
     for api in ("xdr", "graph"):
         for megabytes in (1, 10, 50):
-            for shape in ("process", "email", "network"):
-                yield Bout(shape, api, megabytes, (*OURS, *LIMITS, *PEERS))
+            for kind in ("process", "email", "network"):
+                yield Comparison(kind, api, megabytes, (*OURS, *LIMITS, *PEERS))

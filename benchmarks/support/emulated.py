@@ -1,4 +1,4 @@
-"""Pulls in fresh processes from an emulator in a process of its own."""
+"""Pulls in fresh processes from an emulator in its own process."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from hunting_emulator.process import Endpoint
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a pull asks for: whole days, `end` not among them."""
+class Request:
+    """The request of a pull: whole days; `end` is exclusive."""
 
     table: str
     grain: str
@@ -22,15 +22,17 @@ class Asked:
     end: date
 
 
-def pull(endpoint: Endpoint, home: Path, asked: Asked, *arguments: str, **settings: str) -> dict[str, Any]:
-    """What `benchmarks.support.pulled` prints; lake and ledger are new ones in `home`."""
+def pull(
+    endpoint: Endpoint, home: Path, request: Request, *arguments: str, **settings: str
+) -> dict[str, Any]:
+    """Return the output of `benchmarks.support.pulled`. Lake and ledger are new, in `home`."""
     home.mkdir()
     own = {
         "HUNTING_LAKE": str(home / "lake"),
         "HUNTING_LEDGER": str(home / "quota.sqlite"),
         "HUNTING_CONFIG": os.devnull,
     }
-    given = [asked.table, asked.grain, asked.start.isoformat(), asked.end.isoformat(), *arguments]
+    given = [request.table, request.grain, request.start.isoformat(), request.end.isoformat(), *arguments]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.support.pulled", *given],
         env=os.environ | endpoint.settings() | own | settings,
@@ -44,6 +46,6 @@ def pull(endpoint: Endpoint, home: Path, asked: Asked, *arguments: str, **settin
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has spent so far, its ended children included."""
+    """Return the CPU seconds of a process so far, its ended children included."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

@@ -1,7 +1,7 @@
-"""A pull in a process of its own: `python -m benchmarks.support.pulled TABLE GRAIN START END [--profile]`.
+"""A pull in its own process: `python -m benchmarks.support.pulled TABLE GRAIN START END [--profile]`.
 
-START and END are ISO dates. Settings come from `HUNTING_*`, as for every program of the pipeline. Prints, as
-JSON, what it brought, and what it took since its imports were done.
+START and END are ISO dates. Settings come from `HUNTING_*`, as for every program of the pipeline. Prints
+JSON: the rows and bytes pulled, and the time and memory since the imports.
 """
 
 import argparse
@@ -24,8 +24,8 @@ FEW = b'{"Schema":[{"Name":"A","Type":"String"}],"Results":[{"A":"a"},{"A":"b"},
 
 
 def main() -> None:
-    """Pull, then print."""
-    decode([FEW], max_bytes=len(FEW))  # what is imported and loaded with the first reply counts as an import
+    """Pull, then print the result."""
+    decode([FEW], max_bytes=len(FEW))  # modules loaded with the first reply count as imports
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table")
     parser.add_argument("grain", type=Grain)
@@ -45,7 +45,7 @@ def main() -> None:
         pull = stack.enter_context(pipeline.pull(table, partitions_in(table, asked), observe=seen.append))
         receipts = list(pull)
     ended = spent()
-    told = {
+    result = {
         "rows": sum(receipt.proof.rows for receipt in receipts),
         "replies": sum(each.step is Step.FETCHED for each in seen),
         "json_bytes": sum(receipt.body_bytes for receipt in receipts),
@@ -55,7 +55,7 @@ def main() -> None:
         "peak": memory("VmHWM") - before,
         "profile": sampler.seconds if sampler else {},
     }
-    print(json.dumps(told))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

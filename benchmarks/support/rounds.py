@@ -1,4 +1,4 @@
-"""Jobs in fresh processes, taken in turn round after round, and the medians of what they spent."""
+"""Measurements in fresh processes, in turn, round after round, and their medians."""
 
 import json
 import os
@@ -15,14 +15,14 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Contestant:
-    """A script of `benchmarks/peers` and the environment it runs in; None is the project's own."""
+    """A script of `benchmarks/peers` and its environment; None means the project's own environment."""
 
     name: str
     script: str
     environment: str | None
 
     def command(self, *arguments: object) -> list[str]:
-        """To run it once. Ends the program if its environment is missing."""
+        """Build the command of one run. Exits if the environment is missing."""
         python = Path(sys.executable)
         if self.environment:
             python = ROOT / f".venv-bench/{self.environment}/bin/python"
@@ -33,7 +33,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Spent:
-    """One measurement: rows brought, seconds of CPU and of wall up to each lap, peak memory (bytes)."""
+    """One measurement: rows read, CPU and wall seconds up to each lap, peak memory (bytes)."""
 
     rows: int
     cpu: dict[str, float]
@@ -42,33 +42,33 @@ class Spent:
 
 
 def once(command: Sequence[str], scratch: Path) -> Spent:
-    """Run a contestant in a process of its own; what it writes is thrown away."""
+    """Run a contestant in its own process and delete its output files."""
     quiet = {"RUNTIME__DLTHUB_TELEMETRY": "false", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, env=os.environ | quiet, capture_output=True, text=True, check=False)
     for left in scratch.iterdir():
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stderr[-3000:]}")
-    told = json.loads(done.stdout.splitlines()[-1])
-    laps = told["laps"]
+    result = json.loads(done.stdout.splitlines()[-1])
+    laps = result["laps"]
     return Spent(
-        told["rows"],
+        result["rows"],
         {name: cpu for name, (cpu, _) in laps.items()},
         {name: wall for name, (_, wall) in laps.items()},
-        told["peak"],
+        result["peak"],
     )
 
 
 def alternated(commands: dict[str, list[str]], scratch: Path, rounds: int) -> dict[str, Spent]:
-    """The median of each, from rounds in which every one has its turn; every other round backwards."""
+    """Run all commands in turn, round after round, every second round backwards. Returns medians."""
     found: dict[str, list[Spent]] = {name: [] for name in commands}
     for number in range(rounds):
-        for name in _turns(list(commands), number):
+        for name in _in_order(list(commands), number):
             found[name].append(once(commands[name], scratch))
     return {name: _median(each) for name, each in found.items()}
 
 
-def _turns(names: list[str], number: int) -> Iterator[str]:
+def _in_order(names: list[str], number: int) -> Iterator[str]:
     return iter(names if number % 2 == 0 else names[::-1])
 
 

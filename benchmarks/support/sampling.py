@@ -1,8 +1,8 @@
-"""Where CPU time goes, by part of the pipeline, over all threads.
+"""A profile of CPU time by part of the pipeline, over all threads.
 
-Fifty times a second each thread's CPU time since the last look is put down to the innermost frame of the
-pipeline on its stack. So a library's time, C or not, counts for the part that called it, and waiting counts
-for nothing. Threads that Arrow made itself have no such frame and stand on a line of their own.
+Fifty times a second, each thread's CPU time since the last sample is added to the innermost frame of the
+pipeline on its stack. So the time of a library, C or not, counts for the part that called the library.
+Waiting counts nothing. Arrow's own threads have no such frame and get their own line.
 """
 
 import sys
@@ -14,46 +14,47 @@ from types import FrameType
 from typing import Self
 
 PAUSE = 0.02
-"""Seconds between two looks."""
+"""Seconds between two samples."""
 PARTS = {
-    ("fetch", "body"): "inflate",
-    ("fetch", ""): "fetch (HTTP, TLS)",
+    ("http", "body"): "inflate",
+    ("http", ""): "fetch (HTTP, TLS)",
+    ("auth", ""): "fetch (HTTP, TLS)",
     ("decode", ""): "decode",
     ("lake", "write"): "stage",
     ("lake", ""): "commit",
     ("quota", ""): "quota",
     ("pipeline", ""): "the loop",
 }
-"""Room and module, or room alone, as the profile calls them."""
+"""Names in the profile, by package and module or by package alone."""
 _SORT = "_sorted_by_time"
 _ROOT = "/hunting_pipeline/"
 _TASKS = Path("/proc/self/task")
 
 
 def part(frame: FrameType | None) -> str:
-    """What the innermost frame of the pipeline belongs to."""
+    """Return the part to which the innermost frame of the pipeline belongs."""
     while frame is not None:
         path = frame.f_code.co_filename
         if _ROOT in path:
             if frame.f_code.co_name == _SORT:
                 return "sort"
-            room, _, module = path.split(_ROOT)[1].removesuffix(".py").partition("/")
-            return PARTS.get((room, module)) or PARTS.get((room, ""), "the rest")
+            package, _, module = path.split(_ROOT)[1].removesuffix(".py").partition("/")
+            return PARTS.get((package, module)) or PARTS.get((package, ""), "the rest")
         frame = frame.f_back
     return "the rest"
 
 
 def threads() -> Iterator[tuple[int, int]]:
-    """Each thread's id and the nanoseconds it ran."""
+    """Yield each thread's id and its CPU nanoseconds."""
     for task in _TASKS.iterdir():
         try:
             yield int(task.name), int((task / "schedstat").read_text(encoding="ascii").split()[0])
-        except OSError:  # it has ended
+        except OSError:  # the thread has ended
             continue
 
 
 class Sampler(threading.Thread):
-    """Samples while its context is open; `seconds` holds the result, most first."""
+    """A thread that samples while its context is open; `seconds` holds the result, largest first."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)

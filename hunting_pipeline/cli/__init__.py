@@ -1,1 +1,1 @@
-"""The command line; `main.main` is the entry point of the `hunting` script."""
+"""The command line. `main.main` is the entry point of the `hunting` script."""

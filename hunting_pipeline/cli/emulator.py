@@ -1,4 +1,4 @@
-"""The emulated tenant as a process of its own, and the settings that point at it."""
+"""The emulated tenant in its own process, and the settings that reach it."""
 
 import json
 import os
@@ -12,20 +12,20 @@ from tempfile import TemporaryDirectory
 
 from hunting_pipeline.errors import Misconfigured
 
-__all__ = ["emulated_tenant", "homed", "without_settings"]
+__all__ = ["emulated_tenant", "storage_in", "without_settings"]
 
 _STARTUP_SECONDS = 60
-"""To import DuckDB, make a certificate and bind a port on a busy machine."""
+"""Time to import DuckDB, create a certificate and bind a port on a busy machine."""
 
 
 @contextmanager
 def emulated_tenant(options: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Start `python -m hunting_emulator` with `options`; yields the `HUNTING_*` variables that reach it.
+    """Start `python -m hunting_emulator` with `options` and yield the `HUNTING_*` variables that reach it.
 
     The process ends with the context.
 
     Raises:
-        Misconfigured: it did not come up; the message holds what it said.
+        Misconfigured: the emulator did not start. The message holds the emulator's output.
     """
     with TemporaryDirectory(prefix="hunting-emulator-") as folder:
         ready = Path(folder) / "ready.json"
@@ -48,16 +48,16 @@ def _when_ready(process: "subprocess.Popen[bytes]", ready: Path, log: Path) -> s
     deadline = time.monotonic() + _STARTUP_SECONDS
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
-            said = log.read_text(errors="replace").strip()[-2000:]
-            missing = "No module named" in said
-            hint = "install it with: pip install 'hunting-pipeline[emulator]'" if missing else said
+            output = log.read_text(errors="replace").strip()[-2000:]
+            missing = "No module named" in output
+            hint = "install it with: pip install 'hunting-pipeline[emulator]'" if missing else output
             raise Misconfigured(f"the emulator did not start: {hint}")
         time.sleep(0.05)
     return ready.read_text()
 
 
 def _variables(tenant: dict[str, str]) -> dict[str, str]:
-    """Settings that reach the emulator and none that were meant for a real tenant."""
+    """Return the variables that reach the emulator."""
     return {
         "HUNTING_TENANT_ID": tenant["tenant_id"],
         "HUNTING_CLIENT_ID": tenant["client_id"],
@@ -68,13 +68,13 @@ def _variables(tenant: dict[str, str]) -> dict[str, str]:
     }
 
 
-def homed(home: Path) -> dict[str, str]:
-    """Settings that keep an emulated tenant's lake and ledger in a folder of their own."""
+def storage_in(home: Path) -> dict[str, str]:
+    """Return the variables that put the lake and the ledger of an emulated tenant into a folder."""
     folder = home.absolute()
     return {"HUNTING_LAKE": str(folder / "lake"), "HUNTING_LEDGER": str(folder / "quota.sqlite")}
 
 
 def without_settings() -> dict[str, str]:
-    """This process's environment less every `HUNTING_*` variable and any `hunting.toml`."""
+    """Return this process's environment without `HUNTING_*` variables and without `hunting.toml`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HUNTING_")}
     return kept | {"HUNTING_CONFIG": os.devnull}

@@ -1,9 +1,10 @@
-"""Where the command line begins and ends: every error of the package is one line and an exit code."""
+"""The entry point of `hunting`. Every error of the package becomes one line and an exit code."""
 
 import logging
 import sys
 
-from hunting_pipeline.cli.app import INTERRUPTED, app, complain, exit_code
+from hunting_pipeline.cli.app import app
+from hunting_pipeline.cli.problems import INTERRUPTED, complain, exit_code
 from hunting_pipeline.errors import HuntingError
 
 __all__ = ["main"]
@@ -15,6 +16,9 @@ def main() -> None:
     try:
         app()
     except HuntingError as error:
+        from hunting_pipeline.settings import name_settings  # noqa: PLC0415 # slow to import
+
+        name_settings(error)
         complain(error)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:

@@ -1,12 +1,12 @@
-"""Reply bytes to Arrow, under the types that the reply's own Schema names; nothing is guessed.
+"""Decoding of replies: bytes to Arrow, with the types that the reply's own Schema names. No type is guessed.
 
-source   chunks of the body, counted against a ceiling, as bytes or as growing text
-text     exact JSON: number tokens kept as written, pairs kept in order, dynamic values made canonical
+source   the chunks of a body, up to a limit, as bytes or as text
+text     exact JSON: number tokens and the order of pairs stay as they were; canonical text of dynamic values
 kinds    one table: wire type → Kusto type, Arrow type and the exact reading of one value
-exact    rows → Arrow, one value at a time; the authority
-scan     rows of JSON → cells, compiled; stops at the first row of which it is not sure
-fast     blocks of rows → Arrow, by scan; whatever that leaves goes to the exact reading
-reply    the envelope and the only loop
+exact    rows → Arrow, one value at a time: the reference for the fast path
+scan     rows of JSON → cells, compiled; stops at the first row that needs the exact path
+fast     blocks of rows → Arrow, with scan; the exact path reads all other values and rows
+reply    the envelope and the only loop over rows
 """
 
 from hunting_pipeline.decode.reply import decode

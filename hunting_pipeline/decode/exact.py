@@ -1,4 +1,4 @@
-"""Rows to Arrow one value at a time: slow, obvious, and the authority that the fast path must equal."""
+"""Rows to Arrow one value at a time: slow and obvious. The fast path must give exactly the same."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,22 +8,22 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from hunting_pipeline.decode.kinds import Kind, Misfit
-from hunting_pipeline.decode.source import shown
-from hunting_pipeline.decode.text import NOISE, Json, Object, verbatim
+from hunting_pipeline.decode.source import excerpt
+from hunting_pipeline.decode.text import ANNOTATION, Json, Object, verbatim
 from hunting_pipeline.errors import ReplyUnreadable
 from hunting_pipeline.model import Column
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns that a reply's Schema promises, and what each is."""
+    """The columns of a reply's Schema and their kinds."""
 
     columns: tuple[Column, ...]
     kinds: tuple[Kind, ...]
 
     @property
     def names(self) -> list[str]:
-        """Column names in order."""
+        """The names of the columns, in order."""
         return [column.name for column in self.columns]
 
     @property
@@ -33,7 +33,7 @@ class Layout:
 
 
 class Rescued(NamedTuple):
-    """A value that did not fit: its row within the batch, its column, its verbatim JSON."""
+    """A value that did not fit its type: row within the batch, column, and verbatim JSON."""
 
     row: int
     column: str
@@ -42,18 +42,18 @@ class Rescued(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some rows of a reply, in order, and what of them did not fit."""
+    """Some rows of a reply, in order, and their values that did not fit."""
 
     table: pa.Table
     rescued: list[Rescued]
 
 
 def column_array(kind: Kind, name: str, values: Iterable[Json], rescued: list[Rescued]) -> pa.Array:
-    """One column from JSON values; misfits become null and are added to `rescued`."""
+    """Build one column from JSON values. A misfit becomes null and is added to `rescued`."""
     read: list[Any] = []
     for row, value in enumerate(values):
         if value is None or value == []:
-            read.append(_nothing(kind, name, row, value, rescued))
+            read.append(_empty_value(kind, name, row, value, rescued))
             continue
         try:
             read.append(kind.read(value))
@@ -63,8 +63,8 @@ def column_array(kind: Kind, name: str, values: Iterable[Json], rescued: list[Re
     return pa.array(read, kind.arrow)
 
 
-def _nothing(kind: Kind, name: str, row: int, value: Json, rescued: list[Rescued]) -> Any:
-    """The reading of null, `{}` (null everywhere: so Graph writes it) or `[]` (a value of dynamic only)."""
+def _empty_value(kind: Kind, name: str, row: int, value: Json, rescued: list[Rescued]) -> Any:
+    """Read null, `{}` or `[]`. `{}` is null in every column (Graph writes null so); only dynamic has `[]`."""
     if value is None or isinstance(value, Object):
         return None
     if kind.dynamic:
@@ -74,14 +74,14 @@ def _nothing(kind: Kind, name: str, row: int, value: Json, rescued: list[Rescued
 
 
 def exact_batch(layout: Layout, rows: Sequence[Json]) -> Batch:
-    """Rows as Arrow.
+    """Convert rows to Arrow.
 
     Raises:
-        ReplyUnreadable: a row is no object, or its keys are not exactly the promised columns.
+        ReplyUnreadable: a row is no object, or its keys are not exactly the Schema's columns.
     """
     names = layout.names
-    promised = set(names)
-    records = [_record(row, promised) for row in rows]
+    expected = set(names)
+    records = [_record(row, expected) for row in rows]
     rescued: list[Rescued] = []
     arrays = [
         column_array(kind, name, (record[name] for record in records), rescued)
@@ -90,17 +90,17 @@ def exact_batch(layout: Layout, rows: Sequence[Json]) -> Batch:
     return Batch(pa.Table.from_arrays(arrays, schema=layout.arrow), rescued)
 
 
-def _record(row: Json, promised: set[str]) -> dict[str, Json]:
+def _record(row: Json, expected: set[str]) -> dict[str, Json]:
     if not isinstance(row, Object):
-        raise ReplyUnreadable(f"a row of the reply is no object: {shown(verbatim(row))}")
-    pairs = [(k, v) for k, v in row if k in promised or not k.endswith(NOISE)]
+        raise ReplyUnreadable(f"a row of the reply is not a JSON object: {excerpt(verbatim(row))}")
+    pairs = [(k, v) for k, v in row if k in expected or not k.endswith(ANNOTATION)]
     record = dict(pairs)
     if len(record) != len(pairs):
         doubled, _ = Counter(k for k, _ in pairs).most_common(1)[0]
-        raise ReplyUnreadable(f"a row of the reply names {shown(doubled)} twice")
-    if record.keys() != promised:
-        odd = record.keys() ^ promised
+        raise ReplyUnreadable(f"a row of the reply has the key {excerpt(doubled)} twice")
+    if record.keys() != expected:
+        odd = record.keys() ^ expected
         name = min(odd)
-        fault = "lacks" if name in promised else "has, against its Schema,"
-        raise ReplyUnreadable(f"a row of the reply {fault} the column {shown(name)} ({len(odd)} such)")
+        fault = "lacks" if name in expected else "has, unlike its Schema,"
+        raise ReplyUnreadable(f"a row of the reply {fault} the column {excerpt(name)} ({len(odd)} in all)")
     return record

@@ -1,8 +1,8 @@
-"""Runs of rows to Arrow by compiled code, which reads what it can prove and leaves everything else.
+"""Blocks of rows to Arrow by compiled code, which reads only what it can prove.
 
-All rows but the last are read so, as long as each has the first row's keys, once, in its order, without
-blanks. The last row, and any that is written otherwise, is left to the exact path whole; a value that is
-written otherwise is left to it alone.
+The compiled code reads a row if the row has exactly the first row's keys, once, in the same order and without
+blanks. The exact path reads every other row, and always the last row. A single value that the compiled code
+cannot prove goes to the exact path alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ from hunting_pipeline.decode import scan
 from hunting_pipeline.decode.exact import Batch, Layout, Rescued, column_array
 from hunting_pipeline.decode.kinds import DATETIME, Kind
 from hunting_pipeline.decode.scan import Bytes, Numbers, Offsets, Words
-from hunting_pipeline.decode.source import PIECE, Body
-from hunting_pipeline.decode.text import EXACT, NOISE, canonical, quoted
+from hunting_pipeline.decode.source import CHUNK_BYTES, Body
+from hunting_pipeline.decode.text import ANNOTATION, EXACT, canonical, quoted
 
 _BLOCK = 2 << 20
-"""Bytes read at once, and more than a row has that is read here."""
+"""Bytes read at once. A longer row goes to the exact path."""
 _CODES = {
     pa.string(): scan.TEXT,
     pa.int32(): scan.INT,
@@ -29,18 +29,18 @@ _CODES = {
     pa.bool_(): scan.FLAG,
     DATETIME: scan.TIME,
 }
-_OBJECT_MARK = b'"@odata.type":"#microsoft.graph.security.dynamicColumnValue",'
-"""How Graph begins every dynamic object. Unescaped quotes make it structure."""
-_NO_MARK = b"\\" + _OBJECT_MARK
-"""The same characters at the end of a key."""
+_OBJECT_ANNOTATION = b'"@odata.type":"#microsoft.graph.security.dynamicColumnValue",'
+"""The annotation with which Graph begins every dynamic object. Its quotes are unescaped, so it is no text."""
+_NOT_AN_ANNOTATION = b"\\" + _OBJECT_ANNOTATION
+"""The same characters at the end of a key, where they are no annotation."""
 
 
 class FastPath:
-    """The compiled reading of one reply's rows. Its memory is used again and again.
+    """The compiled reading of one reply's rows. All blocks share the same memory.
 
     Args:
-        layout: of the reply.
-        order: its columns' names as the keys of the rows follow each other.
+        layout: the columns of the reply.
+        order: the names of the columns in the order of a row's keys.
     """
 
     def __init__(self, layout: Layout, order: Sequence[str]) -> None:
@@ -52,48 +52,48 @@ class FastPath:
         sizes = [len(key) for key in keys]
         self._keys = *_words(keys), np.array(sizes)
         self._steps = np.array([self._codes[column] for column in columns]), np.array(columns)
-        self._data = np.zeros(_BLOCK + PIECE + scan.PADDING, np.uint8)
+        self._data = np.zeros(_BLOCK + CHUNK_BYTES + scan.PADDING, np.uint8)
         self._words = scan.words_of(self._data)
         shortest = sum(sizes) + len("0,") * len(keys)
         shape = len(keys), len(self._data) // shortest + 1
         self._cells, self._states = np.zeros(shape, np.int64), np.zeros(shape, np.uint8)
-        self._sizes, self._asked = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
+        self._sizes, self._deferred = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
 
     def batches(self, body: Body) -> Iterator[Batch]:
-        """Rows, up to the first that must be read exactly; that one and all behind it return to the body."""
-        held = 0
+        """Read rows up to the first that needs the exact path, and put the bytes from there on back."""
+        size = 0
         while True:
-            held = self._fill(body, held)
-            rows, done = self._read(held)
+            size = self._fill(body, size)
+            rows, done = self._read(size)
             if not rows:
                 break
             yield self._batch(rows)
-            held -= done
-            self._data[:held] = self._data[done : done + held].copy()
-        body.unread(self._data[:held].tobytes())
+            size -= done
+            self._data[:size] = self._data[done : done + size].copy()
+        body.unread(self._data[:size].tobytes())
 
-    def _fill(self, body: Body, held: int) -> int:
-        """Hold a block, or all that is left; how much that is."""
-        while held < _BLOCK and (piece := body.more()):
-            self._data[held : held + len(piece)] = np.frombuffer(piece, np.uint8)
-            held += len(piece)
-        self._data[held : held + scan.PADDING] = 0
-        return held
+    def _fill(self, body: Body, size: int) -> int:
+        """Fill the memory up to a block, or to the end of the body. Returns the number of bytes."""
+        while size < _BLOCK and (chunk := body.next_chunk()):
+            self._data[size : size + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            size += len(chunk)
+        self._data[size : size + scan.PADDING] = 0
+        return size
 
-    def _read(self, held: int) -> tuple[int, int]:
-        """Rows read into the cells, and where they end."""
-        self._sizes[:] = self._asked[:] = 0
+    def _read(self, size: int) -> tuple[int, int]:
+        """Read rows into the cells. Returns how many, and the position of their end."""
+        self._sizes[:] = self._deferred[:] = 0
         rows, done = scan.read_rows(
             self._data,
             self._words,
-            held,
+            size,
             *self._keys,
             *self._steps,
             self._cells,
             self._cells.view(np.float64),
             self._states,
             self._sizes,
-            self._asked,
+            self._deferred,
         )
         return (rows, done) if _is_utf8(self._data[:done]) else (0, 0)
 
@@ -105,21 +105,21 @@ class FastPath:
         arrays = []
         for column, (kind, code) in enumerate(zip(self._layout.kinds, self._codes, strict=True)):
             if starts[column] >= 0:
-                held = [offsets[column], texts[starts[column] :][: offsets[column, -1]]]
+                buffers = [offsets[column], texts[starts[column] :][: offsets[column, -1]]]
             else:
-                held = [_packed(self._cells[column, :rows], code)]
+                buffers = [_arrow_values(self._cells[column, :rows], code)]
             if code == scan.OTHER:
                 array = pa.nulls(rows, kind.arrow)
             else:
-                whole = [pa.py_buffer(each) for each in (valid[column], *held)]
+                whole = [pa.py_buffer(each) for each in (valid[column], *buffers)]
                 array = pa.Array.from_buffers(kind.arrow, rows, whole)
-            if self._asked[column]:
-                array = self._with_asked(array, column, rescued)
+            if self._deferred[column]:
+                array = self._with_deferred(array, column, rescued)
             arrays.append(array)
         return Batch(pa.Table.from_arrays(arrays, schema=self._layout.arrow), rescued)
 
     def _texts(self, rows: int) -> tuple[Numbers, Offsets, Bytes]:
-        """Where each column's texts begin, where each text does from there on, and all texts."""
+        """Return each column's first position in the texts, the offset of each text, and all texts."""
         sizes = np.where(self._is_text, self._sizes, 0)
         starts = np.where(self._is_text, np.cumsum(sizes) - sizes, -1)
         offsets = np.empty((len(starts), rows + 1), np.int32)
@@ -136,21 +136,21 @@ class FastPath:
         )
         return starts, offsets, texts
 
-    def _with_asked(self, array: pa.Array, column: int, rescued: list[Rescued]) -> pa.Array:
-        """The column with the values in their places that only the exact path can read."""
+    def _with_deferred(self, array: pa.Array, column: int, rescued: list[Rescued]) -> pa.Array:
+        """Return the column with its deferred values, which the exact path reads, in their rows."""
         name, kind = self._layout.names[column], self._layout.kinds[column]
         states = self._states[column, : len(array)]
-        asked = (states == scan.ASK) | (states == scan.MARKED)
-        places = np.flatnonzero(asked)
-        texts = [self._text(cell) for cell in self._cells[column, places].tolist()]
+        deferred = (states == scan.DEFERRED) | (states == scan.ANNOTATED)
+        wanted = np.flatnonzero(deferred)
+        texts = [self._text(cell) for cell in self._cells[column, wanted].tolist()]
         if kind.dynamic:
-            values = pa.array(map(_tidied, texts, states[places].tolist()), pa.string())
+            values = pa.array(map(_canonical_text, texts, states[wanted].tolist()), pa.string())
         else:
             found: list[Rescued] = []
             values = column_array(kind, name, (EXACT.decode(text.decode()) for text in texts), found)
-            rescued += [misfit._replace(row=int(places[misfit.row])) for misfit in found]
+            rescued += [misfit._replace(row=int(wanted[misfit.row])) for misfit in found]
         chosen = np.arange(len(array))
-        chosen[places] = len(array) + np.arange(len(places))
+        chosen[wanted] = len(array) + np.arange(len(wanted))
         return pa.concat_arrays([array, values]).take(pa.array(chosen))
 
     def _text(self, cell: int) -> bytes:
@@ -162,7 +162,7 @@ def _code(kind: Kind) -> int:
 
 
 def _words(keys: Sequence[bytes]) -> tuple[Words, Words]:
-    """Keys in words, each in a row of its own, and which bits of them count."""
+    """Return the keys in words, one row a key, and masks of the bits that count."""
     wide = -(-max(map(len, keys)) // 8) * 8
     written = b"".join(key.ljust(wide, b"\0") for key in keys)
     counts = b"".join((b"\xff" * len(key)).ljust(wide, b"\0") for key in keys)
@@ -179,16 +179,16 @@ def _is_utf8(data: Bytes) -> bool:
     return True
 
 
-def _packed(cells: Numbers, code: int) -> npt.NDArray[Any]:
-    """A copy of numbers as Arrow holds them."""
+def _arrow_values(cells: Numbers, code: int) -> npt.NDArray[Any]:
+    """Copy numbers into the form of an Arrow buffer."""
     if code == scan.FLAG:
         return np.packbits(cells != 0, bitorder="little")
     return cells.astype(np.int32) if code == scan.INT else cells.copy()
 
 
-def _tidied(raw: bytes, state: int) -> str | None:
-    """The canonical text of a dynamic value; None where it is nothing."""
-    plain = raw.replace(_OBJECT_MARK, b"")
-    if state == scan.MARKED and NOISE.encode() not in plain and _NO_MARK not in raw:
+def _canonical_text(raw: bytes, state: int) -> str | None:
+    """Return the canonical text of a dynamic value; None for null and an empty object."""
+    plain = raw.replace(_OBJECT_ANNOTATION, b"")
+    if state == scan.ANNOTATED and ANNOTATION.encode() not in plain and _NOT_AN_ANNOTATION not in raw:
         return plain.decode()
     return canonical(EXACT.decode(raw.decode()))

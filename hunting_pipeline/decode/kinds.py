@@ -1,4 +1,4 @@
-"""One table from wire types to Kusto's words, Arrow types and the exact reading of one value."""
+"""A table from wire types to Kusto types, Arrow types and the exact reading of one value."""
 
 import math
 import re
@@ -13,7 +13,7 @@ import pyarrow as pa
 from hunting_pipeline.decode.text import Json, Number, canonical, has_surrogate
 
 DECIMAL = pa.decimal128(38, 18)
-"""One scale for every decimal keeps files of a table alike: 20 digits before the point, 18 behind it."""
+"""The type of every decimal: 20 digits before the point, 18 after it. One scale keeps all files equal."""
 _QUANTUM = Decimal(1).scaleb(-DECIMAL.scale)
 _LOSSLESS = Context(prec=DECIMAL.precision, traps=[Inexact, InvalidOperation])
 DATETIME = pa.timestamp("ns", "UTC")
@@ -37,7 +37,7 @@ _NOT_FINITE = {
     "-Infinity": -math.inf,
     "-INF": -math.inf,
 }
-"""JSON writers' and OData's names for what JSON numbers cannot say."""
+"""Names that JSON writers and OData use for numbers that JSON does not have."""
 
 
 class Misfit(Exception):
@@ -46,13 +46,13 @@ class Misfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a column is.
+    """The kind of a column.
 
     Attributes:
-        kusto: Kusto's own word for the type.
+        kusto: the name of the type in Kusto.
         arrow: the Arrow type of the column.
-        read: the Arrow-ready Python value of a JSON value that is neither null nor an empty object; None
-            where the value stands for null. Raises Misfit.
+        read: converts a JSON value, neither null nor an empty object, for Arrow. Returns None if the
+            value means null. Raises Misfit.
     """
 
     kusto: str
@@ -117,14 +117,14 @@ def _nanoseconds(fraction: str | None) -> int:
 
 
 def _within_int64(nanoseconds: int) -> int:
-    # the least int64 is left out: numpy and pandas read it as "not a time"
+    # the least int64 does not fit: numpy and pandas read it as "not a time"
     if not -_LIMIT < nanoseconds < _LIMIT:
         raise Misfit
     return nanoseconds
 
 
 def _datetime(value: Json) -> int:
-    """Nanoseconds since 1970. A text without a zone is UTC, as every Kusto datetime is."""
+    """Read nanoseconds since 1970. A text without a zone is UTC, as every Kusto datetime is."""
     parts = _TIME.fullmatch(value) if isinstance(value, str) else None
     if not parts:
         raise Misfit
@@ -141,7 +141,7 @@ def _datetime(value: Json) -> int:
 
 
 def _timespan(value: Json) -> int:
-    """Nanoseconds of Kusto's `[-][d.]hh:mm:ss[.fffffff]` or of an ISO 8601 duration in days and less."""
+    """Read nanoseconds: Kusto's `[-][d.]hh:mm:ss[.fffffff]` or an ISO 8601 duration in days or less."""
     text = value if isinstance(value, str) else ""
     parts = _SPAN.fullmatch(text) or _ISO_SPAN.fullmatch(text)
     if not parts or text[-1] in "PT" or (parts.re is _SPAN and int(parts[3]) > 23):
@@ -188,9 +188,9 @@ _KINDS = {
     "long": _LONG,
     "real": _FLOAT,
 }
-"""Wire types by their lower-case names; Kusto's own words mean themselves."""
+"""Kinds by the lower-case names of wire types; the names of Kusto types are wire types too."""
 
 
 def kind_of(wire: str) -> Kind:
-    """The kind of a wire type; an unknown one is JSON text under its own name."""
+    """Return the kind of a wire type. An unknown type is read as JSON text and keeps its name."""
     return _KINDS.get(wire.lower()) or Kind(wire, pa.string(), canonical)

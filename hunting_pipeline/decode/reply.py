@@ -1,7 +1,7 @@
 """The envelope of a reply, and the only loop over its rows.
 
-Keys of the envelope and of its Schema are read without regard to case, in any order. Rows are read as soon as
-a block of them has arrived, while the socket gathers the next.
+Keys of the envelope and of its Schema may have any case and any order. Rows are decoded block by block, while
+the rest of the body still arrives.
 """
 
 import json
@@ -14,43 +14,48 @@ import pyarrow as pa
 
 from hunting_pipeline.decode.exact import Batch, Layout, exact_batch
 from hunting_pipeline.decode.kinds import kind_of
-from hunting_pipeline.decode.source import Body, Text, shown
-from hunting_pipeline.decode.text import EXACT, NOISE, Object, quoted
+from hunting_pipeline.decode.source import Body, Text, excerpt
+from hunting_pipeline.decode.text import ANNOTATION, EXACT, Object, quoted
 from hunting_pipeline.errors import ReplyUnreadable
-from hunting_pipeline.model import Column, Reply
+from hunting_pipeline.model import Column
+from hunting_pipeline.reply import Reply
 
 RESCUED = "_rescued_data"
-"""The extra column's name, as lakehouse loaders call it."""
+"""The name of the extra column, as in loaders of lakehouses."""
 
 _ROWS_AT_ONCE = 1000
-"""Rows that the row-by-row reading holds as Python objects: about a block of wide rows."""
+"""Most rows that the exact path holds as Python objects: about a block of wide rows."""
 _PLAIN = json.JSONDecoder()
 
 
 @dataclass(slots=True)
 class _Envelope:
-    """What is known of a reply so far."""
+    """The parts of a reply's envelope that have been read so far."""
 
     seen: set[str] = field(default_factory=set)
     stats: dict[str, Any] = field(default_factory=dict)
     layout: Layout | None = None
 
 
-def decode(body: Iterable[bytes], *, max_bytes: int) -> Reply:
-    """Read an accepted reply.
+def decode(
+    body: Iterable[bytes], *, max_bytes: int, keys: tuple[str, str, str] = ("schema", "results", "stats")
+) -> Reply:
+    """Decode an accepted reply.
 
     Args:
         body: its decompressed bytes as they arrive, in chunks of any size.
-        max_bytes: most bytes that the body may have.
+        max_bytes: the limit of the body's size.
+        keys: the envelope's keys of Schema, Results and Stats, in lower case.
 
     Returns:
         The rows as an Arrow table with the Schema's columns in their order. A value that does not fit its
-        type is null there and kept verbatim in a last column `_rescued_data`, a JSON object from column to
-        value, which exists only if something was rescued. `{}` is null in every column; a missing string
-        is `""`. Decimals have 18 digits behind the point. Dynamic columns hold canonical JSON text.
+        type is null in its column. A last column `_rescued_data` keeps such values verbatim, as a JSON object
+        from column to value; the column exists only if there is such a value. `{}` is null in every column; a
+        missing string is `""`. Decimals have 18 digits after the point. Dynamic columns hold canonical JSON
+        text.
 
     Raises:
-        ReplyUnreadable: the body was cut short, contradicts itself, is no UTF-8 JSON of this shape, nests
+        ReplyUnreadable: the body was cut short, contradicts itself, is no UTF-8 JSON of this form, is nested
             too deeply or exceeds `max_bytes`.
     """
     source = Body(body, max_bytes)
@@ -59,20 +64,21 @@ def decode(body: Iterable[bytes], *, max_bytes: int) -> Reply:
     envelope = _Envelope()
     batches: list[Batch] | None = None
     kept: bytes | None = None
+    schema, results, stats = keys
     for key in _keys(text, envelope):
-        if key == "stats":
+        if key == stats:
             envelope.stats = _stats(text.value(_PLAIN))
-        elif key == "schema":
+        elif key == schema:
             envelope.layout = _layout(text.value(EXACT))
-        elif key == "results":
+        elif key == results:
             if envelope.layout:
                 batches = list(_results(source, text, envelope.layout))
             else:
-                kept = _skipped(source, text)
+                kept = _rows_before_schema(source, text)
         else:
             text.value(EXACT)
     if text.peek():
-        raise ReplyUnreadable("something follows the end of the reply")
+        raise ReplyUnreadable("the reply goes on after its end")
     if envelope.layout is None or (batches is None and kept is None):
         raise ReplyUnreadable(f"the reply lacks its Schema or its Results; it has {_names(envelope.seen)}")
     if batches is None:
@@ -82,7 +88,7 @@ def decode(body: Iterable[bytes], *, max_bytes: int) -> Reply:
 
 
 def _keys(text: Text, envelope: _Envelope) -> Iterator[str]:
-    """The envelope's keys in lower case; the caller reads each one's value before asking for the next."""
+    """Yield the envelope's keys in lower case. The caller must read each value before the next key."""
     if text.peek() == "}":
         text.take("}")
         return
@@ -91,7 +97,7 @@ def _keys(text: Text, envelope: _Envelope) -> Iterator[str]:
             text.take('"')
         key = text.value(EXACT).lower()
         if key in envelope.seen:
-            raise ReplyUnreadable(f"the reply has {shown(key)} twice")
+            raise ReplyUnreadable(f"the reply has the key {excerpt(key)} twice")
         envelope.seen.add(key)
         text.take(":")
         yield key
@@ -100,20 +106,20 @@ def _keys(text: Text, envelope: _Envelope) -> Iterator[str]:
 
 
 def _names(keys: set[str]) -> str:
-    return shown(", ".join(sorted(keys)) or "no key at all")
+    return excerpt(", ".join(sorted(keys)) or "no key at all")
 
 
 def _stats(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ReplyUnreadable("the reply's Stats are no object")
+        raise ReplyUnreadable("the reply's Stats are not a JSON object")
     return value
 
 
 def _layout(schema: Any) -> Layout:
     if not isinstance(schema, list) or isinstance(schema, Object) or not schema:
-        raise ReplyUnreadable("the reply's Schema is no list of columns")
+        raise ReplyUnreadable("the reply's Schema is not a list of columns")
     columns, kinds = [], []
     for item in schema:
         name, wire = _entry(item)
@@ -123,27 +129,31 @@ def _layout(schema: Any) -> Layout:
     names = [column.name for column in columns]
     doubled = {name for name, times in Counter(names).items() if times > 1} | ({RESCUED} & set(names))
     if doubled:
-        raise ReplyUnreadable(f"the reply's Schema names {shown(min(doubled))} twice, or it is reserved")
+        raise ReplyUnreadable(
+            f"the reply's Schema has the column {excerpt(min(doubled))} twice, or the name is reserved"
+        )
     return Layout(tuple(columns), tuple(kinds))
 
 
 def _entry(item: Any) -> tuple[str, str]:
-    """Name and type of one Schema entry."""
+    """Return the name and the type of one Schema entry."""
     pairs = [(key.lower(), value) for key, value in item] if isinstance(item, Object) else []
     found = [[value for key, value in pairs if key == wanted] for wanted in ("name", "type")]
     for values in found:
         if len(values) != 1 or type(values[0]) is not str or not values[0]:
-            raise ReplyUnreadable("an entry of the reply's Schema lacks its one Name or its one Type")
+            raise ReplyUnreadable(
+                "an entry of the reply's Schema does not have exactly one Name and one Type"
+            )
     name, wire = found[0][0], found[1][0]
     if not (name + wire).isascii() and any("\ud800" <= c <= "\udfff" for c in name + wire):
-        raise ReplyUnreadable("an entry of the reply's Schema is no valid text")
+        raise ReplyUnreadable("an entry of the reply's Schema is not valid text")
     return name, wire
 
 
-def _skipped(source: Body, text: Text) -> bytes:
-    """The bytes of a Results array that came before its Schema; the rest of the body is held, as bytes."""
-    text.give_back()
-    whole = source.all()
+def _rows_before_schema(source: Body, text: Text) -> bytes:
+    """Return the bytes of a Results array that came before its Schema. Reads the whole body into memory."""
+    text.return_unread()
+    whole = source.read_all()
     rest = Body([whole], len(whole))
     rows = Text(rest)
     rows.take("[")
@@ -153,17 +163,18 @@ def _skipped(source: Body, text: Text) -> bytes:
         rows.value(EXACT)
         while rows.take(",]") == ",":
             rows.value(EXACT)
-    rows.give_back()
-    behind = rest.all()
-    source.unread(behind)
-    return whole[: len(whole) - len(behind)]
+    rows.return_unread()
+    after = rest.read_all()
+    source.unread(after)
+    return whole[: len(whole) - len(after)]
 
 
 def _results(source: Body, text: Text, layout: Layout) -> Iterator[Batch]:
-    """The rows of the array that follows.
+    """Read the rows of the array that follows.
 
-    The first is read exactly, for its keys, and so is what the fast path leaves: as many rows as were so far,
-    within limits. A body that it cannot read is then not offered to it row after row.
+    The exact path reads the first row, for its keys, and the rows at which the fast path stops. Each time it
+    reads as many rows as it has read so far, up to a limit. So the fast path is not tried again at every row
+    of a body that it cannot read.
     """
     text.take("[")
     if text.peek() == "]":
@@ -177,14 +188,14 @@ def _results(source: Body, text: Text, layout: Layout) -> Iterator[Batch]:
         if ended:
             return
         exact += len(rows)
-        text.give_back()
+        text.return_unread()
         path = path or _fast_path(layout, rows[0])
         if path:
             yield from path(source)
 
 
 def _rows(text: Text, most: int) -> tuple[list[Any], bool]:
-    """The next rows, and whether the closing bracket came behind them."""
+    """Read the next rows. Returns them, and whether the closing bracket followed."""
     rows: list[Any] = []
     ended = False
     while not ended and len(rows) < most:
@@ -194,10 +205,10 @@ def _rows(text: Text, most: int) -> tuple[list[Any], bool]:
 
 
 def _fast_path(layout: Layout, first: Object) -> Callable[[Body], Iterator[Batch]] | None:
-    """None where a column's name could be taken for one of OData's marks."""
-    from hunting_pipeline.decode.fast import FastPath  # noqa: PLC0415 # a compiler that only replies are worth
+    """Build the fast path; None if a column's name looks like an OData annotation."""
+    from hunting_pipeline.decode.fast import FastPath  # noqa: PLC0415 # loads a compiler, which only replies need
 
-    if any(name.endswith(NOISE) for name in layout.names):
+    if any(name.endswith(ANNOTATION) for name in layout.names):
         return None
     names = set(layout.names)
     return FastPath(layout, [key for key, _ in first if key in names]).batches

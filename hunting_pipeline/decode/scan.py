@@ -1,21 +1,21 @@
-"""Rows of compact JSON to cells, compiled: one pass over the bytes, strict, and without a Python object.
+"""Rows of compact JSON to cells, compiled: one strict pass over the bytes, without Python objects.
 
-Everything here is compiled by numba, with its checks of every index left on: no body, however hostile, reads
-or writes outside the buffers it is given. The lock of the interpreter is released meanwhile.
+numba compiles all functions here and keeps its check of every index. So no body can read or write outside
+the given buffers. The interpreter's lock is released meanwhile.
 
-A position is an index into `data`. What begins there is read, and the position behind it is returned, or -1
-if it is not what it should be. Behind the bytes that count, `data` holds at least `PADDING` zeros: a zero is
-no JSON, so each loop ends there, and nobody has to ask where the end is. `words` is the same memory: the
-eight bytes from each position on, as one little-endian number.
+A position is an index into `data`. A function reads the value that begins at a position and returns the
+position after the value, or -1 if the value is not as expected. After the bytes of the body, `data` has at
+least `PADDING` zeros. A zero is no JSON, so each loop ends there and no function needs the position of the
+end. `words` is the same memory: the eight bytes from each position on, as one little-endian number.
 
-Cells are told by one of five states, in one array, and what they hold in another, both by column and row:
+Each cell has one of five states in one array, and a value in another array, both by column and row:
 
 * `NULL`;
-* `ASK`: a JSON value from one position up to another, for the exact path to read. Whatever is rare is left
-  to it: misfits, numbers of many digits, dates beyond nanoseconds, dynamic values that are not canonical;
-* `MARKED`: as `ASK`, but only OData's marks keep it from being canonical;
-* `READ`: a number (datetimes in ns since 1970), or a text from one position up to another, as it came;
-* `ESCAPED`: such a text with escapes in it.
+* `DEFERRED`: a JSON value between two positions, for the exact path. All rare values are deferred: misfits,
+  numbers of many digits, dates beyond nanoseconds, dynamic values that are not canonical;
+* `ANNOTATED`: like `DEFERRED`, but without OData's annotations the value would be canonical;
+* `READ`: a number (datetimes in ns since 1970), or an unchanged text between two positions;
+* `ESCAPED`: a text like that, with escapes in it.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from hunting_pipeline.decode.text import MAX_DEPTH, NOISE
+from hunting_pipeline.decode.text import ANNOTATION, MAX_DEPTH
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Words: TypeAlias = npt.NDArray[np.uint64]
@@ -34,15 +34,15 @@ Offsets: TypeAlias = npt.NDArray[np.int32]
 _Compiled = TypeVar("_Compiled", bound=Callable[..., Any])
 
 PADDING = 64
-"""Bytes behind the end of the data: more than any step looks ahead."""
-NULL, ASK, MARKED, READ, ESCAPED = range(5)
+"""Zeros after the end of the data: more than any step looks ahead."""
+NULL, DEFERRED, ANNOTATED, READ, ESCAPED = range(5)
 TEXT, DYNAMIC, INT, LONG, REAL, FLAG, TIME, OTHER = range(8)
-"""How a column is read; `OTHER` is left to the exact path whole."""
+"""The reading of a column; the exact path reads all of an `OTHER` column."""
 
 _QUOTE, _BACKSLASH, _COMMA, _COLON, _DOT, _MINUS, _PLUS, _SLASH = b'"\\,:.-+/'
 _BRACE, _BRACE_END, _BRACKET = b"{}["
 _CLOSING = 2
-"""A closing bracket's code is so much more than that of its opening one."""
+"""The difference between the codes of a closing bracket and its opening one."""
 _ZERO, _NINE, _A, _F, _SMALL_A, _SMALL_F, _SMALL_E, _E = b"09AFafeE"
 _B, _N, _R, _T, _U, _L, _S, _CAPITAL_T, _Z = b"bnrtulsTZ"
 _ONES = np.uint64(0x0101_0101_0101_0101)
@@ -53,9 +53,9 @@ _QUOTES, _BACKSLASHES, _SPACES = (
     _ONES * np.uint64(32),
 )
 _LOW_HIGH, _BYTE = np.uint64(0x80), np.uint64(8)
-_MARK = np.frombuffer(NOISE.encode(), np.uint8)
+_ANNOTATION_BYTES = np.frombuffer(ANNOTATION.encode(), np.uint8)
 _POWERS = np.array([10.0**power for power in range(23)])
-"""Powers of ten that a double holds exactly: a quotient by one, of an integer below 2^53, is rounded once."""
+"""Powers of ten that a double holds exactly. An integer below 2^53 divided by one is rounded only once."""
 _EXACT_INTEGER = 1 << 53
 _LEAST_INT, _MOST_INT = -(1 << 31), (1 << 31) - 1
 _LEAST_LONG, _MOST_LONG = -(1 << 63), (1 << 63) - 1
@@ -67,15 +67,15 @@ _WHOLE_SECONDS = len("2026-11-20T10:00:00")
 
 
 def words_of(data: Bytes) -> Words:
-    """The same memory: the eight bytes from each position on."""
+    """Return the same memory as words: the eight bytes from each position on."""
     return np.ndarray((len(data) - 7,), np.dtype("<u8"), data, strides=(1,))
 
 
 def _compiled(function: _Compiled) -> _Compiled:
-    """The function as machine code, made at its first call and kept for other processes where that can be."""
+    """Compile the function at its first call. The machine code is kept for other processes if possible."""
     try:
         compiled: _Compiled = numba.njit(function, cache=True, nogil=True, boundscheck=True)
-    except RuntimeError:  # neither NUMBA_CACHE_DIR nor this folder nor the user's own can be written
+    except RuntimeError:  # no writable cache: NUMBA_CACHE_DIR, this folder, the user's folder
         compiled = numba.njit(function, nogil=True, boundscheck=True)
     return compiled
 
@@ -94,30 +94,30 @@ def read_rows(
     reals: npt.NDArray[np.float64],
     states: Bytes,
     sizes: Numbers,
-    asked: Numbers,
+    deferred: Numbers,
 ) -> tuple[int, int]:
-    """Read whole rows, each with the comma behind it, from the beginning of `data`.
+    """Read whole rows, each with the comma after it, from the beginning of `data`.
 
-    It ends before the first row that is not read: the last one, one that goes on behind the end, or one that
-    does not have exactly the given keys in the given order, OData's marks aside.
+    Stops before the first row that is not read: the last row, a row that goes on after the end, or a row that
+    does not have exactly the given keys in the given order. OData's annotations are skipped.
 
     Args:
         data: the bytes, and `PADDING` zeros.
-        words: the same, as `words_of` shows it.
-        end: where the zeros begin.
-        keys: how the keys are written, with quotes and colon; by key, in words.
-        key_masks: which bits of those words count.
-        key_sizes: bytes of each key.
-        codes: how the value behind each key is read.
-        columns: which column it belongs to.
-        cells: filled by column and row: a number, or a text's begin << 32 | its end.
-        reals: the same memory.
-        states: filled likewise.
-        sizes: to each column's is added at least the bytes that its texts will need.
-        asked: to each column's is added at least the number of its cells that are `ASK` or `MARKED`.
+        words: the same memory, from `words_of`.
+        end: the position where the zeros begin.
+        keys: each key as written, with quotes and colon, in words.
+        key_masks: the bits of those words that count.
+        key_sizes: the number of bytes of each key.
+        codes: the reading of the value after each key.
+        columns: the column of each key.
+        cells: output by column and row: a number, or the begin of a text << 32 | its end.
+        reals: the same memory as doubles.
+        states: output by column and row: the state.
+        sizes: output by column: increased by at least the bytes that the texts need.
+        deferred: output by column: increased by at least the number of `DEFERRED` and `ANNOTATED` cells.
 
     Returns:
-        How many rows were read, and where they end.
+        The number of rows, and the position of their end.
     """
     stack = np.empty(MAX_DEPTH, np.uint8)
     start = row = 0
@@ -127,7 +127,7 @@ def read_rows(
         for step in range(len(codes)):
             size = key_sizes[step]
             while p + size > end or not _is_key(words, p, keys, key_masks, step, size):
-                p = _mark_end(data, words, p)
+                p = _annotation_end(data, words, p)
                 if p < 0 or data[p] != _COMMA:
                     return row, start
                 p += 1
@@ -140,8 +140,8 @@ def read_rows(
                 reals[column, row] = real
             else:
                 cells[column, row] = cell
-            if state == ASK or state == MARKED:
-                asked[column] += 1
+            if state == DEFERRED or state == ANNOTATED:
+                deferred[column] += 1
             elif state != NULL and codes[step] <= DYNAMIC:
                 sizes[column] += (cell & 0xFFFFFFFF) - (cell >> 32)
             if step != last:
@@ -149,7 +149,7 @@ def read_rows(
                     return row, start
                 p += 1
         while data[p] == _COMMA:
-            p = _mark_end(data, words, p + 1)
+            p = _annotation_end(data, words, p + 1)
             if p < 0:
                 return row, start
         if data[p] != _BRACE_END or data[p + 1] != _COMMA:
@@ -170,17 +170,17 @@ def gather(
     out: Bytes,
     out_words: Words,
 ) -> None:
-    """Write the texts of columns, and where each text begins.
+    """Write the texts of all columns, and the offset of each text.
 
     Args:
         data: the bytes that `read_rows` read.
-        words: the same.
-        cells: what it found there.
-        states: likewise.
-        starts: where each column's texts begin in `out`; negative for a column without texts.
-        offsets: filled by column and row, and one more: where each text begins, counted from the first.
-        out: filled with the texts, and as much more as a word has bytes.
-        out_words: the same.
+        words: the same memory in words.
+        cells: the output of `read_rows`.
+        states: the output of `read_rows`.
+        starts: the position in `out` where each column's texts begin; negative for a column without texts.
+        offsets: output by column and row, and one more: the begin of each text, relative to the first.
+        out: output: the texts; must be larger than the texts by the bytes of a word.
+        out_words: the same memory in words.
     """
     for column in range(len(starts)):
         start = o = starts[column]
@@ -209,12 +209,12 @@ def _is_key(words: Words, p: int, keys: Words, key_masks: Words, step: int, size
 
 
 @_compiled
-def _mark_end(data: Bytes, words: Words, p: int) -> int:
-    """Behind one of OData's marks: its key, ending so, and a string."""
+def _annotation_end(data: Bytes, words: Words, p: int) -> int:
+    """Return the position after an OData annotation: a key with its ending, and a string."""
     if data[p] != _QUOTE:
         return -1
     q, state = _text_end(data, words, p + 1)
-    if q < 0 or state != READ or not _ends_in_mark(data, p + 1, q):
+    if q < 0 or state != READ or not _ends_in_annotation(data, p + 1, q):
         return -1
     if data[q + 1] != _COLON or data[q + 2] != _QUOTE:
         return -1
@@ -223,23 +223,23 @@ def _mark_end(data: Bytes, words: Words, p: int) -> int:
 
 
 @_compiled
-def _ends_in_mark(data: Bytes, p: int, q: int) -> bool:
-    size = len(_MARK)
+def _ends_in_annotation(data: Bytes, p: int, q: int) -> bool:
+    size = len(_ANNOTATION_BYTES)
     if q - p < size:
         return False
     for i in range(size):
-        if data[q - size + i] != _MARK[i]:
+        if data[q - size + i] != _ANNOTATION_BYTES[i]:
             return False
     return True
 
 
 @_compiled
 def _cell(data: Bytes, words: Words, p: int, code: int, stack: Bytes) -> tuple[int, int, int, float]:
-    """Behind the value of one cell, its state, what it holds, and that as a double if it is one."""
+    """Read one cell: the position after it, its state, its value, and the value as a double for `REAL`."""
     first = data[p]
     if first == _QUOTE and code == TEXT:
         q, state = _text_end(data, words, p + 1)
-        if q < 0 or state != ASK:
+        if q < 0 or state != DEFERRED:
             return (q + 1 if q >= 0 else -1), state, (p + 1) << 32 | q, 0.0
     if first == _N or (first == _BRACE and data[p + 1] == _BRACE_END):
         return (_word_end(data, p) if first == _N else p + 2), NULL, 0, 0.0
@@ -247,7 +247,7 @@ def _cell(data: Bytes, words: Words, p: int, code: int, stack: Bytes) -> tuple[i
     if q >= 0:
         return q, READ, number, real
     q, state = _value_end(data, words, p, stack)
-    return q, (state if code == DYNAMIC else ASK), p << 32 | q, 0.0
+    return q, (state if code == DYNAMIC else DEFERRED), p << 32 | q, 0.0
 
 
 @_compiled
@@ -270,9 +270,9 @@ def _number(data: Bytes, p: int, code: int) -> tuple[int, int, float]:
 
 @_compiled
 def _text_end(data: Bytes, words: Words, p: int) -> tuple[int, int]:
-    """The closing quote of the string whose first character is at `p`.
+    """Return the position of the closing quote of the string whose first character is at `p`, and its state.
 
-    The state is `READ`, `ESCAPED`, or `ASK` for one that holds half of a surrogate pair.
+    The state is `READ`, `ESCAPED`, or `DEFERRED` for a string with half of a surrogate pair.
     """
     state = READ
     while True:
@@ -289,15 +289,15 @@ def _text_end(data: Bytes, words: Words, p: int) -> tuple[int, int]:
             if q < 0:
                 return -1, state
             if code >= 0xDC00 or not 0xDC00 <= low < 0xE000:
-                state = ASK
+                state = DEFERRED
         p = q
 
 
 @_compiled
 def _plain_end(words: Words, p: int) -> int:
-    """The first quote, backslash or control character, eight bytes at a time.
+    """Find the first quote, backslash or control character, eight bytes at a time.
 
-    A byte's high bit is set below by a zero there, or by a byte less than a space; above such a byte, bits
+    In `found`, the high bit of a byte marks such a character. Only the lowest mark is sure: the bits above it
     may be wrong.
     """
     while True:
@@ -316,7 +316,7 @@ def _plain_end(words: Words, p: int) -> int:
 
 @_compiled
 def _canonical_end(data: Bytes, words: Words, p: int) -> tuple[int, int]:
-    """As `_text_end`, but the state is `READ` if the string is written canonically, else `ASK`."""
+    """Return the same as `_text_end`, but `READ` means a canonical string, and any other is `DEFERRED`."""
     state = READ
     while True:
         p = _plain_end(words, p)
@@ -329,15 +329,15 @@ def _canonical_end(data: Bytes, words: Words, p: int) -> tuple[int, int]:
             short = 8 <= code <= 13 and code != 11
             capital = _A <= data[p + 5] <= _F
             if code >= 32 or short or capital:
-                state = ASK
+                state = DEFERRED
         elif data[p + 1] == _SLASH:
-            state = ASK
+            state = DEFERRED
         p = q
 
 
 @_compiled
 def _escape(data: Bytes, p: int) -> tuple[int, int]:
-    """Behind the escape that begins at `p`, and the code of the character."""
+    """Return the position after the escape at `p`, and the code of the character."""
     if data[p] != _BACKSLASH:
         return -1, 0
     letter: Any = np.int64(data[p + 1])
@@ -378,7 +378,7 @@ def _hexadecimal(data: Bytes, p: int) -> int:
 
 @_compiled
 def _unescaped(data: Bytes, p: int, q: int, out: Bytes, o: int) -> int:
-    """Write the text from `p` up to `q` to `out`, from `o` on, without its escapes; where it ends there."""
+    """Write the text from `p` up to `q` to `out` at `o`, without its escapes. Returns its end in `out`."""
     while p < q:
         if data[p] != _BACKSLASH:
             out[o] = data[p]
@@ -407,7 +407,7 @@ def _utf8(code: int, out: Bytes, o: int) -> int:
 
 @_compiled
 def _word_end(data: Bytes, p: int) -> int:
-    """Behind `null`, `true` or `false`."""
+    """Return the position after `null`, `true` or `false`."""
     first, second, third, fourth = data[p], data[p + 1], data[p + 2], data[p + 3]
     if first == _N and second == _U and third == _L and fourth == _L:
         return p + 4
@@ -426,7 +426,7 @@ def _digits_end(data: Bytes, p: int) -> int:
 
 @_compiled
 def _whole_end(data: Bytes, p: int) -> int:
-    """Behind the digits of a whole number: one or more, and no zero before others."""
+    """Return the position after the digits of a whole number, which has no leading zero."""
     q = _digits_end(data, p)
     return -1 if q == p or (data[p] == _ZERO and q > p + 1) else q
 
@@ -449,7 +449,7 @@ def _some_digits_end(data: Bytes, p: int) -> int:
 
 @_compiled
 def _digit(data: Bytes, p: int) -> int:
-    """What the digit at `p` says; less than 0 or more than 9 if it is none."""
+    """Return the value of the digit at `p`; less than 0 or more than 9 if `p` has no digit."""
     byte: Any = np.int64(data[p])
     digit: int = byte - _ZERO
     return digit
@@ -466,7 +466,7 @@ def _integer(data: Bytes, p: int, least: int, most: int) -> tuple[int, int]:
     number = 0
     for i in range(p, q):
         digit = _digit(data, i)
-        if number > (_MOST_LONG - digit) // 10:  # the least int64 goes this way too
+        if number > (_MOST_LONG - digit) // 10:  # also refuses the least int64
             return -1, 0
         number = number * 10 + digit
     if negative:
@@ -476,36 +476,36 @@ def _integer(data: Bytes, p: int, least: int, most: int) -> tuple[int, int]:
 
 @_compiled
 def _real(data: Bytes, p: int) -> tuple[int, float]:
-    """A double, where one division makes it exactly: few digits and no exponent."""
+    """Read a double that one division gives exactly: few digits and no exponent."""
     negative = data[p] == _MINUS
     if negative:
         p += 1
     q = _whole_end(data, p)
     if q < 0:
         return -1, 0.0
-    behind = _some_digits_end(data, q + 1) if data[q] == _DOT else q
-    if behind < 0 or behind > p + 18 or data[behind] == _SMALL_E or data[behind] == _E:
+    end = _some_digits_end(data, q + 1) if data[q] == _DOT else q
+    if end < 0 or end > p + 18 or data[end] == _SMALL_E or data[end] == _E:
         return -1, 0.0
     digits = 0
-    for i in range(p, behind):
+    for i in range(p, end):
         if i != q:
             digits = digits * 10 + _digit(data, i)
     if digits > _EXACT_INTEGER:
         return -1, 0.0
-    number = digits / _POWERS[max(0, behind - q - 1)]
-    return behind, -number if negative else number
+    number = digits / _POWERS[max(0, end - q - 1)]
+    return end, -number if negative else number
 
 
 @_compiled
 def _two(data: Bytes, p: int) -> int:
-    """The number of two digits, or one far beyond."""
+    """Return the number of two digits; 1000 if they are no digits."""
     tens, ones = _digit(data, p), _digit(data, p + 1)
     return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else 1000
 
 
 @_compiled
 def _time(data: Bytes, p: int) -> tuple[int, int]:
-    """The nanoseconds of a datetime as the service writes it: `"2026-11-20T10:00:00.1234567Z"`."""
+    """Read the nanoseconds of a datetime in the service's form, `"2026-11-20T10:00:00.1234567Z"`."""
     hyphens = data[p] == _QUOTE and data[p + 5] == _MINUS and data[p + 8] == _MINUS
     if not (hyphens and data[p + 11] == _CAPITAL_T and data[p + 14] == _COLON and data[p + 17] == _COLON):
         return -1, 0
@@ -532,7 +532,7 @@ _NO_DAY = 1 << 40
 
 @_compiled
 def _days(year: int, month: int, day: int) -> int:
-    """Days from 1970 to a date of the Gregorian calendar, or `_NO_DAY`."""
+    """Return the days from 1970 to a Gregorian date, or `_NO_DAY` if there is no such date."""
     if not (_FIRST_YEAR <= year <= _LAST_YEAR and 1 <= month <= 12 and day >= 1):
         return _NO_DAY
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
@@ -547,32 +547,35 @@ def _days(year: int, month: int, day: int) -> int:
 
 @_compiled
 def _value_end(data: Bytes, words: Words, p: int, stack: Bytes) -> tuple[int, int]:
-    """Behind any JSON value. The state is `READ` if it is written canonically, else `MARKED` or `ASK`."""
+    """Return the position after any JSON value. The state is `READ` for a canonical value.
+
+    The state of any other value is `ANNOTATED` or `DEFERRED`.
+    """
     depth, state, is_key = 0, READ, False
     while True:
         first = data[p]
         if first == _QUOTE:
             q, written = _canonical_end(data, words, p + 1)
             if q < 0:
-                return -1, ASK
+                return -1, DEFERRED
             if is_key:
                 if data[q + 1] != _COLON:
-                    return -1, ASK
-                if state == READ and _ends_in_mark(data, p + 1, q):
-                    state = MARKED
+                    return -1, DEFERRED
+                if state == READ and _ends_in_annotation(data, p + 1, q):
+                    state = ANNOTATED
             elif _may_be_rewritten(data, p + 1, q, depth > 0 and stack[depth - 1] == _BRACKET):
-                state = ASK
-            if written == ASK:
-                state = ASK
+                state = DEFERRED
+            if written == DEFERRED:
+                state = DEFERRED
             p = q + 1
             if is_key:
                 p, is_key = q + 2, False
                 continue
         elif is_key:
-            return -1, ASK
+            return -1, DEFERRED
         elif first == _BRACE or first == _BRACKET:
             if depth == len(stack):
-                return -1, ASK
+                return -1, DEFERRED
             p += 1
             if data[p] != first + _CLOSING:
                 stack[depth] = first
@@ -582,18 +585,18 @@ def _value_end(data: Bytes, words: Words, p: int, stack: Bytes) -> tuple[int, in
         else:
             p = _number_end(data, p) if first == _MINUS or _ZERO <= first <= _NINE else _word_end(data, p)
             if p < 0:
-                return -1, ASK
+                return -1, DEFERRED
         while depth > 0 and data[p] == stack[depth - 1] + _CLOSING:
             p, depth = p + 1, depth - 1
         if depth == 0:
             return p, state
         if data[p] != _COMMA:
-            return -1, ASK
+            return -1, DEFERRED
         p, is_key = p + 1, stack[depth - 1] == _BRACE
 
 
 @_compiled
 def _may_be_rewritten(data: Bytes, p: int, q: int, in_array: bool) -> bool:
-    """Whether it may be a datetime whose fraction ends in zero, or an object that Graph wrote as text."""
+    """Return whether a string may be a datetime with trailing zeros, or an object that Graph sent as text."""
     padded = q - p > _WHOLE_SECONDS + 1 and data[q - 1] == _Z and data[q - 2] == _ZERO
     return (padded and data[p + _WHOLE_SECONDS] == _DOT) or (in_array and data[p] == _BRACE)

@@ -1,4 +1,4 @@
-"""The body as it arrives: bytes counted against a ceiling, or text in a window that grows as needed."""
+"""The body as it arrives: bytes up to a limit, or text in a window that grows as needed."""
 
 import codecs
 import json
@@ -7,8 +7,8 @@ from typing import Any
 
 from hunting_pipeline.errors import ReplyUnreadable
 
-PIECE = 1 << 20
-"""Largest run of bytes handed on at once: a body given in one piece is not copied again and again."""
+CHUNK_BYTES = 1 << 20
+"""Most bytes in one chunk. So a body that comes as one large chunk is not copied again and again."""
 _QUOTED = 120
 """Characters of the body that a message may show."""
 _BLANKS = " \t\n\r"
@@ -16,14 +16,14 @@ _LONGEST_VALUE = 16 << 20
 """Characters that one row, or one value of the envelope, may have: far more than any event has."""
 
 
-def shown(text: str) -> str:
-    """A few characters of the body, fit for an error message."""
+def excerpt(text: str) -> str:
+    """Return a few characters of the body for an error message."""
     written = repr(text[: _QUOTED + 1])
     return written if len(written) <= _QUOTED else f"{written[:_QUOTED]}…"
 
 
 class Body:
-    """Chunks of a decompressed body.
+    """A decompressed body, read in chunks.
 
     Raises:
         ReplyUnreadable: more than `max_bytes` arrived.
@@ -31,37 +31,37 @@ class Body:
 
     def __init__(self, chunks: Iterable[bytes], max_bytes: int) -> None:
         self._chunks = iter(chunks)
-        self._held: list[memoryview] = []
-        """What is to be read before the next chunk, its beginning last."""
+        self._pending: list[memoryview] = []
+        """Bytes to read before the next chunk arrives; the first of them stand last in the list."""
         self._max_bytes = max_bytes
         self.received = 0
 
-    def more(self) -> bytes:
-        """The next bytes, at most `PIECE`; none only at the end."""
-        while not self._held:
+    def next_chunk(self) -> bytes:
+        """Return the next bytes, at most `CHUNK_BYTES`; empty only at the end."""
+        while not self._pending:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return b""
             self.received += len(chunk)
             if self.received > self._max_bytes:
-                raise ReplyUnreadable(f"the reply is longer than the ceiling of {self._max_bytes} bytes")
+                raise ReplyUnreadable(f"the reply is larger than the limit of {self._max_bytes} bytes")
             self.unread(chunk)
-        data = self._held.pop()
-        self.unread(data[PIECE:])
-        return bytes(data[:PIECE])
+        data = self._pending.pop()
+        self.unread(data[CHUNK_BYTES:])
+        return bytes(data[:CHUNK_BYTES])
 
-    def all(self) -> bytes:
-        """Everything still to come."""
-        return b"".join(iter(self.more, b""))
+    def read_all(self) -> bytes:
+        """Read all remaining bytes."""
+        return b"".join(iter(self.next_chunk, b""))
 
     def unread(self, data: bytes | memoryview) -> None:
-        """Put bytes back in front of everything still to come."""
+        """Put bytes back in front of the remaining bytes."""
         if data:
-            self._held.append(memoryview(data))
+            self._pending.append(memoryview(data))
 
 
 class Text:
-    """A body read as JSON text, value by value; holds the value being read and little more."""
+    """A body read as JSON text, value by value. Holds little more than the current value."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
@@ -71,23 +71,23 @@ class Text:
         self._ended = False
 
     def _fill(self) -> bool:
-        """Read on, at least doubling what is held, so that reading a long value again stays linear."""
-        pieces = [self._text[self._at :]]
-        wanted = len(pieces[0]) + 1
+        """Read more text, at least as much again. Reading a long value repeatedly then stays linear."""
+        parts = [self._text[self._at :]]
+        wanted = len(parts[0]) + 1
         while wanted > 0 and not self._ended:
-            data = self._body.more()
+            data = self._body.next_chunk()
             self._ended = not data
             try:
-                pieces.append(self._decode.decode(data, final=self._ended))
+                parts.append(self._decode.decode(data, final=self._ended))
             except UnicodeDecodeError as error:
                 raise ReplyUnreadable(f"the reply is not UTF-8: {error.reason}") from None
-            wanted -= len(pieces[-1])
-        grown = sum(map(len, pieces)) > len(pieces[0])
-        self._text, self._at = "".join(pieces), 0
+            wanted -= len(parts[-1])
+        grown = sum(map(len, parts)) > len(parts[0])
+        self._text, self._at = "".join(parts), 0
         return grown
 
     def peek(self) -> str:
-        """The next character that is not blank; empty at the end of the body."""
+        """Return the next character that is not blank; empty at the end of the body."""
         while True:
             while self._at < len(self._text):
                 if self._text[self._at] not in _BLANKS:
@@ -97,19 +97,19 @@ class Text:
                 return ""
 
     def take(self, wanted: str) -> str:
-        """Step over the next character, which must be one of `wanted`."""
+        """Take the next character, which must be one of `wanted`."""
         found = self.peek()
         if not found:
-            raise ReplyUnreadable(f"the reply was cut short: it ends where one of {wanted!r} must follow")
+            raise ReplyUnreadable(f"the reply was cut short: it ends where one of {wanted!r} is expected")
         if found not in wanted:
             raise ReplyUnreadable(
-                f"the reply is not JSON: one of {wanted!r} must stand before {self._near()}"
+                f"the reply is not JSON: one of {wanted!r} is expected before {self._near()}"
             )
         self._at += 1
         return found
 
     def value(self, decoder: json.JSONDecoder) -> Any:
-        """The next JSON value."""
+        """Read the next JSON value."""
         self.peek()
         while True:
             try:
@@ -118,16 +118,18 @@ class Text:
                 if isinstance(error, RecursionError):
                     raise ReplyUnreadable("the reply is nested too deeply") from None
                 if len(self._text) - self._at > _LONGEST_VALUE:
-                    raise ReplyUnreadable(f"a value of the reply is longer than {_LONGEST_VALUE}") from None
+                    raise ReplyUnreadable(
+                        f"a value of the reply is longer than {_LONGEST_VALUE} characters"
+                    ) from None
                 if not self._fill():
-                    raise self._broken(error) from None
+                    raise self._not_json(error) from None
                 continue
-            # a number at the edge of the window may go on behind it
+            # a number at the end of the window may continue after it
             if end < len(self._text) or not self._fill():
                 self._at = end
                 return value
 
-    def give_back(self) -> None:
+    def return_unread(self) -> None:
         """Return everything unread to the body, as bytes."""
         pending, _ = self._decode.getstate()
         self._body.unread(self._text[self._at :].encode() + bytes(pending))
@@ -135,10 +137,10 @@ class Text:
         self._text, self._at, self._ended = "", 0, False
 
     def _near(self) -> str:
-        return shown(self._text[self._at : self._at + _QUOTED + 1])
+        return excerpt(self._text[self._at : self._at + _QUOTED + 1])
 
-    def _broken(self, error: ValueError) -> ReplyUnreadable:
+    def _not_json(self, error: ValueError) -> ReplyUnreadable:
         if not self._text[self._at :]:
-            return ReplyUnreadable("the reply was cut short: it ends where a value must follow")
+            return ReplyUnreadable("the reply was cut short: it ends where a value is expected")
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "unreadable number"
         return ReplyUnreadable(f"the reply was cut short or is not JSON: {reason}, in {self._near()}")

@@ -1,15 +1,15 @@
-"""Exact JSON: what was written is kept as it was written.
+"""Exact JSON: numbers, order and doubled keys stay as they were written.
 
-Canonical text of a dynamic value, the same on every api:
+The canonical text of a dynamic value is the same on every API:
 
 * compact separators, keys in the source's order, doubled keys kept, number tokens verbatim;
 * non-ASCII and `/` unescaped, control characters and lone surrogates escaped (they have no UTF-8);
-* keys that end in `@odata.type` dropped at every depth;
-* an array whose every element is a string holding a JSON object becomes an array of those objects:
-  Graph sends arrays of objects so;
-* a string that is wholly a UTC datetime loses trailing zeros of its fraction: Graph writes seven digits,
-  the other surfaces cut them;
-* a bare NaN or Infinity, which is no JSON, becomes a string of that name.
+* keys that end in `@odata.type` removed at every depth;
+* an array whose every element is a string with a JSON object becomes an array of those objects, because
+  Graph sends arrays of objects in this form;
+* a string that is a whole UTC datetime loses the trailing zeros of its fraction: Graph writes seven digits,
+  the other APIs remove the zeros;
+* a bare NaN or Infinity, which is no JSON, becomes a string with that name.
 """
 
 import json
@@ -20,9 +20,9 @@ from typing import Any, TypeAlias
 from hunting_pipeline.errors import ReplyUnreadable
 
 MAX_DEPTH = 100
-"""Nesting that a value may have. .NET's readers stop at 64 by default, the service is written in .NET."""
-NOISE = "@odata.type"
-"""How the keys end by which OData tells types: no column, no data."""
+"""Deepest nesting of a value. The service is written in .NET, whose readers stop at 64 by default."""
+ANNOTATION = "@odata.type"
+"""The ending of the keys of OData's type annotations, which are neither columns nor data."""
 
 
 class Number(str):
@@ -32,7 +32,7 @@ class Number(str):
 
 
 class Object(list[tuple[str, Any]]):
-    """The pairs of a JSON object in their order, doubled keys included."""
+    """The pairs of a JSON object, in their order, doubled keys included."""
 
     __slots__ = ()
 
@@ -42,7 +42,7 @@ Json: TypeAlias = "bool | Number | str | list[Any] | Object | None"
 EXACT = json.JSONDecoder(
     object_pairs_hook=Object, parse_int=Number, parse_float=Number, parse_constant=Number, strict=True
 )
-"""Reads a JSON text into the types above."""
+"""A decoder from JSON text to the types above."""
 
 _CONSTANTS = {"NaN", "Infinity", "-Infinity"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -55,12 +55,12 @@ class TooDeep(ReplyUnreadable):
 
 
 def has_surrogate(text: str) -> bool:
-    """Whether a text holds half of a surrogate pair, which no UTF-8 can carry."""
+    """Return whether a text holds half of a surrogate pair, which has no UTF-8."""
     return not text.isascii() and _SURROGATE.search(text) is not None
 
 
 def quoted(text: str) -> str:
-    """A JSON string."""
+    """Encode a text as a JSON string."""
     written = encode_basestring(text)
     if has_surrogate(written):
         written = _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", written)
@@ -68,32 +68,32 @@ def quoted(text: str) -> str:
 
 
 def trimmed(text: str) -> str:
-    """A datetime without the trailing zeros of its fraction; any other text as it is."""
+    """Remove the trailing zeros of a datetime's fraction. Any other text stays as it is."""
     time = _PADDED_TIME.fullmatch(text)
     return f"{time[1]}{time[2] or ''}Z" if time else text
 
 
 def verbatim(value: Json) -> str:
-    """Compact JSON text of a value, nothing dropped and nothing rewritten."""
-    return _written(value, 0, clean=False)
+    """Return the compact JSON text of a value: nothing removed, nothing rewritten."""
+    return _serialized(value, 0, clean=False)
 
 
 def canonical(value: Json) -> str | None:
-    """Canonical text of a dynamic value; None where it is null or an empty object."""
-    text = _written(value, 0, clean=True)
+    """Return the canonical text of a dynamic value; None for null and an empty object."""
+    text = _serialized(value, 0, clean=True)
     return None if text in ("null", "{}") else text
 
 
-def _written(value: Json, depth: int, *, clean: bool) -> str:
+def _serialized(value: Json, depth: int, *, clean: bool) -> str:
     if isinstance(value, Object):
-        pairs = [p for p in value if not (clean and p[0].endswith(NOISE))]
+        pairs = [p for p in value if not (clean and p[0].endswith(ANNOTATION))]
         inner = _deeper(depth)
-        return "{" + ",".join(f"{quoted(k)}:{_written(v, inner, clean=clean)}" for k, v in pairs) + "}"
+        return "{" + ",".join(f"{quoted(k)}:{_serialized(v, inner, clean=clean)}" for k, v in pairs) + "}"
     if isinstance(value, list):
         inner = _deeper(depth)
         items: list[Any] = value
         texts = _unwrapped(items, inner) if clean else None
-        return "[" + ",".join(texts or [_written(v, inner, clean=clean) for v in items]) + "]"
+        return "[" + ",".join(texts or [_serialized(v, inner, clean=clean) for v in items]) + "]"
     return _scalar(value, clean=clean)
 
 
@@ -114,13 +114,13 @@ def _deeper(depth: int) -> int:
 
 
 def _unwrapped(items: list[Any], depth: int) -> list[str] | None:
-    """The texts of the objects that an array of strings holds; None where it is anything else.
+    """Return the texts of the objects in an array of strings; None for any other array.
 
-    They are written once: to check them first and write them then would double the work at every level.
+    Each object is written once. A check before the writing would double the work at every level.
     """
     if not all(type(v) is str and v[:1] == "{" for v in items):
         return None
     try:
-        return [_written(EXACT.decode(text), depth, clean=True) for text in items]
+        return [_serialized(EXACT.decode(text), depth, clean=True) for text in items]
     except (ValueError, RecursionError, TooDeep):
         return None

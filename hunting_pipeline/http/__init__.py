@@ -1,1 +1,1 @@
-"""One request, one reply: the only room that speaks HTTP. It never retries, sleeps or decodes rows."""
+"""HTTP: one request, one reply. This room never retries, never sleeps and decodes no rows."""

@@ -1,7 +1,7 @@
-"""From raw body to plain bytes, with a bound at every step.
+"""Decompression of a reply's body, with a bound at every step.
 
-httpx would inflate 64 MiB at a time and take a gzip body that ends early for whole; here a bomb costs one
-chunk and a cut is noticed.
+httpx inflates 64 MiB at a time and accepts a gzip body that ends early. Here a decompression bomb costs the
+memory of one chunk, and a truncated body is an error.
 """
 
 from collections.abc import Iterator
@@ -13,58 +13,58 @@ from hunting_pipeline.http.verdict import NotAccepted, Refuse, Retry, Split, pri
 __all__ = ["ENCODINGS", "inflate"]
 
 CHUNK = 256 << 10
-"""Most bytes handed on, or inflated, at a time."""
+"""Largest number of bytes that are inflated or yielded at a time."""
 ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
-"""Values of Content-Encoding that are understood (RFC 9110 §8.4.1)."""
+"""Supported values of Content-Encoding (RFC 9110 §8.4.1)."""
 _AUTO = 32 + zlib_ng.MAX_WBITS
-"""zlib's window bits for 'gzip or zlib, whichever the header says'."""
+"""zlib's window bits for automatic detection of gzip or zlib by the header."""
 
 
 def inflate(raw: Iterator[bytes], encoding: str, *, ceiling: int) -> Iterator[bytes]:
-    """The plain bytes of a body, in pieces of at most `CHUNK`.
+    """Return the decompressed bytes of a body, in chunks of at most `CHUNK` bytes.
 
-    A body that is cut without a Content-Length and without compression cannot be told from a whole one here:
-    the reader of the JSON must notice.
+    This function cannot detect a truncated body that has no compression and no Content-Length. The JSON
+    reader must detect it.
 
     Raises:
-        NotAccepted: Split once more than `ceiling` bytes arrived or were inflated; Retry if the compressed
-            body is cut or damaged; Refuse for an encoding that was not asked for.
+        NotAccepted: Split if more than `ceiling` bytes arrived or were inflated; Retry if the compressed
+            body is truncated or damaged; Refuse for an encoding that was not requested.
     """
     encoding = encoding.strip().lower()
     if encoding not in ENCODINGS:
         raise NotAccepted(
-            Refuse(f"the reply came in an encoding not asked for: {printable(encoding, limit=50)}")
+            Refuse(f"the reply has an encoding that was not requested: {printable(encoding, limit=50)}")
         )
     raw = _bounded(raw, ceiling=ceiling)
     return raw if encoding in ("", "identity") else _bounded(_members(raw), ceiling=ceiling)
 
 
-def _bounded(pieces: Iterator[bytes], *, ceiling: int) -> Iterator[bytes]:
+def _bounded(chunks: Iterator[bytes], *, ceiling: int) -> Iterator[bytes]:
     total = 0
-    for piece in pieces:
-        total += len(piece)
+    for chunk in chunks:
+        total += len(chunk)
         if total > ceiling:
             raise NotAccepted(Split(f"the reply is larger than {ceiling} bytes"))
-        for start in range(0, len(piece), CHUNK):
-            yield piece[start : start + CHUNK]
+        for start in range(0, len(chunk), CHUNK):
+            yield chunk[start : start + CHUNK]
 
 
 def _members(raw: Iterator[bytes]) -> Iterator[bytes]:
-    """One compressed stream after another, as gzip allows; the last must be complete."""
+    """Inflate one compressed stream after another, as gzip allows. The last stream must be complete."""
     stream, begun = zlib_ng.decompressobj(_AUTO), False
-    for piece in raw:
-        rest, plain, begun = piece, b"", True
-        while rest or len(plain) == CHUNK:  # a full chunk may leave more inside zlib
+    for chunk in raw:
+        rest, plain, begun = chunk, b"", True
+        while rest or len(plain) == CHUNK:  # after a full chunk, zlib may still hold output
             if stream.eof:
                 if not rest:
                     break
                 stream = zlib_ng.decompressobj(_AUTO)
             try:
                 plain = stream.decompress(rest, CHUNK)
-            except zlib_ng.error as error:  # type: ignore[misc] # its stub takes the class for an instance
+            except zlib_ng.error as error:  # type: ignore[misc] # its stub types the class as an instance
                 raise NotAccepted(Retry(f"the compressed reply is damaged: {error}")) from None
             rest = stream.unused_data if stream.eof else stream.unconsumed_tail
             if plain:
                 yield plain
     if not begun or not stream.eof:
-        raise NotAccepted(Retry("the compressed reply was cut short"))
+        raise NotAccepted(Retry("the compressed reply is truncated"))

@@ -1,8 +1,7 @@
-"""The one door: a query goes in, the bytes of an accepted reply come out, anything else is a verdict."""
+"""The client of the hunting API. It sends one query and returns the reply's bytes, or raises a verdict."""
 
-import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Protocol
@@ -17,70 +16,88 @@ from hunting_pipeline.http.verdict import NotAccepted, Split, judge
 __all__ = ["Client", "NotAccepted"]
 
 SILENCE = 1.1
-"""Times the service's own limit that a silence may last: its 504 must win over our timeout."""
+"""Longest silence, as a multiple of the service's limit. The service's 504 must arrive before our timeout."""
 MAX_WAIT = 1.5
-"""Times the service's own limit that a whole call may keep us waiting, its body included."""
+"""Longest wait for a whole reply, as a multiple of the service's limit. The wait includes the body."""
 ERROR_BYTES = 64 * 1024
-"""Bytes of an error's body that are read."""
+"""Number of bytes read from the body of an error reply."""
 
 
 class TokenSource(Protocol):
-    """Gives out bearer tokens; safe to share between threads."""
+    """A source of bearer tokens; safe to share between threads."""
 
     def token(self) -> str:
         """Return a bearer token that is valid now."""
 
 
 class Client:
-    """Asks one service; safe to share between threads, which then share its connections.
+    """A client of one hunting API. Threads may share a client; they then share its connections.
 
-    `request_seconds` is how long the service lets a request run. `max_body_bytes` bounds a reply, on the wire
-    and inflated. Nothing is retried, and no header, token or query is logged.
+    The client retries nothing, and logs no header, token or query.
+
+    Args:
+        connection: the API's URL, permissions and trusted authorities.
+        tokens: source of the bearer tokens.
+        request_seconds: the service's limit on the running time of a request.
+        max_body_bytes: largest accepted reply, both compressed and inflated.
+        transport: replaces the network, see `open_client`.
+        monotonic: clock that measures the wait for a reply, in seconds.
     """
 
     def __init__(
-        self, connection: Connection, tokens: TokenSource, *, request_seconds: float, max_body_bytes: int
+        self,
+        connection: Connection,
+        tokens: TokenSource,
+        *,
+        request_seconds: float,
+        max_body_bytes: int,
+        transport: httpx.BaseTransport | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._tokens = tokens
         self._max_wait = MAX_WAIT * request_seconds
         self._max_body_bytes = max_body_bytes
-        self._http = open_client(connection.ca_bundle, read_seconds=SILENCE * request_seconds)
+        self._monotonic = monotonic
+        self._http = open_client(
+            connection.ca_bundle, read_seconds=SILENCE * request_seconds, transport=transport
+        )
 
     def close(self) -> None:
-        """Close the pooled connections; calls still running fail."""
+        """Close the pooled connections. Running calls fail."""
         self._http.close()
 
     @contextmanager
     def ask(self, query: str) -> Iterator[Iterator[bytes]]:
-        """Send `query` once and yield the reply's plain bytes, in pieces of at most 1 MiB, as they arrive.
+        """Send `query` once and yield the reply's decompressed bytes, in chunks of at most 256 KiB.
 
-        Leaving the context early drops the connection. Time the caller takes between pieces is not held
-        against the service. A reply's head that drips in is bounded by the silence between its bytes only.
+        Leaving the context early drops the connection. The time that the caller spends between chunks does
+        not count as waiting. For the reply's head, only the silence between its bytes is bounded.
 
         Raises:
-            NotAccepted: on entry, the service did not accept; out of the iterator, the body failed half-way
-                and what was read of it must be thrown away. The verdict says what to do.
-            Misconfigured, Refused, ServiceFailed: no token could be had.
+            NotAccepted: if raised on entry, the service did not accept the request. If raised by the
+                iterator, the body failed, and the caller must discard the bytes read so far. The verdict
+                says what to do next.
+            Misconfigured, Refused, ServiceFailed: no token is available.
         """
         request = self._signed(query)
-        started = time.monotonic()
+        started = self._monotonic()
         try:
             response = self._http.send(request, stream=True)
         except httpx.HTTPError as error:
             raise NotAccepted(judge_transport(error)) from None  # deeper frames hold the token
-        waited = time.monotonic() - started
+        waited = self._monotonic() - started
         with closing(response):
             if response.status_code != 200:
                 self._reject(response, waited)
             yield self._body(response, waited)
 
     def _signed(self, query: str) -> httpx.Request:
-        """The request. The token lives in this frame and the request's headers, which httpx never prints."""
+        """Build the request. Only this frame and the headers hold the token; httpx never prints headers."""
         return self._http.build_request(
             "POST",
-            self._connection.url,
-            content=json.dumps({"Query": query}).encode(),
+            self.connection.url,
+            content=self.connection.api.body(query),
             headers={
                 "Authorization": f"Bearer {self._tokens.token()}",
                 "Content-Type": "application/json",
@@ -91,16 +108,16 @@ class Client:
 
     def _reject(self, response: httpx.Response, waited: float) -> None:
         body = bytearray()
-        with suppress(NotAccepted):  # a cut error page is still an error: the status says most of it
-            for piece in self._body(response, waited):
-                body += piece[: ERROR_BYTES - len(body)]
+        with suppress(NotAccepted):  # a truncated error page is still an error; the status is enough
+            for chunk in self._body(response, waited):
+                body += chunk[: ERROR_BYTES - len(body)]
                 if len(body) == ERROR_BYTES:
                     break
         verdict = judge(
             response.status_code,
             response.headers,
             bytes(body),
-            permission=self._connection.permission,
+            permission=self.connection.api.permission,
             now=datetime.now(UTC),
         )
         if verdict is not None:
@@ -111,17 +128,17 @@ class Client:
         return inflate(self._raw(response, waited), encoding, ceiling=self._max_body_bytes)
 
     def _raw(self, response: httpx.Response, waited: float) -> Iterator[bytes]:
-        """The body as it comes. A drip resets every read timeout, so the waits are added up."""
-        pieces = response.iter_raw()
+        """Yield the body as it arrives. Single bytes reset the read timeout, so the waits are added up."""
+        chunks = response.iter_raw()
         while True:
-            asked = time.monotonic()
+            asked = self._monotonic()
             try:
-                piece = next(pieces, None)
+                chunk = next(chunks, None)
             except httpx.HTTPError as error:
                 raise NotAccepted(judge_transport(error)) from None  # deeper frames hold the token
-            if piece is None:
+            if chunk is None:
                 return
-            waited += time.monotonic() - asked
+            waited += self._monotonic() - asked
             if waited > self._max_wait:
                 raise NotAccepted(Split(f"the reply took longer than {self._max_wait:g} seconds"))
-            yield piece
+            yield chunk

@@ -1,31 +1,40 @@
-"""The HTTP client both hosts are reached through, and what its errors mean.
+"""The HTTP client for the API and the login host, and the verdicts on its errors.
 
-TLS is always verified, nothing but https is spoken, no redirect is followed, and proxies are taken from the
-environment (HTTPS_PROXY, NO_PROXY).
+TLS is always verified, only https is allowed, and no redirect is followed. Proxies come from the environment
+(HTTPS_PROXY, NO_PROXY).
 """
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import certifi
 import httpx
 
-from hunting_pipeline.http.verdict import Refuse, Retry, Split, Verdict, printable
+from hunting_pipeline.errors import setting
+from hunting_pipeline.http.verdict import NotAccepted, Refuse, Retry, Split, Verdict, printable
 
-__all__ = ["JUDGEMENTS", "judge_transport", "open_client"]
+__all__ = ["JUDGEMENTS", "judge_transport", "open_client", "transport_errors"]
 
 CONNECT_SECONDS = 30.0
-"""Longest wait for a TCP and TLS handshake, in seconds: ten lost SYN packets' worth."""
+"""Longest wait for a TCP and TLS handshake, in seconds. Several lost SYN packets fit into it."""
 
 
-def open_client(ca_bundle: Path | None, *, read_seconds: float) -> httpx.Client:
-    """A pooling client that many threads may share; the caller closes it.
+def open_client(
+    ca_bundle: Path | None, *, read_seconds: float, transport: httpx.BaseTransport | None = None
+) -> httpx.Client:
+    """Open a client with a connection pool. Threads may share it; the caller must close it.
 
-    `read_seconds` is the longest silence that is borne while an answer is awaited.
+    Args:
+        ca_bundle: PEM file with the only trusted authorities; the system's and certifi's if None.
+        read_seconds: longest silence while waiting for a reply.
+        transport: sends the requests instead of the network, as `httpx.MockTransport(handler)` does. Proxies
+            and `ca_bundle` are then unused. Redirects and other schemes than https stay forbidden.
     """
     return httpx.Client(
-        verify=_trust(ca_bundle),
+        transport=transport,
+        verify=_trust(ca_bundle) if transport is None else True,
         timeout=httpx.Timeout(
             connect=min(CONNECT_SECONDS, read_seconds),
             read=read_seconds,
@@ -41,8 +50,8 @@ def open_client(ca_bundle: Path | None, *, read_seconds: float) -> httpx.Client:
 def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
     if ca_bundle is not None:
         return ssl.create_default_context(cafile=str(ca_bundle))
-    context = ssl.create_default_context()  # the system's roots, a company's own among them
-    context.load_verify_locations(cafile=certifi.where())  # and these, where a slim system has none
+    context = ssl.create_default_context()  # the system's roots, with those of a company
+    context.load_verify_locations(cafile=certifi.where())  # for systems that have no roots
     return context
 
 
@@ -68,24 +77,24 @@ def _refuse(error: Exception) -> Verdict:
 
 
 def _silently_refuse(error: Exception) -> Verdict:
-    """For errors whose text may quote a header, and with it the token."""
+    """Refuse without the error's text, which may quote a header and so the token."""
     return Refuse(f"the request could not be sent ({type(error).__name__})")
 
 
 def _connecting(error: Exception) -> Verdict:
-    """A failed handshake repeats itself unless the peer merely hung up."""
+    """Refuse a failed TLS handshake, which would fail again. Retry if the peer only hung up."""
     cause = _tls_error(error)
     if cause is None or isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
         return Retry(f"no connection to {_host(error)}: {printable(str(error), limit=200)}")
     why = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else cause.reason
     return Refuse(
-        f"TLS failed: {printable(why or str(cause), limit=200)}; set HUNTING_CA_BUNDLE to the PEM "
+        f"TLS failed: {printable(why or str(cause), limit=200)}; set {setting('ca_bundle')} to the PEM "
         "file of the authority that signs this host's certificate, and check that the URL's host speaks https"
     )
 
 
 def _proxy(error: Exception) -> Verdict:
-    """The proxy's own status: a gateway error may pass, a refusal stays."""
+    """Retry a gateway error of the proxy, refuse every other status of the proxy."""
     if str(error).startswith(("502", "503", "504")):
         return Retry(_named(error))
     return Refuse(f"the proxy refused: {_named(error)}; check HTTPS_PROXY and NO_PROXY")
@@ -94,7 +103,7 @@ def _proxy(error: Exception) -> Verdict:
 def _host(error: Exception) -> str:
     try:
         return error.request.url.host if isinstance(error, httpx.RequestError) else "the host"
-    except RuntimeError:  # httpx ties an error to its request only once that is on its way
+    except RuntimeError:  # httpx sets the request of an error only after sending it
         return "the host"
 
 
@@ -121,9 +130,18 @@ JUDGEMENTS: dict[type[Exception], Callable[[Exception], Verdict]] = {
     httpx.TooManyRedirects: _refuse,
     httpx.HTTPStatusError: _refuse,
 }
-"""Every transport error that httpx raises, by exact class."""
+"""The verdict on every transport error that httpx raises, by exact class."""
 
 
 def judge_transport(error: httpx.HTTPError) -> Verdict:
-    """The verdict on a call that ended without a whole reply; an error of no known class is refused."""
+    """Return the verdict on a call that ended without a whole reply. An unknown class is refused."""
     return JUDGEMENTS.get(type(error), _silently_refuse)(error)
+
+
+@contextmanager
+def transport_errors() -> Iterator[None]:
+    """Raise NotAccepted in place of every error of the transport."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise NotAccepted(judge_transport(error)) from None  # deeper frames hold the token or the secret

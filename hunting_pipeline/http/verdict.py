@@ -1,6 +1,6 @@
-"""What a reply means for the caller: one table, and whatever is not in it is refused.
+"""The verdict on a reply: what the caller does next. One table decides; an unknown reply is refused.
 
-Source: the error tables of the advanced hunting APIs (Graph, Defender XDR, Endpoint) and captured replies, as
+Source: the error tables of the advanced hunting APIs (Graph, Defender XDR, Endpoint) and captured replies,
 collected in 2026-11.
 """
 
@@ -12,19 +12,21 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from hunting_pipeline.errors import setting
+
 __all__ = ["NotAccepted", "Refuse", "Renew", "Retry", "Split", "Verdict", "Wait", "judge", "printable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Too much was asked for at once: ask again for less."""
+    """The request asked for too much: split it and send smaller requests."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The tenant's quota is spent: nobody of the tenant should ask again for `seconds`."""
+    """The tenant's quota is exhausted: no client of the tenant should send a request for `seconds`."""
 
     seconds: float
     reason: str
@@ -32,23 +34,24 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """The token was not accepted: ask once more with a new one, then give up."""
+    """The token was not accepted: send the request once more with a new token, then give up."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The service or the network stumbled: the same question may be asked again, a few times."""
+    """A passing failure of the service or the network: send the same request again, a few times."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The same question would be refused again. The message is for a person.
+    """A final refusal: the same request would be refused again. The message is for a person.
 
-    `everything` says that any other question would be refused too.
+    Attributes:
+        everything: whether every other request would be refused too.
     """
 
     message: str
@@ -59,10 +62,10 @@ Verdict = Split | Wait | Renew | Retry | Refuse
 
 
 class NotAccepted(Exception):
-    """A call brought no usable reply. Nothing that was read of it may be kept.
+    """A call without a usable reply. The caller must discard every byte read from the reply.
 
     Attributes:
-        verdict: what to do next.
+        verdict: the next step for the caller.
     """
 
     def __init__(self, verdict: Verdict) -> None:
@@ -70,17 +73,20 @@ class NotAccepted(Exception):
         self.verdict = verdict
 
 
+_WHERE = ", ".join(setting(name) for name in ("api_url", "api", "cloud"))
+"""The settings that choose the URL."""
+
 CALLS_WAIT = 60.0
-"""Seconds to wait for calls when the service names no time: the calls quota counts over a minute."""
+"""Seconds to wait if the service names no time. The calls quota is counted per minute."""
 CPU_WAIT = 900.0
-"""Seconds to wait for running time when none is named: the CPU share is renewed every 15 minutes."""
+"""Seconds to wait for CPU quota if the service names no time. It is renewed every 15 minutes."""
 _SHOWN = 500
-"""Characters of the service's own text that a message keeps."""
+"""Number of characters that a message quotes from the service."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """A reply that is not a 200: status, headers in lower case, and what its body says."""
+class _ErrorReply:
+    """A reply with another status than 200: status, headers (lower-case names), code and message."""
 
     status: int
     headers: Mapping[str, str]
@@ -91,31 +97,35 @@ class _Said:
 
     @property
     def text(self) -> str:
-        said = ": ".join(part for part in (self.code, self.message) if part)
-        return f"{self.status} {said}".strip()
+        details = ": ".join(part for part in (self.code, self.message) if part)
+        return f"{self.status} {details}".strip()
 
 
 def judge(
     status: int, headers: Mapping[str, str], body: bytes, *, permission: str, now: datetime
 ) -> Verdict | None:
-    """The verdict on a reply, or None if it is accepted.
+    """Return the verdict on a reply, or None if the reply is accepted.
 
-    `body` need not be whole, nor JSON. `permission` is what the app needs to be granted, for the message.
-    `now` is aware; it turns a Retry-After date into seconds.
+    Args:
+        status: the HTTP status.
+        headers: the reply's headers, with names in any case.
+        body: the reply's body; it may be truncated or no JSON.
+        permission: the permission that the app needs, for the message.
+        now: an aware time, to convert a Retry-After date into seconds.
     """
     if status == 200:
         return None
     code, message = _error_of(body)
     lowered = {name.lower(): value for name, value in headers.items()}
-    said = _Said(status, lowered, code, message, permission, now)
+    error = _ErrorReply(status, lowered, code, message, permission, now)
     for statuses, pattern, verdict in _TABLE:
         if status in statuses and (pattern is None or pattern.search(message)):
-            return verdict(said)
-    return Refuse(f"the service answered {said.text}, which this program does not know")
+            return verdict(error)
+    return Refuse(f"the service answered {error.text}, which is not a known reply")
 
 
 def printable(text: str, *, limit: int = _SHOWN) -> str:
-    """Foreign text on one line: no tags or control characters, blanks folded, cut at `limit` characters."""
+    """Fold foreign text into one line of at most `limit` characters, without tags and control characters."""
     text = re.sub(r"<[^<>]*>", " ", text[: 8 * limit])
     text = "".join(c if c.isprintable() else " " for c in text)
     text = " ".join(text.split())
@@ -123,7 +133,7 @@ def printable(text: str, *, limit: int = _SHOWN) -> str:
 
 
 def _error_of(body: bytes) -> tuple[str, str]:
-    """Code and message of an error envelope; of anything else, no code and its text."""
+    """Extract code and message of an error envelope. For any other body, return "" and its text."""
     text = body.decode("utf-8", errors="replace")
     try:
         envelope: Any = json.loads(text)
@@ -136,77 +146,81 @@ def _error_of(body: bytes) -> tuple[str, str]:
     return printable(str(code or "")), printable(str(message or ""))
 
 
-def _table_absent(said: _Said) -> Verdict:
+def _table_absent(error: _ErrorReply) -> Verdict:
     return Refuse(
-        f"{said.text}; the table is absent in this tenant, not licensed, or not on this surface",
+        f"{error.text}; the table is absent in this tenant, not licensed, or not in this API",
         everything=False,
     )
 
 
-def _column_absent(said: _Said) -> Verdict:
-    return Refuse(f"{said.text}; the query names a column that the table does not have", everything=False)
+def _column_absent(error: _ErrorReply) -> Verdict:
+    return Refuse(f"{error.text}; the query names a column that the table does not have", everything=False)
 
 
-def _bad_query(said: _Said) -> Verdict:
-    return Refuse(f"the service refused the query: {said.text}", everything=False)
+def _bad_query(error: _ErrorReply) -> Verdict:
+    return Refuse(f"the service refused the query: {error.text}", everything=False)
 
 
-def _too_long(said: _Said) -> Verdict:
-    return Refuse(f"the query text is too long: {said.text}", everything=False)
+def _too_long(error: _ErrorReply) -> Verdict:
+    return Refuse(f"the query text is too long: {error.text}", everything=False)
 
 
-def _forbidden(said: _Said) -> Verdict:
+def _forbidden(error: _ErrorReply) -> Verdict:
     return Refuse(
-        f"{said.text}; grant the app {said.permission} with admin consent (a signed-in user needs a role too)"
+        f"{error.text}; grant the app {error.permission} with admin consent"
+        " (a signed-in user needs a role too)"
     )
 
 
-def _elsewhere(said: _Said) -> Verdict:
-    return Refuse(f"{said.text}; nothing is there: check HUNTING_API_URL, HUNTING_API, HUNTING_CLOUD")
+def _elsewhere(error: _ErrorReply) -> Verdict:
+    return Refuse(f"{error.text}; the URL does not exist: check {_WHERE}")
 
 
-def _redirected(said: _Said) -> Verdict:
-    to = printable(said.headers.get("location", "nowhere"), limit=200)
-    return Refuse(f"{said.status} redirects to {to}; tokens follow no redirect: check HUNTING_API_URL")
+def _redirected(error: _ErrorReply) -> Verdict:
+    to = printable(error.headers.get("location", "nowhere"), limit=200)
+    return Refuse(
+        f"{error.status} redirects to {to}; no redirect is followed, to protect the token:"
+        f" check {setting('api_url')}"
+    )
 
 
-def _split(said: _Said) -> Verdict:
-    return Split(said.text)
+def _split(error: _ErrorReply) -> Verdict:
+    return Split(error.text)
 
 
-def _renew(said: _Said) -> Verdict:
-    return Renew(said.text)
+def _renew(error: _ErrorReply) -> Verdict:
+    return Renew(error.text)
 
 
-def _retry(said: _Said) -> Verdict:
-    return Retry(said.text)
+def _retry(error: _ErrorReply) -> Verdict:
+    return Retry(error.text)
 
 
-def _wait(said: _Said) -> Verdict:
-    """Retry-After, then what the message says, then what the kind of quota needs."""
-    seconds = _retry_after(said)
+def _wait(error: _ErrorReply) -> Verdict:
+    """Wait as Retry-After says, else as the message says, else as the kind of quota needs."""
+    seconds = _retry_after(error)
     if seconds is None:
-        seconds = _seconds_in(said.message)
+        seconds = _seconds_in(error.message)
     if seconds is None:
-        seconds = CPU_WAIT if "cpu" in said.code.lower() else CALLS_WAIT
-    return Wait(max(1.0, seconds), said.text)
+        seconds = CPU_WAIT if "cpu" in error.code.lower() else CALLS_WAIT
+    return Wait(max(1.0, seconds), error.text)
 
 
-def _retry_after(said: _Said) -> float | None:
-    value = said.headers.get("retry-after", "").strip()
+def _retry_after(error: _ErrorReply) -> float | None:
+    value = error.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    if moment.tzinfo is None:  # RFC 5322's "-0000": UTC without a place
+    if moment.tzinfo is None:  # RFC 5322's "-0000": UTC of an unknown zone
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - said.now).total_seconds())
+    return max(0.0, (moment - error.now).total_seconds())
 
 
 def _seconds_in(message: str) -> float | None:
-    """`in 2871 seconds`, or the length of the quota's window: `45 per 00:01:00`."""
+    """Find the wait in a message: `in 2871 seconds`, or the quota's period in `45 per 00:01:00`."""
     if found := re.search(r"(\d{1,9}(?:\.\d{1,9})?)\s*second", message, re.ASCII | re.IGNORECASE):
         return float(found[1])
     if found := re.search(
@@ -221,7 +235,7 @@ def _says(phrase: str) -> re.Pattern[str]:
     return re.compile(phrase, re.IGNORECASE)
 
 
-_TABLE: tuple[tuple[frozenset[int], re.Pattern[str] | None, Callable[[_Said], Verdict]], ...] = (
+_TABLE: tuple[tuple[frozenset[int], re.Pattern[str] | None, Callable[[_ErrorReply], Verdict]], ...] = (
     (frozenset(range(300, 400)), None, _redirected),
     (frozenset({400}), _says("failed to resolve table"), _table_absent),
     (frozenset({400}), _says("failed to resolve (scalar|column)"), _column_absent),
@@ -234,7 +248,10 @@ _TABLE: tuple[tuple[frozenset[int], re.Pattern[str] | None, Callable[[_Said], Ve
     (frozenset({413}), None, _too_long),
     (frozenset({429}), None, _wait),
     (frozenset({500, 503}), None, _retry),
-    (frozenset({502}), None, _split),  # a proxy's page: the reply was too large to pass through
+    (frozenset({502}), None, _split),  # a proxy's page: the reply was too large for the proxy
     (frozenset({504}), None, _split),
 )
-"""Statuses, a phrase the message must hold (None: any), and the verdict; the first row that fits rules."""
+"""Statuses, a pattern that the message must contain (None: any message), and the verdict.
+
+The first matching row decides.
+"""

@@ -1,1 +1,1 @@
-"""KQL: the queries that the pipeline sends, and the reading of people's own queries. Pure, no I/O."""
+"""KQL: the queries that the pipeline sends, and the analysis of people's own queries. Pure, no I/O."""

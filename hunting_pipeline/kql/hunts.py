@@ -1,172 +1,146 @@
-"""A person's query becomes a hunt: one that can be asked for a span of time, or is refused with the reason.
+"""Read a person's query as a hunt: a query that can be asked for a window of time.
 
-`Q | where T >= a and T < b` is the part of Q's result that lies in the span, whatever Q is, as long as Q
-gives the same rows whenever it is asked. So what changes by itself is refused, what is not known to be steady
-too, and everything else is a matter of cost: how far up the bounds may go besides. See docs/decisions.
+`Q | where T >= a and T < b` is the part of Q's result in the window, for any Q that gives the same rows
+whenever it is asked. A query whose rows change by themselves is therefore refused, and so is a query with an
+unknown operator. Everything else is a question of cost: how far up in the query further bounds may stand. See
+docs/decisions/0004-hunts.md.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt import Hunt
+from hunting_pipeline.kql.functions import FunctionRule, function_rule
+from hunting_pipeline.kql.operators import OPERATORS, Effect, join_kind, operator_rule
 from hunting_pipeline.kql.reading import (
     Query,
+    Tokens,
     Unsliceable,
-    calls,
-    options,
-    piped,
-    pipeline,
-    query,
+    called_functions,
+    leading_options,
+    parse_pipeline,
+    parse_query,
+    piped_operators,
 )
-from hunting_pipeline.kql.results import MAKING, ROW_BY_ROW, Columns
+from hunting_pipeline.kql.results import Columns
 from hunting_pipeline.kql.tracing import Edit, Trace, Tracer
 
-__all__ = ["check_steady", "read"]
+__all__ = ["check_steady", "read_hunt"]
 
-_ANY_ROWS = "which rows it takes is not defined: use `top … by …`, in a snapshot, or leave it out"
-_CHART = "it makes a chart or several results, and an archive holds rows: leave it out"
-_RANK = "it depends on all rows before it, so a span alone would give others: leave it out"
-_CLOCK = "it moves with the clock, so a partition would mean something else each day: the partitions bound"
-_CHANCE = "it gives another value each time it is asked"
-_ANY_VALUE = "whose value it takes is not defined: use arg_max(), max() or make_set()"
-
-_NEVER: Mapping[str, str] = MappingProxyType({
-    **dict.fromkeys(("take", "limit", "sample", "sample-distinct"), _ANY_ROWS),
-    **dict.fromkeys(("render", "fork", "facet", "consume"), _CHART),
-})  # fmt: skip
-"""Operators that no archive can hold, and why."""
-
-_RANKING = frozenset({"top", "top-nested", "top-hitters", "serialize", "scan"})
-
-_KNOWN = (
-    ROW_BY_ROW
-    | MAKING
-    | {
-        *("extend", "project", "project-away", "project-keep", "project-rename", "distinct", "summarize"),
-        *("make-series", "mv-apply", "join", "lookup", "union", "count"),
-    }
-)
-"""Operators that give the same rows whenever they are asked, whatever else they do."""
-
-_UNPACK = ["evaluate", "bag_unpack"]
-"""The one plugin that works row by row."""
-
-_CHANCES: Mapping[str, str] = MappingProxyType({
-    **dict.fromkeys(("rand", "new_guid"), _CHANCE),
-    **dict.fromkeys(("take_any", "take_anyif", "any", "anyif"), _ANY_VALUE),
-})  # fmt: skip
-
-_MOVING: Mapping[str, str] = MappingProxyType({
-    **dict.fromkeys(("now", "ago"), f"{_CLOCK} the time, leave it out"),
-    **dict.fromkeys(("prev", "next", "row_number", "row_cumsum", "row_rank_dense", "row_rank_min",
-                     "row_window_session"), _RANK),
-})  # fmt: skip
-
-_REWRITES = frozenset({"summarize", "make-series", "mv-apply", "join", "lookup"})
-"""Operators by which a late row can change another row of the result."""
+_COMPUTES = frozenset({Effect.ADDS, Effect.CHOOSES})
 
 
-def read(text: str, time_column: str | None, columns: Columns) -> Hunt:
-    """What a query is to the pipeline; with no time column, a snapshot of its result.
+def read_hunt(text: str, time_column: str | None, columns: Columns) -> Hunt:
+    """Read a query.
 
     Args:
-        text: as a person wrote it; lines are counted in it.
-        time_column: of its result.
-        columns: what is documented of tables; only decides how far up bounds may go.
+        text: the query as a person wrote it, with comments; line numbers refer to it.
+        time_column: the column of the result that holds the time; None for a snapshot.
+        columns: the documented columns of tables. They only decide how far up bounds may stand.
 
     Raises:
-        Unsliceable: it has no shape of a query, or its rows would not stay the same.
+        Unsliceable: the text is not a query, or its rows would change by themselves.
     """
-    found = query(text)
-    main = pipeline(found.main)
-    _refuse_chance(found)
+    found = parse_query(text)
+    main = parse_pipeline(found.main)
+    _refuse_undefined(found)
     if time_column is None:
         return _hunt(found, Trace(()))
-    _refuse_motion(found)
+    _refuse_changing(found)
     return _hunt(found, Tracer(found, columns).trace(main, time_column))
 
 
 def check_steady(predicate: str, time_column: str | None) -> None:
-    """Accept a table's predicate that would be accepted within a hunt with that time column.
+    """Accept a table's predicate that a hunt with the same time column may contain.
 
     Raises:
-        Misconfigured: the rows that fulfil it would not stay the same.
+        Misconfigured: the rows that fulfil the predicate would change by themselves.
     """
     try:
-        found = query(predicate)
-        _refuse_chance(found)
+        found = parse_query(predicate)
+        _refuse_undefined(found)
         if time_column is not None:
-            _refuse_motion(found)
+            _refuse_changing(found)
     except Unsliceable as error:
         raise Misconfigured(error.reason) from None
 
 
-def _refuse_chance(found: Query) -> None:
-    for name, _ in piped(found.tokens):
-        if name.text in _NEVER:
-            raise Unsliceable(name.line, f"`{name.text}`: {_NEVER[name.text]}")
-    _refuse_calls(found, _CHANCES)
+def _refuse_undefined(found: Query) -> None:
+    """Refuse a query whose result is not defined by its tables alone."""
+    for name, _ in piped_operators(found.tokens):
+        if reason := operator_rule(name.text).refused:
+            raise Unsliceable(name.line, f"`{name.text}`: {reason}")
+    _refuse_calls(found, lambda rule: rule.refused)
 
 
-def _refuse_motion(found: Query) -> None:
-    _refuse_calls(found, _MOVING)
-    for name, words in piped(found.tokens):
-        if name.text in _RANKING:
-            raise Unsliceable(name.line, f"`{name.text}`: {_RANK}")
-        if name.text not in _KNOWN and [name.text, *(one.text for one in words[:1])] != _UNPACK:
-            raise Unsliceable(
-                name.line, f"`{name.text}` is not known to give the same rows whenever it is asked"
-            )
-        if name.text == "join" and options(words)[0].get("kind", "innerunique") == "innerunique":
-            raise Unsliceable(
-                name.line,
-                "`join` without a kind is innerunique: it takes any one of the left rows that share a key."
-                " Write kind=inner, or another kind",
-            )
+def _refuse_changing(found: Query) -> None:
+    """Refuse a query whose rows in a window change although the tables' rows in the window do not."""
+    _refuse_calls(found, lambda rule: rule.refused_by_time)
+    for name, words in piped_operators(found.tokens):
+        if reason := _reason_by_time(name.text, words):
+            raise Unsliceable(name.line, reason)
 
 
-def _refuse_calls(found: Query, reasons: Mapping[str, str]) -> None:
-    for name in calls(found.tokens):
-        if name.text in reasons:
-            raise Unsliceable(name.line, f"{name.text}(): {reasons[name.text]}")
+def _reason_by_time(name: str, words: Tokens) -> str | None:
+    """Return the reason why a hunt with a time column may not use an operator; None if one may."""
+    rule = operator_rule(name)
+    if rule.refused_by_time:
+        return f"`{name}`: {rule.refused_by_time}"
+    if name not in OPERATORS or (rule.plugins and not (words and words[0].text in rule.plugins)):
+        return f"`{name}` is not known to give the same rows whenever it is asked: write the query without it"
+    if rule.effect is Effect.JOINS:
+        return join_kind(leading_options(words)[0].get("kind", rule.join_kind or "")).refused
+    return None
+
+
+def _refuse_calls(found: Query, reason_of: Callable[[FunctionRule], str | None]) -> None:
+    for name in called_functions(found.tokens):
+        if reason := reason_of(function_rule(name.text)):
+            raise Unsliceable(name.line, f"{name.text}(): {reason}")
 
 
 def _hunt(found: Query, trace: Trace) -> Hunt:
     edits = sorted(trace.edits, key=lambda edit: edit.after)
     return Hunt(
-        text=_written(found, [])[0],
-        parts=_written(found, edits),
+        text=_rendered(found, [])[0],
+        parts=_rendered(found, edits),
         bounds=tuple(edit.bound for edit in edits),
         step=trace.step,
-        unseen=_rewrites(found),
-        whole=trace.whole,
+        late_rows_rewrite=_late_rows_rewrite(found),
+        read_whole=trace.read_whole,
     )
 
 
-def _rewrites(found: Query) -> bool:
-    """Whether a late row can change others: by what it is gathered with, joined to, or looked up in."""
-    named = any(token.text == "|" for value in found.lets.values() for token in value)
-    looked_up = any(
-        token.text == "|"
-        for name, words in piped(found.tokens)
-        if name.text in ("extend", "project")
-        for token in words
+def _late_rows_rewrite(found: Query) -> bool:
+    """Return whether a late row can change other rows of the result.
+
+    Rows that are grouped, joined or looked up depend on other rows. So do a `let` that holds a query, and a
+    computed value that holds one.
+    """
+    operators = list(piped_operators(found.tokens))
+    return (
+        any(token.text == "|" for value in found.lets.values() for token in value)
+        or any(operator_rule(name.text).rewrites for name, _ in operators)
+        or any(function_rule(name.text).rewrites for name in called_functions(found.tokens))
+        or any(
+            token.text == "|"
+            for name, words in operators
+            if operator_rule(name.text).effect in _COMPUTES
+            for token in words
+        )
     )
-    names = {name.text for name in (*(name for name, _ in piped(found.tokens)), *calls(found.tokens))}
-    return named or looked_up or not names.isdisjoint({*_REWRITES, "toscalar"})
 
 
-def _written(found: Query, edits: list[Edit]) -> tuple[str, ...]:
-    """The query's tokens with narrow gaps, cut behind each edit."""
+def _rendered(found: Query, edits: list[Edit]) -> tuple[str, ...]:
+    """Return the query's text without comments and blank lines, cut behind each edit."""
     opening = {edit.after for edit in edits if edit.bracketed}
     cutting = {edit.after: edit for edit in edits}
-    last = found.main[-1].at
+    last = found.main[-1].index
     parts, text = [], ""
     for token in found.tokens[: last + 1]:
-        text += token.gap + ("(" if token.at in opening else "") + token.text
-        if token.at in cutting:
+        text += token.space + ("(" if token.index in opening else "") + token.text
+        if token.index in cutting:
             parts.append(text)
-            text = ")" if cutting[token.at].bracketed else ""
+            text = ")" if cutting[token.index].bracketed else ""
     first, *others = [*parts, text]
     return (first.lstrip(), *others)

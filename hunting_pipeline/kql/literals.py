@@ -1,8 +1,12 @@
-"""The words of KQL: literals, names, predicates. Kusto has no parameters here: all text passes this way."""
+"""The words of KQL: literals, names and predicates.
+
+The API has no query parameters. Every text that goes into a query therefore passes through this module.
+"""
 
 import re
 
 from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.kql.operators import OPERATORS
 from hunting_pipeline.model import DAY, HOUR, SECOND, Window, iso_of
 
 __all__ = [
@@ -32,51 +36,56 @@ _ESCAPES = str.maketrans(
         },
     }
 )
-"""Both quoting characters, and every control character and line end of Unicode."""
+"""The escapes of the backslash, the quote, and every control character and line end of Unicode."""
+
+_PREFIXES = "|".join(sorted({name.partition("-")[0] for name in OPERATORS if "-" in name}))
+"""The first words of the operators whose names have a hyphen. Elsewhere a hyphen is a minus sign."""
 
 LEXEME = re.compile(
-    r"""
+    rf"""
       (?P<string> [hH]? (?: @"(?:[^"]|"")*" | @'(?:[^']|'')*'
                           | "(?:[^"\\\n\r]|\\[^\n\r])*" | '(?:[^'\\\n\r]|\\[^\n\r])*'
                           | ```.*?``` | ~~~.*?~~~ ) )
     | (?P<comment> //[^\n\r]* )
     | (?P<blank> \s+ )
-    | (?P<word> (?:project|mv|parse|make|top|sample)-[a-z-]+ | [\w$]+ )
+    | (?P<word> (?:{_PREFIXES})-[a-z-]+ | [\w$]+ )
     | (?P<mark> . )
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""Just enough of KQL's grammar to know what is text, what is comment, and what is a word."""
+"""The lexical grammar of KQL, as far as needed to separate strings, comments and words."""
 
 CLOSES = {")": "(", "]": "[", "}": "{"}
 
 
 def string_literal(text: str) -> str:
-    """`text` as a double-quoted literal that stands for exactly it, on one line."""
+    """Return a double-quoted literal of `text`, on one line."""
     return f'"{text.translate(_ESCAPES)}"'
 
 
 def name(text: str) -> str:
-    """`text` itself, if it can stand as a table's or column's name.
+    """Return `text` if it can be the name of a table or column.
 
     Raises:
         Misconfigured: it cannot.
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
-        raise Misconfigured(f"{text!r} is no name of a table or column: letters, digits and underscores only")
+        raise Misconfigured(
+            f"{text!r} is no name of a table or column: use letters, digits and underscores only"
+        )
     return text
 
 
 def datetime_literal(ticks: int) -> str:
-    """`datetime(2026-11-20T10:00:00.1234567Z)`: exact to the tick."""
+    """Return `datetime(2026-11-20T10:00:00.1234567Z)`, exact to the tick."""
     return f"datetime({iso_of(ticks)})"
 
 
 def timespan_literal(ticks: int) -> str:
-    """`15m`, `1s` or, below a millisecond, `time(00:00:00.0000001)`: exact to the tick.
+    """Return `15m`, `1s` or, if no unit fits, `time(00:00:00.0000001)`; exact to the tick.
 
     Raises:
-        ValueError: not positive.
+        ValueError: `ticks` is not positive.
     """
     if ticks <= 0:
         raise ValueError(f"a step must be positive, not {ticks} ticks")
@@ -91,31 +100,32 @@ def timespan_literal(ticks: int) -> str:
 
 
 def within(column: str, window: Window) -> str:
-    """The half-open test `column >= start and column < end`."""
+    """Return the half-open test `column >= start and column < end`."""
     column = name(column)
     start, end = datetime_literal(window.start), datetime_literal(window.end)
     return f"{column} >= {start} and {column} < {end}"
 
 
 def predicate(text: str) -> str:
-    """`text` itself, if it is one predicate that cannot reach beyond its own `where`.
+    """Return `text` if it is one predicate that cannot change the query around its `where`.
 
-    A pipe inside brackets is a subquery (`DeviceId in ((DeviceInfo | project DeviceId))`) and stays. The
-    caller must put a line break after it: it may end in a comment.
+    A pipe inside brackets belongs to a subquery (`DeviceId in ((DeviceInfo | project DeviceId))`) and is
+    accepted. The caller must put a line break behind the predicate, because it may end in a comment.
 
     Raises:
-        Misconfigured: it is empty, holds a `;` or a pipe of its own, or a quote or bracket stays open.
+        Misconfigured: the predicate is empty, has a `;` or a pipe outside brackets, or does not close a quote
+            or bracket.
     """
     open_brackets: list[str] = []
-    something = False
+    has_content = False
     for token in LEXEME.finditer(text):
-        something = something or token.lastgroup in ("string", "word", "mark")
+        has_content = has_content or token.lastgroup in ("string", "word", "mark")
         if token.lastgroup == "mark":
             _check(token[0], open_brackets, text=text)
     if open_brackets:
-        raise Misconfigured(f"the predicate {text!r} leaves a {open_brackets[-1]!r} open")
-    if not something:
-        raise Misconfigured(f"the predicate {text!r} is empty")
+        raise Misconfigured(f"the predicate {text!r} does not close {open_brackets[-1]!r}: close it")
+    if not has_content:
+        raise Misconfigured(f"the predicate {text!r} is empty: write a condition, or leave it out")
     return text.strip()
 
 
@@ -124,8 +134,8 @@ def _check(mark: str, open_brackets: list[str], *, text: str) -> None:
         open_brackets.append(mark)
     elif mark in CLOSES:
         if not open_brackets or open_brackets.pop() != CLOSES[mark]:
-            raise Misconfigured(f"the predicate {text!r} closes a {mark!r} that is not open")
+            raise Misconfigured(f"the predicate {text!r} closes {mark!r}, which is not open: remove it")
     elif mark in "\"'":
-        raise Misconfigured(f"the predicate {text!r} leaves a quote open")
+        raise Misconfigured(f"the predicate {text!r} does not close a quote: close it")
     elif mark == ";" or (mark == "|" and not open_brackets):
-        raise Misconfigured(f"the predicate {text!r} must be one condition, without {mark!r}")
+        raise Misconfigured(f"the predicate {text!r} is more than one condition: remove {mark!r}")

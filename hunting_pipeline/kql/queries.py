@@ -1,8 +1,10 @@
-"""The questions the pipeline asks, each beside the reader of its answer. Pure: values in, values out.
+"""The queries that the pipeline sends, each beside the reader of its reply. Pure: values in, values out.
 
-Kusto counts datetime ticks from 0001-01-01 and aligns `bin` there, the model counts from 1970-01-01. The two
-lie 719,162 whole days apart, so bins of a step that divides a day, or two days, start at the same instants in
-both. Readers take a bin's start from the reply and never compute it.
+A function `…_query` returns the text of a query, and `read_…` returns the values of the reply.
+
+Kusto counts ticks from 0001-01-01 and aligns `bin` there. The model counts from 1970-01-01. The two origins
+lie 719,162 whole days apart, so bins whose length divides one or two days start at the same instants in both.
+Readers take the start of a bin from the reply and never compute it.
 """
 
 from collections.abc import Sequence
@@ -14,37 +16,36 @@ import pyarrow as pa
 from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
 from hunting_pipeline.hunt import Bound
 from hunting_pipeline.kql.literals import datetime_literal, name, predicate, timespan_literal, within
-from hunting_pipeline.model import Bin, Column, Histogram, Proof, Reply, Slice, TableSpec, Window
+from hunting_pipeline.model import Bin, Column, Histogram, Proof, Slice, TableSpec, Window
+from hunting_pipeline.reply import Reply
+from hunting_pipeline.ticks import CHECKSUM_MODULUS
 
 __all__ = [
-    "buckets",
-    "distinct",
-    "fingerprint",
-    "histogram",
-    "probe",
-    "proof",
+    "buckets_query",
+    "content_query",
+    "distinct_query",
+    "histogram_query",
+    "proof_query",
     "read_buckets",
     "read_distinct",
     "read_histogram",
     "read_proof",
-    "rows",
+    "rows_query",
+    "schema_query",
 ]
 
 _TIMES = "Times_"
 _KEY = "Key_"
-"""Names that no hunting table has: how often a row occurs, and the text of its dynamic values."""
-
-MODULUS = 1_000_000_007
-"""Of the checksum over time ticks: a prime, small enough that a sum over 9 billion rows fits a long."""
+"""Column names that no hunting table has: the number of equal rows, and the text of their dynamic values."""
 
 
-def probe(spec: TableSpec) -> str:
-    """No rows, but the Schema: does the table exist, and may we read it?"""
+def schema_query(spec: TableSpec) -> str:
+    """Ask for no rows: the reply has the Schema, and shows that the table exists and may be read."""
     return _lines(_source(spec, None), "take 0")
 
 
-def rows(spec: TableSpec, slice_: Slice) -> str:
-    """The rows of one slice.
+def rows_query(spec: TableSpec, slice_: Slice) -> str:
+    """Ask for the rows of one slice.
 
     Raises:
         Misconfigured: a name or the predicate of `spec` cannot stand in a query.
@@ -53,75 +54,85 @@ def rows(spec: TableSpec, slice_: Slice) -> str:
     return _lines(*_of_slice(spec, slice_), *project)
 
 
-def proof(spec: TableSpec, slice_: Slice) -> str:
-    """How many rows the slice holds, and their checksum if the table has a time column.
+def proof_query(spec: TableSpec, slice_: Slice) -> str:
+    """Ask for the number of rows in a slice, and for their checksum if the table has a time column.
 
     Raises:
-        Misconfigured: as in `rows`.
+        Misconfigured: as in `rows_query`.
     """
     return _lines(*_of_slice(spec, slice_), f"summarize {_counts(spec)}")
 
 
-def fingerprint(spec: TableSpec) -> str:
-    """Rows of the whole table and an order-free checksum over all their values: for a table without a time.
+def content_query(spec: TableSpec) -> str:
+    """Ask for the number of rows of a whole table, and for an order-free checksum over all their values.
 
-    The hash is only good for comparing with itself a little later.
+    The query serves tables without a time column. Compare the checksum only with one taken a little later,
+    because the hash may change with the service.
 
     Raises:
-        Misconfigured: as in `rows`.
+        Misconfigured: as in `rows_query`.
     """
-    counts = f"Rows = count(), Checksum = sum({_hash(MODULUS)})"
+    counts = f"Rows = count(), Checksum = sum({_hash(CHECKSUM_MODULUS)})"
     return _lines(_source(spec, None), *_where(spec), f"summarize {counts}")
 
 
 def read_proof(reply: Reply) -> Proof:
-    """The answer to `tally`; without a Checksum column, or with a null one over no rows, the checksum is 0.
+    """Read the reply to `proof_query` or `content_query`.
+
+    The checksum is 0 if the reply has no column Checksum, or a null over no rows.
 
     Raises:
-        ReplyUnreadable: not one row, or no count.
+        ReplyUnreadable: the reply does not have exactly one row, or has no count.
     """
     if reply.table.num_rows != 1:
-        raise ReplyUnreadable(f"a count answered {reply.table.num_rows} rows instead of one")
+        raise ReplyUnreadable(f"the reply to a count has {reply.table.num_rows} rows instead of one")
     return _proofs(reply)[0]
 
 
-def buckets(spec: TableSpec, slice_: Slice, of: int) -> str:
-    """The slice counted by hash bucket, `of` in all.
+def buckets_query(spec: TableSpec, slice_: Slice, of: int) -> str:
+    """Ask for the rows and the checksum of a slice in each of `of` hash buckets.
 
     Raises:
-        Misconfigured: as in `rows`.
+        Misconfigured: as in `rows_query`.
     """
     return _lines(*_of_slice(spec, slice_), f"summarize {_counts(spec)} by Bucket = {_hash(of)}")
 
 
 def read_buckets(reply: Reply, of: int) -> tuple[Proof, ...]:
-    """The answer to `buckets`, by bucket; those that hold nothing are not in the reply and are zero here.
+    """Read the reply to `buckets_query`: one proof for each bucket, zeros for a bucket without rows.
 
     Raises:
-        ReplyUnreadable: a bucket out of range or named twice, or no count.
+        ReplyUnreadable: a bucket is out of range or occurs twice, or a count is missing.
     """
     found = [Proof(0, 0)] * of
     seen: set[int] = set()
     for index, counted in zip(_integers(reply, "Bucket"), _proofs(reply), strict=True):
         if index is None or not 0 <= index < of or index in seen:
-            raise ReplyUnreadable(f"bucket {index} of {of} is impossible or named twice")
+            raise ReplyUnreadable(
+                f"the reply has bucket {index} of {of}, which is out of range or occurs twice"
+            )
         seen.add(index)
         found[index] = counted
     return tuple(found)
 
 
-def histogram(spec: TableSpec, windows: Sequence[Window], step: int, *, null_time: bool = False) -> str:
-    """Rows and checksum by bins of `step` ticks, over ascending disjoint windows: all in one call.
+def histogram_query(spec: TableSpec, windows: Sequence[Window], step: int, *, null_time: bool = False) -> str:
+    """Ask for rows and checksums in bins of `step` ticks, over several windows in one call.
 
-    Several windows are told apart by `Span`, so that a bin which two of them share is counted for each. With
-    `undated`, the rows whose time is null are counted too: they fall into a bin that is null.
+    The column `Span` numbers several windows, so a bin that two windows share is counted once for each.
+
+    Args:
+        spec: the table.
+        windows: disjoint windows, ascending.
+        step: the length of a bin in ticks.
+        null_time: count the rows without a time as well, in a bin that is null.
 
     Raises:
-        Misconfigured: as in `rows`, or the table has no time column.
-        ValueError: no windows, windows out of order, or a step that is not positive.
+        Misconfigured: as in `rows_query`, or the table has no time column.
+        ValueError: there are no windows, they are out of order, or the step is not positive.
     """
     if not windows or any(a.end > b.start for a, b in pairwise(windows)):
-        raise ValueError("a histogram needs windows, ascending and disjoint")
+        raise ValueError("a histogram needs windows that are ascending and disjoint")
     column = _time(spec)
     bounds = " or ".join(f"({within(column, window)})" for window in windows)
     bounds += f" or isnull({column})" if null_time else ""
@@ -138,13 +149,13 @@ def histogram(spec: TableSpec, windows: Sequence[Window], step: int, *, null_tim
 def read_histogram(
     reply: Reply, windows: Sequence[Window], step: int, *, null_time: bool = False
 ) -> Histogram:
-    """The answer to `histogram` for the same windows and step; bins are cut to their window.
+    """Read the reply to `histogram_query` for the same windows and step. Bins are cut to their window.
 
     Raises:
-        ReplyUnreadable: a bin outside its window, bins that overlap, an unknown span, a negative count, or a
-            column missing or of another type.
+        ReplyUnreadable: a bin lies outside its window, bins overlap, a span is unknown, a count is negative,
+            or a column is missing or has another type.
     """
-    starts = _moments(reply, "Bin")
+    starts = _times(reply, "Bin")
     spans = _integers(reply, "Span") if len(windows) > 1 else [0] * len(starts)
     found, without_time = [], 0
     for span, start, counted in zip(spans, starts, _proofs(reply, of_nulls=null_time), strict=True):
@@ -152,12 +163,14 @@ def read_histogram(
             without_time += counted.rows
             continue
         if start is None:
-            raise ReplyUnreadable("a histogram has a bin without a time, and none was asked for")
+            raise ReplyUnreadable("a histogram has a bin without a time, which was not asked for")
         if span is None or not 0 <= span < len(windows):
-            raise ReplyUnreadable(f"a histogram over {len(windows)} windows answered for number {span}")
+            raise ReplyUnreadable(
+                f"a histogram over {len(windows)} windows has a bin of window number {span}"
+            )
         window = Window(start, start + step).intersection(windows[span])
         if window is None:
-            raise ReplyUnreadable(f"a histogram's bin lies outside its window {windows[span]}")
+            raise ReplyUnreadable(f"a bin of a histogram lies outside its window {windows[span]}")
         found.append((start, Bin(window, counted)))
     found.sort(key=lambda pair: pair[1].window)
     for (start, earlier), (next_start, later) in pairwise(found):
@@ -166,16 +179,19 @@ def read_histogram(
     return Histogram(tuple(windows), step, tuple(b for _, b in found if b.proof.rows), without_time)
 
 
-def distinct(spec: TableSpec, slice_: Slice, columns: Sequence[Column]) -> str:
-    """The slice's different rows, each once, with how often it occurs: for rows that no hash parts.
+def distinct_query(spec: TableSpec, slice_: Slice, columns: Sequence[Column]) -> str:
+    """Ask for the distinct rows of a slice, each with the number of times that it occurs.
 
-    A dynamic value cannot be a key, so its text is, and any one of the equal values stands for them.
+    The query serves equal rows, which no hash separates. A dynamic value cannot be a key. Its text is the key
+    instead, and any one of the values with that text is taken.
 
     Args:
-        columns: the Schema of `rows` for the same table.
+        spec: the table.
+        slice_: the slice.
+        columns: the Schema of the reply to `rows_query` for the same table.
 
     Raises:
-        Misconfigured: as in `rows`.
+        Misconfigured: as in `rows_query`.
     """
     dynamic = [name(column.name) for column in columns if column.kusto_type == "dynamic"]
     plain = [name(column.name) for column in columns if column.kusto_type != "dynamic"]
@@ -191,14 +207,14 @@ def distinct(spec: TableSpec, slice_: Slice, columns: Sequence[Column]) -> str:
 
 
 def read_distinct(reply: Reply) -> Reply:
-    """The answer to `distinct` as `rows` would have given it: every row as often as it occurs.
+    """Read the reply to `distinct_query`. Repeat each row, as in the reply to `rows_query`.
 
     Raises:
         ReplyUnreadable: a count is missing or not positive.
     """
     times = _integers(reply, _TIMES)
     if any(count is None or count < 1 for count in times):
-        raise ReplyUnreadable("a row is said to occur less than once")
+        raise ReplyUnreadable("the reply says that a row occurs less than once")
     indices = [row for row, count in enumerate(times) for _ in range(count or 0)]
     table = reply.table.take(pa.array(indices, pa.int64())).drop_columns([_TIMES])
     columns = tuple(column for column in reply.columns if column.name != _TIMES)
@@ -206,14 +222,14 @@ def read_distinct(reply: Reply) -> Reply:
 
 
 def _lines(source: str, *operators: str) -> str:
-    """Each operator on a line of its own, so that a trailing comment swallows nothing."""
+    """Write each operator on its own line, so a comment at the end of one cannot hide the next."""
     return "".join([source, *(f"\n| {operator}" for operator in operators)])
 
 
 def _source(spec: TableSpec, window: Window | None, *, null_time: bool = False) -> str:
-    """The table's name; or the hunt, its sources held to what the window's rows are made of.
+    """Return the table's name, or the hunt with its bounds set to the window.
 
-    That only spares the service work. The window itself is always asked for behind it.
+    The bounds only reduce the work of the service. The filter on the window itself always follows them.
     """
     if spec.hunt is None:
         return name(spec.name)
@@ -225,7 +241,7 @@ def _source(spec: TableSpec, window: Window | None, *, null_time: bool = False) 
 
 
 def _bounded(bound: Bound, window: Window, *, null_time: bool) -> str:
-    """The `where` of one source. For times that are rounded down, the ends are rounded up."""
+    """Return the `where` behind one source. If times are rounded down, the ends are rounded up."""
     column = name(bound.column)
     start, end = (-(-edge // bound.step) * bound.step for edge in (window.start, window.end))
     or_null = f" or isnull({column})" if null_time else ""
@@ -234,7 +250,7 @@ def _bounded(bound: Bound, window: Window, *, null_time: bool) -> str:
 
 
 def _of_slice(spec: TableSpec, slice_: Slice) -> list[str]:
-    """The source and the conditions that make up the slice."""
+    """Return the source and the conditions of a slice."""
     parts = [_source(spec, slice_.window)]
     if slice_.window is not None:
         parts.append(f"where {within(_time(spec), slice_.window)}")
@@ -250,23 +266,23 @@ def _where(spec: TableSpec) -> list[str]:
 
 def _time(spec: TableSpec) -> str:
     if spec.time_column is None:
-        raise Misconfigured(f"{spec.name} has no time column and cannot be asked for a span of time")
+        raise Misconfigured(f"{spec.name} has no time column, so it cannot be asked for a window of time")
     return name(spec.time_column)
 
 
 def _hash(of: int) -> str:
-    """A row's bucket. It depends on every column, so it is taken before any is projected away."""
+    """Return the expression of a row's bucket. It uses every column, so it must stand before `project`."""
     return f"hash(tostring(pack_all()), {of})"
 
 
 def _counts(spec: TableSpec) -> str:
     if spec.time_column is None:
         return "Rows = count()"
-    return f"Rows = count(), Checksum = sum(tolong({name(spec.time_column)}) % {MODULUS})"
+    return f"Rows = count(), Checksum = sum(tolong({name(spec.time_column)}) % {CHECKSUM_MODULUS})"
 
 
 def _span(column: str, windows: Sequence[Window]) -> str:
-    """The number of the window a row lies in. Rows between windows are already gone, so ends suffice."""
+    """Return the expression of a row's window number. The rows between windows are filtered out before."""
     cases = "".join(
         f"{column} < {datetime_literal(window.end)}, {number}, " for number, window in enumerate(windows[:-1])
     )
@@ -274,35 +290,35 @@ def _span(column: str, windows: Sequence[Window]) -> str:
 
 
 def _proofs(reply: Reply, *, of_nulls: bool = False) -> list[Proof]:
-    """Counts and checksums; `of_nulls` allows that a sum over times which are all null is null."""
+    """Return counts and checksums. With `of_nulls`, a checksum over null times only may be null."""
     counts = _integers(reply, "Rows")
     sums = _integers(reply, "Checksum") if "Checksum" in reply.table.column_names else [0] * len(counts)
     found = []
     for count, checksum in zip(counts, sums, strict=True):
         if count is None or count < 0 or (checksum is None and count and not of_nulls) or (checksum or 0) < 0:
-            raise ReplyUnreadable(f"a count answered {count} rows with checksum {checksum}")
+            raise ReplyUnreadable(f"the reply to a count has {count} rows with checksum {checksum}")
         found.append(Proof(count, checksum or 0))
     return found
 
 
 def _column(reply: Reply, column: str) -> pa.ChunkedArray:
     if reply.table.column_names.count(column) != 1:
-        raise ReplyUnreadable(f"a count answered without a column {column}: {reply.table.column_names}")
+        raise ReplyUnreadable(f"the reply to a count has no column {column}: {reply.table.column_names}")
     return reply.table.column(column)
 
 
 def _integers(reply: Reply, column: str) -> list[int | None]:
     values = _column(reply, column)
     if not pa.types.is_integer(values.type):
-        raise ReplyUnreadable(f"{column} came as {values.type} instead of whole numbers")
+        raise ReplyUnreadable(f"the reply has {values.type} in {column} instead of integers")
     found: list[int | None] = values.to_pylist()
     return found
 
 
-def _moments(reply: Reply, column: str) -> list[int | None]:
-    """Ticks of a timestamp column."""
+def _times(reply: Reply, column: str) -> list[int | None]:
+    """Return the ticks of a timestamp column."""
     values = _column(reply, column)
     if values.type != pa.timestamp("ns", "UTC"):
-        raise ReplyUnreadable(f"{column} came as {values.type}")
+        raise ReplyUnreadable(f"the reply has {values.type} in {column} instead of times")
     nanoseconds: list[int | None] = values.cast(pa.int64()).to_pylist()
-    return [None if moment is None else moment // 100 for moment in nanoseconds]
+    return [None if time is None else time // 100 for time in nanoseconds]

@@ -1,6 +1,7 @@
-"""The shape of a KQL query: its statements, pipelines and operators, and the lines they stand on.
+"""The structure of a KQL query: its statements, pipelines and operators, and the lines on which they stand.
 
-It is read, not understood: what is unknown stays a run of tokens, and whoever needs its meaning must refuse.
+This module splits the text and does not interpret the words. What it does not recognize stays a run of
+tokens. A caller that needs the meaning of such a run must refuse the query.
 """
 
 import re
@@ -16,26 +17,27 @@ __all__ = [
     "Pipeline",
     "Query",
     "Token",
+    "Tokens",
     "Unsliceable",
-    "calls",
-    "items",
-    "options",
-    "piped",
-    "pipeline",
-    "query",
-    "split",
-    "told",
+    "called_functions",
+    "excerpt",
+    "leading_options",
+    "parse_pipeline",
+    "parse_query",
+    "piped_operators",
+    "split_at",
+    "split_items",
 ]
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 class Unsliceable(Exception):
-    """A query that cannot be archived by partitions: why, and on which line.
+    """A query that cannot be archived in partitions.
 
     Attributes:
-        line: of the text that was read, from 1.
-        reason: for a person, with what to write instead where there is such a thing.
+        line: the line of the text, from 1.
+        reason: a message for a person, with what to write instead where there is an alternative.
     """
 
     def __init__(self, line: int, reason: str) -> None:
@@ -49,31 +51,39 @@ class Token:
     """A string, a word or one mark.
 
     Attributes:
-        text: as written.
-        at: its number among the query's tokens.
-        line: from 1.
-        gap: what parts it from the token before, comments left out.
-        word: whether it is a name, a keyword or a number.
+        text: the text as written.
+        index: the number of the token in the query, from 0.
+        line: the line on which it starts, from 1.
+        space: the white space before it, without comments.
+        is_word: whether it is a name, a keyword or a number.
     """
 
     text: str
-    at: int
+    index: int
     line: int
-    gap: str
-    word: bool
+    space: str
+    is_word: bool
 
     @property
-    def name(self) -> bool:
-        """Whether it can name a table or a column."""
-        return self.word and re.fullmatch(_NAME, self.text) is not None
+    def is_name(self) -> bool:
+        """Whether the token can name a table or a column."""
+        return self.is_word and re.fullmatch(_NAME, self.text) is not None
 
 
 Tokens = Sequence[Token]
+"""A run of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """`| name words`."""
+    """One operator behind a pipe: `| name words`.
+
+    Attributes:
+        name: the operator's name.
+        words: the tokens behind the name.
+        line: the line of the name, from 1.
+        last: the index of the last token.
+    """
 
     name: str
     words: Tokens
@@ -90,63 +100,71 @@ class Pipeline:
 
     @property
     def tokens(self) -> list[Token]:
-        """All of them but pipes and operators' names."""
+        """All tokens but the pipes and the names of operators."""
         return [*self.source, *(token for operator in self.operators for token in operator.words)]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """`name = value`, or a value alone."""
+    """One item of a list: `name = value`, or a value alone."""
 
     name: str | None
     value: Tokens
 
     @property
     def column(self) -> str | None:
-        """The column that the value is, if it is one as it stands."""
-        return self.value[0].text if len(self.value) == 1 and self.value[0].name else None
+        """The name of the column if the value is a single column; otherwise None."""
+        return self.value[0].text if len(self.value) == 1 and self.value[0].is_name else None
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The tokens of a query; of each `let`, its value; of the last statement, its words."""
+    """A query.
+
+    Attributes:
+        tokens: all tokens of the text.
+        lets: the value of each `let` statement, by its name.
+        main: the tokens of the last statement, which yields the result.
+    """
 
     tokens: Tokens
     lets: dict[str, Tokens]
     main: Tokens
 
 
-def query(text: str) -> Query:
-    """Read a query.
+def parse_query(text: str) -> Query:
+    """Split a query into its statements.
 
     Raises:
-        Unsliceable: it has no shape of a query.
+        Unsliceable: the text does not have the structure of a query.
     """
     found = list(_tokens(text))
     _refuse_open_ends(found)
-    statements = [statement for statement in split(found, ";") if statement]
+    statements = [statement for statement in split_at(found, ";") if statement]
     if not statements:
-        raise Unsliceable(1, "there is no query")
+        raise Unsliceable(1, "there is no query: write one below the header")
     *before, main = statements
     if main[0].text == "let":
-        raise Unsliceable(main[0].line, "the query ends with a `let`: what shall be archived?")
+        raise Unsliceable(
+            main[0].line, "the query ends with a `let` and has no result: add the query that uses it"
+        )
     return Query(found, dict(_let(statement) for statement in before), main)
 
 
 def _tokens(text: str) -> Iterator[Token]:
-    gap, line, at = "", 1, 0
+    space, line, index = "", 1, 0
     for match in LEXEME.finditer(text):
         if match.lastgroup in ("blank", "comment"):
-            gap += match[0] if match.lastgroup == "blank" else ""
+            space += match[0] if match.lastgroup == "blank" else ""
         else:
-            yield Token(match[0], at, line, _narrow(gap), match.lastgroup == "word")
-            gap, at = "", at + 1
+            yield Token(match[0], index, line, _narrow(space), match.lastgroup == "word")
+            space, index = "", index + 1
         line += match[0].count("\n")
 
 
-def _narrow(gap: str) -> str:
-    """One line break with its indentation, or one blank."""
-    return "\n" + gap.rpartition("\n")[2] if "\n" in gap else gap[:1]
+def _narrow(space: str) -> str:
+    """Reduce white space to one line break with its indentation, or to one blank."""
+    return "\n" + space.rpartition("\n")[2] if "\n" in space else space[:1]
 
 
 def _refuse_open_ends(tokens: Tokens) -> None:
@@ -156,11 +174,11 @@ def _refuse_open_ends(tokens: Tokens) -> None:
             still_open.append(token)
         elif token.text in CLOSES:
             if not still_open or still_open.pop().text != CLOSES[token.text]:
-                raise Unsliceable(token.line, f"a {token.text!r} closes what is not open")
+                raise Unsliceable(token.line, f"{token.text!r} closes a bracket that is not open: remove it")
         elif token.text in ("'", '"'):
-            raise Unsliceable(token.line, "a quote stays open")
+            raise Unsliceable(token.line, "a quote is not closed: close it on the same line")
     if still_open:
-        raise Unsliceable(still_open[-1].line, f"a {still_open[-1].text!r} stays open")
+        raise Unsliceable(still_open[-1].line, f"{still_open[-1].text!r} is not closed: close the bracket")
 
 
 def _let(statement: Tokens) -> tuple[str, Tokens]:
@@ -168,12 +186,12 @@ def _let(statement: Tokens) -> tuple[str, Tokens]:
         case ["let", name, "="] if len(statement) > 3:
             return name, statement[3:]
     raise Unsliceable(
-        statement[0].line, f"{told(statement)}: only `let` statements may stand before the query"
+        statement[0].line, f"{excerpt(statement)}: only `let` statements may stand before the query"
     )
 
 
-def split(tokens: Tokens, mark: str) -> list[Tokens]:
-    """The runs between the marks or words that stand outside all brackets."""
+def split_at(tokens: Tokens, mark: str) -> list[Tokens]:
+    """Split tokens at each mark or word that stands outside all brackets."""
     parts, depth, start = [], 0, 0
     for place, token in enumerate(tokens):
         depth += (token.text in "([{") - (token.text in CLOSES)
@@ -183,22 +201,22 @@ def split(tokens: Tokens, mark: str) -> list[Tokens]:
     return [*parts, tokens[start:]]
 
 
-def pipeline(tokens: Tokens) -> Pipeline:
-    """A source and its operators.
+def parse_pipeline(tokens: Tokens) -> Pipeline:
+    """Split tokens into a source and its operators.
 
     Raises:
         Unsliceable: nothing stands before a pipe, or behind one.
     """
-    source, *others = split(tokens, "|")
+    source, *others = split_at(tokens, "|")
     if not source or not all(others):
         near = tokens[0].line if tokens else 1
-        raise Unsliceable(near, "a pipe has nothing on one of its sides")
-    return Pipeline(source, tuple(Operator(o[0].text, o[1:], o[0].line, o[-1].at) for o in others))
+        raise Unsliceable(near, "a pipe has nothing on one of its sides: remove the pipe")
+    return Pipeline(source, tuple(Operator(o[0].text, o[1:], o[0].line, o[-1].index) for o in others))
 
 
-def items(tokens: Tokens) -> list[Item]:
-    """What commas part. A name may be written `['name']`."""
-    return [_item(part) for part in split(tokens, ",") if part]
+def split_items(tokens: Tokens) -> list[Item]:
+    """Split a list at its commas. A name may be written `['name']`."""
+    return [_item(part) for part in split_at(tokens, ",") if part]
 
 
 def _item(part: Tokens) -> Item:
@@ -209,8 +227,11 @@ def _item(part: Tokens) -> Item:
     return Item(None, part)
 
 
-def options(tokens: Tokens) -> tuple[dict[str, str], Tokens]:
-    """Leading `name = value` pairs, such as `kind=inner` or `hint.strategy=broadcast`, and what follows."""
+def leading_options(tokens: Tokens) -> tuple[dict[str, str], Tokens]:
+    """Return the leading `name = value` pairs, such as `kind=inner`, and the tokens behind them.
+
+    Of `hint.strategy=broadcast` the name is `strategy`.
+    """
     found: dict[str, str] = {}
     while True:
         dotted = 2 if len(tokens) > 1 and tokens[1].text == "." else 0
@@ -220,15 +241,15 @@ def options(tokens: Tokens) -> tuple[dict[str, str], Tokens]:
         tokens = tokens[dotted + 3 :]
 
 
-def piped(tokens: Tokens) -> Iterator[tuple[Token, Tokens]]:
-    """Every operator at any depth: its name, and its words."""
+def piped_operators(tokens: Tokens) -> Iterator[tuple[Token, Tokens]]:
+    """Yield the name and the words of every operator behind a pipe, at any depth of brackets."""
     for place, token in enumerate(tokens[:-1]):
         if token.text == "|":
-            yield tokens[place + 1], _own(tokens[place + 2 :])
+            yield tokens[place + 1], _up_to_end(tokens[place + 2 :])
 
 
-def _own(tokens: Tokens) -> Tokens:
-    """The tokens before the pipe, semicolon or bracket that ends their operator."""
+def _up_to_end(tokens: Tokens) -> Tokens:
+    """Return the tokens before the pipe, semicolon or bracket that ends their operator."""
     depth = 0
     for place, token in enumerate(tokens):
         depth += (token.text in "([{") - (token.text in CLOSES)
@@ -237,13 +258,13 @@ def _own(tokens: Tokens) -> Tokens:
     return tokens
 
 
-def calls(tokens: Tokens) -> Iterator[Token]:
-    """The name of every function that is called, at any depth."""
+def called_functions(tokens: Tokens) -> Iterator[Token]:
+    """Yield the name of every function that is called, at any depth of brackets."""
     for token, follower in pairwise(tokens):
-        if token.name and follower.text == "(":
+        if token.is_name and follower.text == "(":
             yield token
 
 
-def told(tokens: Tokens) -> str:
-    """The first few of them, for a message."""
-    return "`" + "".join(token.gap + token.text for token in tokens[:6]).strip() + "`"
+def excerpt(tokens: Tokens) -> str:
+    """Quote the first six tokens, for a message."""
+    return "`" + "".join(token.space + token.text for token in tokens[:6]).strip() + "`"

@@ -1,16 +1,19 @@
-"""Where does the time of a query's result come from? Followed from the last operator up to the tables.
+"""Trace the time of a query's result from the last operator up to the tables.
 
-A filter on the time of the result may stand higher up as long as every operator between gives the same rows
-either way: one that works row by row and hands the column on, a `summarize` that groups by it, the side of
-a join that yields it. `bin(T, 1h)` lies in a window if `T` does between its ends rounded up. Whatever is not
-known to be so stops the filter, and where then not even the rows of a span would stay those of the span, the
-query is refused.
+A filter on the time of the result may move up past an operator if the operator gives the same rows either
+way. Such operators work row by row and keep the column, or group by it, or join and take it from one side.
+`bin(T, 1h)` lies in a window if `T` lies between the ends of the window, rounded up.
+
+The filter stops at any other operator. If then the rows of a window could depend on rows outside the window,
+the query is refused.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hunting_pipeline.hunt import Bound
+from hunting_pipeline.kql.functions import function_rule
+from hunting_pipeline.kql.operators import Effect, Sides, join_kind, operator_rule
 from hunting_pipeline.kql.reading import (
     Item,
     Operator,
@@ -18,35 +21,29 @@ from hunting_pipeline.kql.reading import (
     Query,
     Token,
     Unsliceable,
-    items,
-    options,
-    pipeline,
-    split,
-    told,
+    excerpt,
+    leading_options,
+    parse_pipeline,
+    split_at,
+    split_items,
 )
-from hunting_pipeline.kql.results import LEFT_ONLY, MAKING, ROW_BY_ROW, Columns, Results, mentions
+from hunting_pipeline.kql.results import Columns, Results, mentions
 
 __all__ = ["Edit", "Trace", "Tracer"]
 
-_LEFT_KINDS = frozenset({"inner", "leftouter", "leftsemi", "leftanti", "leftantisemi", "anti"})
-"""Kinds of join whose rows each belong to one row on the left: a filter on the left is one on the result."""
-
-_RIGHT_KINDS = frozenset({"inner", "rightouter", "rightsemi", "rightanti", "rightantisemi"})
 _TIME = "Timestamp"
-
-_ROUNDING = frozenset(
-    {"bin", "bin_at", "bin_auto", "floor", "format_datetime", "make_datetime"}
-    | {f"{end}of{span}" for end in ("start", "end") for span in ("day", "week", "month", "year")}
-)
-"""Functions after which a time may stand for a span, of which more rows are yet to come."""
-
-_GATHERING = frozenset({"summarize", "make-series"})
-"""Operators whose times may be those of rows that are yet to come."""
+_SNAPSHOT = "write `time: none` for a daily snapshot"
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A bound behind the token numbered `after`; where that is a bare name, a bracket opens before it."""
+    """A place for a bound in the query's text.
+
+    Attributes:
+        after: the index of the token behind which the bound stands.
+        bound: the column and its rounding.
+        bracketed: whether the token is a bare name that needs brackets: `(A | where …)`.
+    """
 
     after: int
     bound: Bound
@@ -55,111 +52,129 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where a time comes from.
+    """The origin of a time.
 
     Attributes:
         edits: the places for bounds.
-        step: ticks that it is rounded down to.
-        whole: what is read whatever the bounds.
-        stopped: the operator that computes it, or hides where it comes from; None at a table.
+        step: the ticks that the time is rounded down to.
+        read_whole: the parts of the query that no bound limits, one sentence each.
+        stopped: the operator that computes the time or hides its origin; None if the trace reached a table.
     """
 
     edits: tuple[Edit, ...]
     step: int = 1
-    whole: tuple[str, ...] = ()
+    read_whole: tuple[str, ...] = ()
     stopped: Operator | None = None
 
     def rounded(self, step: int, line: int) -> "Trace":
-        """The same, rounded down once more."""
+        """Return the trace of the same time, rounded down once more.
+
+        Raises:
+            Unsliceable: neither length divides the other.
+        """
         coarse, fine = max(self.step, step), min(self.step, step)
         if coarse % fine:
             raise Unsliceable(
-                line, "the time is rounded twice, to lengths of which neither divides the other"
+                line,
+                "the time is rounded twice, and neither length divides the other: round it once, or to a"
+                " multiple",
             )
         edits = tuple(
             replace(edit, bound=replace(edit.bound, step=max(edit.bound.step, step))) for edit in self.edits
         )
         return replace(self, edits=edits, step=coarse)
 
-    def beside(self, reason: str) -> "Trace":
-        """The same, and what else is read whole."""
-        return replace(self, whole=(*self.whole, reason))
+    def beside(self, part: str) -> "Trace":
+        """Return the same trace with one more part that no bound limits."""
+        return replace(self, read_whole=(*self.read_whole, part))
 
 
 @dataclass
 class Tracer:
-    """Traces columns of one query."""
+    """A tracer of the columns of one query."""
 
     query: Query
     columns: Columns
-    _under_way: list[str] = field(default_factory=list)
+    _in_progress: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._results = Results(self.query, self.columns)
 
     def trace(self, pipe: Pipeline, column: str) -> Trace:
-        """Where `column` of the pipeline's result comes from.
+        """Trace a column of the pipeline's result.
 
         Raises:
-            Unsliceable: it is none of the result's, or the rows of a span do not stay those of the span.
+            Unsliceable: the result does not have the column, or the rows of a window could depend on rows
+                outside the window.
         """
         if not pipe.operators:
             return self._source(pipe.source, column)
         *before, operator = pipe.operators
         return self._operator(Pipeline(pipe.source, tuple(before)), operator, column)
 
-    def _operator(self, rest: Pipeline, operator: Operator, column: str) -> Trace:  # noqa: C901, PLR0911 # one answer per kind of operator
-        match operator.name:
-            case "extend":
-                return self._extended(rest, operator, column)
-            case "project":
-                return self._projected(rest, operator, column)
-            case "project-rename":
-                return self._renamed(rest, operator, column)
-            case "project-away" | "project-keep":
-                return self._kept(rest, operator, column)
-            case "distinct":
-                return self._distinct(rest, operator, column)
-            case "summarize":
-                return self._summarized(rest, operator, column)
-            case "join" | "lookup":
-                return self._joined(rest, operator, column)
-            case "union":
-                legs = _legs(operator.words, operator, column)
-                return self._united([rest, *legs], rest, operator, column)
-            case name if name in ROW_BY_ROW or (name in MAKING and not mentions(operator.words, column)):
+    def _operator(self, rest: Pipeline, operator: Operator, column: str) -> Trace:  # noqa: C901, PLR0911, PLR0912 # one answer per effect
+        match operator_rule(operator.name).effect:
+            case Effect.PASSES_ALL:
                 return self.trace(rest, column)
-            case "count":
+            case Effect.PASSES_UNNAMED:
+                return self._passed_unless_named(rest, operator, column)
+            case Effect.ADDS:
+                return self._added(rest, operator, column)
+            case Effect.CHOOSES:
+                return self._chosen(rest, operator, column)
+            case Effect.CHOOSES_DISTINCT:
+                return self._distinct(rest, operator, column)
+            case Effect.KEEPS:
+                return self._kept(rest, operator, column)
+            case Effect.REMOVES:
+                return self._remaining(rest, operator, column)
+            case Effect.RENAMES:
+                return self._renamed(rest, operator, column)
+            case Effect.GROUPS:
+                return self._grouped(rest, operator, column)
+            case Effect.JOINS | Effect.LOOKS_UP:
+                return self._joined(rest, operator, column)
+            case Effect.UNITES:
+                return self._united([rest, *_legs(operator.words, operator, column)], rest, operator, column)
+            case Effect.COUNTS:
                 raise _left_out(operator, column)
-        return self._stopped(rest, operator, column, handed_on_by=[rest])
+            case Effect.UNCLEAR:
+                return self._stopped(rest, operator, column, passed_on_by=[rest])
 
-    def _extended(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
-        found = items(operator.words)
+    def _passed_unless_named(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
+        if mentions(operator.words, column):
+            return self._stopped(rest, operator, column, passed_on_by=[rest])
+        return self.trace(rest, column)
+
+    def _added(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
+        found = split_items(operator.words)
         made = [item for item in found if item.name == column]
         if made:
             return self._made(rest, operator, column, made[-1])
         if any(item.name is None and mentions(item.value, column) for item in found):
-            raise Unsliceable(operator.line, f"give what is computed from {column} a name of its own")
+            raise Unsliceable(
+                operator.line, f"a value that is computed from {column} has no name: give the value its own"
+            )
         return self.trace(rest, column)
 
-    def _projected(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
-        item = _item_for(operator, items(operator.words), column)
+    def _chosen(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
+        item = _item_for(operator, split_items(operator.words), column)
         return self._made(rest, operator, column, item)
 
     def _made(self, rest: Pipeline, operator: Operator, column: str, item: Item) -> Trace:
         origin = self._results.origin(item.value)
-        if origin is None and any(token.text in _ROUNDING for token in item.value):
+        if origin is None and any(function_rule(token.text).rounding for token in item.value):
             raise Unsliceable(
                 operator.line,
-                f"it cannot be told how long the spans are that {column} stands for: round a column itself,"
-                " by bin(…, 1d) or startofday(…)",
+                f"the query does not show how long the spans are that {column} stands for: round a column"
+                " itself, by bin(…, 1d) or startofday(…)",
             )
         if origin is None:
             return self._stopped(rest, operator, column)
         return self.trace(rest, origin[0]).rounded(origin[1], operator.line)
 
     def _renamed(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
-        found = items(operator.words)
+        found = split_items(operator.words)
         for item in found:
             if item.name == column and item.column:
                 return self.trace(rest, item.column)
@@ -168,194 +183,217 @@ class Tracer:
         return self.trace(rest, column)
 
     def _kept(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
-        plain = [item.column for item in items(operator.words)]
-        away = operator.name == "project-away"
-        if (column in plain) if away else (None not in plain and column not in plain):
+        named = [item.column for item in split_items(operator.words)]
+        if None not in named and column not in named:
+            raise _left_out(operator, column)
+        return self.trace(rest, column)
+
+    def _remaining(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
+        if column in [item.column for item in split_items(operator.words)]:
             raise _left_out(operator, column)
         return self.trace(rest, column)
 
     def _distinct(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
-        found = items(operator.words)
+        found = split_items(operator.words)
         if [token.text for item in found for token in item.value] == ["*"]:
             return self.trace(rest, column)
         return self._made(rest, operator, column, _item_for(operator, found, column))
 
-    def _summarized(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
-        """Groups by the time are made of the rows of that time; any other time may still change."""
-        _, *by = split(operator.words, "by")
-        item = next((one for one in items(by[0] if by else ()) if self._results.is_called(one, column)), None)
+    def _grouped(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
+        """Trace a key of `summarize`. The rows of a group all have the key's time; other times may change."""
+        _, *by = split_at(operator.words, "by")
+        keys = split_items(by[0] if by else ())
+        item = next((key for key in keys if self._results.has_name(key, column)), None)
         if item is None:
             raise Unsliceable(
                 operator.line,
-                f"`summarize` does not group by {column}, so its rows have no time of their own, or one that"
-                f" changes as rows come. Group by bin({column}, 1h) and make that the `time`, or say"
-                " `time: none` for a snapshot a day",
+                f"`summarize` does not group by {column}, so its rows have no time, or a time that changes as"
+                f" rows come. Group by bin({column}, 1h) and name that column in `time`, or {_SNAPSHOT}",
             )
         origin = self._results.origin(item.value)
         found = origin and self.trace(rest, origin[0]).rounded(origin[1], operator.line)
         if not found or found.stopped:
             raise Unsliceable(
                 operator.line,
-                f"`summarize` groups by {column}, but it cannot be told how long its groups are:"
+                f"`summarize` groups by {column}, but the query does not show how long its groups are:"
                 " group by a table's own time, or by bin(…, 1h) or startofday(…) of it",
             )
         return found
 
     def _joined(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
-        chosen, words = options(operator.words)
-        kind = chosen.get("kind", "leftouter")  # a join without a kind was refused before
-        leg = split(words, "on")[0]
+        rule = operator_rule(operator.name)
+        chosen, words = leading_options(operator.words)
+        kind = join_kind(chosen.get("kind", rule.join_kind or ""))
+        leg = split_at(words, "on")[0]
         if not leg:
-            raise Unsliceable(operator.line, f"`{operator.name}` has no table to join")
-        on_left = self._results.provides(rest, column)
-        if on_left and kind in _LEFT_KINDS:
+            raise Unsliceable(operator.line, f"`{operator.name}` names no table: write the table before `on`")
+        on_left = self._results.has_column(rest, column)
+        if on_left and Sides.LEFT in kind.bounds:
             return self.trace(rest, column).beside(
                 f"line {operator.line}: the right side of the {operator.name}"
             )
-        on_right = on_left is False and self._results.provides(_leg(leg), column)
-        if on_left is False and (on_right is False or kind in LEFT_ONLY):
+        on_right = on_left is False and self._results.has_column(_leg(leg), column)
+        if on_left is False and (on_right is False or Sides.RIGHT not in kind.columns):
             raise _left_out(operator, column)
-        if on_right and kind in _RIGHT_KINDS and operator.name == "join":
+        if on_right and Sides.RIGHT in kind.bounds and rule.effect is Effect.JOINS:
             found = _bracketed(self.trace(_leg(leg), column), leg)
             return found.beside(f"line {operator.line}: the left side of the join")
-        return self._stopped(rest, operator, column, handed_on_by=[rest, _leg(leg)])
+        return self._stopped(rest, operator, column, passed_on_by=[rest, _leg(leg)])
 
     def _united(self, legs: Sequence[Pipeline], rest: Pipeline, operator: Operator, column: str) -> Trace:
-        provided = [self._results.provides(leg, column) for leg in legs]
-        if all(answer is False for answer in provided):
+        present = [self._results.has_column(leg, column) for leg in legs]
+        if all(answer is False for answer in present):
             raise _left_out(operator, column)
-        if not all(provided):
-            return self._stopped(rest, operator, column, handed_on_by=legs)
+        if not all(present):
+            return self._stopped(rest, operator, column, passed_on_by=legs)
         found = [_bracketed(self.trace(leg, column), leg.source) for leg in legs]
         stopped = next((trace.stopped for trace in found if trace.stopped), None)
         steps = {trace.step for trace in found}
         if len(steps) > 1:
-            raise Unsliceable(operator.line, f"the tables of the union round {column} differently")
+            raise Unsliceable(
+                operator.line,
+                f"the tables of the union round {column} to different lengths: round all to the same",
+            )
         edits = tuple(edit for trace in found for edit in trace.edits)
-        return Trace(edits, steps.pop(), tuple(r for trace in found for r in trace.whole), stopped)
+        parts = tuple(part for trace in found for part in trace.read_whole)
+        return Trace(edits, steps.pop(), parts, stopped)
 
     def _stopped(
-        self, rest: Pipeline, operator: Operator, column: str, *, handed_on_by: Sequence[Pipeline] = ()
+        self, rest: Pipeline, operator: Operator, column: str, *, passed_on_by: Sequence[Pipeline] = ()
     ) -> Trace:
-        """The filter can go no higher. That is exact, as long as the time is that of a row.
+        """Stop the filter behind an operator. The rows are exact if each time is the time of one row.
 
-        A time that is handed on is rounded as it was before.
+        Args:
+            rest: the pipeline before the operator.
+            operator: the operator.
+            column: the column that holds the time.
+            passed_on_by: the pipelines whose column the operator may pass on. It keeps their rounding.
         """
         gathering = self._gathering([*rest.tokens, *operator.words], rest.operators)
         if gathering is not None:
             raise Unsliceable(
                 operator.line,
-                f"it cannot be told where {column} comes from: `{operator.name}` computes it or joins it,"
-                f" behind a `summarize` (line {gathering}) whose times change as rows come."
-                " Make the bin that `summarize` groups by the `time`",
+                f"the query does not show where {column} comes from: `{operator.name}` computes it or joins"
+                f" it, behind a `summarize` (line {gathering}) whose times change as rows come."
+                " Name the bin that `summarize` groups by in `time`",
             )
-        reason = (
-            f"line {operator.line}: everything above, for `{operator.name}` computes {column} or hides it"
+        part = (
+            f"line {operator.line}: everything above, because `{operator.name}` computes {column} or hides it"
         )
-        step = max((self._step(pipe, column) for pipe in handed_on_by), default=1)
-        return Trace((Edit(operator.last, Bound(column)),), step, whole=(reason,), stopped=operator)
+        step = max((self._step(pipe, column) for pipe in passed_on_by), default=1)
+        return Trace((Edit(operator.last, Bound(column)),), step, read_whole=(part,), stopped=operator)
 
     def _step(self, pipe: Pipeline, column: str) -> int:
-        """What a column is rounded down to; 1 where that cannot be told."""
+        """Return the ticks that a column is rounded down to; 1 if the query does not show them."""
         try:
             return self.trace(pipe, column).step
         except Unsliceable:
             return 1
 
     def _gathering(self, tokens: Sequence[Token], operators: Sequence[Operator] = ()) -> int | None:
-        """The line of an operator that gathers rows, among these or in a `let` that they name."""
-        lines = [operator.line for operator in operators if operator.name in _GATHERING]
-        lines += [token.line for token in tokens if token.text in _GATHERING]
+        """Return the first line with an operator that gathers rows; None if there is none.
+
+        The search covers the operators, the tokens, and every `let` that the tokens name.
+        """
+        lines = [operator.line for operator in operators if operator_rule(operator.name).gathers]
+        lines += [token.line for token in tokens if operator_rule(token.text).gathers]
         for token in tokens:
-            if token.text in self.query.lets and token.text not in self._under_way:
-                self._under_way.append(token.text)
+            if token.text in self.query.lets and token.text not in self._in_progress:
+                self._in_progress.append(token.text)
                 lines += [line for line in [self._gathering(self.query.lets[token.text])] if line]
-                self._under_way.pop()
+                self._in_progress.pop()
         return min(lines, default=None)
 
     def _source(self, source: Sequence[Token], column: str) -> Trace:
         match [token.text for token in source]:
             case [name] if name in self.query.lets:
                 return self._let(source[0], column)
-            case [_] if source[0].name:
+            case [_] if source[0].is_name:
                 return self._table(source[0], column)
             case ["(", *_, ")"]:
-                return self.trace(pipeline(source[1:-1]), column)
+                return self.trace(parse_pipeline(source[1:-1]), column)
             case ["materialize", "(", *_, ")"]:
-                return self.trace(pipeline(source[2:-1]), column)
+                return self.trace(parse_pipeline(source[2:-1]), column)
             case ["union", *_]:
-                union = Operator("union", source[1:], source[0].line, source[-1].at)
+                union = Operator("union", source[1:], source[0].line, source[-1].index)
                 legs = _legs(source[1:], union, column)
                 return self._united(legs, Pipeline((), ()), union, column)
             case ["datatable" | "range", *_]:
-                return Trace((Edit(source[-1].at, Bound(column)),))
+                return Trace((Edit(source[-1].index, Bound(column)),))
         raise Unsliceable(
             source[0].line,
-            f"{told(source)} is no table, `let`, union or bracketed query, so what its rows depend on cannot"
-            " be told: write out what it stands for",
+            f"{excerpt(source)} is no table, `let`, union or bracketed query, so the tables behind it are"
+            " unknown: write the query behind it in its place",
         )
 
     def _table(self, token: Token, column: str) -> Trace:
-        """A table. Tenants know columns that no document does; but not a time of a table without times."""
+        """Trace a column of a table.
+
+        A tenant may have columns that no document names, so an undocumented column is accepted. A table
+        whose documented columns hold no time at all is refused.
+        """
         known = self.columns(token.text)
         if known is not None and not {column, _TIME} & {*known}:
             raise Unsliceable(
-                token.line,
-                f"{token.text} has no column {column}, nor another time: say `time: none` for a snapshot"
-                " a day",
+                token.line, f"{token.text} has no column {column} and no other time: {_SNAPSHOT}"
             )
-        return Trace((Edit(token.at, Bound(column)),))
+        return Trace((Edit(token.index, Bound(column)),))
 
     def _let(self, token: Token, column: str) -> Trace:
-        """A table named by `let`: bounds go inside where nobody else reads it."""
-        if token.text in self._under_way:
-            raise Unsliceable(token.line, f"{token.text} is defined by itself")
-        self._under_way.append(token.text)
+        """Trace a column of a table named by `let`. The bounds go inside if the name is used once."""
+        if token.text in self._in_progress:
+            raise Unsliceable(token.line, f"{token.text} is defined by itself: use another name inside")
+        self._in_progress.append(token.text)
         try:
-            found = self.trace(pipeline(self.query.lets[token.text]), column)
+            found = self.trace(parse_pipeline(self.query.lets[token.text]), column)
         finally:
-            self._under_way.pop()
+            self._in_progress.pop()
         uses = sum(other.text == token.text for other in self.query.tokens) - 1
         if uses == 1:
             return found
-        reason = f"line {token.line}: {token.text}, which is read {uses} times"
-        return replace(found, edits=(Edit(token.at, Bound(column)),), whole=(*found.whole, reason))
+        part = f"line {token.line}: {token.text}, which is read {uses} times"
+        return replace(found, edits=(Edit(token.index, Bound(column)),), read_whole=(*found.read_whole, part))
 
 
 def _item_for(operator: Operator, found: Sequence[Item], column: str) -> Item:
-    """The item that yields `column`."""
+    """Return the item that yields `column`."""
     for item in found:
         if column == (item.name or item.column):
             return item
     if any(item.name is None and item.column is None and mentions(item.value, column) for item in found):
-        raise Unsliceable(operator.line, f"give what is computed from {column} a name")
+        raise Unsliceable(
+            operator.line, f"a value that is computed from {column} has no name: give the value a name"
+        )
     raise _left_out(operator, column)
 
 
 def _left_out(operator: Operator, column: str) -> Unsliceable:
     return Unsliceable(
         operator.line,
-        f"`{operator.name}` leaves out {column}, which is to be the time of the result: keep it, name another"
-        " column as `time`, or say `time: none` for a snapshot a day",
+        f"`{operator.name}` leaves out {column}, which `time` names as the time of the result: keep it, name"
+        f" another column in `time`, or {_SNAPSHOT}",
     )
 
 
 def _legs(words: Sequence[Token], operator: Operator, column: str) -> list[Pipeline]:
-    chosen, words = options(words)
+    chosen, words = leading_options(words)
     if chosen.get("withsource") == column or chosen.get("with_source") == column:
-        raise Unsliceable(operator.line, f"{column} is the name of a table here, and no time")
-    return [_leg(leg) for leg in split(words, ",")]
+        raise Unsliceable(
+            operator.line,
+            f"{column} holds the name of a table here, not a time: name another column in `time`",
+        )
+    return [_leg(leg) for leg in split_at(words, ",")]
 
 
 def _leg(tokens: Sequence[Token]) -> Pipeline:
-    """A table or bracketed query beside another."""
+    """Return a table or a bracketed query beside another as a pipeline."""
     return Pipeline(tokens, ())
 
 
 def _bracketed(trace: Trace, leg: Sequence[Token]) -> Trace:
-    """The trace of a leg: behind a bare name, bounds need brackets."""
+    """Return the trace of a leg. A bound behind a bare name gets brackets."""
     edits = (
-        replace(edit, bracketed=True) if len(leg) == 1 and edit.after == leg[0].at else edit
+        replace(edit, bracketed=True) if len(leg) == 1 and edit.after == leg[0].index else edit
         for edit in trace.edits
     )
     return replace(trace, edits=tuple(edits))

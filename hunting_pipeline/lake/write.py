@@ -17,12 +17,12 @@ from hunting_pipeline.model import (
     Bucket,
     Partition,
     Proof,
-    Reply,
     Slice,
     Staged,
     TableSpec,
     Window,
 )
+from hunting_pipeline.reply import Reply
 
 __all__ = [
     "Origin",

@@ -1,15 +1,18 @@
-"""The Dagster edge: tables of `defs.yaml` become partitioned, checked, self-healing assets."""
+"""The Dagster edge: tables of a `defs.yaml` become partitioned assets with checks, sensors and a quota.
 
-from hunting_pipeline.orchestration.automation import computed_condition
-from hunting_pipeline.orchestration.components import HuntingTables
-from hunting_pipeline.orchestration.config import TableConfig
-from hunting_pipeline.orchestration.hunts import HuntingQueries
-from hunting_pipeline.orchestration.lake_io import HuntingLake
+The names below are for users. `dg` finds the components here, too.
+"""
+
+from hunting_pipeline.orchestration.automation.conditions import computed_condition
+from hunting_pipeline.orchestration.automation.definitions import with_automation
+from hunting_pipeline.orchestration.components.config import TableConfig
+from hunting_pipeline.orchestration.components.hunts import HuntingQueries
+from hunting_pipeline.orchestration.components.tables import HuntingTables
+from hunting_pipeline.orchestration.io.lake import HuntingLake
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.ranges import materialize_range
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants
 from hunting_pipeline.orchestration.source import with_source
-from hunting_pipeline.orchestration.upkeep import kept_up
 
 __all__ = [
     "HuntingLake",
@@ -19,8 +22,8 @@ __all__ = [
     "TableConfig",
     "computed_condition",
     "configured_tenants",
-    "kept_up",
     "materialize_range",
     "partitions_for",
+    "with_automation",
     "with_source",
 ]

@@ -1,4 +1,4 @@
-"""What the UI shows of a table and of a partition. Pure: values in, Dagster metadata out."""
+"""Metadata that the UI shows for a table and for a partition. Pure: values in, Dagster metadata out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,8 +8,17 @@ import pyarrow as pa
 from hunting_pipeline.catalog import Entry
 from hunting_pipeline.decode.kinds import kind_of
 from hunting_pipeline.lake.inspect import Inspection
+from hunting_pipeline.lake.picture import bars, preview
 from hunting_pipeline.model import Column, Receipt, Report, TableSpec, iso_of
-from hunting_pipeline.orchestration.picture import bars, preview
+from hunting_pipeline.orchestration.keys import (
+    CALLS,
+    COLUMN_SCHEMA,
+    PARTITION_ROW_COUNT,
+    QUOTA_SECONDS,
+    SECONDS_WAITED,
+    TABLE_NAME,
+    URI,
+)
 
 __all__ = [
     "Metadata",
@@ -26,32 +35,32 @@ Metadata = Mapping[str, dg.MetadataValue]
 
 
 def description_of(entry: Entry) -> str:
-    """Markdown: what the table is, and how it lands."""
+    """Return a description of the table in Markdown."""
     how = (
-        f"Sliced by `{entry.time_column}`; one Parquet file a partition."
+        f"Partitioned by `{entry.time_column}`; one Parquet file for each partition."
         if entry.time_column
-        else "No time column: a snapshot of the whole table, once a day."
+        else "The table has no time column. It is archived as a snapshot once a day."
     )
-    preview_note = " In public preview." if entry.preview else ""
+    preview_note = " Public preview." if entry.preview else ""
     reference = f"https://learn.microsoft.com/defender-xdr/advanced-hunting-{entry.name.lower()}-table"
-    return f"[{entry.name}]({reference}), of {entry.service}.{preview_note} {how}"
+    return f"[{entry.name}]({reference}) of {entry.service}.{preview_note} {how}"
 
 
 def of_asset(spec: TableSpec, entry: Entry) -> Metadata:
-    """What is known of a table before anything is pulled."""
+    """Return what the catalogue says about a table."""
     wanted = [column for column in entry.columns if not spec.columns or column.name in spec.columns]
     text = dg.MetadataValue.text
     return {
-        "dagster/table_name": text(spec.name),
-        "dagster/column_schema": schema_of(wanted),
+        TABLE_NAME: text(spec.name),
+        COLUMN_SCHEMA: schema_of(wanted),
         "columns": dg.MetadataValue.int(len(wanted)),
-        "time column": text(spec.time_column or "none: a snapshot a day"),
+        "time column": text(spec.time_column or "none: one snapshot each day"),
         **({"where": dg.MetadataValue.md(f"```kusto\n{spec.where}\n```")} if spec.where else {}),
     }
 
 
 def schema_of(columns: Sequence[Column]) -> dg.TableSchemaMetadataValue:
-    """Columns with their Arrow types, and Kusto's word for each beside it."""
+    """Return the columns with their Arrow types and Kusto types."""
     return dg.MetadataValue.table_schema(
         dg.TableSchema(
             [
@@ -67,16 +76,23 @@ def schema_of(columns: Sequence[Column]) -> dg.TableSchemaMetadataValue:
     )
 
 
-def of_archived(seen: Inspection, *, uri: str) -> Metadata:
-    """What a partition's file holds, whoever wrote it and when."""
+def of_archived(inspection: Inspection, *, uri: str) -> Metadata:
+    """Return what the file of an archived partition holds.
+
+    Args:
+        inspection: what was read from the file and its manifest.
+        uri: the place of the file.
+    """
     value = dg.MetadataValue
-    manifest = seen.manifest
+    manifest = inspection.manifest
     window = manifest.partition.window
-    picture = bars(seen.bins, first=iso_of(window.start), last=iso_of(window.end)) if seen.bins else ""
+    picture = (
+        bars(inspection.bins, first=iso_of(window.start), last=iso_of(window.end)) if inspection.bins else ""
+    )
     return {
-        "dagster/partition_row_count": value.int(manifest.proof.rows),
-        "dagster/uri": value.path(uri),
-        "dagster/column_schema": schema_of(manifest.columns),
+        PARTITION_ROW_COUNT: value.int(manifest.proof.rows),
+        URI: value.path(uri),
+        COLUMN_SCHEMA: schema_of(manifest.columns),
         "bytes": value.int(manifest.file_bytes),
         "JSON bytes": value.int(manifest.body_bytes),
         "slices": value.int(len(manifest.segments)),
@@ -84,27 +100,32 @@ def of_archived(seen: Inspection, *, uri: str) -> Metadata:
         "checksum": value.text(str(manifest.proof.checksum)),
         "schema fingerprint": value.text(manifest.fingerprint),
         "rescued values": value.int(manifest.rescued),
-        "covers": value.text(", ".join(map(str, manifest.covered))),
+        "covered spans": value.text(", ".join(map(str, manifest.covered))),
         "committed": value.timestamp(manifest.committed_at / 10_000_000),
-        "preview": value.md("\n\n".join(part for part in (picture, preview(seen.head)) if part)),
+        "preview": value.md("\n\n".join(part for part in (picture, preview(inspection.head)) if part)),
     }
 
 
 def of_computed(rows: pa.Table, size: int, *, uri: str) -> Metadata:
-    """What a partition of a computed table holds, in a file of `size` bytes."""
+    """Return what a partition of a computed table holds; `size` is the size of its file in bytes."""
     value = dg.MetadataValue
     columns = [dg.TableColumn(field.name, type=str(field.type)) for field in rows.schema]
     return {
-        "dagster/partition_row_count": value.int(rows.num_rows),
-        "dagster/uri": value.path(uri),
-        "dagster/column_schema": value.table_schema(dg.TableSchema(columns)),
+        PARTITION_ROW_COUNT: value.int(rows.num_rows),
+        URI: value.path(uri),
+        COLUMN_SCHEMA: value.table_schema(dg.TableSchema(columns)),
         "bytes": value.int(size),
         "preview": value.md(preview(rows.slice(0, 5))),
     }
 
 
 def of_receipt(receipt: Receipt, *, added: str) -> Metadata:
-    """What is only known when a partition has just been committed; `added` names the rows that came anew."""
+    """Return what only a commit can report.
+
+    Args:
+        receipt: the receipt of the commit.
+        added: the label for the number of added rows.
+    """
     value = dg.MetadataValue
     metadata: dict[str, dg.MetadataValue] = {}
     if receipt.previous_rows is not None:
@@ -115,10 +136,10 @@ def of_receipt(receipt: Receipt, *, added: str) -> Metadata:
 
 
 def of_spending(before: Report, after: Report) -> Metadata:
-    """What was spent of the tenant's quota between two moments of a run."""
+    """Return what a run spent of the tenant's quota between two reports."""
     value = dg.MetadataValue
     return {
-        "calls": value.int(after.calls - before.calls),
-        "quota seconds": value.float(round(after.running_seconds - before.running_seconds, 3)),
-        "seconds waited": value.float(round(after.waited_seconds - before.waited_seconds, 3)),
+        CALLS: value.int(after.calls - before.calls),
+        QUOTA_SECONDS: value.float(round(after.running_seconds - before.running_seconds, 3)),
+        SECONDS_WAITED: value.float(round(after.waited_seconds - before.waited_seconds, 3)),
     }

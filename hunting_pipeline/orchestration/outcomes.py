@@ -1,4 +1,4 @@
-"""What each error means to Dagster: a person must act, or the step comes back later."""
+"""What each error means in Dagster: the step fails, or Dagster retries it later."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -10,76 +10,79 @@ import dagster as dg
 
 from hunting_pipeline import errors
 from hunting_pipeline.errors import HuntingError
+from hunting_pipeline.settings import name_settings
 
-__all__ = ["OUTCOMES", "outcome_of", "told_to_dagster"]
+__all__ = ["OUTCOMES", "errors_as_outcomes", "outcome_of"]
 
 Outcome = dg.Failure | dg.RetryRequested
 
 _QUOTA_RETRIES = 200
-"""A day's budget of running time returns by the quarter of an hour: this is two days of waiting."""
+"""Enough for two days: the service renews a part of the day's running time every quarter of an hour."""
 
 _SERVICE_RETRIES = 3
 _SERVICE_SECONDS = 300.0
-"""Seconds for the service to recover; calls have already been repeated within the step."""
+"""Seconds for the service to recover. The step itself has already repeated its calls."""
 
 
-def _for_a_person(error: HuntingError, *, now: datetime) -> dg.Failure:
+def _failure(error: HuntingError, *, now: datetime) -> dg.Failure:
     del now
     return dg.Failure(
-        _told(error),
+        _text_of(error),
         metadata={"error": type(error).__name__, "meaning": _first_line(error)},
         allow_retries=False,
     )
 
 
-def _when_quota_returns(error: HuntingError, *, now: datetime) -> dg.RetryRequested:
+def _retry_with_quota(error: HuntingError, *, now: datetime) -> dg.RetryRequested:
     assert isinstance(error, errors.QuotaExhausted)  # noqa: S101 # by the table below
     seconds = max(1, math.ceil((error.until - now).total_seconds()))
     return dg.RetryRequested(max_retries=_QUOTA_RETRIES, seconds_to_wait=seconds)
 
 
-def _when_the_service_recovers(error: HuntingError, *, now: datetime) -> dg.RetryRequested:
+def _retry_after_outage(error: HuntingError, *, now: datetime) -> dg.RetryRequested:
     del error, now
     return dg.RetryRequested(max_retries=_SERVICE_RETRIES, seconds_to_wait=_SERVICE_SECONDS)
 
 
 OUTCOMES: Mapping[type[HuntingError], Callable[..., Outcome]] = MappingProxyType(
     {
-        errors.Misconfigured: _for_a_person,
-        errors.Refused: _for_a_person,
-        errors.BeyondRetention: _for_a_person,
-        errors.SliceTooDense: _for_a_person,
-        errors.ReplyUnreadable: _for_a_person,
-        errors.CommitRefused: _for_a_person,
-        errors.QuotaExhausted: _when_quota_returns,
-        errors.ServiceFailed: _when_the_service_recovers,
+        errors.Misconfigured: _failure,
+        errors.Refused: _failure,
+        errors.BeyondRetention: _failure,
+        errors.SliceTooDense: _failure,
+        errors.ReplyUnreadable: _failure,
+        errors.CommitRefused: _failure,
+        errors.QuotaExhausted: _retry_with_quota,
+        errors.ServiceFailed: _retry_after_outage,
     }
 )
 
 
 def outcome_of(error: HuntingError, *, now: datetime) -> Outcome:
-    """What to raise in a step for `error`; what it left unsaid (its notes) is told too."""
-    return OUTCOMES.get(type(error), _for_a_person)(error, now=now)
+    """Return what a step raises for an error. A failure contains the error's message and notes."""
+    return OUTCOMES.get(type(error), _failure)(error, now=now)
 
 
 @contextmanager
-def told_to_dagster(log: dg.DagsterLogManager) -> Iterator[None]:
-    """Around the work of a step: an error of ours leaves as its outcome.
+def errors_as_outcomes(log: dg.DagsterLogManager) -> Iterator[None]:
+    """Raise errors of this package as their outcomes. Wraps the work of a step.
 
     Raises:
         dg.Failure: a person must act.
-        dg.RetryRequested: the step comes back later; the log says why, for the request has no words.
+        dg.RetryRequested: Dagster retries the step later. The log gives the reason, because the request has
+            no message.
     """
     try:
         yield
     except HuntingError as error:
+        name_settings(error)
         outcome = outcome_of(error, now=datetime.now(UTC))
         if isinstance(outcome, dg.RetryRequested):
-            log.warning("%s Tried again in %.0f seconds.", error, outcome.seconds_to_wait)
+            log.warning("%s Dagster retries this step in %.0f seconds.", error, outcome.seconds_to_wait)
         raise outcome from error
 
 
-def _told(error: HuntingError) -> str:
+def _text_of(error: HuntingError) -> str:
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 

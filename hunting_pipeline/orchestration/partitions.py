@@ -1,4 +1,4 @@
-"""Dagster's partitions are the lake's: the same days and hours, under the same keys."""
+"""Partitions in Dagster. They are the same days and hours as in the lake, with the same keys."""
 
 import re
 from collections.abc import Iterable
@@ -11,11 +11,12 @@ from hunting_pipeline.model import Grain
 __all__ = ["DEFAULT_START", "by_partitions", "partitions_for"]
 
 DEFAULT_START = date(2026, 1, 1)
-"""First partition where `defs.yaml` names none. Fixed: a start that moved would hide archived partitions."""
+"""First partition if `defs.yaml` sets no `start`. The date is fixed: a later start would hide archived
+partitions."""
 
 
 def partitions_for(grain: Grain, start: date = DEFAULT_START) -> dg.TimeWindowPartitionsDefinition:
-    """Days or hours (UTC) from `start` to the running one, which is included."""
+    """Return days or hours (UTC) from `start` to the present one, which is included."""
     if grain is Grain.HOUR:
         return dg.HourlyPartitionsDefinition(start_date=f"{start}T00", fmt="%Y-%m-%dT%H", end_offset=1)
     return dg.DailyPartitionsDefinition(start_date=str(start), end_offset=1)
@@ -24,11 +25,11 @@ def partitions_for(grain: Grain, start: date = DEFAULT_START) -> dg.TimeWindowPa
 def by_partitions(
     definitions: dg.Definitions, checks: Iterable[dg.AssetCheckKey]
 ) -> dict[str, list[dg.AssetCheckKey]]:
-    """Checks by the partitions of their assets, since no sensor may target assets that differ in them.
+    """Group checks by the partitions of their assets: a sensor cannot target assets with different ones.
 
     Returns:
-        Under "" those of the usual partitions, or else of the first kind, days before hours; under a suffix
-        for the sensor's name each other kind.
+        Checks by the suffix of their sensor's name. The suffix is "" for the default partitions. If no asset
+        has those, the suffix is "" for the first kind of partitions, days before hours.
     """
     assets = [each for each in definitions.assets or () if isinstance(each, dg.AssetsDefinition)]
     kinds = {spec.key: spec.partitions_def for asset in assets for spec in asset.specs}
@@ -41,6 +42,6 @@ def by_partitions(
 
 
 def _suffix(kind: dg.PartitionsDefinition | None) -> str:
-    """`_hourly_starting_2026_01_01t00`"""
+    """Return a suffix such as `_hourly_starting_2026_01_01t00`."""
     words = re.findall(r"[a-z0-9]+", str(kind).split(" UTC")[0].lower())
     return "_".join(["", *words])

@@ -1,10 +1,10 @@
-"""Drive assets from Python, in this process: what the UI's `Materialize` does with a range of partitions."""
+"""Materialize a range of partitions from Python, in this process."""
 
 from collections.abc import Sequence
 
 import dagster as dg
 
-from hunting_pipeline.orchestration.checks import COMPLETE
+from hunting_pipeline.orchestration.keys import COMPLETE, RANGE_END_TAG, RANGE_START_TAG
 
 __all__ = ["materialize_range"]
 
@@ -17,19 +17,20 @@ def materialize_range(
     last: str,
     instance: dg.DagsterInstance,
 ) -> dg.ExecuteInProcessResult:
-    """One run over the partitions `first` to `last`, both included, of tables that share a grain.
+    """Materialize the partitions `first` to `last`, both included, in one run.
 
     Args:
-        definitions: such as `hunting_pipeline.definitions.defs()`.
-        tables: their names (`tenant/name` where there are several), each an asset of `definitions`.
-        first, last: partition keys, `2026-11-20` or `2026-11-20T05`.
-        instance: where events go; `DagsterInstance.ephemeral()` keeps none.
+        definitions: the result of `hunting_pipeline.definitions.defs()`, for example.
+        tables: names of tables with the same grain; `tenant/name` if the settings name several tenants.
+        first: key of the first partition, such as `2026-11-20` or `2026-11-20T05`.
+        last: key of the last partition.
+        instance: the instance that records events. `DagsterInstance.ephemeral()` keeps none.
 
     Returns:
-        The run's result, failed or not: `success`, and the events of every partition that was committed.
+        The result of the run, failed or not, with the events of every committed partition.
 
     Raises:
-        KeyError: a table is no asset of `definitions`.
+        KeyError: a table is not an asset of `definitions`.
     """
     assets = {_name(key): asset for asset in _assets(definitions) for key in asset.keys}
     chosen = [assets[table] for table in tables]
@@ -40,13 +41,13 @@ def materialize_range(
         selection=dg.AssetSelection.assets(*keys).without_checks() | dg.AssetSelection.checks(*complete),
         instance=instance,
         resources=dict(definitions.resources or {}),
-        tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+        tags={RANGE_START_TAG: first, RANGE_END_TAG: last},
         raise_on_error=False,
     )
 
 
 def _name(key: dg.AssetKey) -> str:
-    """`AlertInfo` of `defender/AlertInfo`, `contoso/AlertInfo` of `contoso/defender/AlertInfo`."""
+    """Return `AlertInfo` for `defender/AlertInfo`, `contoso/AlertInfo` for `contoso/defender/AlertInfo`."""
     return "/".join((*key.path[:-2], key.path[-1]))
 
 

@@ -1,4 +1,4 @@
-"""The tenant and the lake, as Dagster resources see them."""
+"""Dagster resources: a tenant with its lake and its quota."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,57 +11,63 @@ from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import Partition, TableSpec
+from hunting_pipeline.orchestration.keys import TENANT_TAG
 from hunting_pipeline.pipeline import Coverage, Pipeline, coverage, open_lake, open_pipeline
-from hunting_pipeline.settings import Settings, load_settings, tenant_names
+from hunting_pipeline.settings import Settings, load_settings, naming, tenant_names
 
-__all__ = ["RECONCILE_TAG", "TENANT_TAG", "HuntingResource", "configured_tenants", "hunting_of"]
-
-RECONCILE_TAG = "hunting/reconcile"
-"""On a run: count its archived partitions anew and fetch again what differs, instead of what is missing."""
-
-TENANT_TAG = "hunting/tenant"
-"""On assets and runs of one of several tenants: its name."""
+__all__ = ["HuntingResource", "configured_tenants", "hunting_of"]
 
 
 class HuntingResource(dg.ConfigurableResource[None]):
-    """Opens the pipeline that the `HUNTING_*` settings describe, when a run needs it and not before.
+    """A tenant, as the settings describe it. The pipeline is opened when a run needs it.
 
-    So a code location loads without a tenant; only materializing then fails, and says what to set.
+    A code location therefore loads without a tenant. A run then fails and says which settings are missing.
     """
 
-    tenant: str = Field(default="", description="its name in the settings, where they name several")
+    tenant: str = Field(
+        default="",
+        description=(
+            "Name of the tenant in the settings, such as `contoso`. Empty if the settings name no tenants."
+        ),
+    )
     max_wait: float = Field(
         default=120.0,
-        description="seconds a step waits for quota at a stretch; a longer wait becomes a retry of the step",
+        description=(
+            "Seconds that a step waits for quota. If the wait is longer, the step ends and Dagster retries it"
+            " later. Example: 120."
+        ),
     )
 
     @property
     def key(self) -> str:
-        """Of this resource, and of its steps' pool: a crowd of runs waits in the queue, not in steps."""
+        """The key of this resource, and the name of the pool of its steps.
+
+        The pool limits the runs at work. Other runs wait in Dagster's queue.
+        """
         return f"hunting_{self.tenant}" if self.tenant else "hunting"
 
     @property
     def lake_key(self) -> str:
-        """Of the tenant's `HuntingLake`."""
+        """The key of the tenant's I/O manager, a `HuntingLake`."""
         return f"{self.key}_lake"
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What the keys of its assets begin with: nothing where there is but one tenant."""
+        """The first part of the tenant's asset keys; empty if the settings name no tenants."""
         return (self.tenant,) if self.tenant else ()
 
     @property
     def tags(self) -> dict[str, str]:
-        """Of its assets and runs."""
+        """The tags of the tenant's assets and runs."""
         return {TENANT_TAG: self.tenant} if self.tenant else {}
 
     def owned(self, spec: dg.AssetSpec) -> dg.AssetSpec:
-        """The asset as the tenant's: its key, its tags, and where assets downstream load it from."""
+        """Return the asset as the tenant's: with its key, its tags and its I/O manager."""
         named = spec.replace_attributes(key=[*self.prefix, *spec.key.path])
         return named.merge_attributes(tags=self.tags).with_io_manager_key(self.lake_key)
 
     def settings(self) -> Settings:
-        """The tenant's.
+        """Load the tenant's settings.
 
         Raises:
             Misconfigured: a setting is wrong.
@@ -70,16 +76,16 @@ class HuntingResource(dg.ConfigurableResource[None]):
 
     @contextmanager
     def pipeline(self, *, run_id: str) -> Iterator[Pipeline]:
-        """The pipeline, closed at the end; `run_id` goes into the manifests.
+        """Open the tenant's pipeline, and close it at the end. Manifests record `run_id`.
 
         Raises:
-            Misconfigured: a setting is missing or wrong, or the lake is another tenant's.
+            Misconfigured: a setting is missing or wrong, or the lake belongs to another tenant.
         """
         with open_pipeline(self.settings(), max_wait=self.max_wait, run_id=run_id) as pipeline:
             yield pipeline
 
     def limits(self) -> Limits:
-        """The tenant's limits, its retention among them.
+        """Return the tenant's limits, such as its retention.
 
         Raises:
             Misconfigured: a setting is wrong.
@@ -87,7 +93,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
         return self.settings().limits_profile
 
     def lake(self) -> LocalStore:
-        """The lake, which need not exist yet.
+        """Open the tenant's lake, which need not exist yet.
 
         Raises:
             Misconfigured: a setting is wrong.
@@ -95,17 +101,20 @@ class HuntingResource(dg.ConfigurableResource[None]):
         return open_lake(self.settings())
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition], *, now: int) -> Coverage:
-        """What the lake holds of partitions at `now` (ticks), and what is owed. Asks nobody; needs no tenant.
+        """Compare partitions with the lake: which are archived, and which spans are missing at `now` (ticks).
+
+        Sends no call and needs no credentials.
 
         Raises:
             Misconfigured: a setting is wrong, or the table is archived in another grain.
         """
         retention = self.limits().retention_days
-        return coverage(self.lake(), spec, partitions, now=now, retention_days=retention)
+        with naming(self.settings()):
+            return coverage(self.lake(), spec, partitions, now=now, retention_days=retention)
 
     @property
     def sensors(self) -> dg.DefaultSensorStatus:
-        """How the tenant's sensors start out: stopped where a run would find no tenant to ask.
+        """The first status of the tenant's sensors: stopped if the settings are not enough to sign in.
 
         Raises:
             Misconfigured: a setting is wrong.
@@ -120,12 +129,15 @@ class HuntingResource(dg.ConfigurableResource[None]):
 
 @cache
 def hunting_of(tenant: str = "") -> HuntingResource:
-    """One object a tenant for all components: Dagster refuses two different ones under one key."""
+    """Return the resource of a tenant, always the same object.
+
+    Dagster refuses two different objects under one resource key.
+    """
     return HuntingResource(tenant=tenant)
 
 
 def configured_tenants() -> tuple[HuntingResource, ...]:
-    """Every tenant of the settings: each that has a name, or the one that has none.
+    """Return the resource of each tenant in the settings; one without a name if the settings name none.
 
     Raises:
         Misconfigured: a setting is wrong.

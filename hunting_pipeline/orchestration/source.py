@@ -1,4 +1,7 @@
-"""Where an asset is written, as the UI links it. Dagster warns at each use that this is in beta; here not."""
+"""Code references: the UI links an asset to the file and line that define it.
+
+Dagster marks code references as beta and warns at each use. This module silences the warning.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -6,19 +9,21 @@ from pathlib import Path
 
 import dagster as dg
 
+from hunting_pipeline.orchestration.keys import CODE_REFERENCES
+
 __all__ = ["code_references", "place_of", "with_source"]
 
 
 def code_references(file: str | Path, line: int) -> dict[str, dg.CodeReferencesMetadataValue]:
-    """Metadata that lead from an asset to a line, the first being 1, of a file."""
+    """Return metadata that link an asset to a line of a file. The first line is 1."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         place = dg.LocalFileCodeReference(file_path=str(file), line_number=line, label=Path(file).name)
-        return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[place])}
+        return {CODE_REFERENCES: dg.CodeReferencesMetadataValue(code_references=[place])}
 
 
 def with_source(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
-    """Assets that lead to the Python function of each."""
+    """Return the assets, each with a link to its Python function."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         found = dg.with_source_code_references(assets)
@@ -26,7 +31,7 @@ def with_source(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefiniti
 
 
 def place_of(spec: dg.AssetSpec) -> str:
-    """File and line of an asset, as far as it has them."""
-    found = spec.metadata.get("dagster/code_references")
+    """Return the file and line of an asset, if they are known."""
+    found = spec.metadata.get(CODE_REFERENCES)
     references = found.code_references if isinstance(found, dg.CodeReferencesMetadataValue) else []
-    return references[0].source if references else "a place unknown"
+    return references[0].source if references else "an unknown place"

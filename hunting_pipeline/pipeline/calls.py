@@ -20,9 +20,10 @@ from hunting_pipeline.errors import QuotaExhausted, Refused, ReplyUnreadable, Se
 from hunting_pipeline.http.client import Client
 from hunting_pipeline.http.verdict import NotAccepted, Refuse, Renew, Retry, Split, Wait
 from hunting_pipeline.limits import Limits
-from hunting_pipeline.model import SECOND, Reply, datetime_of
+from hunting_pipeline.model import SECOND, datetime_of
 from hunting_pipeline.quota.ledger import Ledger, Reservation
 from hunting_pipeline.quota.rules import Priority, WaitUntil
+from hunting_pipeline.reply import Reply
 from hunting_pipeline.split import Reason
 
 __all__ = ["Calls", "Clock", "Spent", "SystemClock", "TooBig", "body_ceiling"]
@@ -219,8 +220,10 @@ class Calls:
         seconds: float | None = None
         try:
             with self.client.ask(query) as body:
-                reply = decode(body, max_bytes=body_ceiling(self.limits))
-            seconds = _running_seconds(reply)
+                reply = decode(
+                    body, max_bytes=body_ceiling(self.limits), keys=self.client.connection.api.envelope
+                )
+            seconds = self.client.connection.api.running_seconds(reply.stats)
         except NotAccepted as error:
             seconds = 0.0 if isinstance(error.verdict, Wait) else None  # a throttled query never ran
             raise _signal(error) from error
@@ -268,12 +271,6 @@ def _signal(error: NotAccepted) -> Exception:
 
 def _clock_time(seconds: float) -> datetime:
     return datetime_of(round(seconds * SECOND))
-
-
-def _running_seconds(reply: Reply) -> float | None:
-    """Return the running time that the service reports; None where the API does not report it."""
-    figure = reply.stats.get("ExecutionTime")
-    return float(figure) if isinstance(figure, int | float) and figure >= 0 else None
 
 
 def body_ceiling(limits: Limits) -> int:

@@ -13,11 +13,13 @@ _LARGE_BYTES = 1 << 20
 
 
 def free_at_once() -> None:
-    """Let large pieces of memory be freed to the system. glibc would otherwise learn to keep them.
+    """Make Arrow and the C library free large blocks of memory to the system at once.
 
-    For each thread it keeps about what that thread once needed. Arrow allocates by it, see the package's
-    beginning. Other libraries than glibc are left as they are.
+    Arrow's own allocators keep for each thread about as much memory as that thread once used. This doubles
+    the memory of a pull, so Arrow allocates from the C library instead. glibc would learn to keep large
+    blocks too, so its threshold is fixed. Other C libraries keep their defaults.
     """
+    pa.set_memory_pool(pa.system_memory_pool())
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)

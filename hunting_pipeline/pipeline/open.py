@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from uuid import uuid4
 
-from hunting_pipeline.apis.connection import Api, Cloud, Connection, connection
-from hunting_pipeline.auth.tokens import Certificate, ClientSecret, Credential, FederatedToken, tokens
-from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.apis import APIS
+from hunting_pipeline.apis.connection import Connection, connection
+from hunting_pipeline.auth.tokens import tokens
 from hunting_pipeline.http.client import Client
 from hunting_pipeline.lake.commit import Writer, claim
 from hunting_pipeline.lake.layout import LAKE_FILE
@@ -17,19 +17,20 @@ from hunting_pipeline.pipeline.memory import free_at_once
 from hunting_pipeline.pipeline.session import Pipeline
 from hunting_pipeline.publish import open_publishers
 from hunting_pipeline.quota.ledger import open_ledger
-from hunting_pipeline.settings import Settings
+from hunting_pipeline.settings import Settings, naming
 
 __all__ = ["open_lake", "open_pipeline"]
 
 
 def open_lake(settings: Settings) -> LocalStore:
-    """The configured lake, which need not exist yet.
+    """Open the configured lake, which need not exist yet.
 
     Raises:
-        Misconfigured: the path is no folder, or may not be looked into.
+        Misconfigured: the path is not a folder, or the folder cannot be read.
     """
     store = LocalStore(settings.lake)
-    store.size(LAKE_FILE)  # what cannot be looked into is not taken for an empty lake
+    with naming(settings):
+        store.size(LAKE_FILE)  # a folder that cannot be read would look like an empty lake
     return store
 
 
@@ -42,17 +43,29 @@ def open_pipeline(
     run_id: str | None = None,
     publish: Sequence[str] = (),
 ) -> Iterator[Pipeline]:
-    """Everything a run needs; connections are closed at the end.
+    """Open everything that a run needs; close the connections at the end.
 
     Args:
-        patience: seconds to wait for quota at a stretch before `QuotaExhausted` is raised.
+        max_wait: seconds to wait for quota at a stretch; a longer wait raises `QuotaExhausted`.
         clock: time, for tests.
         run_id: goes into manifests; a new one if None.
         publish: names of the table formats to publish to after each pull.
 
     Raises:
         Misconfigured: a setting is missing or wrong, or the lake is another tenant's. Nothing was asked.
+        HuntingError: an error from inside the context, which now names the variables of its settings.
     """
+    with (
+        naming(settings),
+        _opened(settings, max_wait=max_wait, clock=clock, run_id=run_id, publish=publish) as pipeline,
+    ):
+        yield pipeline
+
+
+@contextmanager
+def _opened(
+    settings: Settings, *, max_wait: float, clock: Clock | None, run_id: str | None, publish: Sequence[str]
+) -> Iterator[Pipeline]:
     free_at_once()
     publishers = open_publishers(publish)
     tenant = settings.tenant()
@@ -61,7 +74,7 @@ def open_pipeline(
     limits = settings.limits_profile
     here = _connection(settings)
     credential = tokens(
-        _credential(settings), tenant_id=tenant, client_id=str(settings.client_id), connection=here
+        settings.credential, tenant_id=tenant, client_id=str(settings.client_id), connection=here
     )
     client = Client(
         here, credential, request_seconds=limits.request_seconds, max_body_bytes=body_ceiling(limits)
@@ -96,29 +109,10 @@ def open_pipeline(
 
 def _connection(settings: Settings) -> Connection:
     return connection(
-        Api(settings.api),
-        _cloud(settings.cloud),
+        APIS[settings.api],
+        settings.cloud,
         api_url=settings.api_url,
         login_url=settings.login_url,
         scope=settings.scope,
         ca_bundle=settings.ca_bundle,
     )
-
-
-def _cloud(name: str) -> Cloud:
-    try:
-        return Cloud(name)
-    except ValueError:
-        raise Misconfigured(f"HUNTING_CLOUD is {name!r}; there are {', '.join(Cloud)}") from None
-
-
-def _credential(settings: Settings) -> Credential:
-    """The first of certificate, workload identity and secret that is set."""
-    if settings.certificate is not None:
-        password = settings.certificate_password
-        return Certificate(settings.certificate, password.get_secret_value() if password else None)
-    if settings.federated_token is not None:
-        return FederatedToken(settings.federated_token)
-    if settings.client_secret is not None:
-        return ClientSecret(settings.client_secret.get_secret_value())
-    raise Misconfigured("set HUNTING_CLIENT_SECRET, HUNTING_CERTIFICATE or HUNTING_FEDERATED_TOKEN")

@@ -139,7 +139,7 @@ def _combined(errors: Sequence[HuntingError]) -> HuntingError:
     of_partitions = (*OF_ONE_PARTITION, BeyondRetention)
     first, *others = sorted(errors, key=lambda error: isinstance(error, of_partitions))
     for other in others:
-        first.add_note(str(other))
+        first.add_note(other.marked)
     return first
 
 

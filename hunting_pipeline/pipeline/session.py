@@ -107,7 +107,7 @@ class Pipeline:
             Refused: the table is absent or not licensed, or a permission is missing.
         """
         calls = self._calls(_tracker(spec, None), Priority.FRESH)
-        return calls.ask_whole(queries.probe(spec)).columns
+        return calls.ask_whole(queries.schema_query(spec)).columns
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
         """Return what the lake holds of a table, see `coverage.coverage`."""

@@ -9,8 +9,9 @@ from hunting_pipeline.errors import ServiceFailed, SliceTooDense
 from hunting_pipeline.kql import queries
 from hunting_pipeline.lake.write import proof_of_reply
 from hunting_pipeline.limits import Limits
-from hunting_pipeline.model import Column, Histogram, Proof, Reply, Slice, TableSpec, Window
+from hunting_pipeline.model import Column, Histogram, Proof, Slice, TableSpec, Window
 from hunting_pipeline.pipeline.calls import Calls, TooBig
+from hunting_pipeline.reply import Reply
 from hunting_pipeline.split import Evidence, Reason
 
 __all__ = ["Fetched", "Splitter"]
@@ -81,16 +82,18 @@ class Splitter:
 
         Two equal fingerprints mean that nothing changed between them.
         """
-        return queries.read_proof(self.calls.ask_whole(queries.fingerprint(self.spec)))
+        return queries.read_proof(self.calls.ask_whole(queries.content_query(self.spec)))
 
     def recounted(self, slice_: Slice) -> Slice:
         """Return the slice with the service's present count."""
-        return slice_.recounted(queries.read_proof(self.calls.ask_whole(queries.proof(self.spec, slice_))))
+        return slice_.recounted(
+            queries.read_proof(self.calls.ask_whole(queries.proof_query(self.spec, slice_)))
+        )
 
     def counted(self, windows: Sequence[Window], step: int, *, null_time: bool = False) -> list[Histogram]:
         """Count rows by bins of `step` ticks; several histograms where one is too heavy for the service."""
         try:
-            reply = self.calls.ask(queries.histogram(self.spec, windows, step, null_time=null_time))
+            reply = self.calls.ask(queries.histogram_query(self.spec, windows, step, null_time=null_time))
         except TooBig as error:
             halves = split.halves(windows, step)
             if halves is None:
@@ -206,7 +209,7 @@ class _Attempt:
 
     def _fetch(self, *, persist: bool) -> Reason:
         splitter = self._splitter
-        text = queries.rows(splitter.spec, self._slice)
+        text = queries.rows_query(splitter.spec, self._slice)
         ask = splitter.calls.ask_for_least if persist else splitter.calls.ask
         try:
             reply = ask(text)
@@ -222,8 +225,8 @@ class _Attempt:
 
     def _fetch_distinct(self) -> Reason:
         splitter = self._splitter
-        columns = splitter.calls.ask_whole(queries.probe(splitter.spec)).columns
-        text = queries.distinct(splitter.spec, self._slice, _asked_for(splitter.spec, columns))
+        columns = splitter.calls.ask_whole(queries.schema_query(splitter.spec)).columns
+        text = queries.distinct_query(splitter.spec, self._slice, _asked_for(splitter.spec, columns))
         try:
             reply = queries.read_distinct(splitter.calls.ask(text))
         except TooBig:
@@ -237,7 +240,7 @@ class _Attempt:
 
     def _buckets(self, of: int) -> tuple[Slice, ...]:
         splitter = self._splitter
-        reply = splitter.calls.ask_whole(queries.buckets(splitter.spec, self._slice, of))
+        reply = splitter.calls.ask_whole(queries.buckets_query(splitter.spec, self._slice, of))
         return plan.bucket_slices(self._slice, queries.read_buckets(reply, of))
 
 

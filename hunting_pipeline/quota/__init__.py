@@ -1,4 +1,4 @@
-"""One quota per tenant: what may be spent when, remembered for everybody who spends it."""
+"""The quota of a tenant: one record of all calls, shared by every process that calls for that tenant."""
 
 from hunting_pipeline.quota.ledger import Ledger, Reservation, Usage, open_ledger
 from hunting_pipeline.quota.rules import Priority, WaitUntil

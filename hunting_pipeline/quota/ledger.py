@@ -1,10 +1,10 @@
-"""The tenant's shared memory of what it spent: reserve before a call, settle after it.
+"""The quota ledger: a shared record of a tenant's calls. Reserve before each call, settle after it.
 
-The rules decide (`rules.decide`), the book holds a tenant's rows (`book`), the store makes it atomic. The
-service counts one quota per tenant, whichever surface is asked: history is kept by tenant, nothing else.
+The rules decide (`rules.decide`), `records` reads and writes the rows of a tenant, the store makes each step
+atomic. The service counts one quota per tenant, for all APIs together. So the history is kept by tenant only.
 
-The ledger keeps its own time line, which only moves forward, and translates at the door: every time that goes
-in or out is unix seconds on the caller's clock.
+The ledger has its own time line, which only moves forward. Callers use unix seconds of their own clock: the
+ledger converts each time that it receives or returns.
 """
 
 import math
@@ -17,10 +17,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.limits import PROFILES, Limits
-from hunting_pipeline.quota.book import Book, Estimate
-from hunting_pipeline.quota.rules import GRACE_SECONDS, Block, Priority, Queue, Waiting, WaitUntil, decide
+from hunting_pipeline.quota.records import Estimate, TenantRecords
+from hunting_pipeline.quota.rules import (
+    GRACE_SECONDS,
+    Block,
+    Priority,
+    Queue,
+    QueueEntry,
+    WaitUntil,
+    decide,
+)
 from hunting_pipeline.quota.store import Store, open_store
 from hunting_pipeline.quota.windows import TRANSIT_SECONDS, RateUse, rate_uses
 
@@ -29,22 +37,22 @@ __all__ = ["Ledger", "Reservation", "StoredLedger", "Usage", "open_ledger"]
 EXPIRY_SECONDS = 60.0
 """A reservation expires this long after the service would have ended the request: time to read the reply."""
 LONGEST_BLOCK_SECONDS = 86400.0
-"""A block is believed for a day at most, the service's longest documented period; then it is asked again."""
+"""A block lasts at most a day, the service's longest documented period. After that a call tries again."""
 PRUNE_SECONDS = 60.0
-"""How often one ledger looks for what can be forgotten: old rows are ignored anyway, and cost only space."""
+"""How often a ledger deletes old rows. Old rows are never counted: they only take space."""
 _HORIZON_SECONDS = max(rate.period for limits in PROFILES.values() for rate in limits.rates) + TRANSIT_SECONDS
-"""History is kept as long as any profile needs it, for another process may use another profile."""
+"""History is kept as long as any profile needs it, because another process may use another profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Leave to send one call now. Settle it, or cancel it if the call was never sent.
+    """A permit to send one call now. Settle it, or cancel it if the call was never sent.
 
     Attributes:
-        id: names it in the ledger.
-        table: what will be asked.
+        id: its id in the ledger.
+        table: the table that the call queries.
         seconds: running seconds reserved.
-        expires: when the ledger takes its owner for dead (unix seconds).
+        expires: when the ledger assumes that the owner has died (unix seconds).
     """
 
     id: str
@@ -55,18 +63,18 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How the tenant's quota stands.
+    """The state of a tenant's quota.
 
     Attributes:
-        tenant: whose.
+        tenant: the tenant's id.
         at: when this was true (unix seconds).
         share: the part of every rate that this ledger uses.
-        rates: spent, reserved and left, rate by rate.
-        blocked_until: the service said 429 until then (unix seconds); None if it did not.
-        block_reason: what it said.
-        running: calls sent and not settled.
-        waiting: how many wait, by priority.
-        longest_wait: seconds since the first of them asked; 0 if nobody waits.
+        rates: spent, reserved and left, for each rate.
+        blocked_until: end of the block after a 429 (unix seconds); None without a block.
+        block_reason: the service's own words.
+        running: number of calls sent and not settled.
+        waiting: number of waiting callers, by priority.
+        longest_wait: seconds since the first waiting caller asked; 0 with an empty queue.
         owners: calls within the longest period, by owner.
         priorities: calls within the longest period, by priority.
     """
@@ -85,33 +93,33 @@ class Usage:
 
 
 class Ledger(Protocol):
-    """One tenant's quota. Every method may raise `ServiceFailed` when the ledger cannot be reached."""
+    """The quota of one tenant. Every method may raise `ServiceFailed` if the ledger is unreachable."""
 
     def reserve(self, *, table: str, priority: Priority, owner: str) -> Reservation | WaitUntil:
-        """Leave to send one call now, or when to ask again. Never waits for quota.
+        """Return a permit to send one call now, or the time to ask again. Never waits for quota.
 
-        After `WaitUntil` the caller's place in the queue is kept, by owner and thread, until a few seconds
-        after the time it was given. Send the call at once: it is counted from now.
+        After a permit, send the call at once: it counts from now. After `WaitUntil`, the caller (owner and
+        thread) keeps its queue entry until a few seconds after the returned time.
         """
 
     def settle(self, reservation: Reservation, *, seconds: float) -> None:
-        """The call ended after `seconds` of running time. Settling twice changes nothing.
+        """Record that the call ended after `seconds` of running time. A second call changes nothing.
 
         Raises:
             ValueError: seconds is negative or no number.
         """
 
     def cancel(self, reservation: Reservation) -> None:
-        """The call was never sent: nothing of it counts."""
+        """Remove a reservation whose call was never sent. It no longer counts."""
 
     def block(self, *, until: float, reason: str) -> None:
-        """The service refused with 429: nobody asks before `until` (unix seconds)."""
+        """Stop all calls of the tenant until `until` (unix seconds), because the service answered 429."""
 
     def usage(self) -> Usage:
-        """What is spent, reserved and left, and by whom."""
+        """Return the amounts spent, reserved and left, and the calls of each owner."""
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
 
 
 def open_ledger(
@@ -121,25 +129,28 @@ def open_ledger(
     limits: Limits,
     share: float = 0.8,
     clock: Callable[[], float] | None = None,
-    steady: Callable[[], float] | None = None,
+    monotonic: Callable[[], float] | None = None,
 ) -> Ledger:
-    """Open a tenant's ledger, creating it where there is none.
+    """Open a tenant's ledger. Creates the ledger if there is none.
 
     Args:
         url: `sqlite:///path/ledger.db` or a bare path, on a local disk; `postgresql://...` for many machines.
-        tenant: whose quota.
-        limits: the profile to keep to.
+        tenant: the tenant's id.
+        limits: the profile whose rates apply.
         share: part of every rate to use, 0 < share ≤ 1; the rest is for the tenant's analysts.
-        clock: unix seconds, in place of the system's and the database's clock.
-        steady: a clock that nobody sets, in place of the seconds since boot; `clock` if only that is given.
+        clock: a clock in unix seconds that replaces the clocks of the system and the database.
+        monotonic: a clock that never goes back, in place of the seconds since boot; defaults to `clock` if
+            that is given.
 
     Raises:
-        Misconfigured: the ledger cannot be opened, is of another version, or share is out of range.
+        Misconfigured: the ledger cannot be opened, has another version, or share is out of range.
         ServiceFailed: the database server does not answer.
     """
     if not 0 < share <= 1:
-        raise Misconfigured(f"SHARE is {share}: it must be above 0 and at most 1")
-    store = open_store(url, clock=clock, steady=steady)
+        raise Misconfigured(
+            f"{setting('share')} is {share}. Set {setting('share')} to a number above 0 and at most 1"
+        )
+    store = open_store(url, clock=clock, monotonic=monotonic)
     return StoredLedger(store, tenant=tenant, limits=limits, share=share, clock=clock or time.time)
 
 
@@ -159,73 +170,79 @@ class StoredLedger:
         self._longest = max(rate.period for rate in limits.rates) + TRANSIT_SECONDS
 
     def reserve(self, *, table: str, priority: Priority, owner: str) -> Reservation | WaitUntil:
-        seat = f"{owner}/{self._name}/{os.getpid()}/{threading.get_ident()}"
-        with self._opened() as (book, offset):
-            self._prune(book)
+        caller = f"{owner}/{self._name}/{os.getpid()}/{threading.get_ident()}"
+        with self._opened() as (records, offset):
+            self._prune(records)
             cap = self._limits.request_seconds
-            estimate = book.estimate(table) or Estimate(0.0, cap / 4)
+            estimate = records.estimate(table) or Estimate(0.0, cap / 4)
             seconds = min(cap, estimate.upper)
-            likely = min(estimate.mean, seconds)
-            turn, since, others = book.queue(seat, priority=priority)
+            expected = min(estimate.mean, seconds)
+            number, since, others = records.queue(caller, priority=priority)
             answer = decide(
-                book.history(longest=self._longest),
+                records.history(longest=self._longest),
                 self._limits,
-                book.now,
+                records.now,
                 share=self._share,
                 priority=priority,
                 estimate=seconds,
-                likely=likely,
-                blocks=[Block(book.blocked_until, book.block_reason)],
-                queue=Queue(turn, others, book.fresh_run),
+                expected=expected,
+                blocks=[Block(records.blocked_until, records.block_reason)],
+                queue=Queue(number, others, records.fresh_in_a_row),
             )
             if isinstance(answer, WaitUntil):
-                place = Waiting(turn, priority, seconds, likely, since=since, asked=book.now, at=answer.at)
-                book.wait(seat, place)
+                asked = records.now
+                entry = QueueEntry(number, priority, seconds, expected, since, asked=asked, at=answer.at)
+                records.enqueue(caller, entry)
                 return WaitUntil(answer.at + offset, answer.reason)
-            book.leave(seat, priority=priority)
-            expires = book.now + cap + EXPIRY_SECONDS
-            name = book.spend(
-                table=table, priority=priority, owner=owner, seconds=seconds, likely=likely, expires=expires
+            records.dequeue(caller, priority=priority)
+            expires = records.now + cap + EXPIRY_SECONDS
+            name = records.reserve(
+                table=table,
+                priority=priority,
+                owner=owner,
+                seconds=seconds,
+                expected=expected,
+                expires=expires,
             )
             return Reservation(id=name, table=table, seconds=seconds, expires=expires + offset)
 
     def settle(self, reservation: Reservation, *, seconds: float) -> None:
         if not (math.isfinite(seconds) and seconds >= 0):
-            raise ValueError(f"a call cannot have taken {seconds} seconds")
-        with self._opened() as (book, _):
-            book.settle(reservation.id, table=reservation.table, seconds=seconds)
+            raise ValueError(f"{seconds} is no running time in seconds")
+        with self._opened() as (records, _):
+            records.settle(reservation.id, table=reservation.table, seconds=seconds)
 
     def cancel(self, reservation: Reservation) -> None:
-        with self._opened() as (book, _):
-            book.cancel(reservation.id)
+        with self._opened() as (records, _):
+            records.cancel(reservation.id)
 
     def block(self, *, until: float, reason: str) -> None:
-        with self._opened() as (book, offset):
-            until = min(until - offset, book.now + LONGEST_BLOCK_SECONDS)
-            if until > book.blocked_until:
-                book.blocked_until, book.block_reason = until, reason
+        with self._opened() as (records, offset):
+            until = min(until - offset, records.now + LONGEST_BLOCK_SECONDS)
+            if until > records.blocked_until:
+                records.blocked_until, records.block_reason = until, reason
 
     def usage(self) -> Usage:
-        with self._opened() as (book, offset):
-            history = book.history(longest=self._longest)
-            owners = book.counted("owner", longest=self._longest)
-            priorities = book.counted("priority", longest=self._longest)
-            waiting = [place for place in book.waiting() if place.at + GRACE_SECONDS > book.now]
-        blocked = book.blocked_until > book.now
-        uses = rate_uses(history, self._limits, book.now, share=self._share)
+        with self._opened() as (records, offset):
+            history = records.history(longest=self._longest)
+            owners = records.calls_by("owner", longest=self._longest)
+            priorities = records.calls_by("priority", longest=self._longest)
+            waiting = [entry for entry in records.entries() if entry.at + GRACE_SECONDS > records.now]
+        now, blocked = records.now, records.blocked_until > records.now
+        uses = rate_uses(history, self._limits, now, share=self._share)
         return Usage(
             tenant=self._tenant,
-            at=book.now + offset,
+            at=now + offset,
             share=self._share,
             rates=tuple(
                 use if use.renews_at is None else replace(use, renews_at=use.renews_at + offset)
                 for use in uses
             ),
-            blocked_until=book.blocked_until + offset if blocked else None,
-            block_reason=book.block_reason if blocked else "",
-            running=sum(spend.calls for spend in history if spend.end(book.now) is None),
-            waiting={priority: sum(place.priority is priority for place in waiting) for priority in Priority},
-            longest_wait=max((book.now - place.since for place in waiting), default=0.0),
+            blocked_until=records.blocked_until + offset if blocked else None,
+            block_reason=records.block_reason if blocked else "",
+            running=sum(spend.calls for spend in history if spend.end(now) is None),
+            waiting={priority: sum(entry.priority is priority for entry in waiting) for priority in Priority},
+            longest_wait=max((now - entry.since for entry in waiting), default=0.0),
             owners=owners,
             priorities={priority: priorities.get(priority, 0) for priority in Priority},
         )
@@ -233,15 +250,15 @@ class StoredLedger:
     def close(self) -> None:
         self._store.close()
 
-    def _prune(self, book: Book) -> None:
-        if book.now >= self._pruned + PRUNE_SECONDS:
-            book.prune(horizon=max(self._longest, _HORIZON_SECONDS))
-            self._pruned = book.now
+    def _prune(self, records: TenantRecords) -> None:
+        if records.now >= self._pruned + PRUNE_SECONDS:
+            records.prune(horizon=max(self._longest, _HORIZON_SECONDS))
+            self._pruned = records.now
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[Book, float]]:
-        """The tenant's book within one transaction, and the caller's clock minus the ledger's."""
+    def _opened(self) -> Iterator[tuple[TenantRecords, float]]:
+        """Open a transaction; yields the tenant's records, and the caller's clock minus the ledger's."""
         with self._store.transaction() as run:
-            book = Book(run, self._tenant, reading=self._store.reading(run))
-            yield book, self._clock() - book.now
-            book.write()
+            records = TenantRecords(run, self._tenant, reading=self._store.reading(run))
+            yield records, self._clock() - records.now
+            records.write()

@@ -1,16 +1,19 @@
-"""When the next call may go: decisions over what was spent. Reads no clock, does no I/O, knows no process.
+"""The rules of the quota: when the next call may be sent. Pure decisions: no clock, no I/O, no processes.
 
-A limit is a sum over a sliding window; what enters it, and for how long, is `windows`' business.
+A limit is a sum over a sliding window. `windows` says what enters the sum and for how long.
 
-Whoever may not go yet is told when to ask again. All who wait form one queue; those ahead are placed into the
-windows first, as if they had already gone, so everyone is given a slot of his own and nobody wakes up for the
-same one. Fresh calls stand before backfill, but after `FRESH_TURNS` of them in a row one backfill call goes.
-A cheap call may overtake a dear one that does not fit, until that one has waited `PATIENCE_SECONDS`.
-A place is kept until `GRACE_SECONDS` after its time. One who was told to come back in more than
-`NEAR_SECONDS` keeps no place, for he may come back as another process: his time only spreads the times of
-others who are told to come back as late.
+A caller that must wait gets the time to ask again. All waiting callers form one queue. The rules first place
+the calls ahead into the windows, as if they had been sent. So every caller gets its own slot, and no two
+callers wake up for the same slot. Three rules order the queue:
 
-All times are seconds on the ledger's own time line, which only ever moves forward (see `book.elapsed`).
+*   Fresh calls go before backfill. After `MAX_FRESH_IN_A_ROW` fresh calls one backfill call goes first.
+*   A low-cost call may overtake a high-cost call that does not fit, until the high-cost call has waited
+    `MAX_OVERTAKE_SECONDS`. Backfill never overtakes a fresh call.
+*   A queue entry expires `GRACE_SECONDS` after its time. A caller that must wait longer than
+    `SHORT_WAIT_SECONDS` may come back as another process, so its entry holds no position. It only spreads
+    the times of other callers that must wait as long.
+
+All times are seconds on the ledger's own time line, which only moves forward (see `records.elapsed`).
 """
 
 import math
@@ -21,75 +24,75 @@ from enum import StrEnum
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.quota.windows import RateWindow, Spend, windows
 
-__all__ = ["Block", "Go", "Priority", "Queue", "WaitUntil", "Waiting", "decide"]
+__all__ = ["Block", "Go", "Priority", "Queue", "QueueEntry", "WaitUntil", "decide"]
 
 GRACE_SECONDS = 5.0
-"""How late a waiter may wake and still find its place: above the worst wait for the ledger's lock (1.0 s
+"""How late a caller may come back and keep its queue entry. Above the worst wait for the ledger's lock (1.0 s
 measured with 8 processes)."""
 SPREAD_SECONDS = 0.1
-"""Least distance between two waiters' wake-ups: several times what one turn at the ledger takes."""
-NEAR_SECONDS = 120.0
-"""A wait up to this is slept through, so its place is kept; whoever is told more may go away. Twice the
-period of the shortest rate, so that a queue for the calls of a minute keeps its order."""
-PATIENCE_SECONDS = 600.0
-"""How long a dear call lets cheaper ones overtake it: a sixth of the shortest period of running seconds."""
-FRESH_TURNS = 4
-"""Fresh calls in a row before one backfill call goes: backfill keeps a fifth of the quota at worst."""
+"""Least distance between the wake-ups of two callers: several times the duration of one transaction."""
+SHORT_WAIT_SECONDS = 120.0
+"""A caller sleeps through a wait up to this long, so its entry keeps its position. Twice the period of the
+shortest rate, so a queue for the calls of a minute keeps its order."""
+MAX_OVERTAKE_SECONDS = 600.0
+"""How long low-cost calls may overtake a high-cost one: a sixth of the shortest period of running seconds."""
+MAX_FRESH_IN_A_ROW = 4
+"""Fresh calls in a row before one backfill call: backfill keeps at least a fifth of the quota."""
 
 
 class Priority(StrEnum):
-    """How urgent a call is."""
+    """The urgency of a call."""
 
     FRESH = "fresh"
     BACKFILL = "backfill"
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A place in the queue.
+class QueueEntry:
+    """A caller in the queue.
 
     Attributes:
-        turn: the order in which callers first asked; unique.
-        priority: how urgent it is.
-        seconds: running seconds it will reserve.
-        likely: of these, what it will probably take; the rest comes back soon.
-        since: when it first asked.
-        asked: when it last asked.
-        at: when it was told to ask again.
+        number: the order in which callers first asked; unique.
+        priority: the urgency of the call.
+        seconds: running seconds that the call will reserve.
+        expected: the part of them that the call will probably use; the rest comes back soon.
+        since: when the caller first asked.
+        asked: when the caller last asked.
+        at: when the caller may ask again.
     """
 
-    turn: int
+    number: int
     priority: Priority
     seconds: float
-    likely: float
+    expected: float
     since: float
     asked: float
     at: float
 
     @property
-    def near(self) -> bool:
-        """Whether it surely waits here, rather than going away to come back as somebody else."""
-        return self.at <= self.asked + NEAR_SECONDS
+    def waits_briefly(self) -> bool:
+        """Whether the caller sleeps until its time, and does not come back as another process."""
+        return self.at <= self.asked + SHORT_WAIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Who else waits, as one caller finds it.
+    """The queue from the point of view of one caller.
 
     Attributes:
-        turn: this caller's own turn.
-        waiting: the others' places.
-        fresh_run: how many fresh calls went since the last backfill call.
+        number: this caller's own queue number.
+        others: the entries of all other callers.
+        fresh_in_a_row: number of fresh calls sent since the last backfill call.
     """
 
-    turn: int = 0
-    waiting: tuple[Waiting, ...] = ()
-    fresh_run: int = 0
+    number: int = 0
+    others: tuple[QueueEntry, ...] = ()
+    fresh_in_a_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The service said 429: nobody asks before `until`."""
+    """A block after a 429: no call may be sent before `until`."""
 
     until: float
     reason: str
@@ -97,12 +100,12 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """Send the call now."""
+    """The decision to send the call now."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitUntil:
-    """Ask again at `at` (unix seconds), not before; `reason` tells people what is waited for."""
+    """The decision to wait: ask again at `at` (unix seconds), not before. `reason` is text for people."""
 
     at: float
     reason: str
@@ -116,87 +119,90 @@ def decide(
     share: float,
     priority: Priority,
     estimate: float,
-    likely: float = math.inf,
+    expected: float = math.inf,
     blocks: Iterable[Block] = (),
     queue: Queue = Queue(),
 ) -> Go | WaitUntil:
-    """Whether one call may go now, or when to ask again.
+    """Decide if one call may be sent now, or when to ask again.
 
-    If every call takes at most what was reserved for it, no window of any rate ever holds more than its
-    amount; and more than `share` of it only by what calls took beyond what they would likely take. A call
-    that takes longer counts its true time from that moment on.
+    No window of a rate ever exceeds its amount, as long as no call takes longer than its reservation. A
+    window exceeds the share only by the time that calls took beyond their expected time. A call that runs
+    longer than reserved counts its true time from that moment on.
 
     Args:
-        history: what was spent within the longest period, in any order.
-        limits: the rates that must all hold.
+        history: the calls within the longest period, in any order.
+        limits: the rates; all of them must hold.
         now: the ledger's time.
         share: part of every rate that may be used, 0 < share ≤ 1; one call always fits.
-        priority: of this call.
-        estimate: running seconds to reserve for it; more than a whole rate counts as the whole rate.
-        likely: of these, what it will probably take.
-        blocks: what the service said in a 429.
-        queue: who else waits.
+        priority: the urgency of this call.
+        estimate: running seconds to reserve; more than a whole rate counts as the whole rate.
+        expected: the part of them that the call will probably use.
+        blocks: the blocks that followed a 429.
+        queue: the other waiting callers.
     """
-    room = windows(history, limits, now, share=share)
-    mine = Waiting(queue.turn, priority, estimate, likely=min(likely, estimate), since=now, asked=now, at=now)
-    places = [place for place in queue.waiting if place.at + GRACE_SECONDS > now]
+    rates = windows(history, limits, now, share=share)
+    own = QueueEntry(queue.number, priority, estimate, min(expected, estimate), since=now, asked=now, at=now)
+    entries = [entry for entry in queue.others if entry.at + GRACE_SECONDS > now]
     block = max(blocks, key=lambda b: b.until, default=Block(now, ""))
-    for held in ([place for place in places if place.near], places):
-        ahead = _ahead(held, mine, fresh_run=queue.fresh_run)
-        if block.until <= now and _may_go([window.copy() for window in room], ahead, mine, now):
+    for considered in ([entry for entry in entries if entry.waits_briefly], entries):
+        ahead = _ahead(considered, own, fresh_in_a_row=queue.fresh_in_a_row)
+        if block.until <= now and _fits_now([window.copy() for window in rates], ahead, own, now):
             return Go()
-        at, bound = _slot([window.copy() for window in room], (*ahead, mine), start=max(now, block.until))
-        if at <= now + NEAR_SECONDS:
+        at, bound = _slot([window.copy() for window in rates], (*ahead, own), start=max(now, block.until))
+        if at <= now + SHORT_WAIT_SECONDS:
             break
     reason = bound or (f"blocked by the service: {block.reason}" if block.until > now else "")
     others = f"{len(ahead)} waiting before this one" if ahead else ""
     return WaitUntil(math.ceil(at * 1000 + 1) / 1000, ", ".join(filter(None, (reason, others))))
 
 
-def _may_go(room: Sequence[RateWindow], ahead: Iterable[Waiting], mine: Waiting, now: float) -> bool:
-    """Whether there is room now for this call after those ahead who may go now too.
+def _fits_now(rates: Sequence[RateWindow], ahead: Iterable[QueueEntry], own: QueueEntry, now: float) -> bool:
+    """Return whether this call fits now, after the calls ahead that fit now too.
 
-    Where one ahead needs more running seconds than are left, a cheaper call may overtake it, for a while;
-    but backfill never overtakes a fresh call.
+    If a call ahead needs more running seconds than are left, a call with a lower cost may overtake it for a
+    while. Backfill never overtakes a fresh call.
     """
-    for place in ahead:
-        if all(window.fits(place, now) for window in room):
-            for window in room:
-                window.take(place, now)
+    for entry in ahead:
+        if all(window.fits(entry, now) for window in rates):
+            for window in rates:
+                window.add(entry, now)
             continue
-        patient = place.since + PATIENCE_SECONDS > now and (place.priority, mine.priority) != (
+        may_be_overtaken = entry.since + MAX_OVERTAKE_SECONDS > now and (entry.priority, own.priority) != (
             Priority.FRESH,
             Priority.BACKFILL,
         )
-        if place.seconds <= mine.seconds or not patient:
+        if entry.seconds <= own.seconds or not may_be_overtaken:
             return False
-    return all(window.fits(mine, now) for window in room)
+    return all(window.fits(own, now) for window in rates)
 
 
-def _slot(room: Sequence[RateWindow], places: Iterable[Waiting], *, start: float) -> tuple[float, str]:
-    """When the last of these places may go, one after the other, and for which window ("" if for none)."""
+def _slot(rates: Sequence[RateWindow], entries: Iterable[QueueEntry], *, start: float) -> tuple[float, str]:
+    """Return when the last of these calls fits, one after the other, and the reason of the window that binds.
+
+    The reason is "" if no window binds.
+    """
     at, bound = start - SPREAD_SECONDS, ""
-    for place in places:
+    for entry in entries:
         at += SPREAD_SECONDS
-        for window in room:
-            later = window.room(place, at)
+        for window in rates:
+            later = window.first_fit(entry, at)
             if later > at:
                 at, bound = later, window.reason
-        for window in room:
-            window.take(place, at)
+        for window in rates:
+            window.add(entry, at)
     return at, bound
 
 
-def _ahead(waiting: Iterable[Waiting], mine: Waiting, *, fresh_run: int) -> list[Waiting]:
-    """Who goes before `mine`: fresh before backfill, except that every so often one backfill call goes."""
-    places = sorted((*waiting, mine), key=lambda place: -place.turn)
-    fresh = [place for place in places if place.priority is Priority.FRESH]
-    backfill = [place for place in places if place.priority is Priority.BACKFILL]
-    ahead: list[Waiting] = []
+def _ahead(entries: Iterable[QueueEntry], own: QueueEntry, *, fresh_in_a_row: int) -> list[QueueEntry]:
+    """List the entries before `own`: fresh before backfill, with one backfill call in between at times."""
+    last_first = sorted((*entries, own), key=lambda entry: -entry.number)
+    fresh = [entry for entry in last_first if entry.priority is Priority.FRESH]
+    backfill = [entry for entry in last_first if entry.priority is Priority.BACKFILL]
+    ahead: list[QueueEntry] = []
     while True:
-        turn_of_backfill = backfill and (fresh_run >= FRESH_TURNS or not fresh)
-        place = backfill.pop() if turn_of_backfill else fresh.pop()
-        if place is mine:
+        backfill_next = backfill and (fresh_in_a_row >= MAX_FRESH_IN_A_ROW or not fresh)
+        entry = backfill.pop() if backfill_next else fresh.pop()
+        if entry is own:
             return ahead
-        ahead.append(place)
-        fresh_run = 0 if turn_of_backfill else fresh_run + 1
+        ahead.append(entry)
+        fresh_in_a_row = 0 if backfill_next else fresh_in_a_row + 1

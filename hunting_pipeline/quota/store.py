@@ -1,7 +1,7 @@
-"""Where a ledger lives: one transaction at a time, over threads, processes and, with Postgres, machines.
+"""The database of a ledger: one transaction at a time, over threads, processes and, with Postgres, machines.
 
-A store gives transactions that exclude each other, and the time as its clock tells it. It knows nothing of
-quotas. Statements are written with `?` and mean the same in both databases.
+A store offers transactions that exclude each other, and the readings of its clocks. Nothing here is about
+quotas. Statements use `?` for values and mean the same in both databases.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import filelock
 
-from hunting_pipeline.errors import Misconfigured, ServiceFailed
+from hunting_pipeline.errors import Misconfigured, ServiceFailed, setting
 
 if TYPE_CHECKING:
     import psycopg
@@ -24,99 +24,105 @@ if TYPE_CHECKING:
 __all__ = ["Run", "Store", "create", "open_store"]
 
 LOCK_SECONDS = 30.0
-"""How long to wait for one's turn: 30 times the worst wait measured with 8 processes."""
+"""How long to wait for the lock: 30 times the worst wait measured with 8 processes."""
 CONNECT_SECONDS = 10
-"""How long a database server may take to answer at all: libpq itself would wait for minutes."""
+"""How long a database server may take to accept a connection: libpq itself would wait for minutes."""
 SCHEMA_VERSION = 3
 _LOCK_KEY = int.from_bytes(blake2b(b"hunting-pipeline quota ledger", digest_size=8).digest(), signed=True)
-"""Advisory locks are named by a number; this one is ours."""
+"""The number of the ledger's advisory lock in Postgres."""
 _POSTGRES_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _LEFT_TO_THE_PARENT: list[object] = []
-"""Connections found after a fork: the parent's, so neither used nor closed, for that would reach it."""
+"""Connections that a fork copied. They belong to the parent: the child must neither use nor close them."""
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS quota_tenant (tenant TEXT PRIMARY KEY, now DOUBLE PRECISION NOT NULL,
-        wall DOUBLE PRECISION NOT NULL, steady DOUBLE PRECISION, blocked_until DOUBLE PRECISION NOT NULL,
-        block_reason TEXT NOT NULL, next_turn BIGINT NOT NULL, fresh_run BIGINT NOT NULL)""",
+        wall DOUBLE PRECISION NOT NULL, monotonic DOUBLE PRECISION, blocked_until DOUBLE PRECISION NOT NULL,
+        block_reason TEXT NOT NULL, last_number BIGINT NOT NULL, fresh_in_a_row BIGINT NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS quota_spend (id TEXT PRIMARY KEY, tenant TEXT NOT NULL,
         priority TEXT NOT NULL,
         owner TEXT NOT NULL, source_table TEXT NOT NULL, reserved_at DOUBLE PRECISION NOT NULL,
-        seconds DOUBLE PRECISION NOT NULL, likely DOUBLE PRECISION NOT NULL,
+        seconds DOUBLE PRECISION NOT NULL, expected DOUBLE PRECISION NOT NULL,
         expires DOUBLE PRECISION NOT NULL, ended DOUBLE PRECISION)""",
     """CREATE INDEX IF NOT EXISTS quota_spend_ended ON quota_spend
-        (tenant, ended, reserved_at, seconds, expires, likely)""",
+        (tenant, ended, reserved_at, seconds, expires, expected)""",
     """CREATE TABLE IF NOT EXISTS quota_past (tenant TEXT NOT NULL, slot BIGINT NOT NULL,
         calls BIGINT NOT NULL, seconds DOUBLE PRECISION NOT NULL, reserved_at DOUBLE PRECISION NOT NULL,
         ended DOUBLE PRECISION NOT NULL, PRIMARY KEY (tenant, slot))""",
-    """CREATE TABLE IF NOT EXISTS quota_waiting (tenant TEXT NOT NULL, seat TEXT NOT NULL,
+    """CREATE TABLE IF NOT EXISTS quota_queue (tenant TEXT NOT NULL, caller TEXT NOT NULL,
         priority TEXT NOT NULL,
-        turn BIGINT NOT NULL, seconds DOUBLE PRECISION NOT NULL, likely DOUBLE PRECISION NOT NULL,
+        number BIGINT NOT NULL, seconds DOUBLE PRECISION NOT NULL, expected DOUBLE PRECISION NOT NULL,
         since DOUBLE PRECISION NOT NULL, asked_at DOUBLE PRECISION NOT NULL,
-        wake_at DOUBLE PRECISION NOT NULL, PRIMARY KEY (tenant, seat, priority))""",
+        wake_at DOUBLE PRECISION NOT NULL, PRIMARY KEY (tenant, caller, priority))""",
     """CREATE TABLE IF NOT EXISTS quota_estimate (tenant TEXT NOT NULL, source_table TEXT NOT NULL,
         mean DOUBLE PRECISION NOT NULL, deviation DOUBLE PRECISION NOT NULL,
         PRIMARY KEY (tenant, source_table))""",
 )
 
 Run = Callable[..., list[tuple[Any, ...]]]
-"""`run(statement, *values)`: the rows that a SELECT or a RETURNING gives."""
+"""A function `run(statement, *values)` that returns the rows of a SELECT or a RETURNING."""
 
 
 class Store(Protocol):
     """Transactions that exclude each other."""
 
     def transaction(self) -> AbstractContextManager[Run]:
-        """A transaction: committed when the block ends, rolled back when it raises."""
+        """Begin a transaction: committed when the block ends, rolled back when it raises."""
 
     def reading(self, run: Run) -> tuple[float, float | None]:
-        """The store's wall clock (unix seconds) and, where it has one, its steady clock (seconds)."""
+        """Return the wall clock (unix seconds) and the monotonic clock (seconds; None without one)."""
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
 
 
-def open_store(url: str, *, clock: Callable[[], float] | None, steady: Callable[[], float] | None) -> Store:
-    """The store a URL names; `clock` and `steady` stand in for the store's own clocks.
+def open_store(
+    url: str, *, clock: Callable[[], float] | None, monotonic: Callable[[], float] | None
+) -> Store:
+    """Open the store of a URL. `clock` and `monotonic` replace the store's own clocks.
 
     Raises:
-        Misconfigured: no such scheme, no path, or the store cannot be opened.
+        Misconfigured: the scheme is unknown, the path is missing, or the store cannot be opened.
         ServiceFailed: the database server does not answer.
     """
     scheme, separator, rest = url.partition("://")
     if scheme in {"postgresql", "postgres"} and separator:
-        return PostgresStore(url, clock=clock, steady=steady or clock)
+        return PostgresStore(url, clock=clock, monotonic=monotonic or clock)
     path = rest.removeprefix("/") if separator else url
     if (separator and scheme != "sqlite") or not path or rest[:1] not in {"", "/"}:
         raise Misconfigured(
-            f"HUNTING_LEDGER has scheme {scheme!r} or no path:"
-            " use sqlite:///path/ledger.db, a path, or postgresql://..."
+            f"{setting('ledger')} has the scheme {scheme!r} or no path. Set {setting('ledger')} to a path, to"
+            " sqlite:///path/ledger.db or to postgresql://..."
         )
-    own = steady or clock or boot_seconds
-    return SqliteStore(Path(path), clock=clock or time.time, steady=own)
+    own = monotonic or clock or boot_seconds
+    return SqliteStore(Path(path), clock=clock or time.time, monotonic=own)
 
 
 def boot_seconds() -> float:
-    """A clock that nobody can set, shared by all processes of the machine; counts sleep where it can."""
+    """Return a clock that cannot be set and that all processes of the machine share.
+
+    The clock includes time in suspend where the platform offers that.
+    """
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
 class SqliteStore:
-    """A file on a local disk. A lock file beside it gives every process its turn.
+    """A file on a local disk, with a lock file beside it for which processes wait.
 
-    SQLite's own waiting is unfair (one of eight processes got one turn in 6 s), so the lock file orders them;
-    the transaction is immediate all the same. Every commit is synced: a ledger that forgets is overdrawn.
+    SQLite's own waiting is unfair: one of eight processes got one transaction in 6 s. So the lock file orders
+    the processes; the transaction is immediate all the same. Every commit is synced, because a ledger that
+    loses calls would exceed the quota.
 
     Raises:
-        Misconfigured: the folder is not known, or cannot be made or written, or the file is no ledger of this
+        Misconfigured: the folder is unknown, cannot be created or written, or the file is no ledger of this
             version.
-        ServiceFailed: the disk fails, or the lock was not to be had in time.
+        ServiceFailed: the disk fails, or the lock was not free in time.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float], steady: Callable[[], float]) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._clock = clock
-        self._steady = steady
+        self._monotonic = monotonic
         self._threads = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._process = os.getpid()
@@ -125,9 +131,9 @@ class SqliteStore:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._exclusive():
                 self._connected()
-        except (OSError, RuntimeError, sqlite3.Error) as error:  # RuntimeError: a home that is not known
+        except (OSError, RuntimeError, sqlite3.Error) as error:  # RuntimeError: an unknown home folder
             raise Misconfigured(
-                f"the quota ledger {path} cannot be opened ({error}): set HUNTING_LEDGER to a file on a"
+                f"the quota ledger {path} cannot be opened ({error}). Set {setting('ledger')} to a file on a"
                 " local disk that this user may write"
             ) from error
 
@@ -141,12 +147,12 @@ class SqliteStore:
                     yield lambda statement, *values: connection.execute(statement, values).fetchall()
         except (OSError, sqlite3.Error) as error:
             raise ServiceFailed(
-                f"the quota ledger {self._path} failed: {error}; no call was allowed"
+                f"the quota ledger {self._path} failed: {error}. No call was allowed"
             ) from error
 
     def reading(self, run: Run) -> tuple[float, float | None]:
         del run
-        return self._clock(), self._steady()
+        return self._clock(), self._monotonic()
 
     def close(self) -> None:
         with self._threads:
@@ -180,9 +186,9 @@ class SqliteStore:
 
 
 class PostgresStore:
-    """A database server. An advisory lock gives every session its turn; the server's clock decides.
+    """A database server, with an advisory lock for which sessions wait. The server's clock decides.
 
-    The lock covers the whole database, so tenants that share one wait for each other: for milliseconds.
+    The lock covers the whole database, so tenants that share a database wait for each other: milliseconds.
 
     Raises:
         Misconfigured: psycopg is missing, the URL is malformed, or the tables are of another version.
@@ -190,26 +196,27 @@ class PostgresStore:
     """
 
     def __init__(
-        self, url: str, *, clock: Callable[[], float] | None, steady: Callable[[], float] | None
+        self, url: str, *, clock: Callable[[], float] | None, monotonic: Callable[[], float] | None
     ) -> None:
         try:
-            import psycopg  # noqa: PLC0415 - an extra: only who uses Postgres installs it
+            import psycopg  # noqa: PLC0415 - an optional dependency
         except ImportError as error:
             raise Misconfigured(
-                "HUNTING_LEDGER is a Postgres URL: install hunting-pipeline[postgres], or use a file"
+                f"{setting('ledger')} is a Postgres URL and psycopg is not installed. Install"
+                f" hunting-pipeline[postgres], or set {setting('ledger')} to a file"
             ) from error
         self._driver = psycopg
         self._url = url
         self._clock = clock
-        self._steady = steady
+        self._monotonic = monotonic
         self._now = 0.0
         self._threads = threading.Lock()
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._process = os.getpid()
         try:
             self._where = _without_secrets(psycopg.conninfo.conninfo_to_dict(url))
-        except psycopg.ProgrammingError:  # it repeats the URL
-            raise Misconfigured("HUNTING_LEDGER is no valid postgresql:// URL") from None
+        except psycopg.ProgrammingError:  # its text repeats the URL
+            raise Misconfigured(f"{setting('ledger')} is no valid postgresql:// URL") from None
         with self.transaction() as run:
             create(run)
 
@@ -224,13 +231,13 @@ class PostgresStore:
                 yield lambda statement, *values: self._run(connection, statement, values)
         except self._driver.Error as error:
             raise ServiceFailed(
-                f"the quota ledger {self._where} failed: {error}; no call was allowed"
+                f"the quota ledger {self._where} failed: {error}. No call was allowed"
             ) from error
 
     def reading(self, run: Run) -> tuple[float, float | None]:
         del run
         if self._clock is not None:
-            return self._clock(), self._steady() if self._steady else None
+            return self._clock(), self._monotonic() if self._monotonic else None
         return self._now, None
 
     def close(self) -> None:
@@ -240,16 +247,16 @@ class PostgresStore:
             self._connection = None
 
     def _begun(self, stack: ExitStack) -> "psycopg.Connection[tuple[Any, ...]]":
-        """The session in a transaction that nobody else is in; `stack` ends it.
+        """Begin a transaction that excludes all others and return its session; `stack` ends the transaction.
 
-        Where the last session was broken (the server was started anew), a new one is opened.
+        Opens a new session if the last one is broken, for example after a restart of the server.
         """
         while True:
             opened = self._connection is None
             connection = self._connection = self._connection or self._opened()
             try:
                 with ExitStack() as mine:
-                    mine.enter_context(connection.pipeline())  # what gives no rows is not waited for
+                    mine.enter_context(connection.pipeline())  # statements without rows need no round trip
                     mine.enter_context(connection.transaction())
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
                     ((self._now,),) = connection.execute(_POSTGRES_NOW).fetchall()
@@ -281,14 +288,14 @@ def _without_secrets(parts: Mapping[str, Any]) -> str:
 
 
 def create(run: Run) -> None:
-    """Create the tables, or refuse those of another version: what they remember must not be forgotten."""
+    """Create the tables, or refuse tables of another version, because their history must not be lost."""
     run("CREATE TABLE IF NOT EXISTS quota_schema (version INTEGER PRIMARY KEY)")
     versions = [version for (version,) in run("SELECT version FROM quota_schema")]
     if versions and max(versions) != SCHEMA_VERSION:
         raise Misconfigured(
-            f"the quota ledger has schema version {max(versions)}, this program knows {SCHEMA_VERSION}: let"
-            " HUNTING_LEDGER name another place (a day later nothing of the old one counts), or use the"
-            " program that made it"
+            f"the quota ledger has schema version {max(versions)}, this version of hunting-pipeline needs"
+            f" {SCHEMA_VERSION}. Set {setting('ledger')} to a new file or database, or use the version that"
+            " created the ledger. A day after the last call the old history no longer counts"
         )
     for statement in _TABLES:
         run(statement)

@@ -1,4 +1,4 @@
-"""`hunting.toml`: what it says, and on which line."""
+"""The file `hunting.toml`: its values, and the line of each value."""
 
 import os
 import tomllib
@@ -9,17 +9,20 @@ from typing import Any
 
 from hunting_pipeline.errors import Misconfigured
 
-__all__ = ["CONFIG_VARIABLE", "SettingsFile", "settings_file"]
+__all__ = ["CONFIG_VARIABLE", "PREFIX", "SettingsFile", "settings_file"]
 
-CONFIG_VARIABLE = "HUNTING_CONFIG"
-"""Names another file than `hunting.toml` in the current folder."""
+PREFIX = "HUNTING_"
+"""Start of every environment variable of this project."""
+
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+"""The variable with the path of another file than `hunting.toml` in the current folder."""
 
 _TENANTS = "tenants"
 
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """The file as it is; empty where there is none. It may hold secrets: its `repr` shows the path alone."""
+    """The content of the file; empty if the file is absent. It may hold secrets: `repr` shows the path."""
 
     path: Path
     text: str = field(repr=False)
@@ -27,24 +30,26 @@ class SettingsFile:
 
     @property
     def common(self) -> Mapping[str, Any]:
-        """The settings of every tenant."""
+        """The settings that all tenants share."""
         return {name: value for name, value in self.values.items() if name != _TENANTS}
 
     @property
     def tenants(self) -> Mapping[str, Mapping[str, Any]]:
-        """The sections `[tenants.NAME]`, whose settings go over the common ones.
+        """The sections `[tenants.NAME]`. Their settings override the common ones.
 
         Raises:
-            Misconfigured: `tenants` is something else.
+            Misconfigured: `tenants` does not consist of sections.
         """
         found = self.values.get(_TENANTS, {})
         if not isinstance(found, dict) or not all(isinstance(section, dict) for section in found.values()):
-            raise Misconfigured(f"{self.place(_TENANTS)}: a tenant is a section of its own, [tenants.NAME]")
+            raise Misconfigured(f"{self.place(_TENANTS)}: each tenant is a section, [tenants.NAME]")
         return found
 
     def place(self, *keys: str) -> str:
-        """`hunting.toml:3`, where the value under `keys` begins: after the last line that can be read without
-        it."""
+        """Return the place where the value under `keys` begins, such as `hunting.toml:3`.
+
+        The value begins after the last line up to which the file parses without the value.
+        """
         lines = self.text.splitlines()
         before = 0
         for count in range(1, len(lines) + 1):
@@ -61,10 +66,10 @@ class SettingsFile:
 
 
 def settings_file() -> SettingsFile:
-    """Read it.
+    """Read the file.
 
     Raises:
-        Misconfigured: it cannot be read, or is no TOML; says where.
+        Misconfigured: the file cannot be read or is not TOML; the message says where.
     """
     named = os.environ.get(CONFIG_VARIABLE)
     path = Path(named or "hunting.toml")
@@ -76,5 +81,5 @@ def settings_file() -> SettingsFile:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not named:
             return SettingsFile(path, "", {})
-        which = f"{CONFIG_VARIABLE} names {path}, which" if named else path
-        raise Misconfigured(f"{which} cannot be read ({error.strerror})") from None
+        which = f"{path} (named by {CONFIG_VARIABLE})" if named else path
+        raise Misconfigured(f"{which} cannot be read: {error.strerror}") from None

@@ -1,4 +1,7 @@
-"""The settings of the one tenant, or of one of several: its own over the common ones."""
+"""Loading of the settings: those of the only tenant, or of one of several tenants.
+
+A tenant's own settings override the common ones.
+"""
 
 import os
 import re
@@ -9,23 +12,24 @@ from typing import Any
 from pydantic import ValidationError
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.settings.file import CONFIG_VARIABLE, SettingsFile, settings_file
-from hunting_pipeline.settings.model import PREFIX, Settings, variable
+from hunting_pipeline.settings.file import CONFIG_VARIABLE, PREFIX, SettingsFile, settings_file
+from hunting_pipeline.settings.model import Settings, variable
 
 __all__ = ["TENANT_VARIABLE", "load_settings", "tenant_names"]
 
-TENANT_VARIABLE = "HUNTING_TENANT"
-"""Names the tenant that a command means, where several are configured."""
+TENANT_VARIABLE = f"{PREFIX}TENANT"
+"""The variable with the name of the tenant that a command uses, if several tenants are configured."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-"""Fit for a folder, an asset key and a variable; no double underscore, for that parts variables."""
+"""A tenant's name, valid in a folder, an asset key and a variable. A double underscore separates the parts of
+variables, so a name has none."""
 
 
 def tenant_names() -> tuple[str, ...]:
-    """The tenants that the file names, sorted; none where there is but one.
+    """Return the names of the tenants in the file, sorted; none if only one tenant is configured.
 
     Raises:
-        Misconfigured: the file cannot be read, or a name is not fit to be one.
+        Misconfigured: the file cannot be read, or a name is not valid.
     """
     return tuple(sorted(_sections(settings_file())))
 
@@ -34,12 +38,12 @@ def load_settings(tenant: str = "") -> Settings:
     """Read the settings.
 
     Args:
-        tenant: one of several, by its name; "" where the file names none. Its lake is the folder of its name
-            in the common one, unless it sets another.
+        tenant: name of one of several tenants; "" if the file has no tenants. The tenant's lake is the folder
+            of its name in the common lake, unless the tenant sets another one.
 
     Raises:
-        Misconfigured: a value is wrong or a name unknown; each is named with what it must be, and with its
-            line where it stands in the file. Or the file names other tenants than `tenant`.
+        Misconfigured: a value is wrong or a setting is unknown; the message names each with the accepted
+            values, and with its line in the file. Or the file has no tenant of this name.
     """
     file = settings_file()
     sections = _sections(file)
@@ -51,8 +55,8 @@ def load_settings(tenant: str = "") -> Settings:
         return common
     if common.tenant_id is not None:
         raise Misconfigured(
-            f"{_where('tenant_id', '', file)}: several tenants are configured ({', '.join(sections)}):"
-            " each has a tenant_id of its own"
+            f"{_where('tenant_id', '', file)}: several tenants are configured ({', '.join(sections)})."
+            " Set tenant_id in the section of each"
         )
     return _read(file, tenant, {"lake": common.lake / tenant, **sections[tenant]})
 
@@ -62,17 +66,19 @@ def _read(file: SettingsFile, tenant: str, own: Mapping[str, Any]) -> Settings:
         return Settings(**own).named(tenant)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
-        lines = [f"{_where(str(one['loc'][0]), tenant, file)}: {_said(one['msg'])}" for one in problems]
+        lines = [f"{_where(str(one['loc'][0]), tenant, file)}: {_explained(one['msg'])}" for one in problems]
         raise Misconfigured("; ".join(lines)) from None
 
 
-def _said(message: str) -> str:
+def _explained(message: str) -> str:
     unknown = "Extra inputs are not permitted"
-    return f"no such setting; there are {', '.join(Settings.model_fields)}" if message == unknown else message
+    if message == unknown:
+        return f"no such setting; choose one of {', '.join(Settings.model_fields)}"
+    return message.removeprefix("Value error, ")
 
 
 def _where(name: str, tenant: str, file: SettingsFile) -> str:
-    """Where a setting stands: the variable, or the line of the file."""
+    """Return where a setting is set: the variable, or the line of the file."""
     for owner, section, keys in (
         (tenant, file.tenants.get(tenant, {}), ("tenants", tenant, name)),
         ("", file.common, (name,)),
@@ -85,13 +91,13 @@ def _where(name: str, tenant: str, file: SettingsFile) -> str:
 
 
 def _sections(file: SettingsFile) -> dict[str, dict[str, Any]]:
-    """What each tenant sets: its variables over its section."""
+    """Return each tenant's own settings. Its variables override its section."""
     found = {}
     for name, section in file.tenants.items():
         if not _NAME.fullmatch(name):
             raise Misconfigured(
-                f"{file.place('tenants', name)}: {name!r} cannot name a tenant:"
-                " lower-case letters, digits and single underscores, a letter first"
+                f"{file.place('tenants', name)}: {name!r} cannot be the name of a tenant."
+                " Use lower-case letters, digits and single underscores, with a letter first"
             )
         found[name] = dict(section) | _variables_of(name)
     _refuse_twins(file, found)
@@ -105,13 +111,13 @@ def _variables_of(tenant: str) -> dict[str, str]:
 
 
 def _refuse_twins(file: SettingsFile, sections: Mapping[str, Mapping[str, Any]]) -> None:
-    """Two names of one tenant would be two lakes of the same rows."""
+    """Refuse two names of one tenant: the same rows would land in two lakes."""
     seen: dict[str, str] = {}
     for name, section in sections.items():
         tenant_id = str(section.get("tenant_id", name)).lower()
         if tenant_id in seen:
             raise Misconfigured(
-                f"{_where('tenant_id', name, file)}: tenants {seen[tenant_id]} and {name} are the same one"
+                f"{_where('tenant_id', name, file)}: tenants {seen[tenant_id]} and {name} have the same id"
             )
         seen[tenant_id] = name
 
@@ -119,11 +125,11 @@ def _refuse_twins(file: SettingsFile, sections: Mapping[str, Mapping[str, Any]])
 def _no_such(tenant: str, sections: Iterable[str], file: SettingsFile) -> Misconfigured:
     names = ", ".join(sections)
     if not names:
-        return Misconfigured(f"no tenant is called {tenant!r}: {file.path} has no section [tenants.{tenant}]")
+        return Misconfigured(f"there is no tenant {tenant!r}: {file.path} has no section [tenants.{tenant}]")
     if tenant:
-        return Misconfigured(f"no tenant is called {tenant!r}: {file.path} names {names}")
+        return Misconfigured(f"there is no tenant {tenant!r}; {file.path} has {names}")
     return Misconfigured(
-        f"{file.path} names several tenants: choose one by --tenant or {TENANT_VARIABLE}, {names}"
+        f"{file.path} has several tenants. Choose one by --tenant or {TENANT_VARIABLE}: {names}"
     )
 
 
@@ -132,5 +138,5 @@ def _refuse_unknown(names: Iterable[str], tenants: Iterable[str]) -> None:
     for name in names:
         if name.startswith(PREFIX) and name not in (CONFIG_VARIABLE, TENANT_VARIABLE, *known):
             near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            hint = f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}"
             raise Misconfigured(f"there is no setting {name}{hint}")

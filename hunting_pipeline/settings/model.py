@@ -1,11 +1,11 @@
-"""Every setting, with its default and what it must be."""
+"""Every setting, with its default and the values that it accepts."""
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from platformdirs import user_state_path
-from pydantic import Field, PrivateAttr, SecretStr, field_validator
+from pydantic import Field, PrivateAttr, create_model, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -14,50 +14,64 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.apis import APIS
+from hunting_pipeline.apis.clouds import Cloud
+from hunting_pipeline.auth import CREDENTIALS, choose, missing
+from hunting_pipeline.auth.credential import Credential
+from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.limits import PROFILES, Limits
-from hunting_pipeline.settings.file import settings_file
+from hunting_pipeline.settings.file import PREFIX, settings_file
 
-__all__ = ["PREFIX", "Settings", "variable"]
+__all__ = ["Settings", "variable"]
 
-PREFIX = "HUNTING_"
+_OFFERED = tuple(cloud for cloud in Cloud if any(cloud in api.hosts for api in APIS.values()))
+"""The clouds with at least one API. Any other cloud is refused once the API is known."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
-_NO_TENANT = """no tenant is configured, so nothing was asked. Either
-  set HUNTING_TENANT_ID, HUNTING_CLIENT_ID and HUNTING_CLIENT_SECRET (or HUNTING_CERTIFICATE),
-  or try the project without a tenant: `make ui` (Dagster) and `make demo` start an emulated one."""
 
-
-def variable(setting: str, tenant: str = "") -> str:
-    """The environment variable of a setting; of one of several tenants, by its name."""
+def variable(name: str, tenant: str = "") -> str:
+    """Return the environment variable of a setting; with `tenant`, that of one of several tenants."""
     owner = f"TENANTS__{tenant.upper()}__" if tenant else ""
-    return f"{PREFIX}{owner}{setting.upper()}"
+    return f"{PREFIX}{owner}{name.upper()}"
 
 
-class Settings(BaseSettings):
-    """Everything a run needs to know. Frozen; secrets never show in its `repr`."""
+_Model = TypeVar("_Model", bound=BaseSettings)
+
+
+def _with_credentials(settings: type[_Model]) -> type[_Model]:
+    """Add the settings of every credential to a class, all of them optional."""
+    fields: dict[str, Any] = {}
+    for credential in CREDENTIALS:
+        for name, field in credential.model_fields.items():
+            annotation: Any = field.annotation
+            fields[name] = (annotation | None, Field(None, description=field.description))
+    return create_model(settings.__name__, __base__=settings, __module__=settings.__module__, **fields)
+
+
+@_with_credentials
+class _AppRegistration(BaseSettings):
+    """The identity of the app: the settings below and those of the credentials, which `auth` states."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
 
-    tenant_id: str | None = Field(None, description="Entra tenant id (GUID); a lake belongs to one")
+    tenant_id: str | None = Field(None, description="Entra tenant id (GUID); a lake belongs to one tenant")
     client_id: str | None = Field(None, description="application (client) id of the app registration")
-    client_secret: SecretStr | None = Field(None, description="its client secret")
-    certificate: Path | None = Field(
-        None, description="PEM file with the app's certificate and private key, instead of a secret"
+
+
+class Settings(_AppRegistration):
+    """Everything that a run can be configured with. Frozen; its `repr` shows no secret."""
+
+    api: str = Field(next(iter(APIS)), description=f"hunting API: {', '.join(f'`{name}`' for name in APIS)}")
+    cloud: Cloud = Field(
+        Cloud.GLOBAL,
+        description=f"cloud or region of the tenant: {', '.join(f'`{name}`' for name in _OFFERED)}",
     )
-    certificate_password: SecretStr | None = Field(None, description="of the private key, if it has one")
-    federated_token: Path | None = Field(
-        None,
-        description="file with a workload identity's token, instead of a secret (read anew at each sign-in)",
-    )
-    api: Literal["graph", "xdr", "endpoint"] = Field("graph", description="which API is asked")
-    cloud: str = Field("global", description="`global`, `gcc`, `gcc-high`, `dod`, or a region such as `eu`")
     api_url: str | None = Field(
-        None, description="another host than the surface's, for a proxy or the emulator"
+        None, description="root URL that replaces the API's host, for a proxy or the emulator"
     )
-    login_url: str | None = Field(None, description="another login host than the cloud's")
-    scope: str | None = Field(None, description="another token scope than the surface's")
+    login_url: str | None = Field(None, description="root URL that replaces the cloud's login host")
+    scope: str | None = Field(None, description="token scope that replaces the API's")
     ca_bundle: Path | None = Field(
         None, description="PEM file of the authorities to trust, instead of the system's"
     )
@@ -66,43 +80,50 @@ class Settings(BaseSettings):
         default_factory=lambda: str(user_state_path("hunting-pipeline") / "quota.sqlite"),
         description="file (or `postgresql://` URL) that shares the tenant's quota between processes",
     )
-    limits: str = Field("", description="limits profile; the surface's own if empty")
-    share: float = Field(0.8, gt=0, le=1, description="part of the tenant's quota this project may spend")
+    limits: str = Field("", description="limits profile; the API's own if empty")
+    share: float = Field(
+        0.8, gt=0, le=1, description="part of the tenant's quota that this project may spend"
+    )
     workers: int = Field(4, ge=1, le=32, description="calls in flight at once")
     tables: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="tables that commands mean by default, separated by commas; all current ones if empty"
+        (), description="default tables of commands, separated by commas; all current tables if empty"
     )
 
     @field_validator("tables", mode="before")
     @classmethod
-    def _names(cls, value: object) -> object:
-        return (
-            tuple(name.strip() for name in value.split(",") if name.strip())
-            if isinstance(value, str)
-            else value
-        )
+    def _split_names(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
 
     @field_validator("lake", mode="before")
     @classmethod
-    def _no_url(cls, value: object) -> object:
-        """As it is written: a `Path` has one slash where a URL has two."""
+    def _refuse_url(cls, value: object) -> object:
+        """Refuse a URL while the value is still text: a `Path` has one slash where a URL has two."""
         if isinstance(value, str) and _URL.match(value):
             raise ValueError("a lake is a local folder, or a mounted one, and no URL")
         return value
 
     @field_validator("lake")
     @classmethod
-    def _from_home(cls, value: Path) -> Path:
+    def _expand_home(cls, value: Path) -> Path:
         try:
             return value.expanduser()
         except RuntimeError as error:
-            raise ValueError(f"the home that {value} begins with is not known") from error
+            raise ValueError(f"the home folder at the start of {value} is not known") from error
+
+    @field_validator("api")
+    @classmethod
+    def _check_api(cls, value: str) -> str:
+        if value not in APIS:
+            raise ValueError(f"there is no API {value!r}; choose one of {', '.join(APIS)}")
+        return value
 
     @field_validator("limits")
     @classmethod
-    def _profile(cls, value: str) -> str:
+    def _check_limits(cls, value: str) -> str:
         if value and value not in PROFILES:
-            raise ValueError(f"no limits profile is called {value!r}; there are {', '.join(PROFILES)}")
+            raise ValueError(f"there is no limits profile {value!r}; choose one of {', '.join(PROFILES)}")
         return value
 
     @classmethod
@@ -114,39 +135,56 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Variables first, then the file; no .env, no secrets folder."""
+        """Return the sources: variables before the file. No .env file and no folder of secrets is read."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, InitSettingsSource(settings_cls, dict(settings_file().common))
 
     _name: str = PrivateAttr("")
 
-    def named(self, name: str) -> Self:
-        """The same, as those of one of several tenants: messages then name its own variables."""
+    def named(self, tenant: str) -> Self:
+        """Return a copy for one of several tenants. Its messages name the tenant's own variables."""
         copy = self.model_copy()
-        copy._name = name
+        copy._name = tenant
         return copy
 
     @property
-    def limits_profile(self) -> Limits:
-        """The named profile, or that of the surface."""
-        return PROFILES[self.limits or self.api]
+    def name(self) -> str:
+        """The name of one of several tenants; "" if only one is configured."""
+        return self._name
 
-    def tenant(self) -> str:
-        """The tenant's id.
+    @property
+    def limits_profile(self) -> Limits:
+        """The named profile, or that of the API."""
+        return PROFILES[self.limits] if self.limits else APIS[self.api].limits
+
+    @property
+    def credential(self) -> Credential:
+        """The credential that signs in.
 
         Raises:
-            Misconfigured: tenant, application or credential is missing; says how to set them.
+            Misconfigured: no credential is complete.
         """
+        return choose(dict(self))
+
+    def tenant(self) -> str:
+        """Return the tenant's id.
+
+        Raises:
+            Misconfigured: the tenant, the application or the credential is not set; the message says how to
+                set them.
+        """
+        unset = [setting(name) for name in ("tenant_id", "client_id") if getattr(self, name) is None]
+        if need := missing(dict(self)):
+            unset.append(need)
+        if self.tenant_id is not None and not unset:
+            return self.tenant_id
         if self.tenant_id is None and self.client_id is None:
-            raise Misconfigured(_NO_TENANT)
-        missing = [
-            variable(name, self._name) for name in ("tenant_id", "client_id") if getattr(self, name) is None
-        ]
-        if self.client_secret is None and self.certificate is None and self.federated_token is None:
-            secret, certificate, token = (
-                variable(name, self._name) for name in ("client_secret", "certificate", "federated_token")
+            error = Misconfigured(
+                "no tenant is configured, so nothing was requested."
+                f"\n  Set {setting('tenant_id')}, {setting('client_id')} and a credential ({missing({})}),"
+                "\n  or try the project without a tenant: `hunting demo` starts an emulated one."
             )
-            missing.append(f"{secret}, {certificate} or {token}")
-        if missing or self.tenant_id is None:
-            raise Misconfigured(f"set {', '.join(missing)}: a tenant is only half configured")
-        return self.tenant_id
+        else:
+            error = Misconfigured(f"the tenant is only partly configured: set {', '.join(unset)}")
+        error.name_settings(lambda name: variable(name, self.name))
+        raise error

@@ -13,7 +13,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.model import Grain, TableSpec
-from hunting_pipeline.orchestration import HuntingTables, TableConfig, kept_up
+from hunting_pipeline.orchestration import HuntingTables, TableConfig, with_automation
 
 ROOM = "hunting_pipeline.orchestration"
 
@@ -112,7 +112,7 @@ def test_dg_scaffolds_a_folder_that_loads(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     monkeypatch.syspath_prepend(tmp_path)
-    found = kept_up(dg.load_from_defs_folder(path_within_project=tmp_path))
+    found = with_automation(dg.load_from_defs_folder(path_within_project=tmp_path))
     assert {spec.key.to_user_string() for spec in found.resolve_all_asset_specs()} == {
         asset,
         "defender/quota",
@@ -136,7 +136,7 @@ def test_tables_of_different_partitions_load_with_a_sensor_for_each_kind(
     }.items()):  # fmt: skip
         folder = tmp_path / str(number)
         folder.mkdir()
-        found = kept_up(located(folder, monkeypatch, tables))
+        found = with_automation(located(folder, monkeypatch, tables))
         dg.Definitions.validate_loadable(found)
         sensors = {sensor.name: sensor for sensor in found.sensors or ()}
         assert set(sensors) == usual | more
@@ -169,7 +169,7 @@ WRONG = {
     "group: a b\ntables:\n- name: AlertInfo": (3, "not a valid asset group name"),
     "tenants: [contoso]\ntables:\n- name: AlertInfo": (3, "no tenant is called 'contoso'"),
     "group: lonely": (2, "attributes.tables"),
-    "group: mail\ntables: AlertInfo": (4, "a list of tables is wanted, such as"),
+    "group: mail\ntables: AlertInfo": (4, "`tables` must be a list, such as"),
 }
 
 
@@ -198,7 +198,7 @@ def test_a_table_in_two_files_is_refused_with_both_places(
     attributes = "tables:\n- name: AlertInfo"
     found = located(tmp_path, monkeypatch, attributes, f"group: other\n{attributes}")
     with pytest.raises(Misconfigured, match=r"defender/AlertInfo is defined twice: .*yaml:4 and .*yaml:5"):
-        kept_up(found)
+        with_automation(found)
 
 
 def test_a_template_gives_the_list_of_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

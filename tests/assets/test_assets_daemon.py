@@ -9,7 +9,7 @@ import pytest
 from dagster_process import ROOT, Dagster, dagster
 
 from hunting_emulator.process import running
-from hunting_pipeline.orchestration.recounts import RECONCILED, STALE
+from hunting_pipeline.orchestration.keys import RECONCILED, STALE_PARTITIONS
 from support import Emulated
 
 TABLES = ("AlertInfo", "AlertEvidence")
@@ -60,7 +60,7 @@ def recounted(location: Dagster) -> tuple[bool, list[str]]:
     run = location.check("AlertInfo", RECONCILED)
     assert location.until(lambda: location.ended(run), seconds=120) == "SUCCESS"
     passed, lists = location.checked("AlertInfo", RECONCILED)
-    return passed, lists[STALE]
+    return passed, lists[STALE_PARTITIONS]
 
 
 def test_late_rows_turn_the_check_and_the_sensor_brings_exactly_them(

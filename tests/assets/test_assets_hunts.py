@@ -1,4 +1,4 @@
-"""People's own queries as assets: what a file may say, how it is told what is wrong, and what a run does."""
+"""Hunts as assets: the header of a file, the errors that name file and line, and the runs."""
 
 import re
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from test_assets_config import PROJECT, told_by
 
+from hunting_pipeline.apis import APIS
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
@@ -19,9 +20,9 @@ from hunting_pipeline.lake.manifest import load
 from hunting_pipeline.lake.store import LocalStore
 from hunting_pipeline.model import HOUR, SECOND, Grain
 from hunting_pipeline.orchestration import HuntingLake, materialize_range, partitions_for
-from hunting_pipeline.orchestration.requesting import checks_of
+from hunting_pipeline.orchestration.automation.sensors import checks_of
+from hunting_pipeline.orchestration.keys import DEADLINE
 from hunting_pipeline.orchestration.resources import hunting_of
-from hunting_pipeline.orchestration.watch import DEADLINE
 from support import Emulated, emulated
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +57,7 @@ def test_the_examples_are_assets_of_the_code_location() -> None:
     assert all(spec.group_name == "hunts" and spec.description for spec in hunts.values())
     joined = hunts["logon_then_process"].metadata
     assert "the right side of the join" in joined["read whole in every call"].value
-    assert joined["bounds"].value == "1 of them, on Timestamp"
+    assert joined["bounds"].value == "1, on Timestamp"
     assert hunts["persistence"].automation_condition is None
 
 
@@ -67,7 +68,7 @@ def test_a_manual_hunt_is_not_requested_before_its_source_forgets() -> None:
 
 
 def test_checks_are_those_that_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A summary's rows change without a change of their number, so no recount is promised of it."""
+    """The rows of a summary change and their number does not, so a summary has no check of counts."""
     found = located(
         tmp_path,
         monkeypatch,
@@ -156,15 +157,16 @@ WRONG = {
     "// Schedul: manual\nDeviceInfo": (1, "the header has no 'Schedul'; did you mean schedule?"),
     "\n// Copyright Contoso\n\n//schedul :manual\nDeviceInfo": (4, "did you mean schedule?"),
     "// Copyright Contoso\n\n// grain: day\n// note: y\nDeviceInfo": (4, "the header has no 'note'"),
-    "// grain: day\n// grain: hour\nDeviceInfo": (2, "said twice"),
-    "// grain: day\n\n// Grain: hour\nDeviceInfo": (3, "said twice"),
+    "// grain: day\n// grain: hour\nDeviceInfo": (2, "twice: remove one of them"),
+    "// grain: day\n\n// Grain: hour\nDeviceInfo": (3, "twice: remove one of them"),
     "// grain: week\nDeviceInfo": (1, "neither day nor hour"),
     "// name: two words\nDeviceInfo": (1, "'two words' is no name"),
     "// grain: day\n// name: AlertInfo\nDeviceInfo": (2, "AlertInfo is a table's name"),
     "// time: a b\nDeviceInfo": (1, "no name of a table or column"),
-    "// time: Hour\nDeviceInfo": (1, "folders of the name 'hour'"),
+    "// time: Hour\nDeviceInfo": (1, "the lake uses the name 'hour' itself"),
     "// schedule: every day\nDeviceInfo": (1, "neither a cron expression nor `manual`"),
-    "// api: portal\nDeviceInfo": (1, "there are graph, xdr, endpoint"),
+    "// grain: day\n// schedule:\nDeviceInfo": (2, "'' is neither a cron expression nor `manual`"),
+    "// api: portal\nDeviceInfo": (1, f"choose one of {', '.join(APIS)}"),
     "// settle: soon\nDeviceInfo": (1, "no length of time"),
     "// grain: hour\n// time: none\nDeviceInfo": (1, "a snapshot a day"),
     "// grain: hour\nDeviceInfo | summarize count() by bin(Timestamp, 1d)": (1, "use `grain: day`"),
@@ -192,13 +194,13 @@ def test_a_file_that_is_not_utf8_is_named(encoding: str, line: int, tmp_path: Pa
     path.write_text("DeviceLogonEvents\n| where AccountName == 'Jürgen'\n", encoding)
     with pytest.raises(Misconfigured) as caught:
         hunt_file(path)
-    assert str(caught.value) == f"{path}:{line}: the file is not UTF-8: save it as such"
+    assert str(caught.value) == f"{path}:{line}: the file is not UTF-8: save it as UTF-8"
 
 
 def test_two_hunts_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
         located(tmp_path, monkeypatch, a="DeviceInfo", b="// name: A\nDeviceInfo")
-    assert "b.kql:1: a.kql is called A, too" in "\n".join(told_by(caught.value))
+    assert "b.kql:1: a.kql has the name A, too" in "\n".join(told_by(caught.value))
 
 
 def test_a_wrong_attribute_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +223,7 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 @pytest.fixture
 def configured(tenant: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tenant is the one that the settings name."""
+    """Set the variables to the emulated tenant."""
     for name, value in tenant.endpoint.settings().items():
         monkeypatch.setenv(name, value)
 

@@ -60,7 +60,7 @@ def test_every_asset_leads_to_where_it_is_written(location: dg.Definitions) -> N
         "DeviceProcessEvents": ("assets/device/defs.yaml", "- name: DeviceProcessEvents"),
         "persistence": ("assets/hunts/persistence.kql", "//"),
         "ProcessesByDay": ("assets/summaries/processes.py", "@dg.asset("),
-        "quota": ("hunting_pipeline/orchestration/quota.py", "@dg.asset("),
+        "quota": ("hunting_pipeline/orchestration/quota_asset.py", "@dg.asset("),
     }
     for spec in location.resolve_all_asset_specs():
         first = spec.metadata["dagster/code_references"].code_references[0]

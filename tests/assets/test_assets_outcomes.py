@@ -15,11 +15,13 @@ from hunting_pipeline.errors import HuntingError, QuotaExhausted
 from hunting_pipeline.lake.inspect import Inspection
 from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.lake.manifest import Manifest, Segment
+from hunting_pipeline.lake.picture import bars, preview
+from hunting_pipeline.lake.verify import compare
 from hunting_pipeline.model import Column, Progress, Proof, Receipt, Report, Step
-from hunting_pipeline.orchestration import checks, metadata
+from hunting_pipeline.orchestration import metadata
+from hunting_pipeline.orchestration.checks.complete import complete_result, partition_evaluation
 from hunting_pipeline.orchestration.outcomes import OUTCOMES, outcome_of
-from hunting_pipeline.orchestration.picture import bars, preview
-from hunting_pipeline.orchestration.progress import Reporter, line_of
+from hunting_pipeline.pipeline.progress import Reporter, line_of
 
 NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
 DAY = partition_from_key("AlertInfo", "2026-11-20")
@@ -58,7 +60,7 @@ def raised(name: str) -> HuntingError:
     return error
 
 
-LEAVES = sorted(set(errors.__all__) - {"HuntingError"})
+LEAVES = sorted(set(errors.__all__) - {"HuntingError", "setting"})
 
 
 def test_every_error_has_an_outcome() -> None:
@@ -91,15 +93,15 @@ def test_a_failed_service_is_given_a_few_chances() -> None:
 
 def test_a_partition_is_complete_when_rows_and_checksum_are_what_the_service_counted() -> None:
     parts = (Proof(2, 10), Proof(1, 5))
-    whole = checks.comparison_of(seen(*parts, archived=Proof(3, 15)))
-    short = checks.comparison_of(seen(*parts, archived=Proof(2, 15)))
-    other = checks.comparison_of(seen(*parts, archived=Proof(3, 16)))
-    assert [comparison.holds for comparison in (whole, short, other)] == [True, False, False]
-    evaluation = checks.evaluation(KEY, short)
+    whole = compare(seen(*parts, archived=Proof(3, 15)))
+    short = compare(seen(*parts, archived=Proof(2, 15)))
+    other = compare(seen(*parts, archived=Proof(3, 16)))
+    assert [comparison.equal for comparison in (whole, short, other)] == [True, False, False]
+    evaluation = partition_evaluation(KEY, short)
     assert (evaluation.passed, evaluation.partition) == (False, "2026-11-20")
     assert evaluation.metadata["rows counted"].value == 3
-    assert checks.summary(KEY, [whole]).passed
-    told = checks.summary(KEY, [whole, short])
+    assert complete_result(KEY, [whole]).passed
+    told = complete_result(KEY, [whole, short])
     assert not told.passed
     assert told.description == "1 of 2 partitions differ: 2026-11-20"
 
@@ -200,10 +202,10 @@ def test_a_line_of_the_log_says_how_far_how_fast_and_until_when() -> None:
 
 def test_the_log_tells_plans_and_waits_at_once_and_slices_now_and_then() -> None:
     now, told = [0.0], list[str]()
-    narrator = Reporter(told.append, lambda: now[0], quota=lambda: "enough")
-    narrator(progress(Step.PLANNED))
+    report = Reporter(told.append, lambda: now[0], quota=lambda: "enough")
+    report(progress(Step.PLANNED))
     for now[0] in (1.0, 9.0, 11.0, 12.0):
-        narrator(progress(Step.FETCHED))
-    narrator(progress(Step.COMMITTED))
-    narrator(progress(Step.WAITING))
+        report(progress(Step.FETCHED))
+    report(progress(Step.COMMITTED))
+    report(progress(Step.WAITING))
     assert [line.split(",")[0] for line in told] == ["T: planned", "T: fetched", "T: waiting"]

@@ -9,9 +9,10 @@ import dagster as dg
 import pytest
 
 from hunting_pipeline.limits import GRAPH
-from hunting_pipeline.orchestration.quota import health, left_of, quota_asset
+from hunting_pipeline.orchestration.quota_asset import healthy_result, quota_asset
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.quota import Ledger, Priority, Reservation, Usage, open_ledger
+from hunting_pipeline.quota.report import describe_left
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_it_tells_what_is_spent_and_left_and_by_whom(ledger: Ledger) -> None:
         "reserved": 0.0,
         "left": 30.0,
     }
-    assert told["spent by"].value == {"me": 6}
+    assert told["calls by owner"].value == {"me": 6}
     (check,) = result.get_asset_check_evaluations()
     assert (check.passed, check.description) == (True, "30 of 36 calls in 60 s left")
 
@@ -63,11 +64,11 @@ def test_a_refused_tenant_is_a_warning_that_says_until_when_and_why(ledger: Ledg
 
 def test_a_call_that_starves_is_a_warning(ledger: Ledger) -> None:
     usage: Usage = ledger.usage()
-    assert health(replace(usage, longest_wait=900)).passed
-    starving = health(replace(usage, longest_wait=901))
+    assert healthy_result(replace(usage, longest_wait=900)).passed
+    starving = healthy_result(replace(usage, longest_wait=901))
     assert not starving.passed
-    assert starving.description == "a call has been waiting its turn for 15 minutes"
-    assert left_of(usage) == "36 of 36 calls in 60 s left"
+    assert starving.description == "a call has been waiting in the queue for 15 minutes"
+    assert describe_left(usage) == "36 of 36 calls in 60 s left"
 
 
 def test_without_a_tenant_it_says_what_to_set() -> None:

@@ -14,16 +14,17 @@ from hunting_pipeline.definitions import defs
 from hunting_pipeline.lake.layout import partition_from_key
 from hunting_pipeline.model import DAY, Bin, Proof, Window
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
-from hunting_pipeline.orchestration.recounts import RECONCILED, STALE, recounted
-from hunting_pipeline.orchestration.requesting import (
+from hunting_pipeline.orchestration.automation.sensors import (
     RECONCILE_STALE,
-    Asked,
+    LastRequest,
     Reason,
     checks_of,
     is_due,
-    requests_for,
+    run_requests,
     sensor_for,
 )
+from hunting_pipeline.orchestration.checks.reconciled import reconciled_result
+from hunting_pipeline.orchestration.keys import RECONCILED, STALE_PARTITIONS
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.pipeline import Recount
 from support import Emulated
@@ -118,7 +119,7 @@ def test_late_rows_are_found_requested_and_brought_and_no_other_partition_is_tou
     red = operated.evaluate()
     assert (red.passed, red.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert set(tenant.stats()["by_kind"]) == {"histogram"}, "it counts, and fetches no row"
-    stale = red.metadata[STALE].value
+    stale = red.metadata[STALE_PARTITIONS].value
     assert isinstance(stale, list)
     assert 3 < len(stale) < 20
 
@@ -146,7 +147,7 @@ def test_what_was_archived_before_the_start_of_the_asset_is_not_requested(
     Operated(instance).materialize()
     tenant.post("config", late_share=0.0)
     red = Operated(instance, start=HELD[-6]).evaluate()
-    stale = red.metadata[STALE].value
+    stale = red.metadata[STALE_PARTITIONS].value
     assert isinstance(stale, list)
     assert stale[0] >= HELD[-6]
     assert not red.passed
@@ -203,14 +204,14 @@ def test_what_a_reconciling_run_brings_makes_the_check_count_again(
 
 def test_a_second_evaluation_waits_until_the_first_has_been_dealt_with() -> None:
     assert is_due(1, None, now=0.0)
-    assert not is_due(1, Asked(1, 0.0), now=1e9)
-    assert not is_due(2, Asked(1, 0.0), now=3600.0)
-    assert is_due(2, Asked(1, 0.0), now=6 * 3600.0)
+    assert not is_due(1, LastRequest(1, 0.0), now=1e9)
+    assert not is_due(2, LastRequest(1, 0.0), now=3600.0)
+    assert is_due(2, LastRequest(1, 0.0), now=6 * 3600.0)
 
 
 def test_each_unbroken_stretch_is_one_run_of_its_own_key() -> None:
     stale = ["2026-11-03T23", "2026-11-04T00", "2026-11-04T02"]
-    requests = list(requests_for(CHECK, 7, stale, tags=RECONCILE_STALE.tags))
+    requests = list(run_requests(CHECK, 7, stale, tags=RECONCILE_STALE.tags))
     assert [request.run_key for request in requests] == [
         "defender/AlertInfo:reconciled:7:2026-11-03T23",
         "defender/AlertInfo:reconciled:7:2026-11-04T02",
@@ -226,7 +227,7 @@ def compared(
     whole = Window(partitions[0].window.start, partitions[-1].window.end)
     bins = tuple(Bin(partition.window, Proof(5, 0)) for partition in partitions)
     found = Recount("AlertInfo", (whole,), bins, tuple(grown), tuple(shrunk), tuple(partitions[:1]))
-    return recounted(found, partitions, replace(spec("AlertInfo"), where=where))
+    return reconciled_result(found, partitions, replace(spec("AlertInfo"), where=where))
 
 
 def test_rows_that_vanished_are_an_error_and_nothing_is_requested_for_them() -> None:
@@ -234,14 +235,14 @@ def test_rows_that_vanished_are_an_error_and_nothing_is_requested_for_them() -> 
     gone = compared(shrunk=[middle])
     assert (gone.passed, gone.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert gone.metadata is not None
-    assert gone.metadata[STALE].value == []
-    assert gone.metadata["shrunk partitions"].value == ["2026-11-04"]
+    assert gone.metadata[STALE_PARTITIONS].value == []
+    assert gone.metadata["partitions with fewer rows"].value == ["2026-11-04"]
     assert "--force" in str(gone.description)
     assert "--force" not in str(compared(shrunk=[middle], where="true").description)
     late = compared(grown=[Window(middle.start, middle.start + DAY // 24)])
     assert late.severity is dg.AssetCheckSeverity.WARN
     assert late.metadata is not None
-    assert late.metadata[STALE].value == ["2026-11-04"]
+    assert late.metadata[STALE_PARTITIONS].value == ["2026-11-04"]
     assert compared().passed
     assert compared().metadata["archived by another query"].value == ["2026-11-03"]
 

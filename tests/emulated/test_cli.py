@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import certifi
 import pytest
 
 from hunting_emulator.process import Endpoint, running
 from hunting_pipeline.catalog import spec
+from hunting_pipeline.cli.app import COMMANDS
 from hunting_pipeline.model import Grain, TableSpec, Window
 from hunting_pipeline.pipeline import open_pipeline
 from hunting_pipeline.settings import Settings
@@ -52,9 +54,23 @@ def hunting(
 
 def test_check_names_what_is_readable_and_what_is_not(variables: dict[str, str]) -> None:
     done = hunting(variables, "check", "AlertInfo", "CloudDnsEvents", "--json")
-    found = {table["table"]: table for table in json.loads(done.stdout)}
-    assert found["AlertInfo"] == {"table": "AlertInfo", "columns": 8, "problem": ""}
+    found = {finding["name"]: finding for finding in json.loads(done.stdout)}
+    assert list(found) == ["lake", "sign-in", "AlertInfo", "CloudDnsEvents"]
+    assert found["AlertInfo"] == {"probe": "table", "name": "AlertInfo", "problem": "", "columns": 8}
+    assert found["sign-in"] == {"probe": "sign-in", "name": "sign-in", "problem": ""}
     assert "not licensed" in found["CloudDnsEvents"]["problem"]
+    assert done.returncode == 3
+
+
+def test_check_ends_with_the_first_probe_that_no_later_one_can_pass(variables: dict[str, str]) -> None:
+    wrong = variables | {"HUNTING_CLIENT_SECRET": "not-the-secret"}
+    done = hunting(wrong, "check", "AlertInfo", "--json")
+    lake, sign_in = json.loads(done.stdout)
+    assert (lake["problem"], done.returncode) == ("", 3)
+    assert "HUNTING_CLIENT_SECRET" in sign_in["problem"]
+    done = hunting(wrong, "check", "AlertInfo")
+    assert done.stderr.startswith("lake: writable\nsign-in: ")
+    assert "AlertInfo" not in done.stderr
     assert done.returncode == 3
 
 
@@ -90,6 +106,11 @@ def test_of_several_tenants_one_is_named(
     assert len(list((Path(variables["HUNTING_LAKE"]) / "contoso").rglob("*.parquet"))) == 2
     (found,) = json.loads(hunting(several | {"HUNTING_TENANT": "contoso"}, "status", *words[1:]).stdout)
     assert len(found["archived"]) == 2
+    strangers = several | {"HUNTING_TENANTS__CONTOSO__CA_BUNDLE": certifi.where()}
+    for command in (["check"], ["pull", "EmailEvents", *DATES]):
+        wrong = hunting(strangers, *command, "--tenant", "contoso")
+        assert wrong.returncode == 3
+        assert "set HUNTING_TENANTS__CONTOSO__CA_BUNDLE to the PEM file" in wrong.stderr
     half = hunting(several, *words, "--tenant", "fabrikam")
     assert (half.returncode, "HUNTING_TENANTS__FABRIKAM__CLIENT_ID" in half.stderr) == (3, True)
 
@@ -105,6 +126,25 @@ def test_pull_then_status_shows_full_coverage(variables: dict[str, str]) -> None
     assert (again["calls"], again["partitions"], len(again["covered"])) == (0, [], 2)
     quota = json.loads(hunting(variables, "quota", "--json").stdout)
     assert quota["rates"][0]["spent"] >= 4
+
+
+def test_a_path_of_a_hunt_stands_where_a_tables_name_may(variables: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "high.kql"
+    path.write_text(
+        "// schedule: manual\nAlertInfo\n| where Severity == 'High'\n| project Timestamp, AlertId"
+    )
+    words = [str(path), *DATES, "--json"]
+    (planned,) = json.loads(hunting(variables, "plan", *words).stdout)
+    assert (planned["table"], len(planned["partitions"])) == ("hunt-high", 2)
+    (pulled,) = json.loads(hunting(variables, "pull", *words).stdout)
+    assert (pulled["table"], pulled["rows"]) == ("hunt-high", planned["rows"])
+    (found,) = json.loads(hunting(variables, "status", *words).stdout)
+    assert (len(found["archived"]), found["missing"]) == (2, [])
+    (recounted,) = json.loads(hunting(variables, "reconcile", *words).stdout)
+    assert (recounted["differing"], recounted["calls"]) == ([], 1)
+    path.write_text("AlertInfo\n| take 5")
+    wrong = hunting(variables, "plan", *words)
+    assert (wrong.returncode, f"{path}:2: `take`: " in wrong.stderr) == (3, True)
 
 
 def test_reconcile_finds_an_equal_archive_equal(variables: dict[str, str]) -> None:
@@ -165,7 +205,7 @@ def test_progress_goes_to_standard_error_in_plain_lines(variables: dict[str, str
     assert "AlertInfo: " in done.stderr
     assert "committed" in done.stderr
     assert "\x1b" not in done.stderr
-    assert "Landed" in done.stdout
+    assert "Pulled" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -192,9 +232,10 @@ def test_a_wrong_word_is_named_with_its_exit_code(
     ("change", "said"),
     [
         ({"HUNTING_CLIENT_SECRET": "not-the-secret"}, "HUNTING_CLIENT_SECRET"),
-        ({"HUNTING_TENANT_ID": "", "HUNTING_CLIENT_ID": ""}, "make ui"),
-        ({"HUNTING_CLIENT_SECRET": ""}, "set HUNTING_CLIENT_SECRET, HUNTING_CERTIFICATE or"),
+        ({"HUNTING_TENANT_ID": "", "HUNTING_CLIENT_ID": ""}, "no tenant is configured"),
+        ({"HUNTING_CLIENT_SECRET": ""}, "HUNTING_CLIENT_SECRET"),
         ({"HUNTING_API": "graf"}, "HUNTING_API"),
+        ({"HUNTING_CLOUD": "mars"}, "HUNTING_CLOUD"),
         ({"HUNTING_SHARE": "80"}, "HUNTING_SHARE"),
         ({"HUNTING_LAEK": "x"}, "did you mean HUNTING_LAKE"),
         ({"HUNTING_CONFIG": "nowhere.toml"}, "nowhere.toml"),
@@ -211,7 +252,7 @@ def test_a_wrong_setting_is_named(variables: dict[str, str], change: dict[str, s
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Iterator[Path]:
-    """A folder that nobody may look into but root."""
+    """A folder that only root may list."""
     folder = tmp_path / "closed"
     folder.mkdir()
     (folder / "hunting.toml").write_text("workers = 2\n")
@@ -222,7 +263,7 @@ def closed(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def bound() -> list[str]:
-    """What a command is run through, so that rights bind it even if it is root's."""
+    """The words before a command that make file permissions hold even for root."""
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):
@@ -235,7 +276,7 @@ def bound() -> list[str]:
     ("variable", "name"),
     [("HUNTING_LAKE", "."), ("HUNTING_LAKE", "lake"), ("HUNTING_CONFIG", "hunting.toml")],
 )
-def test_what_may_not_be_looked_at_is_named(
+def test_a_path_without_permission_is_named(
     variables: dict[str, str], closed: Path, bound: list[str], variable: str, name: str, word: str
 ) -> None:
     done = hunting(variables | {variable: str(closed / name)}, word, "AlertInfo", through=bound)
@@ -256,15 +297,15 @@ def test_a_file_of_settings_is_read_and_its_mistakes_named(variables: dict[str, 
     config = tmp_path / "hunting.toml"
     config.write_text('tables = ["AlertInfo"]\nworkers = 2\n')
     with_file = variables | {"HUNTING_CONFIG": str(config)}
-    (table,) = json.loads(hunting(with_file, "check", "--json").stdout)
-    assert table["table"] == "AlertInfo"
+    *_, table = json.loads(hunting(with_file, "check", "--json").stdout)
+    assert table["name"] == "AlertInfo"
     config.write_text('tabels = ["AlertInfo"]\n')
     done = hunting(with_file, "check")
     assert (done.returncode, f"{config}:1: tabels" in done.stderr) == (3, True)
 
 
 def test_every_command_explains_itself() -> None:
-    for word in ("check", "tables", "plan", "pull", "status", "reconcile", "quota", "emulate", "demo"):
+    for word in COMMANDS:
         done = hunting(dict(os.environ), word, "--help")
         assert done.returncode == 0
         assert "--help" in done.stdout
@@ -279,7 +320,7 @@ def test_the_emulator_is_started_and_ended_around_a_command(tmp_path: Path) -> N
     assert list((tmp_path / "lake").rglob("*.parquet"))
 
 
-def test_ctrl_c_ends_the_emulator_and_says_nothing_ugly(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_emulator_without_a_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hunting_pipeline.cli.main", "emulate", "--home", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
@@ -299,7 +340,7 @@ def test_ctrl_c_ends_a_pull_at_once_and_the_next_takes_it_up(variables: dict[str
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=10)[1]
     assert (process.returncode, "Traceback" in said) == (130, False), said
-    assert said.endswith("hunting: interrupted; what was fetched is staged, the next run takes it up\n")
+    assert said.endswith("hunting: interrupted; fetched rows are staged, the next run continues with them\n")
     assert hunting(variables, "pull", "DeviceNetworkEvents").returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""A hunt that is pulled slice by slice holds the rows that the whole query gives, and nothing else."""
+"""A hunt that is pulled in slices has exactly the rows that the whole query returns."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    """Its rows are made once, not anew for each call; but for those that the tests let come late."""
+    """Start a tenant whose rows are generated once, except the rows that a test delays."""
     home = tmp_path_factory.mktemp("hunts")
     with emulated(home, rows=ROWS) as tenant:
         made = {name: str(home / f"{name}.parquet") for name in ROWS if name != "DeviceLogonEvents"}
@@ -59,13 +59,13 @@ def tenant(running: Emulated, tmp_path: Path) -> Emulated:
 
 @contextmanager
 def small_replies(tenant: Emulated, rows: int) -> Iterator[Pipeline]:
-    """A pipeline that believes a reply to carry few rows; the service itself would send them all."""
+    """Open a pipeline with a low row limit. The service itself has the usual limit."""
     with tenant.open() as pipeline:
         yield replace(pipeline, limits=replace(pipeline.limits, rows=rows))
 
 
 def lately(spec: TableSpec) -> Window:
-    """The last days that can be asked for; of an hourly hunt, the last hours."""
+    """Return the last days that can be asked for; of an hourly hunt the last hours."""
     end = available(NOW_TICKS, 30, spec).end
     return Window(
         end // DAY * DAY - 4 * DAY if spec.grain is Grain.DAY else end // HOUR * HOUR - 20 * HOUR, end
@@ -73,7 +73,7 @@ def lately(spec: TableSpec) -> Window:
 
 
 def pulled(tenant: Emulated, spec: TableSpec, *, rows: int = 100_000, asked: Window | None = None) -> int:
-    """Pull a span, and return how many calls that took."""
+    """Pull a window, and return the number of calls."""
     partitions = partitions_in(spec, asked or lately(spec))
     with small_replies(tenant, rows) as pipeline, pipeline.pull(spec, partitions, renew=True) as pull:
         list(pull)
@@ -81,21 +81,21 @@ def pulled(tenant: Emulated, spec: TableSpec, *, rows: int = 100_000, asked: Win
 
 
 def answered(tenant: Emulated, query: str) -> pa.Table:
-    """What the service says to a text as it stands."""
+    """Return the reply of the service to an unchanged text."""
     with tenant.open() as pipeline:
         calls = pipeline._calls(TableSpec("a person", None), Priority.FRESH, lambda _: None)
         return calls.ask_whole(query).table
 
 
 def within(table: pa.Table, spec: TableSpec, window: Window | None = None) -> pa.Table:
-    """The rows whose time lies in a span."""
+    """Return the rows whose time lies in a window."""
     window = window or lately(spec)
     times = table[spec.time_column].cast(pa.int64()).to_numpy() // 100
     return table.filter(pa.array((times >= window.start) & (times < window.end)))
 
 
 def differences(one: pa.Table, other: pa.Table) -> tuple[int, int]:
-    """Rows that only one of them has, as multisets; lists of undefined order are not among the examples."""
+    """Count the rows that only one table has, as multisets. The examples have no lists of undefined order."""
     left = one.drop_columns([name for name in (RESCUED,) if name in one.column_names])
     right = other.drop_columns([name for name in (RESCUED,) if name in other.column_names])
     assert left.column_names == right.column_names
@@ -148,7 +148,7 @@ def test_a_hunt_with_more_rows_than_a_reply_carries_lands_whole(tenant: Emulated
 
 
 def test_bounds_reach_the_tables(tenant: Emulated) -> None:
-    """Counted by what the emulator was asked, and by the query that the manifest keeps."""
+    """The manifest keeps the query with its bounds."""
     failed = "let failed = DeviceLogonEvents | where ActionType == 'LogonFailed';"
     text = f"{failed}\nfailed | project Timestamp, DeviceId"
     spec = hunt_of(tenant.home, text).spec
@@ -220,7 +220,7 @@ def test_a_bin_that_has_not_ended_is_left_for_later(tenant: Emulated) -> None:
 
 
 def test_what_counts_cannot_see_is_fetched_again_on_a_reconcile(tenant: Emulated) -> None:
-    """Late rows change a summary's values, neither its rows nor their times."""
+    """Late rows change the values of a summary, but neither the number of rows nor their times."""
     text = "// time: At\nDeviceLogonEvents | summarize Rows = count() by At = bin(Timestamp, 1d)"
     spec = hunt_of(tenant.home, text).spec
     day = Window(NOW_TICKS // DAY * DAY - 2 * DAY, NOW_TICKS // DAY * DAY - DAY)

@@ -1,4 +1,4 @@
-"""Drawn queries: whatever is accepted gives, with its bounds, the rows that it gives without them."""
+"""Random queries: an accepted query returns the same rows with its bounds and without them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from hunting_emulator.kql.compiler import compile_query
 from hunting_emulator.kql.errors import KqlError
 from hunting_emulator.tenant import Tenant, TenantOptions
 from hunting_pipeline.kql import queries
-from hunting_pipeline.kql.hunts import read
+from hunting_pipeline.kql.hunts import read_hunt
 from hunting_pipeline.kql.reading import Unsliceable
 from hunting_pipeline.model import DAY, HOUR, Proof, Slice, TableSpec, Window, ticks_of
 
@@ -106,17 +106,17 @@ def test_bounds_change_no_row(
 ) -> None:
     text = LETS + "\n| ".join([source, *operators])
     try:
-        hunt = read(text, "Timestamp", COLUMNS.get)
+        hunt = read_hunt(text, "Timestamp", COLUMNS.get)
     except Unsliceable:
         seen["refused"] += 1
         return
     try:
         names, whole = answered(tenant, text)
-    except (KqlError, duckdb.Error):  # no query at all: a column is missing
+    except (KqlError, duckdb.Error):  # not a valid query: a column is missing
         assume(False)
     window = Window(start, start + quarters * HOUR // 4)
-    asked = queries.rows(TableSpec("hunt-drawn", "Timestamp", hunt=hunt), a_slice(window))
-    if "Timestamp" not in names:  # nothing that the text shows: the service must say so
+    asked = queries.rows_query(TableSpec("hunt-drawn", "Timestamp", hunt=hunt), a_slice(window))
+    if "Timestamp" not in names:  # the text does not show it, so the service must refuse it
         with pytest.raises(KqlError, match="Timestamp"):
             answered(tenant, asked)
         return
@@ -125,13 +125,13 @@ def test_bounds_change_no_row(
     low, high = window.start + 621_355_968_000_000_000, window.end + 621_355_968_000_000_000
     inside = {row: count for row, count in whole.items() if row[at] is not None and low <= row[at] < high}
     seen["accepted"] += 1
-    seen["pushed"] += not hunt.whole
+    seen["pushed"] += not hunt.read_whole
     assert sliced == inside
     assert all(row[at] is None or (row[at] % hunt.step == 0) for row in whole)
 
 
 def test_enough_was_drawn() -> None:
-    """Both sides of the line were seen, so that agreement means something."""
+    """Enough queries were accepted and refused to make the comparison meaningful."""
     assert seen["accepted"] > 40
     assert seen["pushed"] > 20
     assert seen["refused"] > 20

@@ -129,7 +129,7 @@ def test_an_absent_table_is_refused_with_the_services_words(tenant: Emulated) ->
         ({"tenant_id": "11111111-1111-1111-1111-111111111111"}, HuntingError, "HUNTING_TENANT_ID"),
         ({"ca_bundle": "/nowhere.pem"}, Misconfigured, "HUNTING_CA_BUNDLE"),
         ({"api_url": "http://localhost:1"}, Misconfigured, "HUNTING_API_URL"),
-        ({"cloud": "mars"}, Misconfigured, "HUNTING_CLOUD"),
+        ({"cloud": "china"}, Misconfigured, "HUNTING_CLOUD"),
     ],
 )
 def test_a_wrong_setting_is_named_and_nothing_is_written(

@@ -24,13 +24,13 @@ from hunting_pipeline.model import (
     Partition,
     Proof,
     Receipt,
-    Reply,
     Slice,
     Staged,
     TableSpec,
     Window,
     ticks_of,
 )
+from hunting_pipeline.reply import Reply
 
 MIDNIGHT = ticks_of(date(2026, 11, 20))
 EVENTS = TableSpec("DeviceEvents", "Timestamp")

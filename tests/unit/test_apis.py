@@ -1,18 +1,62 @@
-"""Which URL, scope and login host each surface has in each cloud, and which combinations do not exist."""
+"""Every API of the registry, and the URL, the scope and the login host of each in each cloud."""
 
+import json
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 
 import pytest
 import trustme
 
-from hunting_pipeline.apis.connection import Api, Cloud, connection
+from hunting_pipeline.apis import APIS
+from hunting_pipeline.apis.api import Api, execution_time, query_body
+from hunting_pipeline.apis.clouds import Cloud
+from hunting_pipeline.apis.connection import connection
 from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.limits import PROFILES
 
 XDR = "/api/advancedhunting/run"
 ENDPOINT = "/api/advancedqueries/run"
 GRAPH = "/v1.0/security/runHuntingQuery"
 COM, US = "https://login.microsoftonline.com", "https://login.microsoftonline.us"
+
+any_api = pytest.mark.parametrize("api", APIS.values(), ids=list(APIS))
+
+
+@any_api
+def test_an_api_is_whole(api: Api) -> None:
+    assert APIS[api.name] is api
+    assert import_module(f"hunting_pipeline.apis.{api.name}").API is api
+    assert Cloud.GLOBAL in api.hosts, "regions take their token's audience from the global cloud"
+    assert api.path.startswith("/")
+    assert api.application_permission in api.permission
+    assert api.delegated_permission in api.permission
+    assert api.limits in PROFILES.values()
+    assert all(key == key.lower() for key in api.envelope), "replies are read without regard to case"
+    assert b"T | take 1" in api.body("T | take 1")
+    assert api.running_seconds({}) is None
+
+
+def test_the_registry_is_frozen() -> None:
+    with pytest.raises(TypeError):
+        APIS["mine"] = APIS["graph"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("api", "cloud"), list(product(APIS.values(), Cloud)), ids=lambda value: getattr(value, "name", value)
+)
+def test_every_combination_exists_or_says_why_not(api: Api, cloud: Cloud) -> None:
+    if cloud in api.hosts:
+        there = connection(api, cloud)
+        assert there.url == f"https://{api.hosts[cloud]}{api.path}"
+        assert there.scope.startswith("https://")
+        assert there.api is api
+        return
+    offered = any(cloud in other.hosts for other in APIS.values())
+    with pytest.raises(Misconfigured, match=f"cloud={cloud}") as caught:
+        connection(api, cloud)
+    assert (api.name in str(caught.value)) == offered
+    assert ("no hunting API" in str(caught.value)) != offered
 
 
 @pytest.mark.parametrize(
@@ -33,46 +77,63 @@ COM, US = "https://login.microsoftonline.com", "https://login.microsoftonline.us
         ("endpoint", "dod", f"https://api-gov.securitycenter.microsoft.us{ENDPOINT}", US),
     ],
 )
-def test_urls_and_login_hosts(api: str, cloud: str, url: str, login: str) -> None:
-    there = connection(Api(api), Cloud(cloud))
+def test_urls_and_login_hosts_of_defenders_apis(api: str, cloud: str, url: str, login: str) -> None:
+    there = connection(APIS[api], Cloud(cloud))
     assert (there.url, there.login_url) == (url, login)
 
 
-def test_every_combination_exists_or_says_why_not() -> None:
+def test_the_clouds_of_defenders_apis() -> None:
     regions = {Cloud.US, Cloud.EU, Cloud.UK, Cloud.AU, Cloud.SWA, Cloud.INA, Cloud.AEA}
-    missing = (
-        {(api, Cloud.CHINA) for api in Api}
-        | {(Api.GRAPH, region) for region in regions}
-        | {(Api.ENDPOINT, region) for region in regions - {Cloud.US, Cloud.EU, Cloud.UK}}
-    )
-    for api, cloud in product(Api, Cloud):
-        if (api, cloud) in missing:
-            with pytest.raises(Misconfigured, match=f"HUNTING_CLOUD={cloud}"):
-                connection(api, cloud)
-        else:
-            assert connection(api, cloud).url.startswith("https://")
-            assert connection(api, cloud).scope.endswith("/.default")
+    assert set(Cloud) - set(APIS["xdr"].hosts) == {Cloud.CHINA}
+    assert set(Cloud) - set(APIS["graph"].hosts) == {Cloud.CHINA, *regions}
+    assert set(Cloud) - set(APIS["endpoint"].hosts) == {Cloud.CHINA, *regions} - {
+        Cloud.US,
+        Cloud.EU,
+        Cloud.UK,
+    }
 
 
 def test_a_region_shares_the_audience_of_its_cloud_and_the_scope_can_be_set() -> None:
-    assert connection(Api.XDR, Cloud.EU).scope == "https://api.security.microsoft.com/.default"
-    assert connection(Api.XDR, Cloud.DOD).scope == "https://api-gov.security.microsoft.us/.default"
-    assert connection(Api.XDR, Cloud.EU, scope="https://x/.default").scope == "https://x/.default"
+    xdr = APIS["xdr"]
+    assert connection(xdr, Cloud.EU).scope == "https://api.security.microsoft.com/.default"
+    assert connection(xdr, Cloud.DOD).scope == "https://api-gov.security.microsoft.us/.default"
+    assert connection(xdr, Cloud.EU, scope="https://x/.default").scope == "https://x/.default"
 
 
-def test_each_surface_names_its_permissions() -> None:
-    assert connection(Api.GRAPH, Cloud.GLOBAL).permission == "ThreatHunting.Read.All"
-    assert connection(Api.XDR, Cloud.GLOBAL).permission == (
+def test_defenders_apis_name_their_permissions() -> None:
+    assert APIS["graph"].permission == "ThreatHunting.Read.All"
+    assert APIS["xdr"].permission == (
         "AdvancedHunting.Read.All (application) or AdvancedHunting.Read (delegated)"
     )
-    assert connection(Api.ENDPOINT, Cloud.GLOBAL).application_permission == "AdvancedQuery.Read.All"
+    assert APIS["endpoint"].application_permission == "AdvancedQuery.Read.All"
 
 
-@pytest.mark.parametrize("root", ["https://localhost:8443", "https://localhost:8443/"])
+def test_a_query_with_line_breaks_is_one_json_string() -> None:
+    assert json.loads(query_body('T\n| where A == "é"')) == {"Query": 'T\n| where A == "é"'}
+
+
+@pytest.mark.parametrize(
+    ("stats", "seconds"),
+    [
+        ({"ExecutionTime": 0.5}, 0.5),
+        ({"ExecutionTime": 0}, 0.0),
+        ({"ExecutionTime": -1}, None),
+        ({"ExecutionTime": "00:00:01"}, None),
+        ({}, None),
+    ],
+)
+def test_running_time_comes_from_the_statistics(stats: dict[str, object], seconds: float | None) -> None:
+    assert execution_time(stats) == seconds
+
+
+@pytest.mark.parametrize(
+    "root",
+    ["https://localhost:8443", "https://localhost:8443/", "https://127.0.0.1:8443", "https://[::1]:8443"],
+)
 def test_given_urls_are_roots(root: str) -> None:
-    there = connection(Api.XDR, Cloud.GLOBAL, api_url=root, login_url=root)
-    assert (there.url, there.login_url) == (f"https://localhost:8443{XDR}", "https://localhost:8443")
-    assert connection(Api.XDR, Cloud.GLOBAL, api_url=there.url).url == there.url
+    there = connection(APIS["xdr"], Cloud.GLOBAL, api_url=root, login_url=root)
+    assert (there.url, there.login_url) == (f"{root.rstrip('/')}{XDR}", root.rstrip("/"))
+    assert connection(APIS["xdr"], Cloud.GLOBAL, api_url=there.url).url == there.url
 
 
 @pytest.mark.parametrize(
@@ -88,22 +149,27 @@ def test_given_urls_are_roots(root: str) -> None:
         "https://ho st",
         "https://host\n",
         "https://host:port",
+        "https://host:99999",
         "https://[::1",
+        "https://[::x]",
+        "https://999.1.1.1",
+        "https://ho*st",
+        "https://höst",
     ],
 )
 def test_urls_that_would_betray_a_token_or_lead_nowhere_are_refused(url: str) -> None:
-    with pytest.raises(Misconfigured, match="HUNTING_API_URL") as caught:
-        connection(Api.GRAPH, Cloud.GLOBAL, api_url=url)
+    with pytest.raises(Misconfigured, match="api_url") as caught:
+        connection(APIS["graph"], Cloud.GLOBAL, api_url=url)
     assert "pw" not in str(caught.value)
-    with pytest.raises(Misconfigured, match="HUNTING_LOGIN_URL"):
-        connection(Api.GRAPH, Cloud.GLOBAL, login_url=url)
+    with pytest.raises(Misconfigured, match="login_url"):
+        connection(APIS["graph"], Cloud.GLOBAL, login_url=url)
 
 
 def test_a_ca_bundle_must_hold_certificates(tmp_path: Path) -> None:
     good, bad = tmp_path / "ca.pem", tmp_path / "bad.pem"
     trustme.CA().cert_pem.write_to_path(str(good))
     bad.write_text("nothing")
-    assert connection(Api.GRAPH, Cloud.GLOBAL, ca_bundle=good).ca_bundle == good
+    assert connection(APIS["graph"], Cloud.GLOBAL, ca_bundle=good).ca_bundle == good
     for path in (bad, tmp_path / "absent.pem", tmp_path):
-        with pytest.raises(Misconfigured, match="HUNTING_CA_BUNDLE"):
-            connection(Api.GRAPH, Cloud.GLOBAL, ca_bundle=path)
+        with pytest.raises(Misconfigured, match="ca_bundle"):
+            connection(APIS["graph"], Cloud.GLOBAL, ca_bundle=path)

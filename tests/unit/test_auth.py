@@ -1,4 +1,4 @@
-"""Real MSAL against a small tenant: what it sends, what is remembered, and what each error tells a person."""
+"""The registry of credentials, and real MSAL against a small tenant: its requests, its memory, its errors."""
 
 import base64
 import contextlib
@@ -6,6 +6,8 @@ import hashlib
 import json
 import logging
 import socket
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -22,15 +24,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from test_http_transport import Asked, Loopback, Script, answer, ca, loopback, reply
 
-from hunting_pipeline.apis.connection import Api, Cloud, connection
-from hunting_pipeline.auth.tokens import (
-    Certificate,
-    ClientSecret,
-    Credential,
-    FederatedToken,
-    Tokens,
-    tokens,
-)
+from hunting_pipeline.apis import APIS
+from hunting_pipeline.apis.clouds import Cloud
+from hunting_pipeline.apis.connection import connection
+from hunting_pipeline.auth import CREDENTIALS, choose, missing
+from hunting_pipeline.auth.certificate import Certificate
+from hunting_pipeline.auth.credential import Credential
+from hunting_pipeline.auth.federated import FederatedToken
+from hunting_pipeline.auth.secret import ClientSecret
+from hunting_pipeline.auth.tokens import Tokens, tokens
 from hunting_pipeline.errors import HuntingError, Misconfigured, Refused, ServiceFailed
 
 __all__ = ["ca"]
@@ -79,9 +81,9 @@ def tenant(ca: trustme.CA, folder: Path) -> Iterator[tuple[Entra, Loopback]]:
 
 
 def signing_in(server: Loopback, credential: Credential | None = None) -> Tokens:
-    there = connection(Api.GRAPH, Cloud.GLOBAL, login_url=server.url, ca_bundle=server.ca)
+    there = connection(APIS["graph"], Cloud.GLOBAL, login_url=server.url, ca_bundle=server.ca)
     return tokens(
-        credential or ClientSecret(SECRET),
+        credential or ClientSecret(client_secret=SECRET),
         tenant_id=TENANT,
         client_id=APP,
         connection=there,
@@ -113,6 +115,53 @@ def key_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes
     if password:
         encryption = serialization.BestAvailableEncryption(password)
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+any_credential = pytest.mark.parametrize("credential", CREDENTIALS, ids=lambda one: one.__name__)
+
+
+@any_credential
+def test_a_credential_states_its_settings(credential: type[Credential]) -> None:
+    assert credential.title
+    assert credential.missing({}), "no setting at all would always be complete"
+    assert all(field.description for field in credential.model_fields.values())
+
+
+@any_credential
+def test_a_credential_is_complete_when_its_required_settings_are_set(credential: type[Credential]) -> None:
+    required = credential.missing({})
+    values: dict[str, object] = dict.fromkeys(required, "given")
+    assert isinstance(choose(values), credential)
+    assert missing(values) == ""
+    for name in required:
+        less = {other: value for other, value in values.items() if other != name} | {name: None}
+        assert credential.missing(less) == (name,)
+        with pytest.raises(Misconfigured, match=name):
+            choose(less)
+
+
+def test_of_several_complete_credentials_the_first_of_the_registry_signs_in() -> None:
+    for at, credential in enumerate(CREDENTIALS):
+        values = {name: "given" for later in CREDENTIALS[at:] for name in later.missing({})}
+        assert isinstance(choose(values), credential)
+
+
+def test_a_certificate_signs_in_before_a_workload_identity_and_a_secret() -> None:
+    order = [CREDENTIALS.index(one) for one in (Certificate, FederatedToken, ClientSecret)]
+    assert order == sorted(order)
+
+
+def test_a_credential_that_was_begun_is_the_one_to_complete() -> None:
+    with pytest.raises(Misconfigured, match=r"set certificate$"):
+        choose({"certificate_password": "pa55"})
+
+
+def test_the_registry_loads_no_msal() -> None:
+    """Settings import the registry, and most commands sign in nowhere."""
+    heavy = "{'msal', 'cryptography', 'httpx'}"
+    code = f"import hunting_pipeline.settings, sys; sys.exit(str({heavy} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
 
 
 def test_a_secret_brings_a_token_that_is_remembered_until_renewed(ca: trustme.CA, tmp_path: Path) -> None:
@@ -163,7 +212,9 @@ def test_a_certificate_signs_the_login(kind: str, ca: trustme.CA, tmp_path: Path
             encryption = serialization.BestAvailableEncryption(password)
         path.write_bytes(pkcs12.serialize_key_and_certificates(b"app", RSA, CERTIFICATE, None, encryption))
     with tenant(ca, tmp_path) as (entra, server):
-        credential = Certificate(path, password.decode() if password else None)
+        credential = Certificate(
+            certificate=path, certificate_password=password.decode() if password else None
+        )
         assert signing_in(server, credential).token() == "token-1"
     head, claims, _ = entra.logins[0]["client_assertion"].split(".")
     header = json.loads(base64.urlsafe_b64decode(head + "=="))
@@ -178,7 +229,7 @@ def test_a_federated_token_is_read_anew_at_each_login(ca: trustme.CA, tmp_path: 
     path = tmp_path / "workload"
     path.write_text("first\n")
     with tenant(ca, tmp_path) as (entra, server):
-        app = signing_in(server, FederatedToken(path))
+        app = signing_in(server, FederatedToken(federated_token=path))
         app.token()
         path.write_text("second\n")
         app.renew()
@@ -212,28 +263,33 @@ def test_a_bad_certificate_is_told_before_anything_is_asked(
 ) -> None:
     path = tmp_path / "app.pem"
     path.write_bytes(content)
-    there = connection(Api.GRAPH, Cloud.GLOBAL)
-    with pytest.raises(Misconfigured, match="HUNTING_CERTIFICATE") as caught:
-        tokens(Certificate(path, password), tenant_id=TENANT, client_id=APP, connection=there)
+    there = connection(APIS["graph"], Cloud.GLOBAL)
+    with pytest.raises(Misconfigured, match="certificate") as caught:
+        tokens(
+            Certificate(certificate=path, certificate_password=password),
+            tenant_id=TENANT,
+            client_id=APP,
+            connection=there,
+        )
     assert "MII" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("credential", "tenant_id", "client_id", "setting"),
     [
-        (ClientSecret(""), TENANT, APP, "HUNTING_CLIENT_SECRET"),
-        (ClientSecret(SECRET), "", APP, "HUNTING_TENANT_ID"),
-        (ClientSecret(SECRET), "../common", APP, "HUNTING_TENANT_ID"),
-        (ClientSecret(SECRET), TENANT + "\n", APP, "HUNTING_TENANT_ID"),
-        (ClientSecret(SECRET), TENANT, " ", "HUNTING_CLIENT_ID"),
-        (Certificate(Path("/nowhere.pem")), TENANT, APP, "HUNTING_CERTIFICATE"),
-        (FederatedToken(Path("/nowhere")), TENANT, APP, "federated"),
+        (ClientSecret(client_secret=""), TENANT, APP, "client_secret"),
+        (ClientSecret(client_secret=SECRET), "", APP, "tenant_id"),
+        (ClientSecret(client_secret=SECRET), "../common", APP, "tenant_id"),
+        (ClientSecret(client_secret=SECRET), TENANT + "\n", APP, "tenant_id"),
+        (ClientSecret(client_secret=SECRET), TENANT, " ", "client_id"),
+        (Certificate(certificate=Path("/nowhere.pem")), TENANT, APP, "certificate"),
+        (FederatedToken(federated_token=Path("/nowhere")), TENANT, APP, "federated"),
     ],
 )
 def test_settings_that_cannot_work_are_named(
     credential: Credential, tenant_id: str, client_id: str, setting: str
 ) -> None:
-    there = connection(Api.GRAPH, Cloud.GLOBAL)
+    there = connection(APIS["graph"], Cloud.GLOBAL)
     with pytest.raises(Misconfigured, match=setting):
         tokens(credential, tenant_id=tenant_id, client_id=client_id, connection=there)
 
@@ -247,25 +303,25 @@ def entra_says(error: str, description: str, status: int = 401) -> Script:
     ("says", "kind", "setting"),
     [
         (entra_says("invalid_client", "AADSTS7000215: Invalid client secret provided."), Misconfigured,
-         "HUNTING_CLIENT_SECRET"),
+         "client_secret"),
         (entra_says("invalid_client", "AADSTS7000222: The provided client secret keys are expired."),
-         Misconfigured, "HUNTING_CLIENT_SECRET"),
+         Misconfigured, "client_secret"),
         (entra_says("unauthorized_client", "AADSTS700016: Application not found in the directory.", 400),
-         Misconfigured, "HUNTING_CLIENT_ID"),
+         Misconfigured, "client_id"),
         (entra_says("invalid_request", "AADSTS90002: Tenant not found.", 400), Misconfigured,
-         "HUNTING_TENANT_ID"),
+         "tenant_id"),
         (entra_says("invalid_client", "AADSTS700027: Client assertion failed."), Misconfigured,
-         "HUNTING_CERTIFICATE"),
+         "certificate"),
         (entra_says("invalid_resource", "AADSTS500011: The resource principal was not found.", 400),
-         Misconfigured, "HUNTING_API"),
+         Misconfigured, "api"),
         (entra_says("access_denied", "AADSTS53003: Blocked by Conditional Access.", 400), Refused, "53003"),
         (entra_says("odd", "nobody knows", 400), Refused, "odd"),
         (entra_says("temporarily_unavailable", "AADSTS90033: Transient error.", 400), ServiceFailed, "90033"),
         (answer(503, b"<html>down</html>"), ServiceFailed, "localhost"),
-        (answer(200, b"<html>a captive portal</html>"), Misconfigured, "HUNTING_LOGIN_URL"),
-        (answer(200, b"[]"), Misconfigured, "HUNTING_LOGIN_URL"),
-        (answer(302, location="https://elsewhere.example/"), Misconfigured, "HUNTING_LOGIN_URL"),
-        (lambda conn, _: None, ServiceFailed, "HUNTING_LOGIN_URL"),
+        (answer(200, b"<html>a captive portal</html>"), Misconfigured, "login_url"),
+        (answer(200, b"[]"), Misconfigured, "login_url"),
+        (answer(302, location="https://elsewhere.example/"), Misconfigured, "login_url"),
+        (lambda conn, _: None, ServiceFailed, "login_url"),
     ],
 )  # fmt: skip
 def test_each_error_of_the_token_endpoint_says_what_to_change(
@@ -283,14 +339,14 @@ def test_each_error_of_the_token_endpoint_says_what_to_change(
     ("says", "kind", "setting"),
     [
         (entra_says("invalid_tenant", "AADSTS90002: Tenant 'x' not found.", 400), Misconfigured,
-         "HUNTING_TENANT_ID names no tenant"),
-        (answer(404, b"nothing here"), Misconfigured, "HUNTING_LOGIN_URL"),
-        (answer(200, b"<html>"), Misconfigured, "HUNTING_LOGIN_URL"),
-        (answer(200, b"{}"), Misconfigured, "HUNTING_LOGIN_URL"),
+         "tenant_id names no tenant"),
+        (answer(404, b"nothing here"), Misconfigured, "login_url"),
+        (answer(200, b"<html>"), Misconfigured, "login_url"),
+        (answer(200, b"{}"), Misconfigured, "login_url"),
         (answer(200, b'{"token_endpoint": "http://127.0.0.1:9/t/x", "authorization_endpoint": "x"}'),
-         Misconfigured, "HUNTING_LOGIN_URL"),
-        (answer(200, b"[]"), Misconfigured, "HUNTING_LOGIN_URL"),
-        (answer(302, location="https://elsewhere.example/"), Misconfigured, "HUNTING_LOGIN_URL"),
+         Misconfigured, "login_url"),
+        (answer(200, b"[]"), Misconfigured, "login_url"),
+        (answer(302, location="https://elsewhere.example/"), Misconfigured, "login_url"),
         (answer(500), ServiceFailed, "localhost"),
     ],
 )  # fmt: skip
@@ -309,12 +365,14 @@ def test_each_error_of_discovery_says_what_to_change(
 
 def test_an_unreachable_login_host_and_an_unknown_authority(ca: trustme.CA, tmp_path: Path) -> None:
     with tenant(ca, tmp_path) as (_, server):
-        strangers = connection(Api.GRAPH, Cloud.GLOBAL, login_url=server.url)
-        app = tokens(ClientSecret(SECRET), tenant_id=TENANT, client_id=APP, connection=strangers)
-        with pytest.raises(Misconfigured, match="HUNTING_CA_BUNDLE"):
+        strangers = connection(APIS["graph"], Cloud.GLOBAL, login_url=server.url)
+        app = tokens(
+            ClientSecret(client_secret=SECRET), tenant_id=TENANT, client_id=APP, connection=strangers
+        )
+        with pytest.raises(Misconfigured, match="ca_bundle"):
             app.token()
         app = signing_in(server)
-    with pytest.raises(ServiceFailed, match="HUNTING_LOGIN_URL"):
+    with pytest.raises(ServiceFailed, match="login_url"):
         app.token()
 
 
@@ -322,9 +380,9 @@ def test_secrets_and_tokens_are_in_no_repr_log_or_traceback(
     ca: trustme.CA, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    credential = ClientSecret(SECRET)
+    credential = ClientSecret(client_secret=SECRET)
     assert SECRET not in repr(credential)
-    assert "pa55" not in repr(Certificate(Path("x"), "pa55"))
+    assert "pa55" not in repr(Certificate(certificate=Path("x"), certificate_password="pa55"))
     with tenant(ca, tmp_path) as (entra, server):
         app = signing_in(server, credential)
         app.token()

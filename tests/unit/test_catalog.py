@@ -1,4 +1,4 @@
-"""What the catalogue promises to those who cut and price: every table has what they need."""
+"""The catalogue of tables: every table has what slicing and pricing need."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from hunting_pipeline.model import Grain
 
 
 @pytest.mark.parametrize("name", list(catalog()))
-def test_every_table_can_be_asked_for(name: str) -> None:
+def test_every_table_can_be_queried(name: str) -> None:
     known = entry(name)
     columns = [column.name for column in known.columns]
     assert kql_name(name) == name
@@ -24,7 +24,7 @@ def test_every_table_can_be_asked_for(name: str) -> None:
     assert kinds <= {"string", "datetime", "bool", "int", "long", "real", "guid", "dynamic"}
 
 
-def test_the_time_column_holds_times() -> None:
+def test_the_time_column_is_a_datetime() -> None:
     for known in catalog().values():
         types = {column.name: column.kusto_type for column in known.columns}
         assert known.time_column is None or types[known.time_column] == "datetime", known.name
@@ -49,14 +49,14 @@ def test_an_unknown_table_is_refused_with_a_hint(wrong: str, hint: str) -> None:
         entry(wrong)
 
 
-def test_the_time_column_is_always_asked_for() -> None:
+def test_the_time_column_is_always_queried() -> None:
     assert spec("DeviceEvents", columns=("DeviceId",)).columns == ("Timestamp", "DeviceId")
     assert spec("DeviceEvents", columns=("DeviceId", "Timestamp")).columns == ("DeviceId", "Timestamp")
     assert spec("DeviceEvents").columns == ()
     assert spec("DeviceTvmSoftwareInventory", columns=("DeviceId",)).columns == ("DeviceId",)
 
 
-def test_a_spec_carries_what_the_catalogue_knows() -> None:
+def test_a_spec_takes_its_values_from_the_catalogue() -> None:
     found = spec("DeviceEvents", grain=Grain.HOUR, where="DeviceId != ''", evolve=False)
     known = entry("DeviceEvents")
     assert (found.name, found.time_column, found.bytes_per_row, found.service) == (

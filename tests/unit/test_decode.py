@@ -10,7 +10,8 @@ import pytest
 
 from hunting_pipeline.decode import decode, fast
 from hunting_pipeline.errors import ReplyUnreadable
-from hunting_pipeline.model import Column, Reply
+from hunting_pipeline.model import Column
+from hunting_pipeline.reply import Reply
 
 LIMIT = 1 << 24
 DOCUMENTED = b"""{
@@ -285,7 +286,7 @@ def test_a_body_without_end_stops_at_the_ceiling(endless: bytes) -> None:
 
 def test_the_ceiling_is_inclusive() -> None:
     assert decode([DOCUMENTED], max_bytes=len(DOCUMENTED)).table.num_rows == 2
-    with pytest.raises(ReplyUnreadable, match="ceiling"):
+    with pytest.raises(ReplyUnreadable, match="limit"):
         decode([DOCUMENTED], max_bytes=len(DOCUMENTED) - 1)
 
 

@@ -19,7 +19,9 @@ import pytest
 import trustme
 from test_http_transport import Asked, Loopback, Script, answer, ca, loopback, reply
 
-from hunting_pipeline.apis.connection import Api, Cloud, connection
+from hunting_pipeline.apis import APIS
+from hunting_pipeline.apis.clouds import Cloud
+from hunting_pipeline.apis.connection import connection
 from hunting_pipeline.errors import Refused
 from hunting_pipeline.http.client import Client, NotAccepted
 from hunting_pipeline.http.verdict import Refuse, Renew, Retry, Split, Verdict, Wait
@@ -45,7 +47,7 @@ def asking(
     script: Script, ca: trustme.CA, folder: Path, *, seconds: float = 10, ceiling: int = 10_000_000
 ) -> Iterator[tuple[Client, Loopback]]:
     with loopback(script, ca, folder) as server:
-        there = connection(Api.GRAPH, Cloud.GLOBAL, api_url=server.url, ca_bundle=server.ca)
+        there = connection(APIS["graph"], Cloud.GLOBAL, api_url=server.url, ca_bundle=server.ca)
         client = Client(there, Fixed(), request_seconds=seconds, max_body_bytes=ceiling)
         with contextlib.closing(client):
             yield client, server
@@ -296,7 +298,7 @@ def test_a_failed_login_passes_through(ca: trustme.CA, tmp_path: Path) -> None:
             raise Refused("no token for you")
 
     with loopback(answer(200), ca, tmp_path) as server:
-        there = connection(Api.XDR, Cloud.GLOBAL, api_url=server.url, ca_bundle=server.ca)
+        there = connection(APIS["xdr"], Cloud.GLOBAL, api_url=server.url, ca_bundle=server.ca)
         client = Client(there, Nobody(), request_seconds=1, max_body_bytes=1)
         with pytest.raises(Refused), client.ask("T"):
             pass

@@ -168,7 +168,7 @@ def test_an_unknown_authority_is_refused_with_the_setting(ca: trustme.CA, tmp_pa
     with loopback(answer(200), ca, tmp_path) as server:
         verdict = judge_transport(failure(server.url))
     assert isinstance(verdict, Refuse)
-    assert "HUNTING_CA_BUNDLE" in verdict.message
+    assert "ca_bundle" in verdict.message
 
 
 def test_a_certificate_for_another_host_is_refused(ca: trustme.CA, tmp_path: Path) -> None:

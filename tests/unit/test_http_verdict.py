@@ -114,7 +114,7 @@ def test_a_redirect_names_its_target_and_the_setting() -> None:
     found = verdict(307, location="https://elsewhere.example/")
     assert isinstance(found, Refuse)
     assert "https://elsewhere.example/" in found.message
-    assert "HUNTING_API_URL" in found.message
+    assert "api_url" in found.message
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where a query's time comes from is read exactly, or the query is refused with its line and reason."""
+"""The origin of a query's time is traced exactly, or the query is refused with its line and reason."""
 
 import pytest
 from hypothesis import given
@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from hunting_pipeline.hunt import Bound, Hunt
 from hunting_pipeline.kql import queries
-from hunting_pipeline.kql.hunts import read
-from hunting_pipeline.kql.reading import Unsliceable
+from hunting_pipeline.kql.functions import FUNCTIONS, Rounding
+from hunting_pipeline.kql.hunts import read_hunt
+from hunting_pipeline.kql.operators import JOIN_KINDS, OPERATORS, Effect, Sides
+from hunting_pipeline.kql.reading import Unsliceable, parse_query
 from hunting_pipeline.model import DAY, HOUR, Proof, Slice, TableSpec, Window
 
 COLUMNS = {
@@ -18,11 +20,11 @@ COLUMNS = {
 
 
 def hunt(text: str, time: str | None = "Timestamp") -> Hunt:
-    return read(text, time, COLUMNS.get)
+    return read_hunt(text, time, COLUMNS.get)
 
 
 def marked(found: Hunt) -> str:
-    """The text with the bounds as `<column/step>`."""
+    """Return the text with each bound as `<column>`."""
     first, *others = found.parts
     bounds = [f"<{bound.column}>" for bound in found.bounds]
     return first + "".join(b + part for b, part in zip(bounds, others, strict=True))
@@ -120,15 +122,15 @@ REFUSED = {
     "A | summarize arg_max(Timestamp, *) by X": (1, "does not group by Timestamp"),
     "A | summarize Timestamp = max(Timestamp) by X": (1, "does not group by Timestamp"),
     "A | summarize L = max(Timestamp) by X\n| extend Timestamp = L": (1, "does not group by L"),
-    "A | summarize L = max(Timestamp) by X\n| extend Timestamp = L + 1h": (2, "cannot be told where"),
+    "A | summarize L = max(Timestamp) by X\n| extend Timestamp = L + 1h": (2, "does not show where"),
     "A | summarize N = count() by Timestamp = bin(Timestamp, 1.5h)": (1, "how long its groups are"),
     "A | summarize N = count() by bin(Timestamp, 7d)": (1, "do not divide a day"),
     "A | summarize N = count() by T = bin(Timestamp, 5h)\n| extend Timestamp = T": (1, "do not divide a day"),
     "let t = datetime(2026-11-20);\nA | summarize count() by Timestamp = t": (2, "how long its groups are"),
-    "A | extend (Timestamp, Y) = f(X)": (1, "a name of its own"),
-    "A | extend bin(Timestamp, 1h)": (1, "a name of its own"),
-    "A | project todatetime(Timestamp)": (1, "a name"),
-    "(A | summarize arg_max(Timestamp, *) by X) | join kind=inner B on X": (1, "cannot be told where"),
+    "A | extend (Timestamp, Y) = f(X)": (1, "has no name: give the value its own"),
+    "A | extend bin(Timestamp, 1h)": (1, "has no name: give the value its own"),
+    "A | project todatetime(Timestamp)": (1, "has no name: give the value a name"),
+    "(A | summarize arg_max(Timestamp, *) by X) | join kind=inner B on X": (1, "does not show where"),
     "let f = (x: int) { A | where X == x };\nf(1)": (2, "`f(1)` is no table"),
     "search 'x' | where X > 1": (1, "is no table"),
     "let a = a | where X > 1; a": (1, "defined by itself"),
@@ -136,14 +138,14 @@ REFUSED = {
     "union Inventory, (A | project X)": (1, "`union` leaves out Timestamp"),
     "Inventory | join kind=inner (A | project X, DeviceId) on DeviceId": (1, "`join` leaves out Timestamp"),
     "Inventory | join kind=leftsemi A on DeviceId": (1, "`join` leaves out Timestamp"),
-    "A | where X == 'open": (1, "a quote stays open"),
-    "A\n| where (X > 1": (2, "'(' stays open"),
-    "A | where X > 1)": (1, "closes what is not open"),
+    "A | where X == 'open": (1, "a quote is not closed"),
+    "A\n| where (X > 1": (2, "'(' is not closed"),
+    "A | where X > 1)": (1, "closes a bracket that is not open"),
     "A | | where X": (1, "nothing on one of its sides"),
     "let a = A;": (1, "ends with a `let`"),
     "set notruncation; A": (1, "only `let` statements"),
     "// only words\n": (1, "there is no query"),
-    "union withsource=Timestamp A, B": (1, "is the name of a table"),
+    "union withsource=Timestamp A, B": (1, "holds the name of a table"),
 }
 
 
@@ -155,9 +157,100 @@ def test_what_does_not_stay_the_same_is_refused_with_its_line(text: str) -> None
     assert (caught.value.line, words in caught.value.reason) == (line, True), caught.value
 
 
+def operators_with(effect: Effect) -> list[str]:
+    return [name for name, rule in OPERATORS.items() if rule.effect is effect]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_name_of_an_operator_is_one_word(name: str) -> None:
+    assert [token.text for token in parse_query(f"A|{name} X").tokens] == ["A", "|", name, "X"]
+
+
+@pytest.mark.parametrize("name", [name for name, rule in OPERATORS.items() if rule.refused])
+def test_no_hunt_uses_an_operator_whose_result_is_not_defined(name: str) -> None:
+    for time in ("Timestamp", None):
+        with pytest.raises(Unsliceable) as caught:
+            hunt(f"A\n| {name} X", time)
+        assert (caught.value.line, caught.value.reason) == (2, f"`{name}`: {OPERATORS[name].refused}")
+
+
+@pytest.mark.parametrize("name", [name for name, rule in OPERATORS.items() if rule.refused_by_time])
+def test_only_a_snapshot_uses_an_operator_that_depends_on_all_rows(name: str) -> None:
+    with pytest.raises(Unsliceable) as caught:
+        hunt(f"A\n| {name} X")
+    assert (caught.value.line, caught.value.reason) == (2, f"`{name}`: {OPERATORS[name].refused_by_time}")
+    assert hunt(f"A\n| {name} X", None).bounds == ()
+
+
+@pytest.mark.parametrize("name", operators_with(Effect.PASSES_ALL))
+def test_a_bound_passes_an_operator_that_keeps_every_column(name: str) -> None:
+    assert marked(hunt(f"A | {name} Timestamp, X")) == f"A<Timestamp> | {name} Timestamp, X"
+    right = f"Inventory | {name} X | join kind=inner A on DeviceId"
+    assert marked(hunt(right)) == right.replace("A on", "(A<Timestamp>) on"), "the left side has no time"
+
+
+@pytest.mark.parametrize("name", operators_with(Effect.PASSES_UNNAMED))
+def test_a_bound_passes_an_operator_that_does_not_name_the_time(name: str) -> None:
+    assert marked(hunt(f"A | {name} X")) == f"A<Timestamp> | {name} X"
+    assert marked(hunt(f"A | {name} 'Timestamp'")) == f"A | {name} 'Timestamp'<Timestamp>"
+
+
+@pytest.mark.parametrize("name", [name for name, rule in OPERATORS.items() if rule.rewrites])
+def test_late_rows_change_the_rows_of_an_operator_that_combines_rows(name: str) -> None:
+    assert hunt(f"A | {name} X", None).late_rows_rewrite
+
+
+@pytest.mark.parametrize("name", [name for name, rule in OPERATORS.items() if rule.gathers])
+def test_a_computed_time_behind_an_operator_that_gathers_is_refused(name: str) -> None:
+    with pytest.raises(Unsliceable, match="does not show where Timestamp comes from"):
+        hunt(f"A | {name} L = max(Timestamp) by X | extend Timestamp = L + 1h")
+
+
+@pytest.mark.parametrize("kind", [kind for kind, rule in JOIN_KINDS.items() if not rule.refused])
+def test_a_bound_passes_a_join_to_the_side_that_its_kind_allows(kind: str) -> None:
+    rule = JOIN_KINDS[kind]
+    for side, text, bounded in (
+        (Sides.LEFT, f"A | join kind={kind} Inventory on DeviceId", "A<Timestamp> |"),
+        (Sides.RIGHT, f"Inventory | join kind={kind} A on DeviceId", "(A<Timestamp>) on"),
+    ):
+        if side is Sides.RIGHT and side not in rule.columns:
+            with pytest.raises(Unsliceable, match="`join` leaves out Timestamp"):
+                hunt(text)
+        else:
+            assert (bounded in marked(hunt(text))) is (side in rule.bounds)
+
+
+@pytest.mark.parametrize("name", [name for name, rule in FUNCTIONS.items() if rule.refused])
+def test_no_hunt_calls_a_function_whose_value_is_not_defined(name: str) -> None:
+    for time in ("Timestamp", None):
+        with pytest.raises(Unsliceable) as caught:
+            hunt(f"A\n| extend Y = {name}(X)", time)
+        assert (caught.value.line, caught.value.reason) == (2, f"{name}(): {FUNCTIONS[name].refused}")
+
+
+@pytest.mark.parametrize("name", [name for name, rule in FUNCTIONS.items() if rule.refused_by_time])
+def test_only_a_snapshot_calls_a_function_whose_value_moves(name: str) -> None:
+    with pytest.raises(Unsliceable) as caught:
+        hunt(f"A\n| extend Y = {name}(X)")
+    assert (caught.value.line, caught.value.reason) == (2, f"{name}(): {FUNCTIONS[name].refused_by_time}")
+    assert hunt(f"A\n| extend Y = {name}(X)", None).bounds == ()
+
+
+@pytest.mark.parametrize("name", [name for name, rule in FUNCTIONS.items() if rule.rounding])
+def test_a_time_is_rounded_by_a_function_whose_spans_are_known(name: str) -> None:
+    arguments = "(Timestamp, 6h)" if FUNCTIONS[name].rounding is Rounding.TO_LENGTH else "(Timestamp)"
+    text = f"A | extend Day = {name}{arguments}"
+    if FUNCTIONS[name].rounding is Rounding.UNCLEAR:
+        with pytest.raises(Unsliceable, match="how long the spans are that Day stands for"):
+            hunt(text, "Day")
+    else:
+        step = DAY if FUNCTIONS[name].rounding is Rounding.TO_DAY else 6 * HOUR
+        assert hunt(text, "Day").bounds == (Bound("Timestamp", step),)
+
+
 def test_a_snapshot_may_move_but_not_be_chance() -> None:
     text = "A | where Timestamp > ago(1d) | summarize arg_max(Timestamp, *) by X | top 5 by X"
-    assert hunt(text, None) == Hunt(text, (text,), unseen=True)
+    assert hunt(text, None) == Hunt(text, (text,), late_rows_rewrite=True)
     with pytest.raises(Unsliceable, match="take_any"):
         hunt("A | summarize take_any(X)", None)
 
@@ -175,7 +268,7 @@ def test_a_snapshot_may_move_but_not_be_chance() -> None:
     ],
 )
 def test_what_counts_cannot_see_is_known(text: str, unseen: bool) -> None:
-    assert hunt(text).unseen is unseen
+    assert hunt(text).late_rows_rewrite is unseen
 
 
 @pytest.mark.parametrize(
@@ -189,7 +282,7 @@ def test_what_counts_cannot_see_is_known(text: str, unseen: bool) -> None:
     ],
 )
 def test_a_time_that_is_handed_on_stays_rounded(operator: str) -> None:
-    """Else the rows of a day that come after its first pull would count as fetched."""
+    """Otherwise, the rows of a day that come after its first pull would count as fetched."""
     found = hunt(f"A | extend Day = startofday(Timestamp) | {operator}", "Day")
     assert (found.step, found.bounds) == (DAY, (Bound("Day"),))
 
@@ -199,7 +292,7 @@ def test_a_time_that_is_handed_on_stays_rounded(operator: str) -> None:
     ["startofday(Timestamp) + 0h", "startofweek(Timestamp)", "bin_at(Timestamp, 1d, datetime(2026-01-01))",
      "bin(todatetime(Timestamp), 1d)", "todatetime(format_datetime(Timestamp, 'yyyy-MM-dd'))"],
 )  # fmt: skip
-def test_a_time_that_is_rounded_nobody_knows_how_is_refused(value: str) -> None:
+def test_a_time_that_is_rounded_in_an_unknown_way_is_refused(value: str) -> None:
     for operator in ("extend", "project DeviceId,", "distinct DeviceId,"):
         with pytest.raises(Unsliceable, match="how long the spans are that Day stands for: round a column"):
             hunt(f"A | {operator} Day = {value}", "Day")
@@ -215,7 +308,7 @@ def test_comments_and_blank_lines_make_no_other_query() -> None:
     st.integers(0, 100 * DAY), st.integers(1, 3 * DAY), st.sampled_from([1, HOUR // 4, HOUR, 6 * HOUR, DAY])
 )
 def test_rounded_bounds_keep_exactly_the_rows_of_the_window(start: int, ticks: int, step: int) -> None:
-    """A row at `t` belongs to the window if its rounded time does; the edges are where it would go wrong."""
+    """A row at `t` belongs to the window if its rounded time does. The test tries times near the edges."""
     window = Window(start, start + ticks)
     low, high = (-(-edge // step) * step for edge in (window.start, window.end))
     near = (start, start + ticks, low, high)
@@ -227,11 +320,11 @@ def test_a_hunt_is_asked_as_a_table_is() -> None:
     spec = TableSpec("hunt-h", "T", hunt=hunt("A | summarize N = count() by T = bin(Timestamp, 1h)", "T"))
     window = Window(HOUR // 2, 2 * HOUR)
     slice_ = Slice("hunt-h", window, Proof(0, 0))
-    assert queries.rows(spec, slice_) == (
+    assert queries.rows_query(spec, slice_) == (
         "A\n| where Timestamp >= datetime(1970-01-01T01:00:00Z)"
         " and Timestamp < datetime(1970-01-01T02:00:00Z)"
         " | summarize N = count() by T = bin(Timestamp, 1h)"
         "\n| where T >= datetime(1970-01-01T00:30:00Z) and T < datetime(1970-01-01T02:00:00Z)"
     )
-    assert "or isnull(Timestamp)" in queries.histogram(spec, [window], HOUR, null_time=True)
-    assert queries.probe(spec) == "A | summarize N = count() by T = bin(Timestamp, 1h)\n| take 0"
+    assert "or isnull(Timestamp)" in queries.histogram_query(spec, [window], HOUR, null_time=True)
+    assert queries.schema_query(spec) == "A | summarize N = count() by T = bin(Timestamp, 1h)\n| take 0"

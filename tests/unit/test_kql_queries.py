@@ -1,4 +1,4 @@
-"""Queries as exact text, and their answers read back; contradictions are never read as counts."""
+"""Queries are exact text, and their replies are read back. A contradictory reply is never read as a count."""
 
 import random
 import re
@@ -27,12 +27,12 @@ from hunting_pipeline.model import (
     Bucket,
     Histogram,
     Proof,
-    Reply,
     Slice,
     TableSpec,
     Window,
     ticks_of,
 )
+from hunting_pipeline.reply import Reply
 
 START = ticks_of(datetime(2026, 11, 20, tzinfo=UTC))
 EVENTS = TableSpec("DeviceEvents", "Timestamp")
@@ -62,7 +62,7 @@ def moments(*ticks: int | None) -> pa.Array:
 
 
 def unescape(literal: str) -> str:
-    """KQL's reading of a double-quoted literal, independent of the writer."""
+    """Read a double-quoted literal as KQL does, independent of the writer."""
     assert re.fullmatch(r'"(?:[^"\\\r\n]|\\.)*"', literal)
     plain = {"n": "\n", "r": "\r", "t": "\t"}
     return re.sub(
@@ -211,7 +211,7 @@ def test_no_accepted_predicate_ends_in_an_open_quote_or_pipes(text: str) -> None
 
 def test_the_rows_of_a_slice() -> None:
     spec = TableSpec("DeviceEvents", "Timestamp", columns=("Timestamp", "DeviceId"), where="A == 1 // why")
-    assert queries.rows(spec, a_slice(spec, end=START + 1, of=8)) == (
+    assert queries.rows_query(spec, a_slice(spec, end=START + 1, of=8)) == (
         "DeviceEvents\n"
         "| where Timestamp >= datetime(2026-11-20T00:00:00Z)"
         " and Timestamp < datetime(2026-11-20T00:00:00.0000001Z)\n"
@@ -219,19 +219,19 @@ def test_the_rows_of_a_slice() -> None:
         "| where hash(tostring(pack_all()), 8) == 3\n"
         "| project Timestamp, DeviceId"
     )  # fmt: skip
-    assert queries.rows(SNAPSHOT, a_slice(SNAPSHOT)) == "DeviceTvmSoftwareInventory"
+    assert queries.rows_query(SNAPSHOT, a_slice(SNAPSHOT)) == "DeviceTvmSoftwareInventory"
 
 
-def test_a_tally_and_its_buckets() -> None:
+def test_a_proof_and_its_buckets() -> None:
     where = "DeviceEvents\n| where Timestamp >= datetime(2026-11-20T00:00:00Z) and Timestamp < datetime(2026-11-20T01:00:00Z)"  # noqa: E501 - as sent
-    assert queries.proof(EVENTS, a_slice(EVENTS)) == f"{where}\n| summarize Rows = count(), {CHECKSUM}"
-    assert queries.proof(SNAPSHOT, a_slice(SNAPSHOT)) == (
+    assert queries.proof_query(EVENTS, a_slice(EVENTS)) == f"{where}\n| summarize Rows = count(), {CHECKSUM}"
+    assert queries.proof_query(SNAPSHOT, a_slice(SNAPSHOT)) == (
         "DeviceTvmSoftwareInventory\n| summarize Rows = count()"
     )
-    assert queries.buckets(EVENTS, a_slice(EVENTS), 4) == (
+    assert queries.buckets_query(EVENTS, a_slice(EVENTS), 4) == (
         f"{where}\n| summarize Rows = count(), {CHECKSUM} by Bucket = hash(tostring(pack_all()), 4)"
     )
-    assert queries.buckets(SNAPSHOT, a_slice(SNAPSHOT), 4) == (
+    assert queries.buckets_query(SNAPSHOT, a_slice(SNAPSHOT), 4) == (
         "DeviceTvmSoftwareInventory\n| summarize Rows = count() by Bucket = hash(tostring(pack_all()), 4)"
     )
 
@@ -241,27 +241,27 @@ def test_a_histogram_of_one_window_and_of_several() -> None:
     spec = TableSpec("DeviceEvents", "Timestamp", where="A == 1 or B == 2")
     first = "(Timestamp >= datetime(2026-11-20T00:00:00Z) and Timestamp < datetime(2026-11-20T01:00:00Z))"
     second = "(Timestamp >= datetime(2026-11-20T02:00:00Z) and Timestamp < datetime(2026-11-20T03:00:00Z))"
-    assert queries.histogram(spec, [one], 15 * 60 * SECOND) == (
+    assert queries.histogram_query(spec, [one], 15 * 60 * SECOND) == (
         f"DeviceEvents\n| where {first}\n| where A == 1 or B == 2\n"
         f"| summarize Rows = count(), {CHECKSUM} by Bin = bin(Timestamp, 15m)"
     )
-    assert queries.histogram(EVENTS, [one, two], HOUR) == (
+    assert queries.histogram_query(EVENTS, [one, two], HOUR) == (
         f"DeviceEvents\n| where {first} or {second}\n"
         f"| summarize Rows = count(), {CHECKSUM} by "
         "Span = case(Timestamp < datetime(2026-11-20T01:00:00Z), 0, 1), Bin = bin(Timestamp, 1h)"
     )
 
 
-def test_a_probe() -> None:
-    assert queries.probe(EVENTS) == "DeviceEvents\n| take 0"
+def test_a_query_for_the_schema() -> None:
+    assert queries.schema_query(EVENTS) == "DeviceEvents\n| take 0"
 
 
 def test_what_cannot_be_asked() -> None:
     window = Window(START, START + HOUR)
     with pytest.raises(Misconfigured, match="no time column"):
-        queries.histogram(SNAPSHOT, [window], HOUR)
+        queries.histogram_query(SNAPSHOT, [window], HOUR)
     with pytest.raises(Misconfigured, match="no time column"):
-        queries.rows(SNAPSHOT, Slice(SNAPSHOT.name, window, Proof(0, 0)))
+        queries.rows_query(SNAPSHOT, Slice(SNAPSHOT.name, window, Proof(0, 0)))
     for spec in (
         TableSpec("Device Events", "Timestamp"),
         TableSpec("DeviceEvents", "Time stamp"),
@@ -270,16 +270,16 @@ def test_what_cannot_be_asked() -> None:
         TableSpec("DeviceEvents", "Timestamp", where=" "),
     ):
         with pytest.raises(Misconfigured):
-            queries.rows(spec, a_slice(spec))
+            queries.rows_query(spec, a_slice(spec))
     for windows in ([], [window, window], [Window(START + HOUR, START + DAY), window]):
         with pytest.raises(ValueError, match="ascending"):
-            queries.histogram(EVENTS, windows, HOUR)
+            queries.histogram_query(EVENTS, windows, HOUR)
 
 
 # readers
 
 
-def test_a_tally_is_read() -> None:
+def test_a_proof_is_read() -> None:
     assert queries.read_proof(reply(Rows=ints(5), Checksum=ints(77))) == Proof(5, 77)
     assert queries.read_proof(reply(Rows=ints(0), Checksum=ints(None))) == Proof(0, 0)
     assert queries.read_proof(reply(Rows=pa.array([5], pa.int32()))) == Proof(5, 0)
@@ -300,7 +300,7 @@ def test_a_tally_is_read() -> None:
         {"Rows": ints(5), "Checksum": pa.array(["77"])},
     ],
 )
-def test_a_tally_that_contradicts_itself_is_not_read(columns: dict[str, pa.Array]) -> None:
+def test_a_proof_that_contradicts_itself_is_not_read(columns: dict[str, pa.Array]) -> None:
     with pytest.raises(ReplyUnreadable):
         queries.read_proof(reply(**columns))
 

@@ -1,4 +1,4 @@
-"""The quota's rules, against a service that counts on its own."""
+"""The rules of the quota, checked against a service with its own count."""
 
 import heapq
 from dataclasses import dataclass, replace
@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, Kind, Limits, Rate
 from hunting_pipeline.quota import rules
-from hunting_pipeline.quota.book import Estimate, elapsed, learned
+from hunting_pipeline.quota.records import Estimate, elapsed, learned
 from hunting_pipeline.quota.rules import (
     Block,
     Go,
     Priority,
     Queue,
-    Waiting,
+    QueueEntry,
     WaitUntil,
     decide,
 )
@@ -30,10 +30,12 @@ def spend(at: float, *, seconds: float = 1, ended: float | None = None) -> Spend
     return Spend(at=at, calls=1, seconds=seconds, expires=at + 100, ended=ended)
 
 
-def place(
-    turn: int, at: float, *, priority: Priority = Priority.FRESH, asked: float | None = None
-) -> Waiting:
-    return Waiting(turn, priority, seconds=1, likely=1, since=at, asked=at if asked is None else asked, at=at)
+def entry(
+    number: int, at: float, *, priority: Priority = Priority.FRESH, asked: float | None = None
+) -> QueueEntry:
+    return QueueEntry(
+        number, priority, seconds=1, expected=1, since=at, asked=at if asked is None else asked, at=at
+    )
 
 
 def ask(history, rates, now, *, share=1.0, priority=Priority.FRESH, estimate=1.0, blocks=(), queue=None):
@@ -53,7 +55,7 @@ CALLS = Rate(Kind.CALLS, 3, 60)
 SECONDS = Rate(Kind.SECONDS, 10, 3600)
 
 
-def test_calls_up_to_the_amount_go_and_the_next_waits_for_the_oldest_to_fall_out():
+def test_calls_up_to_the_amount_go_and_the_next_waits_until_the_oldest_leaves_the_window():
     history = [spend(10, ended=11), spend(20, ended=21)]
     assert ask(history, [CALLS], 30) == Go()
     answer = ask([*history, spend(30, ended=31)], [CALLS], 40)
@@ -69,12 +71,18 @@ def test_running_seconds_count_from_the_end_of_the_call():
     assert answer.reason == "running seconds per hour (10 of 10 spent)"
 
 
-def test_the_share_is_filled_by_what_is_likely_and_the_whole_rate_by_what_is_reserved():
+def test_the_share_counts_expected_seconds_and_the_whole_rate_counts_reserved_seconds():
     history = [spend(0, seconds=6, ended=1)]
 
-    def asked(likely: float, estimate: float) -> Go | WaitUntil:
+    def asked(expected: float, estimate: float) -> Go | WaitUntil:
         return decide(
-            history, limits(SECONDS), 2, share=0.8, priority=Priority.FRESH, estimate=estimate, likely=likely
+            history,
+            limits(SECONDS),
+            2,
+            share=0.8,
+            priority=Priority.FRESH,
+            estimate=estimate,
+            expected=expected,
         )
 
     assert asked(2, 4) == Go()
@@ -90,7 +98,7 @@ def test_a_running_call_counts_the_time_it_has_been_running():
     assert answer.at < 8 + 60  # it may settle any moment: ask again soon, not after an hour
 
 
-def test_an_expired_reservation_counts_as_spent_and_falls_out_one_period_later():
+def test_an_expired_reservation_counts_as_spent_for_one_period():
     dead = spend(0, seconds=10)
     answer = ask([dead], [SECONDS], 200)
     assert isinstance(answer, WaitUntil)
@@ -109,13 +117,13 @@ def test_the_share_leaves_whole_calls_and_at_least_one(share, amount):
     assert use.amount == amount
 
 
-def test_a_block_holds_everybody_and_spreads_them_afterwards():
+def test_a_block_stops_every_caller_and_spreads_the_wake_ups():
     block = Block(until=100, reason="CPU")
     first = ask([], [CALLS], 0, blocks=[block])
     assert isinstance(first, WaitUntil)
     assert first.at >= 100
     assert first.reason == "blocked by the service: CPU"
-    second = ask([], [CALLS], 0, blocks=[block], queue=Queue(2, (place(1, first.at),)))
+    second = ask([], [CALLS], 0, blocks=[block], queue=Queue(2, (entry(1, first.at),)))
     assert isinstance(second, WaitUntil)
     assert second.at - first.at >= rules.SPREAD_SECONDS / 2
     assert ask([], [CALLS], 100, blocks=[block]) == Go()
@@ -123,61 +131,63 @@ def test_a_block_holds_everybody_and_spreads_them_afterwards():
 
 def test_waiters_are_given_successive_slots():
     history = [spend(at, ended=at + 1) for at in (0, 10, 20)]
-    queue: tuple[Waiting, ...] = ()
+    queue: tuple[QueueEntry, ...] = ()
     times = []
-    for turn in range(6):
-        answer = ask(history, [CALLS], 30, queue=Queue(turn, queue))
+    for number in range(6):
+        answer = ask(history, [CALLS], 30, queue=Queue(number, queue))
         assert isinstance(answer, WaitUntil)
         times.append(answer.at)
-        queue = (*queue, place(turn, answer.at))
+        queue = (*queue, entry(number, answer.at))
     assert times == pytest.approx([61, 71, 81, 122, 132, 142], abs=0.01)
 
 
-def test_a_newcomer_does_not_overtake_and_a_ghost_holds_only_for_its_grace():
-    ghost = place(1, 100)
+def test_a_new_caller_does_not_overtake_and_an_absent_one_keeps_its_entry_only_for_the_grace_time():
+    absent = entry(1, 100)
     history = [spend(95, ended=96), spend(96, ended=97)]
-    answer = ask(history, [CALLS], 101, queue=Queue(2, (ghost,)))
+    answer = ask(history, [CALLS], 101, queue=Queue(2, (absent,)))
     assert isinstance(answer, WaitUntil)
     assert answer.at == pytest.approx(95 + 61, abs=0.01)
     assert "1 waiting before this one" in answer.reason
-    assert ask(history, [CALLS], 105, queue=Queue(2, (ghost,))) == Go()
+    assert ask(history, [CALLS], 105, queue=Queue(2, (absent,))) == Go()
 
 
-def test_one_who_was_sent_away_for_long_keeps_no_place_but_spreads_the_others():
-    gone = place(1, 3601, asked=10)
+def test_a_long_wait_holds_no_position_but_spreads_the_others():
+    gone = entry(1, 3601, asked=10)
     assert ask([], [CALLS], 3600, queue=Queue(2, (gone,))) == Go()
     history = [spend(0, seconds=10, ended=1)]
     answer = ask(history, [SECONDS], 10, estimate=10, queue=Queue(2, (replace(gone, seconds=10),)))
     assert isinstance(answer, WaitUntil)
-    assert answer.at == pytest.approx(3601 + 1 + 3600, abs=0.01)  # it ends after the likely second
+    assert answer.at == pytest.approx(3601 + 1 + 3600, abs=0.01)  # it ends after the expected second
 
 
-def test_a_cheap_call_overtakes_a_dear_one_that_does_not_fit_but_not_for_ever():
+def test_a_low_cost_call_overtakes_a_high_cost_one_that_does_not_fit_but_not_for_ever():
     history = [spend(0, seconds=8, ended=1)]
-    dear = replace(place(1, 3601, asked=3500), seconds=5, since=3500)
-    assert ask(history, [SECONDS], 3510, estimate=2, queue=Queue(2, (dear,))) == Go()
-    impatient = replace(dear, since=3510 - rules.PATIENCE_SECONDS)
-    assert isinstance(ask(history, [SECONDS], 3510, estimate=2, queue=Queue(2, (impatient,))), WaitUntil)
-    backfill = ask(history, [SECONDS], 3510, priority=Priority.BACKFILL, estimate=2, queue=Queue(2, (dear,)))
+    high_cost = replace(entry(1, 3601, asked=3500), seconds=5, since=3500)
+    assert ask(history, [SECONDS], 3510, estimate=2, queue=Queue(2, (high_cost,))) == Go()
+    waited = replace(high_cost, since=3510 - rules.MAX_OVERTAKE_SECONDS)
+    assert isinstance(ask(history, [SECONDS], 3510, estimate=2, queue=Queue(2, (waited,))), WaitUntil)
+    backfill = ask(
+        history, [SECONDS], 3510, priority=Priority.BACKFILL, estimate=2, queue=Queue(2, (high_cost,))
+    )
     assert isinstance(backfill, WaitUntil)
 
 
-def test_fresh_goes_before_backfill_that_came_earlier():
-    backfill = place(1, 50, priority=Priority.BACKFILL)
+def test_fresh_goes_before_earlier_backfill():
+    backfill = entry(1, 50, priority=Priority.BACKFILL)
     assert ask([], [CALLS], 48, queue=Queue(2, (backfill,))) == Go()
 
 
 def test_after_some_fresh_calls_in_a_row_one_backfill_call_is_first():
-    places = tuple(place(turn, 50) for turn in range(8))
-    queue = Queue(9, places, fresh_run=rules.FRESH_TURNS)
+    entries = tuple(entry(number, 50) for number in range(8))
+    queue = Queue(9, entries, fresh_in_a_row=rules.MAX_FRESH_IN_A_ROW)
     assert ask([], [CALLS], 50, priority=Priority.BACKFILL, queue=queue) == Go()
-    behind = place(9, 50, priority=Priority.BACKFILL)
-    answer = ask([], [replace(CALLS, amount=1)], 50, queue=Queue(0, (behind,), rules.FRESH_TURNS))
+    behind = entry(9, 50, priority=Priority.BACKFILL)
+    answer = ask([], [replace(CALLS, amount=1)], 50, queue=Queue(0, (behind,), rules.MAX_FRESH_IN_A_ROW))
     assert isinstance(answer, WaitUntil)
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=50))
-def test_the_estimate_never_falls_below_the_mean_of_what_it_learnt(samples):
+def test_the_estimate_stays_within_the_observed_range_and_above_its_mean(samples):
     estimate: Estimate | None = None
     for seconds in samples:
         estimate = learned(estimate, seconds)
@@ -192,22 +202,22 @@ def test_the_estimate_never_falls_below_the_mean_of_what_it_learnt(samples):
         ((100, 10), (110, 20), 10),
         ((100, 10), (9000, 20), 10),  # the wall clock was set forwards
         ((9000, 10), (100, 20), 10),  # and back
-        ((100, 10), (160, 2), 60),  # the machine was started anew
+        ((100, 10), (160, 2), 60),  # the machine was restarted
         ((100, 10), (50, 2), 0),
         ((100, None), (130, None), 30),
         ((100, None), (50, None), 0),
     ],
 )
-def test_only_a_clock_that_nobody_sets_is_believed(before, after, seconds):
+def test_the_monotonic_clock_decides(before, after, seconds):
     assert elapsed(before, after) == seconds
 
 
-# --- no drawn schedule overdraws a window ---------------------------------------------------------------
+# --- no drawn schedule exceeds a window ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call that was sent, as the service sees it."""
+    """A call as the service sees it."""
 
     arrived: float
     ended: float
@@ -216,12 +226,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker wants: when, how dear, and what happens to it."""
+    """One call of a worker: its start, its cost and its end."""
 
     ready: float
     priority: Priority
     estimate: float
-    likely: float  # as a part of the estimate
+    expected: float  # as a part of the estimate
     part: float  # of the estimate that it really takes
     transit: float
     dies: bool
@@ -241,7 +251,7 @@ JOBS = st.lists(
         ready=st.floats(0, 100),
         priority=st.sampled_from(Priority),
         estimate=st.floats(0.1, 30),
-        likely=st.floats(0, 1),
+        expected=st.floats(0, 1),
         part=st.floats(0, 1),
         transit=st.floats(0, TRANSIT_SECONDS - 1e-3),
         dies=st.sampled_from([False, False, False, True]),
@@ -251,9 +261,9 @@ JOBS = st.lists(
 
 
 def run(rates: list[Rate], jobs: list[Job], share: float) -> list[Call]:
-    """Every job asks, waits as it is told, and is sent; times are virtual."""
+    """Run every job on a virtual clock: it asks, waits until the given time, and is sent."""
     profile, sent, history = limits(*rates), [], {}
-    waiting: dict[int, Waiting] = {}
+    waiting: dict[int, QueueEntry] = {}
     smallest = (
         min(share * r.amount for r in rates if r.kind is Kind.SECONDS)
         if any(r.kind is Kind.SECONDS for r in rates)
@@ -266,13 +276,13 @@ def run(rates: list[Rate], jobs: list[Job], share: float) -> list[Call]:
         now, number, what = heapq.heappop(events)
         job = jobs[number]
         estimate = min(job.estimate, smallest)
-        likely = estimate * job.likely
+        expected = estimate * job.expected
         if what == "settle":
             history[number] = replace(history[number], seconds=estimate * job.part, ended=now)
             continue
         asked += 1
         assert asked < 400 * (1 + len(jobs)), "asks without end"
-        others = tuple(other for turn, other in waiting.items() if turn != number)
+        others = tuple(other for place, other in waiting.items() if place != number)
         answer = decide(
             history.values(),
             profile,
@@ -280,19 +290,19 @@ def run(rates: list[Rate], jobs: list[Job], share: float) -> list[Call]:
             share=share,
             priority=job.priority,
             estimate=estimate,
-            likely=likely,
+            expected=expected,
             queue=Queue(number, others),
         )
         if isinstance(answer, WaitUntil):
             assert answer.at > now
-            waiting[number] = Waiting(
-                number, job.priority, estimate, likely, since=job.ready, asked=now, at=answer.at
+            waiting[number] = QueueEntry(
+                number, job.priority, estimate, expected, since=job.ready, asked=now, at=answer.at
             )
             heapq.heappush(events, (answer.at, number, "ask"))
             continue
         waiting.pop(number, None)
         end = now + job.transit + estimate * job.part
-        history[number] = Spend(at=now, calls=1, seconds=estimate, expires=now + 40, likely=likely)
+        history[number] = Spend(at=now, calls=1, seconds=estimate, expires=now + 40, expected=expected)
         sent.append(Call(now + job.transit, end, estimate * job.part))
         if not job.dies:
             heapq.heappush(events, (end, number, "settle"))
@@ -301,12 +311,12 @@ def run(rates: list[Rate], jobs: list[Job], share: float) -> list[Call]:
 
 
 def worst(amounts: list[tuple[float, float]], period: float) -> float:
-    """The largest sum in any half-open window of that length."""
+    """Return the largest sum in any half-open window of that length."""
     return max((sum(a for t, a in amounts if start <= t < start + period) for start, _ in amounts), default=0)
 
 
 def fullest(rate: Rate, sent: list[Call]) -> float:
-    """What any window of the rate held at most, in whichever way the service books running seconds."""
+    """Return the fullest window of the rate, for both ways in which the service may count running seconds."""
     if rate.kind is Kind.CALLS:
         return worst([(c.arrived, 1) for c in sent], rate.period)
     ways = ([(c.arrived, c.seconds) for c in sent], [(c.ended, c.seconds) for c in sent])
@@ -315,46 +325,46 @@ def fullest(rate: Rate, sent: list[Call]) -> float:
 
 @settings(max_examples=150, deadline=None)
 @given(RATES, JOBS, st.sampled_from([0.3, 0.8, 1.0]))
-def test_no_schedule_overdraws_a_window(rates, jobs, share):
+def test_no_schedule_exceeds_a_window(rates, jobs, share):
     sent = run(rates, jobs, share)
     assert all(fullest(rate, sent) <= rate.amount + 1e-3 for rate in rates)
 
 
 @settings(max_examples=150, deadline=None)
 @given(RATES, JOBS, st.sampled_from([0.3, 0.8]))
-def test_calls_that_take_no_longer_than_likely_keep_to_the_share(rates, jobs, share):
-    likely = [replace(job, likely=max(job.likely, job.part), transit=0, dies=False) for job in jobs]
-    sent = run(rates, likely, share)
+def test_calls_that_take_no_longer_than_expected_stay_within_the_share(rates, jobs, share):
+    expected = [replace(job, expected=max(job.expected, job.part), transit=0, dies=False) for job in jobs]
+    sent = run(rates, expected, share)
     for rate in rates:
         assert fullest(rate, sent) <= max(1, rate.amount * share) + 1e-3
 
 
 @pytest.mark.parametrize("profile", [ORIGINAL, GRAPH, ENDPOINT], ids=lambda p: p.name)
-def test_backfill_is_never_starved_by_fresh_calls_without_end(profile):
-    """Twice as many fresh callers as slots, all the time; one backfill caller."""
+def test_endless_fresh_calls_never_starve_backfill(profile):
+    """There are always twice as many fresh callers as slots, and one backfill caller."""
     amount = int(profile.rates[0].amount)
-    now, turn, run_of_fresh, done = 0.0, 0, 0, 0
+    now, last, fresh_in_a_row, done = 0.0, 0, 0, 0
     history: list[Spend] = []
-    waiting: dict[int, Waiting] = {}
-    backfill = turn
-    waiting[backfill] = place(turn, 0, priority=Priority.BACKFILL)
+    waiting: dict[int, QueueEntry] = {}
+    backfill = last
+    waiting[backfill] = entry(last, 0, priority=Priority.BACKFILL)
     for _ in range(40 * amount):
         while len(waiting) < 2 * amount:
-            turn += 1
-            waiting[turn] = place(turn, now)
+            last += 1
+            waiting[last] = entry(last, now)
         number = min(waiting, key=lambda t: waiting[t].at)
         caller = waiting.pop(number)
         now = max(now, caller.at)
-        queue = Queue(number, tuple(waiting.values()), run_of_fresh)
+        queue = Queue(number, tuple(waiting.values()), fresh_in_a_row)
         answer = decide(history, profile, now, share=1, priority=caller.priority, estimate=0.1, queue=queue)
         if isinstance(answer, WaitUntil):
             waiting[number] = replace(caller, asked=now, at=answer.at)
             continue
         history = [s for s in history if s.at > now - 100]
         history.append(spend(now, seconds=0.1, ended=now + 0.1))
-        run_of_fresh = run_of_fresh + 1 if caller.priority is Priority.FRESH else 0
+        fresh_in_a_row = fresh_in_a_row + 1 if caller.priority is Priority.FRESH else 0
         if caller.priority is Priority.BACKFILL:
             done += 1
-            turn += 1
-            waiting[turn] = place(turn, now, priority=Priority.BACKFILL)
+            last += 1
+            waiting[last] = entry(last, now, priority=Priority.BACKFILL)
     assert done >= 2

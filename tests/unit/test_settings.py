@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from hunting_pipeline.apis import APIS
+from hunting_pipeline.apis.clouds import Cloud
+from hunting_pipeline.auth import CREDENTIALS
+from hunting_pipeline.auth.credential import Credential
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.limits import GRAPH, TEST, XDR
 from hunting_pipeline.settings import CONFIG_VARIABLE, Settings, load_settings, tenant_names
@@ -71,7 +75,8 @@ def test_the_test_profile_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WORKERS", "0"),
         ("WORKERS", "33"),
         ("WORKERS", "many"),
-        ("API", "sentinel"),
+        ("API", "graf"),
+        ("CLOUD", "moon"),
         ("LIMITS", "generous"),
     ],
 )
@@ -159,22 +164,42 @@ def test_settings_are_frozen() -> None:
 
 
 def test_without_a_tenant_the_message_says_how_to_set_one_or_do_without() -> None:
-    with pytest.raises(Misconfigured, match=r"(?s)HUNTING_TENANT_ID.*HUNTING_CLIENT_ID.*make ui.*make demo"):
+    credentials = ".*".join(name for one in CREDENTIALS for name in one.missing({})).upper()
+    wanted = rf"(?s)HUNTING_TENANT_ID.*HUNTING_CLIENT_ID.*{credentials}.*`hunting demo`"
+    with pytest.raises(Misconfigured, match=wanted):
         load_settings().tenant()
 
 
-COMPLETE = {"TENANT_ID": "t", "CLIENT_ID": "c", "CLIENT_SECRET": SECRET}
+APP = {"TENANT_ID": "t", "CLIENT_ID": "c"}
+COMPLETE = APP | {"CLIENT_SECRET": SECRET}
+
+any_credential = pytest.mark.parametrize("credential", CREDENTIALS, ids=lambda one: one.__name__)
 
 
-def test_a_whole_tenant_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert configured(monkeypatch, **COMPLETE).tenant() == "t"
+@any_credential
+def test_any_credential_completes_a_tenant(
+    monkeypatch: pytest.MonkeyPatch, credential: type[Credential]
+) -> None:
+    found = configured(monkeypatch, **APP | {name.upper(): "given" for name in credential.missing({})})
+    assert found.tenant() == "t"
+    assert type(found.credential) is credential
 
 
-@pytest.mark.parametrize("credential", ["CERTIFICATE", "FEDERATED_TOKEN"])
-def test_a_file_will_do_instead_of_a_secret(monkeypatch: pytest.MonkeyPatch, credential: str) -> None:
-    variables = {**COMPLETE, credential: "file.pem"}
-    del variables["CLIENT_SECRET"]
-    assert configured(monkeypatch, **variables).tenant() == "t"
+@any_credential
+def test_half_a_credential_is_refused_by_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, credential: type[Credential]
+) -> None:
+    *some, last = credential.missing({})
+    with pytest.raises(Misconfigured, match=f"only partly configured: set .*HUNTING_{last.upper()}"):
+        configured(monkeypatch, **APP | {name.upper(): "given" for name in some}).tenant()
+
+
+@any_credential
+def test_the_settings_are_those_that_the_credentials_state(credential: type[Credential]) -> None:
+    for name, field in credential.model_fields.items():
+        setting = Settings.model_fields[name]
+        assert setting.description == field.description
+        assert setting.default is None, "any other credential may sign in"
 
 
 @pytest.mark.parametrize("missing", list(COMPLETE))
@@ -182,6 +207,19 @@ def test_half_a_tenant_is_refused_by_what_is_missing(monkeypatch: pytest.MonkeyP
     variables = {name: value for name, value in COMPLETE.items() if name != missing}
     with pytest.raises(Misconfigured, match=f"HUNTING_{missing}"):
         configured(monkeypatch, **variables).tenant()
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_every_api_can_be_chosen_and_brings_its_limits(monkeypatch: pytest.MonkeyPatch, api: str) -> None:
+    found = configured(monkeypatch, API=api)
+    assert (found.api, found.limits_profile) == (api, APIS[api].limits)
+
+
+def test_what_is_wrong_of_an_api_or_a_cloud_says_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Misconfigured, match=rf"HUNTING_API: .*{', '.join(APIS)}") as caught:
+        configured(monkeypatch, API="graf", CLOUD="moon")
+    assert "HUNTING_CLOUD: " in str(caught.value)
+    assert all(cloud in str(caught.value) for cloud in Cloud)
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +255,7 @@ def test_one_tenant_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
     configured(monkeypatch, **COMPLETE)
     assert tenant_names() == ()
     with pytest.raises(
-        Misconfigured, match=r"no tenant is called 'contoso': .* no section \[tenants\.contoso\]"
+        Misconfigured, match=r"there is no tenant 'contoso': .* no section \[tenants\.contoso\]"
     ):
         load_settings("contoso")
 
@@ -242,14 +280,14 @@ def test_a_tenants_variable_wins_over_its_section(monkeypatch: pytest.MonkeyPatc
 
 def test_what_is_missing_of_a_tenant_is_named_by_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     fabrikam = several(monkeypatch, "fabrikam")
-    with pytest.raises(Misconfigured, match="set HUNTING_TENANTS__FABRIKAM__CLIENT_SECRET, HUNTING_TENANTS_"):
+    with pytest.raises(Misconfigured, match=r"set .*HUNTING_TENANTS__FABRIKAM__CLIENT_SECRET"):
         fabrikam.tenant()
 
 
 WRONG_TENANTS = {
-    "[tenants.Contoso]\ntenant_id = 'c'": r"hunting\.toml:1: 'Contoso' cannot name a tenant",
-    "[tenants.a]\ntenant_id = 'c'\n[tenants.b]\ntenant_id = 'C'": r"hunting\.toml:4: .* a and b are the same",
-    "share = 1\ntenants = ['a']": r"hunting\.toml:2: a tenant is a section",
+    "[tenants.Contoso]\ntenant_id = 'c'": r"hunting\.toml:1: 'Contoso' cannot be the name of a tenant",
+    "[tenants.a]\ntenant_id = 'c'\n[tenants.b]\ntenant_id = 'C'": r"hunting\.toml:4: .* have the same id",
+    "share = 1\ntenants = ['a']": r"hunting\.toml:2: each tenant is a section",
     "[tenants.a]\nshare = 1\nworkers = 0": r"hunting\.toml:3: workers: .*greater than",
     "[tenants.a]\ncolour = 'blue'": r"hunting\.toml:2: colour: no such setting",
     "lake = 's3://b'\n[tenants.a]\nlake = 'x'": r"hunting\.toml:1: lake: .*local folder",

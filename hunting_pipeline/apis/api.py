@@ -1,0 +1,72 @@
+"""One hunting API as a value: everything that the rest of the package needs to know about it."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from hunting_pipeline.apis.clouds import Cloud
+from hunting_pipeline.limits import Limits
+
+__all__ = ["Api", "Envelope", "execution_time", "query_body"]
+
+
+class Envelope(NamedTuple):
+    """The keys of a reply's outermost JSON object, in lower case: replies are read without regard to case."""
+
+    schema: str
+    results: str
+    stats: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """One hunting API.
+
+    Attributes:
+        name: value of the setting `api`; also the name of the API's file in this folder.
+        title: the product's name, for documents.
+        hosts: host name in each cloud or region where Microsoft offers the API.
+        path: path of the hunting request.
+        application_permission: permission of an app that signs in as itself.
+        delegated_permission: permission of an app that acts for a signed-in person.
+        scope: OAuth scope; `{host}` stands for the API's host in the cloud that issues its tokens.
+        body: builds the body of a request from a query.
+        envelope: keys of a reply.
+        running_seconds: reads a query's running time in seconds from a reply's statistics; None if absent.
+        limits: limits profile that applies unless the setting `limits` names another.
+    """
+
+    name: str
+    title: str
+    hosts: Mapping[Cloud, str]
+    path: str
+    application_permission: str
+    delegated_permission: str
+    scope: str
+    body: Callable[[str], bytes]
+    envelope: Envelope
+    running_seconds: Callable[[Mapping[str, Any]], float | None]
+    limits: Limits
+
+    @property
+    def permission(self) -> str:
+        """Both permissions as one phrase for messages."""
+        if self.application_permission == self.delegated_permission:
+            return self.application_permission
+        return f"{self.application_permission} (application) or {self.delegated_permission} (delegated)"
+
+    def scope_in(self, cloud: Cloud) -> str:
+        """Return the scope of a token for `cloud`, which must be one of `hosts`."""
+        return self.scope.format(host=self.hosts[cloud.token_cloud])
+
+
+def query_body(query: str) -> bytes:
+    """Return the JSON body with the query under the key `Query`."""
+    return json.dumps({"Query": query}).encode()
+
+
+def execution_time(stats: Mapping[str, Any]) -> float | None:
+    """Return the seconds under `ExecutionTime`, or None where the key is absent or no duration."""
+    figure = stats.get("ExecutionTime")
+    return float(figure) if isinstance(figure, int | float) and figure >= 0 else None

@@ -1,0 +1,38 @@
+"""A token of another issuer that Entra accepts in place of a secret (Kubernetes, CI)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar
+
+from pydantic import Field
+
+from hunting_pipeline.auth.credential import Credential, read_file
+
+__all__ = ["CREDENTIAL", "FederatedToken"]
+
+
+class FederatedToken(Credential):
+    """A file with a token for this workload. The issuer replaces the file, so each sign-in reads it again."""
+
+    title: ClassVar = "workload identity"
+    advice: ClassVar[Mapping[int, str]] = MappingProxyType(
+        {
+            700213: "the app has no federated credential for this workload's subject: add one",
+            70021: "the app has no federated credential for this workload's issuer and subject: add one",
+        }
+    )
+
+    federated_token: Path = Field(
+        description="file with a workload identity's token; each sign-in reads the file again"
+    )
+
+    def msal_form(self) -> object:
+        self._assertion()
+        return {"client_assertion": self._assertion}
+
+    def _assertion(self) -> str:
+        return read_file(self.federated_token, name="federated_token").decode(errors="replace").strip()
+
+
+CREDENTIAL = FederatedToken

@@ -1,0 +1,73 @@
+"""`hunting status`: show archived and missing partitions."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from hunting_pipeline.cli.selection import DateRange, From, Tables, Tenant, To, selected_tables
+from hunting_pipeline.cli.show import print_table
+from hunting_pipeline.cli.text import Json, bytes_of, print_json
+from hunting_pipeline.model import SECOND, datetime_of
+from hunting_pipeline.pipeline import Coverage, coverage, open_lake
+from hunting_pipeline.settings import load_settings, naming
+
+__all__ = ["status"]
+
+
+def status(
+    tables: Tables = None,
+    start: From = None,
+    end: To = None,
+    tenant: Tenant = "",
+    as_json: Json = False,
+) -> None:
+    settings = load_settings(tenant)
+    limits, store = settings.limits_profile, open_lake(settings)
+    now = round(time.time() * SECOND)
+    days = DateRange.of(start, end, now=now, retention_days=limits.retention_days)
+    with naming(settings):
+        found = [
+            coverage(store, spec, days.partitions(spec), now=now, retention_days=limits.retention_days)
+            for spec in selected_tables(tables or [], settings, store)
+        ]
+    if as_json:
+        print_json([_as_json(table) for table in found])
+    else:
+        _print(found, f"Lake {store.root}, {days}")
+
+
+def _print(found: Sequence[Coverage], title: str) -> None:
+    print_table(
+        title,
+        ["table", "archived", "missing", "past retention", "rows", "Parquet", "covered up to"],
+        [
+            [table.spec.name, f"{len(table.archived)} of {len(table.partitions) - len(table.backlog.future)}",
+             len({partition for partition, _ in table.backlog.missing}), len(table.backlog.forgotten),
+             sum(manifest.proof.rows for manifest in table.archived),
+             bytes_of(sum(manifest.file_bytes for manifest in table.archived)), _covered_to(table)]
+            for table in found
+        ],
+    )  # fmt: skip
+
+
+def _covered_to(found: Coverage) -> str:
+    if not found.archived:
+        return "–"
+    return f"{datetime_of(found.archived[-1].covered[-1].end):%Y-%m-%d %H:%M}"
+
+
+def _as_json(found: Coverage) -> dict[str, Any]:
+    return {
+        "table": found.spec.name,
+        "archived": [
+            {"partition": manifest.partition.key, "rows": manifest.proof.rows,
+             "file_bytes": manifest.file_bytes, "covered": [str(window) for window in manifest.covered],
+             "slices": len(manifest.segments)}
+            for manifest in found.archived
+        ],
+        "missing": [
+            {"partition": partition.key, "span": str(span)} for partition, span in found.backlog.missing
+        ],
+        "forgotten": [partition.key for partition in found.backlog.forgotten],
+        "future": [partition.key for partition in found.backlog.future],
+    }  # fmt: skip

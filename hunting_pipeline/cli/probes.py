@@ -1,0 +1,91 @@
+"""The list of probes that `hunting check` runs, in their order.
+
+A new probe is a function and one entry in `PROBES`. A probe yields a finding for each thing that it examined.
+An error that leaves the function becomes a finding too, and the later probes do not run.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hunting_pipeline.errors import HuntingError, Refused
+from hunting_pipeline.lake.layout import LAKE_FILE
+from hunting_pipeline.model import TableSpec
+from hunting_pipeline.pipeline import Pipeline
+
+__all__ = ["PROBES", "Finding", "Probe", "Subject", "examine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The installation that probes examine: an open pipeline, and the selected tables."""
+
+    pipeline: Pipeline
+    tables: Sequence[TableSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of a probe about one thing.
+
+    Attributes:
+        name: the thing that was examined, such as a table.
+        error: what is wrong and what to do; None if nothing is wrong.
+        facts: further values for programs.
+    """
+
+    name: str
+    error: HuntingError | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """An entry of the list.
+
+    Attributes:
+        name: the probe's name in `--json`.
+        proves: the words after the name of a thing that passed.
+        run: examines a subject. It raises an error if no later probe can pass.
+    """
+
+    name: str
+    proves: str
+    run: Callable[[Subject], Iterator[Finding]]
+
+
+def _lake(subject: Subject) -> Iterator[Finding]:
+    subject.pipeline.store.prove_writable(LAKE_FILE)
+    yield Finding("lake")
+
+
+def _sign_in(subject: Subject) -> Iterator[Finding]:
+    subject.pipeline.tokens.token()
+    yield Finding("sign-in")
+
+
+def _tables(subject: Subject) -> Iterator[Finding]:
+    for spec in subject.tables:
+        try:
+            yield Finding(spec.name, facts={"columns": len(subject.pipeline.probe(spec))})
+        except Refused as error:
+            if error.everything:
+                raise
+            yield Finding(spec.name, error)
+
+
+PROBES = (
+    Probe("lake", "writable", _lake),
+    Probe("sign-in", "a token was issued", _sign_in),
+    Probe("table", "readable", _tables),
+)
+
+
+def examine(subject: Subject) -> Iterator[tuple[Probe, Finding]]:
+    """Run the probes and yield their findings. The first probe that raises an error is the last one."""
+    for probe in PROBES:
+        try:
+            for finding in probe.run(subject):
+                yield probe, finding
+        except HuntingError as error:
+            yield probe, Finding(probe.name, error)
+            return

@@ -1,0 +1,58 @@
+"""Progress of pulls, on standard error."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from hunting_pipeline.cli.text import warn
+from hunting_pipeline.model import Progress, Step
+
+__all__ = ["reporting"]
+
+
+@contextmanager
+def reporting(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Yield an observer of pulls: bars on a terminal, else lines, or nothing if `quiet`."""
+    console = Console(stderr=True, highlight=False)
+    if quiet:
+        yield lambda _progress: None
+    elif not console.is_terminal:
+        yield _print_line
+    else:
+        with Bars(
+            TextColumn("{task.fields[table]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("slices · {task.fields[rows]:,} rows · {task.fields[message]}"),
+            TimeElapsedColumn(),
+            console=console,
+        ) as bars:
+            yield _BarPerTable(bars)
+
+
+def _print_line(progress: Progress) -> None:
+    rows = f", {progress.rows:,} rows" if progress.step is Step.FETCHED else ""
+    warn(f"{progress.message}{rows}")
+
+
+class _BarPerTable:
+    """An observer that draws one bar for each table."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.table not in self._tasks:
+            self._tasks[progress.table] = self._bars.add_task("", table=progress.table, rows=0, message="")
+        self._bars.update(
+            self._tasks[progress.table],
+            completed=progress.slices,
+            total=max(progress.slices_planned, progress.slices),
+            rows=progress.rows,
+            message=progress.message.removeprefix(f"{progress.table}: "),
+        )

@@ -1,0 +1,102 @@
+"""The steps that several commands share: open the pipeline, pull one table, and stop at Ctrl-C."""
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+import typer
+
+from hunting_pipeline.cli.problems import INTERRUPTED, complain, exit_code
+from hunting_pipeline.cli.selection import DateRange
+from hunting_pipeline.errors import HuntingError, Misconfigured, QuotaExhausted, Refused
+from hunting_pipeline.model import TableSpec
+from hunting_pipeline.pipeline import Pipeline, Pull, open_pipeline
+from hunting_pipeline.settings import Settings, naming
+
+__all__ = ["Problems", "date_range", "exiting_at_once", "opened", "run_to_end"]
+
+_MAX_WAIT = 900.0
+"""Seconds a command waits for quota at a stretch: the renewal period of the CPU share (15 minutes)."""
+
+
+def opened(settings: Settings) -> AbstractContextManager[Pipeline]:
+    """Open the pipeline with the waiting time of commands."""
+    return open_pipeline(settings, max_wait=_MAX_WAIT)
+
+
+def date_range(pipeline: Pipeline, start: str | None, end: str | None) -> DateRange:
+    """Return the range of `--from` and `--to` by the pipeline's clock and retention.
+
+    Raises:
+        typer.BadParameter: see `DateRange.of`.
+    """
+    return DateRange.of(start, end, now=pipeline.now(), retention_days=pipeline.limits.retention_days)
+
+
+@contextmanager
+def exiting_at_once() -> Iterator[None]:
+    """End the process at Ctrl-C without waiting for calls in flight, which may take minutes."""
+
+    def leave(*_: object) -> None:
+        with suppress(OSError):  # unbuffered: the signal may come in the middle of another line's print
+            os.write(2, b"hunting: interrupted; fetched rows are staged, the next run continues with them\n")
+        os._exit(INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Problems:
+    """The errors of single tables. They do not stop the next table, unless it would fail in the same way.
+
+    `settings` name the variables in the messages.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._errors: list[HuntingError] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note an error of the block instead of raising it."""
+        try:
+            with naming(self._settings):
+                yield
+        except HuntingError as error:
+            self._errors.append(error)
+
+    def while_hopeful(self, specs: Iterable[TableSpec]) -> Iterator[TableSpec]:
+        """Yield tables until one has failed in a way in which every other would fail too."""
+        for spec in specs:
+            yield spec
+            if self._errors and _hopeless(self._errors[-1]):
+                return
+
+    def report(self) -> None:
+        """Print the errors and end the command with the highest exit code, if there are any.
+
+        Raises:
+            typer.Exit: there are errors.
+        """
+        for error in self._errors:
+            complain(error)
+        if self._errors:
+            raise typer.Exit(max(map(exit_code, self._errors)))
+
+
+def _hopeless(error: HuntingError) -> bool:
+    """Return whether the next table would fail in the same way."""
+    return isinstance(error, Misconfigured | QuotaExhausted) or (
+        isinstance(error, Refused) and error.everything
+    )
+
+
+def run_to_end(pull: Pull, problems: Problems) -> None:
+    """Run a pull to its end. An error ends the pull and is noted in `problems`."""
+    with problems.noted():
+        for _ in pull:
+            pass

@@ -1,0 +1,51 @@
+"""Read archived partitions again, and compare their rows with those that the service counted."""
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+from hunting_pipeline.lake.inspect import Inspection, inspect
+from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.store import Store
+from hunting_pipeline.model import Partition, Proof, TableSpec
+
+__all__ = ["Comparison", "compare", "verify_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Row count and checksum of one partition, from both sides.
+
+    Attributes:
+        partition: the partition.
+        counted: the proof that the service gave when the partition was fetched.
+        archived: the proof of the rows that the Parquet file holds now.
+    """
+
+    partition: Partition
+    counted: Proof
+    archived: Proof
+
+    @property
+    def equal(self) -> bool:
+        """Whether the file holds exactly the rows that the service counted."""
+        return self.counted == self.archived
+
+
+def compare(inspection: Inspection) -> Comparison:
+    """Compare the segments of a partition, as the service counted them, with its file."""
+    manifest = inspection.manifest
+    counted = reduce(add, (segment.proof for segment in manifest.segments), Proof(0, 0))
+    return Comparison(manifest.partition, counted, inspection.proof)
+
+
+def verify_table(store: Store, spec: TableSpec) -> list[Comparison]:
+    """Read every archived partition of a table again.
+
+    Raises:
+        CommitRefused: a file is missing, damaged, or from another writer.
+    """
+    partitions = [manifest.partition for manifest in load_all(store, spec.name)]
+    return [
+        compare(inspect(store, each, None if each.null_time else spec.time_column)) for each in partitions
+    ]

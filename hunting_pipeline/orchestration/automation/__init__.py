@@ -1,0 +1,1 @@
+"""Automation: conditions and sensors that request partitions."""

@@ -1,0 +1,80 @@
+"""The check `reconciled`: the archive still equals the tenant. The service counts again, bin by bin."""
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from hunting_pipeline.model import Partition, TableSpec, Window
+from hunting_pipeline.orchestration.automation.conditions import recount_condition
+from hunting_pipeline.orchestration.keys import RECONCILE_TAG, RECONCILED, STALE_PARTITIONS
+from hunting_pipeline.pipeline import Pipeline, Recount
+from hunting_pipeline.pipeline.health import judge_recount
+from hunting_pipeline.window import available, available_partitions
+
+__all__ = ["reconciled_result", "reconciled_spec", "recount"]
+
+_SHOWN = 20
+"""Spans that the metadata lists before it says how many more there are."""
+
+
+def reconciled_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
+    """Return the check of a table that has times."""
+    return dg.AssetCheckSpec(
+        RECONCILED,
+        asset=key,
+        description=(
+            "The archive equals the tenant. The service counts its rows again, and the check compares each"
+            " time bin with the archive: the number of rows and a checksum over their times. Late rows give"
+            " a warning. The sensor `reconcile_stale` then requests exactly the partitions that differ."
+        ),
+        automation_condition=recount_condition(RECONCILE_TAG),
+    )
+
+
+def recount(pipeline: Pipeline, spec: TableSpec, *, start: int) -> dg.AssetCheckResult:
+    """Count again every archived partition that the service still holds.
+
+    The recount fetches no row and takes one call as a rule.
+
+    Args:
+        pipeline: the tenant's pipeline.
+        spec: the table.
+        start: the first instant (ticks) of the archive; earlier partitions are not compared.
+
+    Raises:
+        HuntingError: the service could not count.
+    """
+    still = available(pipeline.now(), pipeline.limits.retention_days, spec)
+    partitions = available_partitions(spec, still, start=start)
+    return reconciled_result(pipeline.recount(spec, partitions), partitions, spec)
+
+
+def reconciled_result(
+    found: Recount, partitions: Sequence[Partition], spec: TableSpec
+) -> dg.AssetCheckResult:
+    """Return the result: late rows are a warning, and fewer rows than archived are an error."""
+    difference = judge_recount(found, partitions, spec)
+    value = dg.MetadataValue
+    return dg.AssetCheckResult(
+        check_name=RECONCILED,
+        passed=difference.passed,
+        severity=dg.AssetCheckSeverity.ERROR if difference.shrunk else dg.AssetCheckSeverity.WARN,
+        description=difference.summary,
+        metadata={
+            "rows compared": value.int(found.rows),
+            "bins compared": value.int(len(found.bins)),
+            "bins that differ": value.int(len(found.grown) + len(found.shrunk)),
+            "bins with fewer rows": value.int(len(found.shrunk)),
+            STALE_PARTITIONS: value.json(difference.stale),
+            "partitions with fewer rows": value.json(difference.shrunk),
+            "archived by another query": value.json([partition.key for partition in found.other_query]),
+            "spans that differ": value.md(_list_of([*found.grown, *found.shrunk])),
+        },
+    )
+
+
+def _list_of(bins: Iterable[Window]) -> str:
+    spans = sorted(bins)
+    lines = [f"* {span}" for span in spans[:_SHOWN]]
+    more = [f"* and {len(spans) - _SHOWN} more"] if len(spans) > _SHOWN else []
+    return "\n".join([*lines, *more]) or "none"

@@ -1,0 +1,1 @@
+"""Components: what a `defs.yaml` may name, and what it may say."""

@@ -1,0 +1,195 @@
+"""What a `defs.yaml` may say. Everything is checked when the code location loads."""
+
+from datetime import date
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field, ValidationInfo, field_validator
+
+from hunting_pipeline import catalog
+from hunting_pipeline.kql import literals
+from hunting_pipeline.kql.hunts import check_steady
+from hunting_pipeline.model import Grain, TableSpec
+from hunting_pipeline.orchestration.components.located import Located, check_all, checked
+from hunting_pipeline.orchestration.io.lake import lake_io
+from hunting_pipeline.orchestration.partitions import DEFAULT_START
+from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants, hunting_of
+
+__all__ = ["Described", "TableConfig", "Tenanted"]
+
+
+class Described(Located):
+    """Attributes that Dagster shows for one asset or for all assets of a component."""
+
+    group: str | None = Field(
+        None,
+        description=(
+            "Dagster group. A table without one has the group of its component, or else the name of its"
+            " service. Example: `email`."
+        ),
+    )
+    owners: list[str] = Field(
+        [],
+        description=(
+            "Owners: e-mail addresses or `team:name`. The owners of a table are added to those of its"
+            " component. Example: `[team:soc]`."
+        ),
+    )
+    tags: dict[str, str] = Field(
+        {},
+        description=(
+            "Dagster tags. The tags of a table replace tags of its component with the same key."
+            " Example: `{tier: gold}`."
+        ),
+    )
+
+    @field_validator("group")
+    @classmethod
+    def _is_a_group(cls, group: str | None) -> str | None:
+        return checked(group, lambda group: dg.AssetSpec("asset", group_name=group))
+
+    @field_validator("owners")
+    @classmethod
+    def _are_owners(cls, owners: list[str]) -> list[str]:
+        return check_all(owners, lambda owner: dg.AssetSpec("asset", owners=[owner]))
+
+    @field_validator("tags")
+    @classmethod
+    def _are_tags(cls, tags: dict[str, str]) -> dict[str, str]:
+        return checked(tags, lambda tags: dg.AssetSpec("asset", tags=tags))
+
+
+class Tenanted(Described):
+    """A component whose assets exist for each tenant."""
+
+    start: str = Field(
+        str(DEFAULT_START),
+        description=(
+            "First day of the archive (YYYY-MM-DD). Partitions before that day are not shown."
+            " Example: `2026-01-01`."
+        ),
+    )
+    tenants: list[str] | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "Names of tenants in the settings, if the assets are not for all of them. Example: `[contoso]`."
+        ),
+    )
+
+    @field_validator("start")
+    @classmethod
+    def _is_a_day(cls, start: str) -> str:
+        date.fromisoformat(start)
+        return start
+
+    @field_validator("tenants")
+    @classmethod
+    def _are_tenants(cls, tenants: list[str] | None) -> list[str] | None:
+        return tenants and check_all(tenants, lambda name: hunting_of(name).settings())
+
+    @property
+    def first_day(self) -> date:
+        """The first day of the archive."""
+        return date.fromisoformat(self.start)
+
+    def resource(self, tenant: str) -> HuntingResource:
+        """Return the resource that opens a tenant's pipeline. It reads the settings when a run starts.
+
+        Args:
+            tenant: the name of the tenant; "" if the settings name no tenants.
+        """
+        return hunting_of(tenant)
+
+    @property
+    def hunted(self) -> list[HuntingResource]:
+        """One resource for each tenant.
+
+        Raises:
+            Misconfigured: a setting is wrong.
+        """
+        names = self.tenants or [hunting.tenant for hunting in configured_tenants()]
+        return [self.resource(name) for name in dict.fromkeys(names)]
+
+    @property
+    def resources(self) -> dict[str, object]:
+        """The resources that the assets of these tenants need."""
+        lakes = {hunting.lake_key: lake_io(hunting.tenant) for hunting in self.hunted}
+        return {**lakes, **{hunting.key: hunting for hunting in self.hunted}}
+
+
+class TableConfig(Described):
+    """A hunting table to archive."""
+
+    name: str = Field(description="Name of the table in the service. Example: `DeviceProcessEvents`.")
+    grain: Grain = Field(
+        Grain.DAY,
+        description="Length of a partition: `day`, or `hour` for very large tables. Example: `hour`.",
+    )
+    columns: list[str] = Field(
+        [],
+        description=(
+            "Columns to archive. The time column is always included. Empty means all columns."
+            " Example: `[Subject, SenderFromAddress]`."
+        ),
+    )
+    where: str = Field(
+        "",
+        description=(
+            "KQL predicate that selects the rows to archive. Empty means all rows."
+            " Example: `ActionType == 'LogonFailed'`."
+        ),
+    )
+    policy: Literal["evolve", "freeze"] = Field(
+        "evolve",
+        description=(
+            "What happens if the service returns a new column: `evolve` archives the column, `freeze` refuses"
+            " the partition. Example: `freeze`."
+        ),
+    )
+    description: str | None = Field(
+        None,
+        description=(
+            "Description of the asset in Markdown. By default it is made from the catalogue."
+            " Example: `Mail that was delivered.`"
+        ),
+    )
+
+    @property
+    def spec(self) -> TableSpec:
+        """The table as the pipeline takes it."""
+        return catalog.spec(
+            self.name,
+            grain=self.grain,
+            columns=tuple(self.columns),
+            where=self.where,
+            evolve=self.policy == "evolve",
+        )
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_table(cls, name: str) -> str:
+        return checked(name, catalog.entry)
+
+    @field_validator("grain")
+    @classmethod
+    def _suits_the_table(cls, grain: Grain, info: ValidationInfo) -> Grain:
+        name = info.data.get("name")
+        return checked(grain, lambda grain: name and catalog.spec(name, grain=grain))
+
+    @field_validator("columns")
+    @classmethod
+    def _are_columns(cls, columns: list[str], info: ValidationInfo) -> list[str]:
+        name = info.data.get("name")
+        check_all(columns, literals.name)
+        return check_all(columns, catalog.entry(name).check_column) if name else columns
+
+    @field_validator("where")
+    @classmethod
+    def _is_a_predicate(cls, where: str, info: ValidationInfo) -> str:
+        if not where:
+            return where
+        checked(where, literals.predicate)
+        if name := info.data.get("name"):
+            checked(where, lambda where: check_steady(where, catalog.entry(name).time_column))
+        return where

@@ -1,0 +1,157 @@
+"""The component of hunts, your own queries: `type: hunting_pipeline.orchestration.HuntingQueries`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, Field
+
+from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.hunt_files import MANUAL, SUFFIX, HuntFile, hunt_file
+from hunting_pipeline.orchestration.automation.conditions import condition_for, scheduled
+from hunting_pipeline.orchestration.components.config import Tenanted
+from hunting_pipeline.orchestration.keys import TABLE_NAME
+from hunting_pipeline.orchestration.partitions import partitions_for
+from hunting_pipeline.orchestration.resources import HuntingResource
+from hunting_pipeline.orchestration.source import code_references
+from hunting_pipeline.orchestration.table_asset import checked_asset
+from hunting_pipeline.orchestration.table_run import Event, materialize_table
+
+__all__ = ["HuntingQueries"]
+
+_PREFIX = "hunts"
+
+
+_FIRST = """\
+// description: Failed logons of each device, by the hour.
+// time: Period
+DeviceLogonEvents
+| where ActionType == "LogonFailed"
+| summarize Failed = count() by DeviceId, Period = bin(Timestamp, 1h)
+"""
+
+
+class _FirstHunt(dg.Scaffolder[BaseModel]):
+    """The scaffold that `dg scaffold defs` writes: a folder that loads without a change."""
+
+    def scaffold(self, request: dg.ScaffoldRequest[BaseModel]) -> None:
+        dg.scaffold_component(request, {})
+        (request.target_path / "failed_logons.kql").write_text(_FIRST, "utf-8")
+
+
+@dg.scaffold_with(_FirstHunt)
+class HuntingQueries(dg.Component, Tenanted):
+    """Hunts: each `.kql` file beside the `defs.yaml` becomes one partitioned asset over Parquet files.
+
+    To change how assets look or run, override `get_asset_spec` or `execute` in a subclass, as in
+    `HuntingTables`.
+    """
+
+    fresh_hours: float = Field(
+        48.0,
+        gt=0,
+        description=(
+            "Hours that the archive may lag behind before the check `fresh` warns. A row of a summary counts"
+            " from the end of its time bin. Example: 48."
+        ),
+    )
+
+    def get_asset_spec(self, hunt: HuntFile) -> dg.AssetSpec:
+        """Return how a hunt looks in Dagster. Its key gets the tenant's name later, if there is one."""
+        spec = hunt.spec
+        return dg.AssetSpec(
+            [_PREFIX, hunt.name],
+            group_name=self.group or _PREFIX,
+            description=hunt.description or None,
+            owners=self.owners,
+            tags=self.tags,
+            kinds={"microsoft", "parquet"},
+            metadata=_metadata(hunt),
+            partitions_def=partitions_for(spec.grain, self.first_day),
+            automation_condition=_condition(hunt),
+        )
+
+    def execute(
+        self, context: dg.AssetExecutionContext, hunt: HuntFile, *, hunting: HuntingResource
+    ) -> Iterator[Event]:
+        """Materialize a hunt's partitions of a run, and yield an event at each commit.
+
+        Raises:
+            dg.Failure: a person must act. The message names the file. All other partitions are committed.
+            dg.RetryRequested: the quota is spent, or the service is down. Committed partitions stay.
+        """
+        (key,) = context.selected_asset_keys
+        try:
+            yield from materialize_table(context, hunt.spec, key=key, hunting=hunting)
+        except dg.Failure as failure:
+            message = f"{hunt.path}: {failure.description}"
+            raise dg.Failure(message, failure.metadata, allow_retries=failure.allow_retries) from failure
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Build an asset with checks for each file and tenant, and the resources of each tenant.
+
+        Raises:
+            Misconfigured: a file is wrong, or two files have one name. The message names file and line.
+        """
+        hunts = _all_hunts(Path(context.path))
+        assets = [self._asset(hunt, hunting) for hunting in self.hunted for hunt in hunts]
+        return dg.Definitions(assets=assets, resources=self.resources)
+
+    def _asset(self, hunt: HuntFile, hunting: HuntingResource) -> dg.AssetsDefinition:
+        return checked_asset(
+            self.get_asset_spec(hunt),
+            hunt.spec,
+            hunting=hunting,
+            start=self.first_day,
+            fresh_hours=self.fresh_hours,
+            execute=lambda context, hunting: self.execute(context, hunt, hunting=hunting),
+        )
+
+
+def _all_hunts(folder: Path) -> list[HuntFile]:
+    found: dict[str, Path] = {}
+    hunts = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        hunt = hunt_file(path)
+        _check_schedule(hunt)
+        other = found.setdefault(hunt.name.lower(), path)
+        if other != path:
+            raise Misconfigured(
+                f"{path}:1: {other.name} has the name {hunt.name}, too. Upper and lower case do not count."
+                " Rename one of the two hunts."
+            )
+        hunts.append(hunt)
+    return hunts
+
+
+def _check_schedule(hunt: HuntFile) -> None:
+    if hunt.schedule in (None, MANUAL):
+        return
+    try:
+        dg.ScheduleDefinition(cron_schedule=hunt.schedule, job_name=hunt.name)
+    except dg.DagsterInvalidDefinitionError:
+        raise hunt.error(
+            "schedule", f"schedule: {hunt.schedule!r} is neither a cron expression nor `{MANUAL}`"
+        ) from None
+
+
+def _condition(hunt: HuntFile) -> dg.AutomationCondition[Any] | None:
+    if hunt.schedule is None:
+        return condition_for(hunt.spec)
+    return None if hunt.schedule == MANUAL else scheduled(hunt.schedule, hunt.spec)
+
+
+def _metadata(hunt: HuntFile) -> dict[str, dg.MetadataValue]:
+    value, read = dg.MetadataValue, hunt.hunt
+    bounds = ", ".join(dict.fromkeys(bound.column for bound in read.bounds))
+    whole = "\n".join(f"* {reason}" for reason in read.read_whole)
+    return {
+        **code_references(hunt.path, 1),
+        TABLE_NAME: value.text(hunt.spec.name),
+        "time column": value.text(hunt.spec.time_column or "none: one snapshot each day"),
+        "file": value.path(str(hunt.path)),
+        "query": value.md(f"```kusto\n{hunt.text.strip()}\n```"),
+        **({"bounds": value.text(f"{len(read.bounds)}, on {bounds}")} if bounds else {}),
+        **({"read whole in every call": value.md(whole)} if whole else {}),
+    }

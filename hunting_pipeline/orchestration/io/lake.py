@@ -1,0 +1,167 @@
+"""The I/O manager: downstream assets load partitions of a table, and store computed tables."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pydantic import Field
+
+from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.lake import derived, read
+from hunting_pipeline.lake.commit import claim
+from hunting_pipeline.lake.layout import data_path, partition_from_key
+from hunting_pipeline.lake.store import LocalStore
+from hunting_pipeline.model import Partition
+from hunting_pipeline.orchestration import metadata
+from hunting_pipeline.orchestration.keys import TABLE_NAME
+from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
+from hunting_pipeline.orchestration.resources import hunting_of
+from hunting_pipeline.pipeline import open_lake
+from hunting_pipeline.settings import naming
+
+__all__ = ["HuntingLake", "lake_io"]
+
+_SHOWN = 10
+"""Partitions that a message names before it says how many more there are."""
+
+_FORMS: Mapping[type, Callable[[ds.Dataset], Any]] = MappingProxyType(
+    {
+        ds.Dataset: lambda dataset: dataset,
+        pa.Table: lambda dataset: dataset.to_table(),
+        pd.DataFrame: read.frame_of,
+    }
+)
+"""How a dataset becomes the type of the input's annotation."""
+
+
+class HuntingLake(dg.ConfigurableIOManager):
+    """An I/O manager that loads tables from the lake and stores computed tables in the lake.
+
+    An input gets the partitions that Dagster maps to the materialized ones. If the downstream asset has no
+    partitions, the input gets the whole archive. The annotation of the input decides the type:
+    `pandas.DataFrame` (backed by Arrow), `pyarrow.Table` or `pyarrow.dataset.Dataset`. A `Dataset` reads
+    nothing before columns and rows are chosen.
+
+    An output is a `pyarrow.Table` or a `pandas.DataFrame` with the rows of one partition. The last part of
+    the asset's key becomes the name of the table.
+    """
+
+    tenant: str = Field(
+        default="",
+        description=(
+            "Name of the tenant in the settings, such as `contoso`. Empty if the settings name no tenants."
+        ),
+    )
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Load the partitions of an input.
+
+        Raises:
+            dg.Failure: a partition is not in the lake, the lake belongs to another tenant, or the annotation
+                is not one of the three types.
+        """
+        with errors_as_outcomes(context.log):
+            form, table = _form_of(context), _table_of(context)
+            partitions = _requested(context, table)
+            amount = "the whole archive" if partitions is None else f"{len(partitions)} partitions"
+            context.log.info("%s: loads %s", table, amount)
+            return form(_loaded(self._store(), table, partitions))
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Replace one partition of a computed table.
+
+        Raises:
+            dg.Failure: the output is not a table, not of one partition, or would replace archived rows.
+        """
+        with errors_as_outcomes(context.log):
+            table, rows = context.asset_key.path[-1], _rows(obj)
+            keys = context.asset_partition_keys if context.has_asset_partitions else ()
+            if len(keys) != 1:
+                raise Misconfigured(
+                    f"{table}: an output must be one partition, a day or an hour, and not {len(keys)}."
+                    " Give the asset daily or hourly partitions, and keep the default backfill policy,"
+                    " one partition in each run."
+                )
+            store, partition = self._store(), partition_from_key(table, keys[0])
+            size = derived.write(store, partition, rows)
+            described = metadata.of_computed(rows, size, uri=str(store.root / data_path(partition)))
+            context.add_output_metadata(described)
+
+    def _store(self) -> LocalStore:
+        settings = hunting_of(self.tenant).settings()
+        store = open_lake(settings)
+        if settings.tenant_id is not None:  # reading needs no credentials
+            with naming(settings):
+                claim(store, settings.tenant_id, write=False)
+        return store
+
+
+@cache
+def lake_io(tenant: str = "") -> HuntingLake:
+    """Return the I/O manager of a tenant, always the same object.
+
+    Dagster refuses two different objects under one resource key.
+    """
+    return HuntingLake(tenant=tenant)
+
+
+def _form_of(context: dg.InputContext) -> Callable[[ds.Dataset], Any]:
+    wanted = context.dagster_type.typing_type
+    if wanted not in _FORMS:
+        raise Misconfigured(
+            f"the input {context.name!r} is annotated with {wanted}. Annotate it with one of"
+            " pyarrow.dataset.Dataset, pyarrow.Table, pandas.DataFrame."
+        )
+    return _FORMS[wanted]
+
+
+def _table_of(context: dg.InputContext) -> str:
+    """Return the name of the upstream table: from the asset's metadata, or else the last part of its key."""
+    upstream = context.upstream_output
+    named = (upstream.definition_metadata or {}).get(TABLE_NAME) if upstream else None
+    return str(getattr(named, "value", named) or context.asset_key.path[-1])
+
+
+def _requested(context: dg.InputContext, table: str) -> list[Partition] | None:
+    """Return the partitions to load, oldest first; None if the downstream asset has no partitions."""
+    if not context.step_context.has_partitions:
+        return None
+    if not context.has_asset_partitions:
+        raise Misconfigured(
+            f"{context.asset_key.to_user_string()} has no partitions in this code location."
+            " Declare them: `AssetSpec(..., partitions_def=partitions_for(...))`."
+        )
+    return sorted(partition_from_key(table, key) for key in context.asset_partition_keys)
+
+
+def _loaded(store: LocalStore, table: str, partitions: Sequence[Partition] | None) -> ds.Dataset:
+    """Open the partitions as a dataset.
+
+    Raises:
+        Misconfigured: a partition is not in the lake.
+    """
+    missing = [p.key for p in partitions or () if store.size(data_path(p)) is None]
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise Misconfigured(
+            f"{table}: {', '.join(missing[:_SHOWN])}{more} not in the lake {store.root}."
+            " Materialize these partitions first."
+        )
+    if derived.is_archived(store, table):
+        return read.dataset(store, table, partitions)
+    return derived.dataset(store, table, partitions)
+
+
+def _rows(obj: Any) -> pa.Table:
+    if isinstance(obj, pd.DataFrame):
+        return pa.Table.from_pandas(obj, preserve_index=False)
+    if isinstance(obj, pa.Table):
+        return obj
+    raise Misconfigured(
+        f"a computed table must be a pyarrow.Table or a pandas.DataFrame, not a {type(obj).__name__}"
+    )

@@ -1,0 +1,67 @@
+"""Names that code reads back from Dagster: checks, tags and metadata keys.
+
+A sensor finds a check by its name and partitions by a metadata key. Change a name here and nowhere else.
+Labels that only people read stand where they are written.
+"""
+
+__all__ = [
+    "BACKFILL_TAG",
+    "CALLS",
+    "CODE_REFERENCES",
+    "COLUMN_SCHEMA",
+    "COMPLETE",
+    "DEADLINE",
+    "DRIFT",
+    "FRESH",
+    "HEALTHY",
+    "NEAR_DEADLINE",
+    "PARTITION_ROW_COUNT",
+    "PRIORITY_TAG",
+    "QUOTA_SECONDS",
+    "RANGE_END_TAG",
+    "RANGE_START_TAG",
+    "RECONCILED",
+    "RECONCILE_TAG",
+    "ROW_COUNT",
+    "SECONDS_WAITED",
+    "STALE_PARTITIONS",
+    "TABLE_NAME",
+    "TENANT_TAG",
+    "URI",
+]
+
+COMPLETE, RECONCILED = "complete", "reconciled"
+FRESH, DRIFT, DEADLINE = "fresh", "drift", "deadline"
+"""Names of the checks of a table."""
+
+HEALTHY = "healthy"
+"""Name of the check of the quota."""
+
+STALE_PARTITIONS = "hunting/stale_partitions"
+"""Metadata of `reconciled`: keys of partitions with late rows. The sensor `reconcile_stale` reads them."""
+
+NEAR_DEADLINE = "hunting/near_deadline"
+"""Metadata of `deadline`: keys of partitions that the service soon forgets. `last_call` reads them."""
+
+CALLS, QUOTA_SECONDS, SECONDS_WAITED = "calls", "quota seconds", "seconds waited"
+"""Metadata of a materialization: its cost. `hunting_pipeline.materialize` sums the values."""
+
+RECONCILE_TAG = "hunting/reconcile"
+"""Tag of a run that counts archived partitions again and fetches those that differ."""
+
+TENANT_TAG = "hunting/tenant"
+"""Tag of assets and runs where the settings name several tenants: the tenant's name."""
+
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+BACKFILL_TAG = "dagster/backfill"
+PRIORITY_TAG = "dagster/priority"
+"""Tags that Dagster defines."""
+
+TABLE_NAME = "dagster/table_name"
+COLUMN_SCHEMA = "dagster/column_schema"
+CODE_REFERENCES = "dagster/code_references"
+ROW_COUNT = "dagster/row_count"
+PARTITION_ROW_COUNT = "dagster/partition_row_count"
+URI = "dagster/uri"
+"""Metadata keys that Dagster defines."""

@@ -1,0 +1,109 @@
+"""A table or a hunt as one partitioned asset with its checks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from functools import partial
+
+import dagster as dg
+
+from hunting_pipeline.lake.verify import verify_table
+from hunting_pipeline.model import TableSpec, ticks_of
+from hunting_pipeline.orchestration.checks.complete import complete_result, complete_spec
+from hunting_pipeline.orchestration.checks.health import HEALTH_CHECKS, health_results, health_specs
+from hunting_pipeline.orchestration.checks.reconciled import reconciled_spec, recount
+from hunting_pipeline.orchestration.keys import COMPLETE, RECONCILED
+from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
+from hunting_pipeline.orchestration.resources import HuntingResource
+from hunting_pipeline.orchestration.table_run import Event
+
+__all__ = ["checked_asset"]
+
+HealthResults = Callable[[HuntingResource], Iterator[dg.AssetCheckResult]]
+"""Makes the checks that need no call."""
+
+Body = Callable[[dg.AssetExecutionContext, HuntingResource], Iterator[Event]]
+"""Does the work of a step."""
+
+
+def checked_asset(
+    asset: dg.AssetSpec,
+    spec: TableSpec,
+    *,
+    hunting: HuntingResource,
+    start: date,
+    fresh_hours: float,
+    execute: Body,
+) -> dg.AssetsDefinition:
+    """Build the asset of a tenant's table or hunt, with its checks.
+
+    Args:
+        asset: how the asset looks in Dagster. The tenant's name is added to its key.
+        spec: the table or hunt.
+        hunting: the tenant's resource.
+        start: first day of the archive.
+        fresh_hours: hours that the archive may lag behind before `fresh` warns.
+        execute: materializes the partitions of a run.
+    """
+    owned = hunting.owned(asset)
+    health = partial(health_results, spec=spec, start=ticks_of(start), fresh_hours=fresh_hours)
+
+    def body(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
+        if context.selected_asset_keys:
+            yield from execute(context, hunting)
+        yield from _check_results(context, spec, start=ticks_of(start), health=health, hunting=hunting)
+
+    check_specs = [complete_spec(owned.key), *health_specs(owned.key, fresh_hours=fresh_hours)]
+    if spec.recountable:
+        check_specs.append(reconciled_spec(owned.key))
+    return _asset_of(owned, check_specs, body, hunting=hunting)
+
+
+def _asset_of(
+    spec: dg.AssetSpec, check_specs: Sequence[dg.AssetCheckSpec], body: Body, *, hunting: HuntingResource
+) -> dg.AssetsDefinition:
+    """Build an asset whose body yields an event for each partition at the moment of its commit.
+
+    The spec is `skippable` and the asset subsettable, so the body need not return an output. An output would
+    mark the whole range of a run as materialized at once. The checks run in the same step for the same
+    reason: Dagster would skip checks with steps of their own in each run that also materializes the asset.
+    """
+
+    @dg.multi_asset(
+        name="__".join(spec.key.path),
+        specs=[spec.replace_attributes(skippable=True)],
+        check_specs=check_specs,
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=hunting.key,
+        required_resource_keys={hunting.key},
+    )
+    def _asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        yield from body(context, getattr(context.resources, hunting.key))
+
+    return _asset
+
+
+def _check_results(
+    context: dg.AssetExecutionContext,
+    spec: TableSpec,
+    *,
+    start: int,
+    health: HealthResults,
+    hunting: HuntingResource,
+) -> Iterator[dg.AssetCheckResult]:
+    """Make the checks of a run; `complete` only if the run does not materialize the table.
+
+    Raises:
+        dg.Failure: a person must act.
+        dg.RetryRequested: the quota is spent, or the service is down.
+    """
+    wanted = {check.name: check.asset_key for check in context.selected_asset_check_keys}
+    with errors_as_outcomes(context.log):
+        if COMPLETE in wanted and not context.selected_asset_keys:
+            yield complete_result(wanted[COMPLETE], verify_table(hunting.lake(), spec))
+        for result in health(hunting) if wanted.keys() & HEALTH_CHECKS else ():
+            if result.check_name in wanted:
+                yield result
+        if RECONCILED in wanted:
+            with hunting.pipeline(run_id=context.run.run_id) as pipeline:
+                yield recount(pipeline, spec, start=start)

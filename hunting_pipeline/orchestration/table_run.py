@@ -1,0 +1,144 @@
+"""A run over partitions of one table: the receipts of a pull become events of Dagster."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from hunting_pipeline.lake.inspect import Inspection, inspect
+from hunting_pipeline.lake.layout import data_path, partition_from_key
+from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.verify import Comparison, compare
+from hunting_pipeline.model import Partition, TableSpec
+from hunting_pipeline.orchestration import metadata
+from hunting_pipeline.orchestration.checks.complete import complete_result, partition_evaluation
+from hunting_pipeline.orchestration.keys import BACKFILL_TAG, RECONCILE_TAG, ROW_COUNT
+from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
+from hunting_pipeline.orchestration.resources import HuntingResource
+from hunting_pipeline.pipeline import Pipeline, Pull
+from hunting_pipeline.pipeline.progress import Reporter
+from hunting_pipeline.quota.report import describe_left
+
+__all__ = ["Event", "materialize_table"]
+
+Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation | dg.AssetCheckResult
+
+
+def materialize_table(
+    context: dg.AssetExecutionContext, spec: TableSpec, *, key: dg.AssetKey, hunting: HuntingResource
+) -> Iterator[Event]:
+    """Archive the partitions of a run. With the tag `hunting/reconcile`, fetch only what differs.
+
+    Raises:
+        dg.Failure: a person must act. All other partitions are committed.
+        dg.RetryRequested: the quota is spent, or the service is down. Committed partitions stay.
+    """
+    partitions = [partition_from_key(spec.name, partition) for partition in context.partition_keys]
+    with errors_as_outcomes(context.log), hunting.pipeline(run_id=context.run.run_id) as pipeline:
+        run = TableRun(context, spec, pipeline=pipeline, key=key)
+        reconcile = RECONCILE_TAG in context.run.tags
+        yield from run.reconcile(partitions) if reconcile else run.pull(partitions)
+
+
+class TableRun:
+    """A step that pulls one table and yields an event for each committed partition."""
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, spec: TableSpec, *, pipeline: Pipeline, key: dg.AssetKey
+    ) -> None:
+        self._context = context
+        self._spec = spec
+        self._pipeline = pipeline
+        self._key = key
+        self._comparisons: list[Comparison] = []
+        self._rows: dict[str, int] = {}
+
+    def pull(self, partitions: Sequence[Partition]) -> Iterator[Event]:
+        """Fetch what is missing of the partitions, and yield the events."""
+        with self._pipeline.pull(self._spec, partitions, renew=True, observe=self._reporter()) as pull:
+            self._log_future(pull.report.future)
+            yield from self._archived_before(pull.report.covered)
+            yield from self._receipts(pull)
+        yield complete_result(self._key, self._comparisons)
+
+    def reconcile(self, partitions: Sequence[Partition]) -> Iterator[Event]:
+        """Count the partitions again, fetch those that differ, and yield the events."""
+        with self._pipeline.reconcile(self._spec, partitions, observe=self._reporter()) as (found, pull):
+            different = len(found.grown) + len(found.shrunk)
+            self._context.log.info(
+                "%s: %d of %d bins differ, %d of them have fewer rows than archived",
+                self._spec.name,
+                different,
+                len(found.bins),
+                len(found.shrunk),
+            )
+            if found.other_query:
+                self._context.log.warning(
+                    "%s: %d partitions were archived by another query and stay unchanged."
+                    " Materialize them to fetch them again.",
+                    self._spec.name,
+                    len(found.other_query),
+                )
+            yield from self._receipts(pull, added="late rows")
+        yield complete_result(self._key, self._comparisons)
+
+    def _reporter(self) -> Reporter:
+        return Reporter(
+            self._context.log.info, time.time, quota=lambda: describe_left(self._pipeline.ledger.usage())
+        )
+
+    def _receipts(self, pull: Pull, *, added: str = "rows added") -> Iterator[Event]:
+        before = pull.report
+        for receipt in pull:
+            after = pull.report
+            yield from self._committed(
+                receipt.partition,
+                **metadata.of_receipt(receipt, added=added),
+                **metadata.of_spending(before, after),
+            )
+            before = after
+
+    def _log_future(self, future: Sequence[Partition]) -> None:
+        if future:
+            keys = ", ".join(partition.key for partition in future)
+            self._context.log.info(
+                "%s: these partitions have not begun or not settled and are left for a later run: %s",
+                self._spec.name,
+                keys,
+            )
+
+    def _archived_before(self, covered: Sequence[Partition]) -> Iterator[Event]:
+        """Yield events for partitions that the lake holds, if Dagster has no record of them."""
+        recorded = self._recorded()
+        for partition in covered:
+            if partition.key not in recorded:
+                yield from self._committed(partition)
+
+    def _recorded(self) -> set[str]:
+        """Return the partitions with a record in Dagster; none for a backfill, which needs new records."""
+        fresh_backfill = BACKFILL_TAG in self._context.run.tags and not self._context.retry_number
+        return set() if fresh_backfill else self._context.instance.get_materialized_partitions(self._key)
+
+    def _committed(self, partition: Partition, **more: dg.MetadataValue) -> Iterator[Event]:
+        store = self._pipeline.store
+        inspection = inspect(store, partition, None if partition.null_time else self._spec.time_column)
+        comparison = compare(inspection)
+        self._comparisons.append(comparison)
+        described = {
+            **metadata.of_archived(inspection, uri=str(store.root / data_path(partition))),
+            ROW_COUNT: dg.MetadataValue.int(self._rows_with(inspection)),
+            **more,
+        }
+        if partition.null_time:  # rows without a time have no partition in Dagster
+            yield dg.AssetObservation(self._key, description="rows without a time", metadata=described)
+            return
+        yield dg.AssetMaterialization(self._key, partition=partition.key, metadata=described)
+        yield partition_evaluation(self._key, comparison)
+
+    def _rows_with(self, inspection: Inspection) -> int:
+        """Return the rows of the whole table. The manifests are read once in a run."""
+        if not self._rows:
+            archived = load_all(self._pipeline.store, self._spec.name)
+            self._rows = {manifest.partition.key: manifest.proof.rows for manifest in archived}
+        self._rows[inspection.manifest.partition.key] = inspection.manifest.proof.rows
+        return sum(self._rows.values())

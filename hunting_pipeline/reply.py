@@ -1,0 +1,29 @@
+"""The value that reading a reply returns. No other value that rooms exchange needs Arrow."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from hunting_pipeline.model import Column
+
+__all__ = ["Reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An accepted reply, decoded.
+
+    Attributes:
+        columns: the reply's Schema, in its order, with Kusto's own names of types.
+        table: one Arrow column per Schema column, then `_rescued_data` if a value did not fit its type.
+        stats: the reply's Stats, unchanged; empty if the API sends none.
+        body_bytes: length of the JSON, decompressed.
+        rescued: number of values kept as text in `_rescued_data`.
+    """
+
+    columns: tuple[Column, ...]
+    table: pa.Table
+    stats: dict[str, Any]
+    body_bytes: int
+    rescued: int = 0

@@ -1,0 +1,75 @@
+"""Names that code reads back from Dagster: each one has a writer, and nobody spells it a second time."""
+
+import ast
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from hunting_pipeline.catalog import spec
+from hunting_pipeline.lake.layout import partition_from_key
+from hunting_pipeline.model import DAY, Bin, Proof, Window
+from hunting_pipeline.orchestration import keys
+from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, RECONCILE_STALE, Reason
+from hunting_pipeline.orchestration.checks.health import deadline_result, health_specs
+from hunting_pipeline.orchestration.checks.reconciled import reconciled_result, reconciled_spec
+from hunting_pipeline.pipeline import Recount
+from hunting_pipeline.pipeline.health import deadline
+from hunting_pipeline.window import backlog_of
+
+ROOT = Path(__file__).parents[2]
+ROOM = ROOT / "hunting_pipeline" / "orchestration"
+KEY = dg.AssetKey(["defender", "AlertInfo"])
+FIRST, SECOND = (partition_from_key("AlertInfo", f"2026-11-0{day}") for day in (3, 4))
+SPAN = Window(FIRST.window.start, SECOND.window.end)
+
+
+def late_rows() -> dg.AssetCheckResult:
+    """A recount that found late rows on the first day."""
+    bins = tuple(Bin(each.window, Proof(5, 0)) for each in (FIRST, SECOND))
+    found = Recount("AlertInfo", (SPAN,), bins, (FIRST.window,), ())
+    return reconciled_result(found, [FIRST, SECOND], spec("AlertInfo"))
+
+
+def gap_near_the_edge() -> dg.AssetCheckResult:
+    """An empty archive whose first day is near the edge."""
+    edge = FIRST.window.start - DAY
+    return deadline_result(deadline(backlog_of([FIRST], {}, available=SPAN), edge=edge), edge=edge)
+
+
+@pytest.mark.parametrize(("reason", "check"), [(RECONCILE_STALE, late_rows), (LAST_CALL, gap_near_the_edge)])
+def test_a_sensor_reads_what_its_check_writes(reason: Reason, check: object) -> None:
+    assert callable(check)
+    result = check()
+    assert result.check_name == reason.check
+    assert not result.passed
+    assert result.metadata[reason.listed].value == [FIRST.key]
+    defined = [reconciled_spec(KEY), *health_specs(KEY, fresh_hours=6)]
+    assert reason.check in {each.name for each in defined}
+
+
+def test_no_key_is_spelt_a_second_time() -> None:
+    """A label beside a key of the same text would drift apart from it."""
+    ours = {getattr(keys, name) for name in keys.__all__}
+    spelt = [
+        f"{path.relative_to(ROOM)}:{node.lineno} {node.value!r}"
+        for path in sorted(ROOM.rglob("*.py"))
+        if path.name != "keys.py"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and node.value in ours
+    ]
+    assert not spelt
+
+
+def test_private_modules_of_dagster_are_imported_in_one_file() -> None:
+    private = ("dagster._", "dagster_shared")
+    importing = {
+        path.name
+        for folder in ("hunting_pipeline", "assets")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom | ast.Import)
+        for name in ([str(node.module)] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+        if name.startswith(private)
+    }
+    assert importing <= {"dagster_internals.py", "hunt_files.py"}

@@ -1,0 +1,85 @@
+"""Importing the package is free of side effects, and a command loads only what the command needs."""
+
+import json
+import re
+import subprocess
+import sys
+from importlib import import_module
+from inspect import isfunction
+
+import pytest
+
+from hunting_pipeline.cli.app import COMMANDS
+
+HEAVY = frozenset({"dagster", "httpx", "msal", "numba", "numpy", "pandas", "pyarrow"})
+
+_PROBE = """
+import json, os, sys
+before = dict(os.environ)
+try:
+    {code}
+except SystemExit as end:
+    assert not end.code, end.code
+loaded = sorted({{name.partition(".")[0] for name in sys.modules}})
+changed = sorted({{name for name, _ in before.items() ^ os.environ.items()}})
+print(json.dumps([loaded, changed]), file=sys.stderr)
+"""
+
+
+def run(code: str) -> tuple[str, set[str], list[str]]:
+    """Return what a fresh process prints, the top-level packages that it loads, and variables it changes."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE.format(code=code)], capture_output=True, text=True, check=True
+    )
+    loaded, changed = json.loads(done.stderr.splitlines()[-1])
+    return done.stdout, set(loaded), changed
+
+
+def hunting(*words: str) -> str:
+    return f"from hunting_pipeline.cli.main import main; sys.argv = {['hunting', *words]!r}; main()"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import hunting_pipeline",
+        "import hunting_pipeline.errors",
+        "import hunting_pipeline.model, hunting_pipeline.catalog",
+        hunting("--help"),
+        hunting("tables", "--json"),
+    ],
+)
+def test_what_needs_no_data_loads_no_library_for_data_and_changes_no_variable(code: str) -> None:
+    _, loaded, changed = run(code)
+    assert "hunting_pipeline" in loaded
+    assert (loaded & HEAVY, changed) == (set(), [])
+
+
+def test_a_pull_changes_no_variable_either() -> None:
+    _, loaded, changed = run("import hunting_pipeline.pipeline")
+    assert "pyarrow" in loaded
+    assert changed == []
+
+
+def test_an_open_pipeline_allocates_by_the_system_and_an_import_does_not() -> None:
+    code = (
+        "import pyarrow as pa; from hunting_pipeline.pipeline.memory import free_at_once;"
+        " print(pa.default_memory_pool().backend_name); free_at_once();"
+        " print(pa.default_memory_pool().backend_name)"
+    )
+    before, after = run(code)[0].split()
+    assert before != "system"
+    assert after == "system"
+
+
+def test_help_lists_every_command_with_the_first_sentence_of_its_help() -> None:
+    lines = run(hunting("--help"))[0].partition("Commands:\n")[2].splitlines()
+    sentences = {name: re.match(r"[^.]*\.", command.help) for name, command in COMMANDS.items()}
+    assert [tuple(line.split(maxsplit=1)) for line in lines] == [
+        (name, sentence and sentence[0]) for name, sentence in sentences.items()
+    ]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_module_with_a_function_of_its_name(name: str) -> None:
+    assert isfunction(getattr(import_module(f"hunting_pipeline.cli.commands.{name}"), name))
