@@ -7,7 +7,7 @@ published table can always be rebuilt from the lake.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from hunting_pipeline.errors import Misconfigured, setting
+from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Receipt, TableSpec
 
@@ -50,7 +50,7 @@ def open_publishers(names: Iterable[str]) -> tuple[Publisher, ...]:
     chosen = tuple(names)
     if unknown := sorted({*chosen} - {*PUBLISHERS}):
         raise Misconfigured(
-            f"{setting('publish')} names {', '.join(unknown)}; the known formats are:"
-            f" {', '.join(sorted(PUBLISHERS)) or 'none'}. Nothing was asked or written. Change the setting"
+            f"`publish` names {', '.join(unknown)}; the known formats are:"
+            f" {', '.join(sorted(PUBLISHERS)) or 'none'}. Nothing was asked or written. Name a known format"
         )
     return tuple(PUBLISHERS[name]() for name in chosen)
