@@ -120,7 +120,7 @@ def test_what_is_about_to_be_lost_is_requested_before_all_else_and_once(
         "dagster/asset_partition_range_end": near[-1],
     }
     assert (
-        f"defender/AlertInfo: soon forgotten by the service: {', '.join(map(str, near))}"
+        f"defender/AlertInfo: missing, and will soon expire in the service: {', '.join(map(str, near))}"
         in capfd.readouterr().err
     )
     assert not tick(found.cursor).run_requests

@@ -9,7 +9,7 @@ import pytest
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.model import DAY, Bin, Proof, Window, partition_from_key
 from hunting_pipeline.orchestration import keys
-from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, RECONCILE_STALE, Reason
+from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, RECONCILE_STALE, Trigger
 from hunting_pipeline.orchestration.checks.health import deadline_result, health_specs
 from hunting_pipeline.orchestration.checks.reconciled import reconciled_result, reconciled_spec
 from hunting_pipeline.pipeline import Recount
@@ -36,15 +36,15 @@ def gap_near_the_edge() -> dg.AssetCheckResult:
     return deadline_result(deadline(backlog_of([FIRST], {}, available=SPAN), edge=edge), edge=edge)
 
 
-@pytest.mark.parametrize(("reason", "check"), [(RECONCILE_STALE, late_rows), (LAST_CALL, gap_near_the_edge)])
-def test_a_sensor_reads_what_its_check_writes(reason: Reason, check: object) -> None:
+@pytest.mark.parametrize(("trigger", "check"), [(RECONCILE_STALE, late_rows), (LAST_CALL, gap_near_the_edge)])
+def test_a_sensor_reads_what_its_check_writes(trigger: Trigger, check: object) -> None:
     assert callable(check)
     result = check()
-    assert result.check_name == reason.check
+    assert result.check_name == trigger.check
     assert not result.passed
-    assert result.metadata[reason.listed].value == [FIRST.key]
+    assert result.metadata[trigger.metadata_key].value == [FIRST.key]
     defined = [reconciled_spec(KEY), *health_specs(KEY, fresh_hours=6)]
-    assert reason.check in {each.name for each in defined}
+    assert trigger.check in {each.name for each in defined}
 
 
 def test_no_key_is_spelt_a_second_time() -> None:

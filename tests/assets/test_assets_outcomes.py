@@ -102,7 +102,7 @@ def test_a_partition_is_complete_when_rows_and_checksum_are_what_the_service_cou
     assert complete_result(KEY, [whole]).passed
     told = complete_result(KEY, [whole, short])
     assert not told.passed
-    assert told.description == "1 of 2 partitions differ: 2026-11-20"
+    assert told.description == "1 of 2 partitions differ from the counts of the service: 2026-11-20"
 
 
 def test_a_partitions_metadata_is_what_dagster_displays() -> None:
