@@ -1,6 +1,6 @@
-"""The hunting APIs: where each one answers, what it requires and how it replies.
+"""The hunting APIs: their hosts, permissions, request bodies and limits.
 
-A new API is one file of this folder that defines `API`, and the file's name below.
+To add an API, write one file in this folder that defines `API`, and add the file's name below.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One hunting API as a value: everything that the rest of the package needs to know about it."""
+"""The description of one hunting API: all differences between the APIs are attributes of `Api`."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ __all__ = ["Api", "Envelope", "execution_time", "query_body"]
 
 
 class Envelope(NamedTuple):
-    """The keys of a reply's outermost JSON object, in lower case: replies are read without regard to case."""
+    """The keys of a reply's outermost JSON object, in lower case. Replies are read case-insensitively."""
 
     schema: str
     results: str
@@ -25,16 +25,17 @@ class Api:
 
     Attributes:
         name: value of the setting `api`; also the name of the API's file in this folder.
-        title: the product's name, for documents.
+        title: the product's name, for the documentation.
         hosts: host name in each cloud or region where Microsoft offers the API.
         path: path of the hunting request.
         application_permission: permission of an app that signs in as itself.
-        delegated_permission: permission of an app that acts for a signed-in person.
+        delegated_permission: permission of an app that acts for a signed-in user.
         scope: OAuth scope; `{host}` stands for the API's host in the cloud that issues its tokens.
-        body: builds the body of a request from a query.
+        body: a function that builds the body of a request from a query.
         envelope: keys of a reply.
-        running_seconds: reads a query's running time in seconds from a reply's statistics; None if absent.
-        limits: limits profile that applies unless the setting `limits` names another.
+        running_seconds: a function that reads a query's running time in seconds from the statistics of a
+            reply. It returns None if the time is absent.
+        limits: limits profile that applies unless the setting `limits` names another profile.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Api:
 
     @property
     def permission(self) -> str:
-        """Both permissions as one phrase for messages."""
+        """Both permissions, as a phrase for messages."""
         if self.application_permission == self.delegated_permission:
             return self.application_permission
         return f"{self.application_permission} (application) or {self.delegated_permission} (delegated)"
@@ -67,6 +68,6 @@ def query_body(query: str) -> bytes:
 
 
 def execution_time(stats: Mapping[str, Any]) -> float | None:
-    """Return the seconds under `ExecutionTime`, or None where the key is absent or no duration."""
+    """Return the seconds under `ExecutionTime`, or None if the key is absent or not a duration."""
     figure = stats.get("ExecutionTime")
     return float(figure) if isinstance(figure, int | float) and figure >= 0 else None

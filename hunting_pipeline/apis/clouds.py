@@ -32,9 +32,9 @@ class Cloud(StrEnum):
 
     @property
     def token_cloud(self) -> "Cloud":
-        """The cloud whose API host is the audience of tokens: a region shares that of the global cloud.
+        """The cloud whose API host is the audience of tokens. Regions use the audience of the global cloud.
 
-        The documents leave the audience of government hosts open, so the setting `scope` replaces the scope.
+        Microsoft does not document the audience of government hosts. The setting `scope` can replace it.
         """
         return Cloud.GLOBAL if self in _REGIONS else self
 

@@ -1,4 +1,4 @@
-"""The hosts, the scope and the trust that one tenant's calls use."""
+"""The URL, the OAuth scope and the trusted authorities for the calls of one tenant."""
 
 import re
 import ssl
@@ -17,13 +17,14 @@ __all__ = ["Connection", "connection"]
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Everything about the service that a call needs, except the identity of the caller.
+    """The attributes of the service that a call needs. The identity of the caller is not included.
 
     Attributes:
         url: full URL of the hunting request.
         scope: OAuth scope of the token.
         login_url: root of the login host, without the tenant.
-        ca_bundle: PEM file that alone is trusted for TLS; None means the roots of the system and of certifi.
+        ca_bundle: PEM file with the only authorities to trust for TLS; None means those of the system and of
+            certifi.
         api: the API behind `url`.
     """
 
@@ -43,13 +44,13 @@ def connection(
     scope: str | None = None,
     ca_bundle: Path | None = None,
 ) -> Connection:
-    """Return the connection to an API in a cloud. A given URL or scope replaces the cloud's own.
+    """Return the connection to an API in a cloud. A given URL or scope replaces that of the cloud.
 
     `api_url` and `login_url` are roots (`https://host[:port]`). The API's path and the tenant are appended.
 
     Raises:
-        Misconfigured: the cloud does not offer the API, a URL is not plain https, or `ca_bundle` holds no
-            certificate that can be read.
+        Misconfigured: the cloud does not offer the API, a URL is not an https root, or `ca_bundle` has no
+            readable certificate.
     """
     if cloud not in api.hosts:
         raise _not_offered(api, cloud)
@@ -67,9 +68,11 @@ def connection(
 
 def _not_offered(api: Api, cloud: Cloud) -> Misconfigured:
     if not any(cloud in other.hosts for other in APIS.values()):
-        return Misconfigured(f"{setting('cloud')}={cloud}: Microsoft offers no hunting API in this cloud")
+        return Misconfigured(
+            f"{setting('cloud')}={cloud}: Microsoft does not offer a hunting API in this cloud"
+        )
     return Misconfigured(
-        f"{setting('cloud')}={cloud} does not exist for {setting('api')}={api.name}."
+        f"{setting('cloud')}={cloud} is not available for {setting('api')}={api.name}."
         f" Choose one of {', '.join(api.hosts)}"
     )
 
@@ -83,22 +86,22 @@ def _root(url: str, *, name: str) -> str:
         raise Misconfigured(f"{setting(name)} is not a URL: {error}") from None
     if parsed.scheme != "https" or not parsed.hostname:
         raise Misconfigured(
-            f"{setting(name)} must be an https URL such as https://host:port: tokens travel over it"
+            f"{setting(name)} must be an https URL such as https://host:port, because tokens are sent to it"
         )
     if "@" in parsed.netloc or parsed.query or parsed.fragment or any(c <= " " for c in url):
         raise Misconfigured(
-            f"{setting(name)} must be a root, https://host:port, without user, query or blanks"
+            f"{setting(name)} must be a root URL, https://host:port, without user, query, fragment or spaces"
         )
     return url.rstrip("/")
 
 
 def _check_host(url: SplitResult) -> None:
-    """Raise ValueError for a host or a port that no request can be sent to."""
-    host, _ = url.hostname or "", url.port  # reading the port raises ValueError if it is no number
+    """Raise ValueError if the host or the port is not valid."""
+    host, _ = url.hostname or "", url.port  # reading the port raises ValueError if it is not a number
     if ":" in host or re.fullmatch(r"[0-9.]+", host):
         ip_address(host)
     elif not re.fullmatch(r"[a-z0-9._-]*", host):
-        raise ValueError("the host name holds other characters than letters, digits, dots and hyphens")
+        raise ValueError("the host name may contain only letters, digits, dots and hyphens")
 
 
 def _check_ca_bundle(ca_bundle: Path) -> None:

@@ -1,4 +1,4 @@
-"""Defender for Endpoint: the hunting API over Device tables. Microsoft retires it on 1 February 2027.
+"""Defender for Endpoint: the hunting API for Device tables. Microsoft retires it on 1 February 2027.
 
 Source: the API reference 'Advanced hunting API' of Defender for Endpoint with its US Government and regional
 endpoints, read 2026-11.

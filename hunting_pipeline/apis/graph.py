@@ -1,4 +1,4 @@
-"""Microsoft Graph: the hunting API over Defender tables and the tables of an onboarded Sentinel workspace.
+"""Microsoft Graph: the hunting API for Defender tables and the tables of an onboarded Sentinel workspace.
 
 Source: the API reference 'security: runHuntingQuery', read 2026-11.
 """
@@ -24,6 +24,6 @@ API = Api(
     scope="https://{host}/.default",
     body=query_body,
     envelope=Envelope(schema="schema", results="results", stats="stats"),
-    running_seconds=execution_time,  # Graph replies hold no statistics today
+    running_seconds=execution_time,  # replies of Graph currently contain no statistics
     limits=GRAPH,
 )

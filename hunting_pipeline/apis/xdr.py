@@ -1,4 +1,4 @@
-"""Defender XDR: the first hunting API over all Defender tables. Microsoft retires it on 1 February 2027.
+"""Defender XDR: the older hunting API for all Defender tables. Microsoft retires it on 1 February 2027.
 
 Source: the API reference 'Advanced hunting API' of Defender XDR with its regional and government endpoints,
 read 2026-11.

@@ -1,7 +1,7 @@
-"""The credentials: the ways in which the app signs in to Entra, and the one rule that chooses among them.
+"""The credentials with which the app can sign in to Entra, and the rule that selects one of them.
 
-A new credential is one file of this folder that defines `CREDENTIAL`, and the file's name below. This module
-loads no MSAL, so the settings can import it; `auth.tokens` signs in.
+To add a credential, write one file in this folder that defines `CREDENTIAL`, and add the file's name below.
+This module does not load MSAL, so the settings can import it. `auth.tokens` signs in.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _FILES = (
     "federated",
     "secret",
 )
-"""The files of the credentials. Of several complete credentials, the first one signs in."""
+"""The files of the credentials. If several credentials are complete, the app uses the first one."""
 
 CREDENTIALS: tuple[type[Credential], ...] = tuple(
     import_module(f"{__name__}.{name}").CREDENTIAL for name in _FILES
@@ -26,10 +26,10 @@ CREDENTIALS: tuple[type[Credential], ...] = tuple(
 
 
 def choose(values: Mapping[str, object]) -> Credential:
-    """Return the first credential that the settings complete.
+    """Return the first credential whose required settings are all set.
 
     Raises:
-        Misconfigured: no credential is complete; the message names the settings to choose from.
+        Misconfigured: no credential is complete. The message names the missing settings.
     """
     for credential in CREDENTIALS:
         if not credential.missing(values):
@@ -38,9 +38,9 @@ def choose(values: Mapping[str, object]) -> Credential:
 
 
 def missing(values: Mapping[str, object]) -> str:
-    """Return the settings that complete a credential, such as `a or b with c`; empty if one is complete.
+    """Return the missing settings as text, such as `a or b with c`; empty if a credential is complete.
 
-    If some settings of a credential are set, only such credentials are named.
+    If a credential is partly set, the text names only the settings of partly set credentials.
     """
     needs = [(credential.missing(values), credential.model_fields) for credential in CREDENTIALS]
     if not all(need for need, _ in needs):

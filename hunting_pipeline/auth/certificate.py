@@ -37,7 +37,7 @@ class Certificate(Credential):
 
 
 def _key_and_certificate(content: bytes, path: Path, *, password: str | None) -> dict[str, str]:
-    # the settings import this file for its fields, and most commands sign in nowhere
+    # imported here, because the settings import this file and most commands never sign in
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
@@ -51,7 +51,7 @@ def _key_and_certificate(content: bytes, path: Path, *, password: str | None) ->
             certificate: x509.Certificate | None = x509.load_pem_x509_certificate(content)
         else:
             key, certificate, _ = pkcs12.load_key_and_certificates(content, secret)
-    except (ValueError, TypeError) as error:  # TypeError: password missing or needless
+    except (ValueError, TypeError) as error:  # TypeError: a password is missing or not needed
         raise Misconfigured(
             f"{named} must hold a key and its certificate (PEM or PFX)."
             f" If the key has a password, set {setting('certificate_password')}:"

@@ -1,4 +1,4 @@
-"""The base of every credential: its settings are its fields, and MSAL asks it for the rest."""
+"""The base class of the credentials. The fields of a credential are its settings."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,23 +16,23 @@ __all__ = ["Credential", "read_file"]
 class Credential(BaseModel, ABC):
     """One way for the app to sign in.
 
-    To add a credential, subclass this class in an own file and name the file in `auth/__init__.py`. Each
-    field of the subclass becomes a setting with the field's name, type and description. A secret has the
-    type `SecretStr`. A field with a default is optional. The credential is complete when every other field
-    is set.
+    To add a credential, write a subclass in a new file and add the file's name to `auth/__init__.py`. Each
+    field of the subclass becomes a setting with the field's name, type and description. Secrets must have the
+    type `SecretStr`. A field with a default is optional. The credential is complete if all other fields are
+    set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     title: ClassVar[str]
-    """What the credential is, for documents."""
+    """The name of the credential in the documentation."""
 
     advice: ClassVar[Mapping[int, str]] = MappingProxyType({})
-    """What a person must do about an error of Entra that concerns this credential, by its AADSTS number."""
+    """The cause and the solution of Entra errors that concern this credential, by their AADSTS numbers."""
 
     @classmethod
     def missing(cls, values: Mapping[str, object]) -> tuple[str, ...]:
-        """Return the required settings that `values` lacks. The credential is complete if there are none."""
+        """Return the required settings that are not in `values`; none if the credential is complete."""
         required = (name for name, field in cls.model_fields.items() if field.is_required())
         return tuple(name for name in required if values.get(name) is None)
 
@@ -43,19 +43,19 @@ class Credential(BaseModel, ABC):
 
     @abstractmethod
     def msal_form(self) -> object:
-        """Return the `client_credential` that MSAL takes. Files are read and checked here.
+        """Return the argument `client_credential` of MSAL. This method reads and checks files.
 
         Raises:
             Misconfigured: a value is empty, or a file cannot be used.
         """
 
     def acquire(self, application: Any, scope: str) -> dict[str, Any]:
-        """Return MSAL's answer to a request for a token. MSAL answers from memory if it can."""
+        """Return MSAL's answer to a request for a token. MSAL uses its cache if possible."""
         answer: dict[str, Any] = application.acquire_token_for_client([scope])
         return answer
 
     def forget(self, application: Any) -> None:
-        """Remove the tokens from MSAL's memory."""
+        """Remove the tokens from MSAL's cache."""
         application.remove_tokens_for_client()
 
 

@@ -1,4 +1,4 @@
-"""A token of another issuer that Entra accepts in place of a secret (Kubernetes, CI)."""
+"""Workload identity: a token of another issuer, such as Kubernetes or a CI system, instead of a secret."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ __all__ = ["CREDENTIAL", "FederatedToken"]
 
 
 class FederatedToken(Credential):
-    """A file with a token for this workload. The issuer replaces the file, so each sign-in reads it again."""
+    """A file with a token for this workload. Each sign-in reads the file, because the issuer replaces it."""
 
     title: ClassVar = "workload identity"
     advice: ClassVar[Mapping[int, str]] = MappingProxyType(

@@ -28,7 +28,7 @@ class ClientSecret(Credential):
     def msal_form(self) -> object:
         secret = self.client_secret.get_secret_value()
         if not secret.strip():
-            raise Misconfigured(f"{setting('client_secret')} is empty: it is the secret's Value")
+            raise Misconfigured(f"{setting('client_secret')} is empty: set it to the secret's Value")
         return secret
 
 

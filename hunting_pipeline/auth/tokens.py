@@ -1,7 +1,8 @@
-"""Tokens from Entra through MSAL, and Entra's errors as sentences that name the setting to change.
+"""Get tokens from Entra through MSAL, and convert errors of Entra to messages that name the setting.
 
-No token, secret or password appears in a message, a log line or a `repr`. Errors from below are not chained:
-their frames hold the secret, and reporters that print local variables would show it.
+No token, secret or password appears in a message, a log line or a `repr`. Errors of MSAL and httpx are not
+chained, because local variables in their frames contain the secret. A tool that prints local variables would
+show the secret.
 """
 
 import re
@@ -25,30 +26,31 @@ from hunting_pipeline.http.verdict import NotAccepted, Refuse, printable
 __all__ = ["Tokens", "tokens"]
 
 LOGIN_SECONDS = 30.0
-"""Longest silence of the login host, in seconds; the host answers within one or two."""
+"""Read timeout for the login host, in seconds. The host usually answers within two seconds."""
 
 _NOT_ENTRA = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
-"""Errors of MSAL over an answer that is no OpenID configuration and no token: MSAL does not check answers."""
+"""Errors that MSAL raises for an answer that is neither an OpenID configuration nor a token. MSAL does not
+check answers."""
 
 
 class Tokens(Protocol):
-    """A source of tokens for one scope; safe to share between threads."""
+    """A thread-safe source of tokens for one scope."""
 
     def token(self) -> str:
-        """Return a bearer token that is valid now, from memory if possible.
+        """Return a bearer token that is valid now, from the cache if possible.
 
         Raises:
-            Misconfigured, Refused, ServiceFailed: Entra gave no token.
+            Misconfigured, Refused, ServiceFailed: Entra issued no token.
         """
         ...
 
     def renew(self) -> None:
-        """Forget the tokens in memory, after the service rejected one. The next `token` signs in again."""
+        """Remove the tokens from the cache, because the service rejected one. `token` then signs in again."""
         ...
 
 
 def tokens(credential: Credential, *, tenant_id: str, client_id: str, connection: Connection) -> Tokens:
-    """Return the tokens of an app. Files are read and checked here; the login host is first asked by `token`.
+    """Return the token source of an app. This function reads and checks files, but sends no request.
 
     Raises:
         Misconfigured: a setting is empty or malformed, or the credential's file cannot be used.
@@ -56,7 +58,7 @@ def tokens(credential: Credential, *, tenant_id: str, client_id: str, connection
     if not re.fullmatch(r"[A-Za-z0-9.-]+", tenant_id):
         raise Misconfigured(f"{setting('tenant_id')} must be the directory's GUID or one of its domain names")
     if not client_id.strip():
-        raise Misconfigured(f"{setting('client_id')} is empty: it is the Application (client) ID")
+        raise Misconfigured(f"{setting('client_id')} is empty: set it to the Application (client) ID")
     return _App(credential, tenant_id=tenant_id, client_id=client_id, connection=connection)
 
 
@@ -72,14 +74,14 @@ class _HttpClient:
             return self._client.get(url, **options)
 
     def post(self, url: str, *, data: Mapping[str, str | bytes], **options: Any) -> object:
-        """Send a form. MSAL's signed assertions are bytes, which httpx would send as `b'…'`."""
+        """Send a form. Signed assertions of MSAL are bytes, which httpx would send as `b'…'`."""
         form = {key: value.decode() if isinstance(value, bytes) else value for key, value in data.items()}
         with transport_errors():
             return self._client.post(url, data=form, **options)
 
 
 class _App:
-    """An app that signs in. One lock: threads without a token wait for the thread that fetches one."""
+    """An app that signs in. With one lock, only one thread signs in and the other threads wait."""
 
     def __init__(
         self, credential: Credential, *, tenant_id: str, client_id: str, connection: Connection
@@ -111,7 +113,7 @@ class _App:
             return self._credential.acquire(self._msal, self._connection.scope)
         except NotAccepted as error:
             failure = self._unreachable(error)
-        except MsalError:  # MSAL raises it for a status of 500 and more
+        except MsalError:  # MSAL raises it for statuses from 500
             failure = ServiceFailed(f"the login host {self._host} failed. Try again later")
         except _NOT_ENTRA as error:
             failure = _entra_error({"error_description": str(error.__context__ or "")}, host=self._host)
@@ -123,7 +125,7 @@ class _App:
             self._client_id,
             client_credential=self._msal_form,
             authority=self._authority,
-            instance_discovery=None if known else False,  # Microsoft does not list hosts of other owners
+            instance_discovery=None if known else False,  # Microsoft's list has only its own hosts
             http_client=_HttpClient(self._connection),
         )
 
@@ -146,23 +148,23 @@ _ADVICE: Mapping[int, str] = MappingProxyType(
             " grant admin consent"
         ),
         700016: f"{setting('client_id')} is not an app of the tenant {setting('tenant_id')}",
-        700024: "the signed assertion is outside its time: check this machine's clock",
-        90002: f"{setting('tenant_id')} names no tenant of this cloud ({setting('cloud')})",
+        700024: "the signed assertion is not valid at this time: check this machine's clock",
+        90002: f"{setting('tenant_id')} is not a tenant of this cloud: check it and {setting('cloud')}",
         900023: f"{setting('tenant_id')} is neither a GUID nor a domain name of a tenant",
-        500011: f"the API is unknown to the tenant: check {setting('api')} and {setting('cloud')}",
+        500011: f"the tenant does not have this API: check {setting('api')} and {setting('cloud')}",
         1002012: f"the scope is not valid: check {setting('api')} and {setting('cloud')}",
         70011: f"the scope is not valid: check {setting('api')} and {setting('cloud')}",
     }
     | {number: text for credential in CREDENTIALS for number, text in credential.advice.items()}
 )
-"""What a person must do, by AADSTS number; a credential adds its own.
+"""The cause and the solution of each error, by its AADSTS number. Credentials add entries.
 
 Source: 'Microsoft Entra authentication and authorization error codes', read 2026-11.
 """
 
 
 def _entra_error(answer: Mapping[str, Any], *, host: str = "") -> HuntingError:
-    """Return the error for an answer without a token: what a person must do, and Entra's own first line."""
+    """Return the error for an answer without a token. The message includes the first line from Entra."""
     described = str(answer.get("error_description") or "")
     found = re.search(r"AADSTS(\d{4,8})", described)
     sentence = described[found.start() if found else 0 :]
@@ -173,7 +175,7 @@ def _entra_error(answer: Mapping[str, Any], *, host: str = "") -> HuntingError:
         return ServiceFailed(f"Entra is unavailable: {said}")
     if host:
         return Misconfigured(
-            f"{host} gave no OpenID configuration or token for this tenant:"
+            f"{host} returned no OpenID configuration or token for this tenant:"
             f" check {setting('tenant_id')} and {setting('login_url')} ({said or 'no reason given'})"
         )
-    return Refused(f"Entra gave no token: {printable(str(answer.get('error', '')), limit=100)} ({said})")
+    return Refused(f"Entra issued no token: {printable(str(answer.get('error', '')), limit=100)} ({said})")

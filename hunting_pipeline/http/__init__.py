@@ -1,1 +1,1 @@
-"""HTTP: one request, one reply. This room never retries, never sleeps and decodes no rows."""
+"""HTTP: one request, one reply. This package does not retry, does not sleep and does not decode rows."""

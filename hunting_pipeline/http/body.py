@@ -1,7 +1,7 @@
-"""Decompression of a reply's body, with a bound at every step.
+"""Decompression of a reply's body with bounded memory.
 
-httpx inflates 64 MiB at a time and accepts a gzip body that ends early. Here a decompression bomb costs the
-memory of one chunk, and a truncated body is an error.
+httpx decompresses 64 MiB at a time and accepts a gzip body that ends early. In this module, a decompression
+bomb uses the memory of one chunk, and a truncated body is an error.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from hunting_pipeline.http.verdict import NotAccepted, Refuse, Retry, Split, pri
 __all__ = ["ENCODINGS", "inflate"]
 
 CHUNK = 256 << 10
-"""Largest number of bytes that are inflated or yielded at a time."""
+"""Largest number of bytes that are decompressed or yielded at a time."""
 ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 """Supported values of Content-Encoding (RFC 9110 §8.4.1)."""
 _AUTO = 32 + zlib_ng.MAX_WBITS
@@ -23,12 +23,12 @@ _AUTO = 32 + zlib_ng.MAX_WBITS
 def inflate(raw: Iterator[bytes], encoding: str, *, ceiling: int) -> Iterator[bytes]:
     """Return the decompressed bytes of a body, in chunks of at most `CHUNK` bytes.
 
-    This function cannot detect a truncated body that has no compression and no Content-Length. The JSON
-    reader must detect it.
+    This function cannot detect that a body without compression and without Content-Length is truncated. The
+    JSON reader must detect it.
 
     Raises:
-        NotAccepted: Split if more than `ceiling` bytes arrived or were inflated; Retry if the compressed
-            body is truncated or damaged; Refuse for an encoding that was not requested.
+        NotAccepted: Split if the body has more than `ceiling` bytes, compressed or not; Retry if the
+            compressed body is truncated or damaged; Refuse for an encoding that was not requested.
     """
     encoding = encoding.strip().lower()
     if encoding not in ENCODINGS:
@@ -50,7 +50,7 @@ def _bounded(chunks: Iterator[bytes], *, ceiling: int) -> Iterator[bytes]:
 
 
 def _members(raw: Iterator[bytes]) -> Iterator[bytes]:
-    """Inflate one compressed stream after another, as gzip allows. The last stream must be complete."""
+    """Inflate the streams of a body. A gzip body may have several streams; the last must be complete."""
     stream, begun = zlib_ng.decompressobj(_AUTO), False
     for chunk in raw:
         rest, plain, begun = chunk, b"", True

@@ -16,7 +16,7 @@ from hunting_pipeline.http.verdict import NotAccepted, Split, judge
 __all__ = ["Client", "NotAccepted"]
 
 SILENCE = 1.1
-"""Longest silence, as a multiple of the service's limit. The service's 504 must arrive before our timeout."""
+"""Read timeout, as a multiple of the service's limit. The service's 504 must arrive before this timeout."""
 MAX_WAIT = 1.5
 """Longest wait for a whole reply, as a multiple of the service's limit. The wait includes the body."""
 ERROR_BYTES = 64 * 1024
@@ -24,23 +24,23 @@ ERROR_BYTES = 64 * 1024
 
 
 class TokenSource(Protocol):
-    """A source of bearer tokens; safe to share between threads."""
+    """A thread-safe source of bearer tokens."""
 
     def token(self) -> str:
         """Return a bearer token that is valid now."""
 
 
 class Client:
-    """A client of one hunting API. Threads may share a client; they then share its connections.
+    """A client of one hunting API. Threads may share a client and its connections.
 
-    The client retries nothing, and logs no header, token or query.
+    The client does not retry, and does not log headers, tokens or queries.
 
     Args:
         connection: the API's URL, permissions and trusted authorities.
         tokens: source of the bearer tokens.
         request_seconds: the service's limit on the running time of a request.
-        max_body_bytes: largest accepted reply, both compressed and inflated.
-        transport: replaces the network, see `open_client`.
+        max_body_bytes: largest accepted reply, both compressed and decompressed.
+        transport: a replacement for the network, see `open_client`.
         monotonic: clock that measures the wait for a reply, in seconds.
     """
 
@@ -71,13 +71,13 @@ class Client:
     def ask(self, query: str) -> Iterator[Iterator[bytes]]:
         """Send `query` once and yield the reply's decompressed bytes, in chunks of at most 256 KiB.
 
-        Leaving the context early drops the connection. The time that the caller spends between chunks does
-        not count as waiting. For the reply's head, only the silence between its bytes is bounded.
+        Leaving the `with` block early drops the connection. The time that the caller spends between chunks
+        does not count as waiting. For the headers, only the read timeout applies.
 
         Raises:
             NotAccepted: if raised on entry, the service did not accept the request. If raised by the
-                iterator, the body failed, and the caller must discard the bytes read so far. The verdict
-                says what to do next.
+                iterator, the body failed, and the caller must discard all bytes of the body. The verdict
+                is the next step for the caller.
             Misconfigured, Refused, ServiceFailed: no token is available.
         """
         request = self._signed(query)
@@ -85,7 +85,7 @@ class Client:
         try:
             response = self._http.send(request, stream=True)
         except httpx.HTTPError as error:
-            raise NotAccepted(judge_transport(error)) from None  # deeper frames hold the token
+            raise NotAccepted(judge_transport(error)) from None  # frames of httpx contain the token
         waited = self._monotonic() - started
         with closing(response):
             if response.status_code != 200:
@@ -93,7 +93,7 @@ class Client:
             yield self._body(response, waited)
 
     def _signed(self, query: str) -> httpx.Request:
-        """Build the request. Only this frame and the headers hold the token; httpx never prints headers."""
+        """Build the request. Only this frame and the headers have the token, and httpx prints no headers."""
         return self._http.build_request(
             "POST",
             self.connection.url,
@@ -108,7 +108,7 @@ class Client:
 
     def _reject(self, response: httpx.Response, waited: float) -> None:
         body = bytearray()
-        with suppress(NotAccepted):  # a truncated error page is still an error; the status is enough
+        with suppress(NotAccepted):  # the status is enough, even if the error page is truncated
             for chunk in self._body(response, waited):
                 body += chunk[: ERROR_BYTES - len(body)]
                 if len(body) == ERROR_BYTES:
@@ -128,14 +128,14 @@ class Client:
         return inflate(self._raw(response, waited), encoding, ceiling=self._max_body_bytes)
 
     def _raw(self, response: httpx.Response, waited: float) -> Iterator[bytes]:
-        """Yield the body as it arrives. Single bytes reset the read timeout, so the waits are added up."""
+        """Yield the body as it arrives. Bound the sum of the waits: each byte restarts the read timeout."""
         chunks = response.iter_raw()
         while True:
             asked = self._monotonic()
             try:
                 chunk = next(chunks, None)
             except httpx.HTTPError as error:
-                raise NotAccepted(judge_transport(error)) from None  # deeper frames hold the token
+                raise NotAccepted(judge_transport(error)) from None  # frames of httpx contain the token
             if chunk is None:
                 return
             waited += self._monotonic() - asked

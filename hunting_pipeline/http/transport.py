@@ -18,7 +18,7 @@ from hunting_pipeline.http.verdict import NotAccepted, Refuse, Retry, Split, Ver
 __all__ = ["JUDGEMENTS", "judge_transport", "open_client", "transport_errors"]
 
 CONNECT_SECONDS = 30.0
-"""Longest wait for a TCP and TLS handshake, in seconds. Several lost SYN packets fit into it."""
+"""Connect timeout (TCP and TLS) in seconds. It is long enough for several lost SYN packets."""
 
 
 def open_client(
@@ -27,10 +27,10 @@ def open_client(
     """Open a client with a connection pool. Threads may share it; the caller must close it.
 
     Args:
-        ca_bundle: PEM file with the only trusted authorities; the system's and certifi's if None.
-        read_seconds: longest silence while waiting for a reply.
-        transport: sends the requests instead of the network, as `httpx.MockTransport(handler)` does. Proxies
-            and `ca_bundle` are then unused. Redirects and other schemes than https stay forbidden.
+        ca_bundle: PEM file with the only trusted authorities; those of the system and of certifi if None.
+        read_seconds: read timeout.
+        transport: a replacement for the network, such as `httpx.MockTransport(handler)`. Proxies and
+            `ca_bundle` are then unused. Redirects and schemes other than https stay forbidden.
     """
     return httpx.Client(
         transport=transport,
@@ -50,14 +50,16 @@ def open_client(
 def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
     if ca_bundle is not None:
         return ssl.create_default_context(cafile=str(ca_bundle))
-    context = ssl.create_default_context()  # the system's roots, with those of a company
-    context.load_verify_locations(cafile=certifi.where())  # for systems that have no roots
+    context = ssl.create_default_context()  # the system's authorities, such as a company's proxy
+    context.load_verify_locations(cafile=certifi.where())  # for systems without authorities
     return context
 
 
 def _only_https(request: httpx.Request) -> None:
     if request.url.scheme != "https":
-        raise httpx.UnsupportedProtocol(f"refusing to speak {request.url.scheme} to {request.url.host}")
+        raise httpx.UnsupportedProtocol(
+            f"no request was sent to {request.url.host}: its scheme is {request.url.scheme}, not https"
+        )
 
 
 def _named(error: Exception) -> str:
@@ -65,7 +67,7 @@ def _named(error: Exception) -> str:
 
 
 def _split(error: Exception) -> Verdict:
-    return Split(f"no answer within the time allowed ({type(error).__name__})")
+    return Split(f"no answer within the time limit ({type(error).__name__})")
 
 
 def _retry(error: Exception) -> Verdict:
@@ -76,25 +78,25 @@ def _refuse(error: Exception) -> Verdict:
     return Refuse(_named(error))
 
 
-def _silently_refuse(error: Exception) -> Verdict:
-    """Refuse without the error's text, which may quote a header and so the token."""
+def _refuse_without_text(error: Exception) -> Verdict:
+    """Refuse without the text of the error. The text may quote a header, which contains the token."""
     return Refuse(f"the request could not be sent ({type(error).__name__})")
 
 
 def _connecting(error: Exception) -> Verdict:
-    """Refuse a failed TLS handshake, which would fail again. Retry if the peer only hung up."""
+    """Refuse a failed TLS handshake, because it would fail again. Retry if the peer closed the connection."""
     cause = _tls_error(error)
     if cause is None or isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
         return Retry(f"no connection to {_host(error)}: {printable(str(error), limit=200)}")
     why = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else cause.reason
     return Refuse(
         f"TLS failed: {printable(why or str(cause), limit=200)}; set {setting('ca_bundle')} to the PEM "
-        "file of the authority that signs this host's certificate, and check that the URL's host speaks https"
+        "file of the authority that signed the host's certificate, and check that the host supports https"
     )
 
 
 def _proxy(error: Exception) -> Verdict:
-    """Retry a gateway error of the proxy, refuse every other status of the proxy."""
+    """Retry after a gateway error of the proxy. Refuse all other statuses of the proxy."""
     if str(error).startswith(("502", "503", "504")):
         return Retry(_named(error))
     return Refuse(f"the proxy refused: {_named(error)}; check HTTPS_PROXY and NO_PROXY")
@@ -123,7 +125,7 @@ JUDGEMENTS: dict[type[Exception], Callable[[Exception], Verdict]] = {
     httpx.WriteError: _retry,
     httpx.CloseError: _retry,
     httpx.RemoteProtocolError: _retry,
-    httpx.LocalProtocolError: _silently_refuse,
+    httpx.LocalProtocolError: _refuse_without_text,
     httpx.ProxyError: _proxy,
     httpx.UnsupportedProtocol: _refuse,
     httpx.DecodingError: _retry,
@@ -134,14 +136,14 @@ JUDGEMENTS: dict[type[Exception], Callable[[Exception], Verdict]] = {
 
 
 def judge_transport(error: httpx.HTTPError) -> Verdict:
-    """Return the verdict on a call that ended without a whole reply. An unknown class is refused."""
-    return JUDGEMENTS.get(type(error), _silently_refuse)(error)
+    """Return the verdict on a call without a complete reply. Refuse an unknown class of errors."""
+    return JUDGEMENTS.get(type(error), _refuse_without_text)(error)
 
 
 @contextmanager
 def transport_errors() -> Iterator[None]:
-    """Raise NotAccepted in place of every error of the transport."""
+    """Replace every error of the transport by NotAccepted."""
     try:
         yield
     except httpx.HTTPError as error:
-        raise NotAccepted(judge_transport(error)) from None  # deeper frames hold the token or the secret
+        raise NotAccepted(judge_transport(error)) from None  # frames of httpx contain the secret

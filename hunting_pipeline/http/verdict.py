@@ -1,4 +1,4 @@
-"""The verdict on a reply: what the caller does next. One table decides; an unknown reply is refused.
+"""The verdict on a reply: the next step for the caller. One table decides. An unknown reply is refused.
 
 Source: the error tables of the advanced hunting APIs (Graph, Defender XDR, Endpoint) and captured replies,
 collected in 2026-11.
@@ -41,14 +41,14 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A passing failure of the service or the network: send the same request again, a few times."""
+    """A temporary failure of the service or the network: send the same request again, a few times."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """A final refusal: the same request would be refused again. The message is for a person.
+    """A final refusal: the same request would be refused again. The message is for the user.
 
     Attributes:
         everything: whether every other request would be refused too.
@@ -77,16 +77,16 @@ _WHERE = ", ".join(setting(name) for name in ("api_url", "api", "cloud"))
 """The settings that choose the URL."""
 
 CALLS_WAIT = 60.0
-"""Seconds to wait if the service names no time. The calls quota is counted per minute."""
+"""Seconds to wait for the call quota if the reply names no time. The service counts calls per minute."""
 CPU_WAIT = 900.0
-"""Seconds to wait for CPU quota if the service names no time. It is renewed every 15 minutes."""
+"""Seconds to wait for CPU quota if the reply names no time. The service renews it every 15 minutes."""
 _SHOWN = 500
 """Number of characters that a message quotes from the service."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ErrorReply:
-    """A reply with another status than 200: status, headers (lower-case names), code and message."""
+    """A reply with a status other than 200. The names of its headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -109,9 +109,9 @@ def judge(
     Args:
         status: the HTTP status.
         headers: the reply's headers, with names in any case.
-        body: the reply's body; it may be truncated or no JSON.
+        body: the reply's body; it may be truncated, and need not be JSON.
         permission: the permission that the app needs, for the message.
-        now: an aware time, to convert a Retry-After date into seconds.
+        now: the current time with a time zone, to convert a Retry-After date into seconds.
     """
     if status == 200:
         return None
@@ -121,11 +121,11 @@ def judge(
     for statuses, pattern, verdict in _TABLE:
         if status in statuses and (pattern is None or pattern.search(message)):
             return verdict(error)
-    return Refuse(f"the service answered {error.text}, which is not a known reply")
+    return Refuse(f"the service returned an unknown error: {error.text}")
 
 
 def printable(text: str, *, limit: int = _SHOWN) -> str:
-    """Fold foreign text into one line of at most `limit` characters, without tags and control characters."""
+    """Reduce text to one line of at most `limit` characters, without tags and control characters."""
     text = re.sub(r"<[^<>]*>", " ", text[: 8 * limit])
     text = "".join(c if c.isprintable() else " " for c in text)
     text = " ".join(text.split())
@@ -133,7 +133,7 @@ def printable(text: str, *, limit: int = _SHOWN) -> str:
 
 
 def _error_of(body: bytes) -> tuple[str, str]:
-    """Extract code and message of an error envelope. For any other body, return "" and its text."""
+    """Extract the code and the message of an error. For an unknown form of body, return "" and the text."""
     text = body.decode("utf-8", errors="replace")
     try:
         envelope: Any = json.loads(text)
@@ -148,7 +148,7 @@ def _error_of(body: bytes) -> tuple[str, str]:
 
 def _table_absent(error: _ErrorReply) -> Verdict:
     return Refuse(
-        f"{error.text}; the table is absent in this tenant, not licensed, or not in this API",
+        f"{error.text}; the table does not exist in this tenant, is not licensed, or is not in this API",
         everything=False,
     )
 
@@ -168,19 +168,19 @@ def _too_long(error: _ErrorReply) -> Verdict:
 def _forbidden(error: _ErrorReply) -> Verdict:
     return Refuse(
         f"{error.text}; grant the app {error.permission} with admin consent"
-        " (a signed-in user needs a role too)"
+        " (a signed-in user also needs a role)"
     )
 
 
-def _elsewhere(error: _ErrorReply) -> Verdict:
+def _wrong_url(error: _ErrorReply) -> Verdict:
     return Refuse(f"{error.text}; the URL does not exist: check {_WHERE}")
 
 
 def _redirected(error: _ErrorReply) -> Verdict:
     to = printable(error.headers.get("location", "nowhere"), limit=200)
     return Refuse(
-        f"{error.status} redirects to {to}; no redirect is followed, to protect the token:"
-        f" check {setting('api_url')}"
+        f"{error.status} redirects to {to}; redirects are not followed, to protect the token."
+        f" Check {setting('api_url')}"
     )
 
 
@@ -197,7 +197,7 @@ def _retry(error: _ErrorReply) -> Verdict:
 
 
 def _wait(error: _ErrorReply) -> Verdict:
-    """Wait as Retry-After says, else as the message says, else as the kind of quota needs."""
+    """Wait for the time in Retry-After, else the time in the message, else the default of the quota."""
     seconds = _retry_after(error)
     if seconds is None:
         seconds = _seconds_in(error.message)
@@ -214,7 +214,7 @@ def _retry_after(error: _ErrorReply) -> float | None:
         moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    if moment.tzinfo is None:  # RFC 5322's "-0000": UTC of an unknown zone
+    if moment.tzinfo is None:  # "-0000" of RFC 5322 means UTC
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - error.now).total_seconds())
 
@@ -244,11 +244,11 @@ _TABLE: tuple[tuple[frozenset[int], re.Pattern[str] | None, Callable[[_ErrorRepl
     (frozenset({400}), None, _bad_query),
     (frozenset({401}), None, _renew),
     (frozenset({403}), None, _forbidden),
-    (frozenset({404}), None, _elsewhere),
+    (frozenset({404}), None, _wrong_url),
     (frozenset({413}), None, _too_long),
     (frozenset({429}), None, _wait),
     (frozenset({500, 503}), None, _retry),
-    (frozenset({502}), None, _split),  # a proxy's page: the reply was too large for the proxy
+    (frozenset({502}), None, _split),  # from a proxy: the reply was too large for the proxy
     (frozenset({504}), None, _split),
 )
 """Statuses, a pattern that the message must contain (None: any message), and the verdict.

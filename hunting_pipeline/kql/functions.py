@@ -1,7 +1,7 @@
-"""All that is known about the functions of KQL, in one table. A new function is one row of `FUNCTIONS`.
+"""The functions of KQL that need a rule, in one table. To add a function, add one row to `FUNCTIONS`.
 
-Most functions need no row: they give the same value for the same row at any time. The table holds those that
-do not, those that round a time, and those that read rows of another table.
+Most functions need no row, because their value depends only on the current row. The table has the functions
+whose value depends on anything else, and the functions that round a time.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ __all__ = ["FUNCTIONS", "FunctionRule", "Rounding", "function_rule"]
 
 
 class Rounding(Enum):
-    """The way in which a function rounds a time. A rounded time stands for a span of time."""
+    """The way in which a function rounds a time. A rounded time represents a span of time."""
 
     TO_DAY = auto()
     """Down to the start of the day (UTC)."""
     TO_LENGTH = auto()
     """Down to a multiple of its second argument."""
     UNCLEAR = auto()
-    """In a way whose spans cannot be derived from the text, or are not of one length."""
+    """To spans that cannot be derived from the text, or that do not all have the same length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class FunctionRule:
     """One row of the table.
 
     Attributes:
-        refused: the reason why no hunt may call the function; None if one may.
-        refused_by_time: the reason why a hunt with a time column may not call it; a snapshot may.
-        rounding: the way in which it rounds a time; None if it does not round.
-        rewrites: whether a late row can change other rows of a result that calls it.
+        refused: the reason why no hunt may call the function; None if hunts may call it.
+        refused_by_time: the reason why a hunt with a time column may not call the function. A snapshot may.
+        rounding: the way in which the function rounds a time; None if it does not round.
+        rewrites: whether a late row can change other rows of a query that calls the function.
     """
 
     refused: str | None = None
@@ -40,16 +40,16 @@ class FunctionRule:
     rewrites: bool = False
 
 
-_CHANCE = FunctionRule(refused="it gives another value on each call. Remove it")
+_CHANCE = FunctionRule(refused="it returns a different value on each call. Remove it")
 _ANY_VALUE = FunctionRule(
-    refused="it takes the value of any row, so its value is not defined. Use arg_max(), max() or make_set()"
+    refused="it returns the value of an arbitrary row. Use arg_max(), max() or make_set()"
 )
 _CLOCK = FunctionRule(
     refused_by_time="it changes the result from day to day. Remove it: partitions already limit the time"
     " range"
 )
 _RANK = FunctionRule(
-    refused_by_time="its value depends on all rows before, so a partition alone would get other values."
+    refused_by_time="its value depends on all rows before, so it would differ if only one partition is read."
     " Remove it"
 )
 _ROUNDS_UNCLEARLY = FunctionRule(rounding=Rounding.UNCLEAR)
@@ -92,5 +92,5 @@ _ORDINARY = FunctionRule()
 
 
 def function_rule(name: str) -> FunctionRule:
-    """Return the rule of a function; of one without a row the rule of an ordinary function."""
+    """Return the rule of a function. A function without a row has the rule of an ordinary function."""
     return FUNCTIONS.get(name, _ORDINARY)

@@ -1,8 +1,8 @@
-"""Read a person's query as a hunt: a query that can be asked for a window of time.
+"""Convert your own query to a hunt: a query that can be limited to a window of time.
 
-`Q | where T >= a and T < b` is the part of Q's result in the window, for any Q that gives the same rows
-whenever it is asked. A query whose rows change by themselves is therefore refused, and so is a query with an
-unknown operator. Everything else is a question of cost: how far up in the query further bounds may stand. See
+`Q | where T >= a and T < b` returns the part of Q's result in the window, if Q returns the same rows at any
+time. A query whose rows change by themselves is therefore refused. A query with an unknown operator is also
+refused. To reduce the cost, more time filters (bounds) are added as close to the tables as possible. See
 docs/decisions/0004-hunts.md.
 """
 
@@ -34,9 +34,9 @@ def read_hunt(text: str, time_column: str | None, columns: Columns) -> Hunt:
     """Read a query.
 
     Args:
-        text: the query as a person wrote it, with comments; line numbers refer to it.
-        time_column: the column of the result that holds the time; None for a snapshot.
-        columns: the documented columns of tables. They only decide how far up bounds may stand.
+        text: the original query with its comments. Line numbers refer to this text.
+        time_column: the time column of the result; None for a snapshot.
+        columns: the documented columns of tables. They only decide where bounds may be added.
 
     Raises:
         Unsliceable: the text is not a query, or its rows would change by themselves.
@@ -51,10 +51,10 @@ def read_hunt(text: str, time_column: str | None, columns: Columns) -> Hunt:
 
 
 def check_steady(predicate: str, time_column: str | None) -> None:
-    """Accept a table's predicate that a hunt with the same time column may contain.
+    """Check a table's predicate by the rules for a hunt with the same time column.
 
     Raises:
-        Misconfigured: the rows that fulfil the predicate would change by themselves.
+        Misconfigured: the rows that match the predicate would change by themselves.
     """
     try:
         found = parse_query(predicate)
@@ -74,7 +74,7 @@ def _refuse_undefined(found: Query) -> None:
 
 
 def _refuse_changing(found: Query) -> None:
-    """Refuse a query whose rows in a window change although the tables' rows in the window do not."""
+    """Refuse a query whose rows in a window can change without a change of the tables' rows in the window."""
     _refuse_calls(found, lambda rule: rule.refused_by_time)
     for name, words in piped_operators(found.tokens):
         if reason := _reason_by_time(name.text, words):
@@ -82,12 +82,12 @@ def _refuse_changing(found: Query) -> None:
 
 
 def _reason_by_time(name: str, words: Tokens) -> str | None:
-    """Return the reason why a hunt with a time column may not use an operator; None if one may."""
+    """Return the reason why a hunt with a time column may not use an operator; None if it may."""
     rule = operator_rule(name)
     if rule.refused_by_time:
         return f"`{name}`: {rule.refused_by_time}"
     if name not in OPERATORS or (rule.plugins and not (words and words[0].text in rule.plugins)):
-        return f"`{name}` is not known to give the same rows whenever it is asked: write the query without it"
+        return f"`{name}` is not supported: it may return other rows at another time. Remove it"
     if rule.effect is Effect.JOINS:
         return join_kind(leading_options(words)[0].get("kind", rule.join_kind or "")).refused
     return None
@@ -114,8 +114,8 @@ def _hunt(found: Query, trace: Trace) -> Hunt:
 def _late_rows_rewrite(found: Query) -> bool:
     """Return whether a late row can change other rows of the result.
 
-    Rows that are grouped, joined or looked up depend on other rows. So do a `let` that holds a query, and a
-    computed value that holds one.
+    Rows that are grouped, joined or looked up depend on other rows. A `let` or a computed value that contains
+    a query also depends on other rows.
     """
     operators = list(piped_operators(found.tokens))
     return (
@@ -132,7 +132,7 @@ def _late_rows_rewrite(found: Query) -> bool:
 
 
 def _rendered(found: Query, edits: list[Edit]) -> tuple[str, ...]:
-    """Return the query's text without comments and blank lines, cut behind each edit."""
+    """Return the query's text without comments and blank lines, cut after each edit."""
     opening = {edit.after for edit in edits if edit.bracketed}
     cutting = {edit.after: edit for edit in edits}
     last = found.main[-1].index

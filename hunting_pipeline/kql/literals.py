@@ -1,6 +1,6 @@
-"""The words of KQL: literals, names and predicates.
+"""Literals, names and predicates of KQL.
 
-The API has no query parameters. Every text that goes into a query therefore passes through this module.
+The API has no query parameters. This module therefore checks or quotes every text that is put into a query.
 """
 
 import re
@@ -36,7 +36,7 @@ _ESCAPES = str.maketrans(
         },
     }
 )
-"""The escapes of the backslash, the quote, and every control character and line end of Unicode."""
+"""The escapes of the backslash, the quote, and all control characters and line ends of Unicode."""
 
 _PREFIXES = "|".join(sorted({name.partition("-")[0] for name in OPERATORS if "-" in name}))
 """The first words of the operators whose names have a hyphen. Elsewhere a hyphen is a minus sign."""
@@ -67,7 +67,7 @@ def name(text: str) -> str:
     """Return `text` if it can be the name of a table or column.
 
     Raises:
-        Misconfigured: it cannot.
+        Misconfigured: `text` is not a valid name.
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
         raise Misconfigured(
@@ -100,7 +100,7 @@ def timespan_literal(ticks: int) -> str:
 
 
 def within(column: str, window: Window) -> str:
-    """Return the half-open test `column >= start and column < end`."""
+    """Return the half-open condition `column >= start and column < end`."""
     column = name(column)
     start, end = datetime_literal(window.start), datetime_literal(window.end)
     return f"{column} >= {start} and {column} < {end}"
@@ -110,7 +110,7 @@ def predicate(text: str) -> str:
     """Return `text` if it is one predicate that cannot change the query around its `where`.
 
     A pipe inside brackets belongs to a subquery (`DeviceId in ((DeviceInfo | project DeviceId))`) and is
-    accepted. The caller must put a line break behind the predicate, because it may end in a comment.
+    accepted. The caller must put a line break after the predicate, because it may end in a comment.
 
     Raises:
         Misconfigured: the predicate is empty, has a `;` or a pipe outside brackets, or does not close a quote
@@ -125,7 +125,7 @@ def predicate(text: str) -> str:
     if open_brackets:
         raise Misconfigured(f"the predicate {text!r} does not close {open_brackets[-1]!r}: close it")
     if not has_content:
-        raise Misconfigured(f"the predicate {text!r} is empty: write a condition, or leave it out")
+        raise Misconfigured(f"the predicate {text!r} is empty: write a condition, or remove the predicate")
     return text.strip()
 
 

@@ -1,8 +1,8 @@
-"""All that is known about the operators of KQL, in one table. A new operator is one row of `OPERATORS`.
+"""The operators of KQL and their rules, in one table. To add an operator, add one row to `OPERATORS`.
 
-Four readers use the table: the lexer (names with a hyphen), the refusals, the tracer of times, and the rules
-for the columns of a result. An operator without a row is unknown. A hunt with a time column refuses it. A
-snapshot accepts it, because a snapshot is taken whole and never traced.
+The lexer, the checks of hunts, the tracer of times, and the rules for columns use the table. An operator
+without a row is unknown. An unknown operator is refused in a hunt with a time column. It is accepted in a
+snapshot, because a snapshot reads the whole result and needs no tracing.
 """
 
 from collections.abc import Mapping
@@ -28,21 +28,21 @@ class Effect(Enum):
     PASSES_ALL = auto()
     """Works row by row. Every column stays as it is."""
     PASSES_UNNAMED = auto()
-    """Works row by row. A column stays as it is unless the operator's words name it."""
+    """Works row by row. A column stays as it is unless the operator names it."""
     ADDS = auto()
-    """Adds the columns that its items name, and keeps all others."""
+    """Adds the columns that its items name, and keeps all other columns."""
     CHOOSES = auto()
     """Yields the columns of its items and no others."""
     CHOOSES_DISTINCT = auto()
     """Yields the columns of its items and no others, or all columns for `*`."""
     KEEPS = auto()
-    """Keeps the columns that it names. A name may hold a wildcard."""
+    """Keeps the columns that it names. A name may contain a wildcard."""
     REMOVES = auto()
-    """Removes the columns that it names. A name may hold a wildcard."""
+    """Removes the columns that it names. A name may contain a wildcard."""
     RENAMES = auto()
-    """Gives columns other names, and keeps all others."""
+    """Renames columns, and keeps all other columns."""
     GROUPS = auto()
-    """Yields one row for each group of rows: the keys behind `by`, and aggregates."""
+    """Yields one row for each group of rows: the keys after `by`, and aggregates."""
     JOINS = auto()
     """Combines rows with the rows of another table. Bounds may go to either side."""
     LOOKS_UP = auto()
@@ -50,7 +50,7 @@ class Effect(Enum):
     UNITES = auto()
     """Appends the rows of other tables."""
     COUNTS = auto()
-    """Yields a number, and none of the columns."""
+    """Yields a number, and no column of its input."""
     UNCLEAR = auto()
     """Yields columns that cannot be derived from the text."""
 
@@ -61,12 +61,12 @@ class OperatorRule:
 
     Attributes:
         effect: the effect on columns.
-        refused: the reason why no hunt may use the operator; None if one may.
-        refused_by_time: the reason why a hunt with a time column may not use it; a snapshot may.
-        gathers: whether the times in its result may be those of rows that have not arrived yet.
-        rewrites: whether a late row can change other rows of its result.
-        plugins: the words that may follow its name in a hunt with a time column; empty for any.
-        join_kind: the kind of a join that names none.
+        refused: the reason why no hunt may use the operator; None if hunts may use it.
+        refused_by_time: the reason why a hunt with a time column may not use the operator. A snapshot may.
+        gathers: whether a late row can change the times in the result.
+        rewrites: whether a late row can change other rows of the result.
+        plugins: the plugins that a hunt with a time column may use; empty if there is no restriction.
+        join_kind: the default kind of a join.
     """
 
     effect: Effect = Effect.UNCLEAR
@@ -78,9 +78,9 @@ class OperatorRule:
     join_kind: str | None = None
 
 
-_ANY_ROWS = "it takes any rows, so its result is not defined. Use `top … by …` in a snapshot, or remove it"
-_CHART = "it makes a chart or several results, but an archive holds rows. Remove it"
-_RANK = "its result depends on all rows before, so a partition alone would get other rows. Remove it"
+_ANY_ROWS = "it returns arbitrary rows. Use `top … by …` in a snapshot, or remove it"
+_CHART = "it returns a chart or several results, but an archive holds rows. Remove it"
+_RANK = "its result depends on all rows, so it would differ if only one partition is read. Remove it"
 
 OPERATORS: Mapping[str, OperatorRule] = MappingProxyType({
     "where": OperatorRule(Effect.PASSES_ALL),
@@ -127,7 +127,7 @@ _UNKNOWN = OperatorRule()
 
 
 def operator_rule(name: str) -> OperatorRule:
-    """Return the rule of an operator; of an unknown one the rule that promises nothing."""
+    """Return the rule of an operator. An unknown operator has the most cautious rule."""
     return OPERATORS.get(name, _UNKNOWN)
 
 
@@ -144,10 +144,10 @@ class JoinKind:
     """A kind of join.
 
     Attributes:
-        bounds: the sides of which each row of the result belongs to exactly one row. A filter on a column
-            of such a side gives the same rows before the join and after it.
-        columns: the sides whose columns the result has.
-        refused: the reason why a hunt with a time column may not use it.
+        bounds: the sides on which a time filter may move before the join. Each row of the result has exactly
+            one row on such a side, so a filter before or after the join gives the same rows.
+        columns: the sides whose columns are in the result.
+        refused: the reason why a hunt with a time column may not use this kind.
     """
 
     bounds: Sides = Sides.NEITHER
@@ -161,7 +161,7 @@ _RIGHT_ONLY = JoinKind(Sides.RIGHT, Sides.RIGHT)
 
 JOIN_KINDS: Mapping[str, JoinKind] = MappingProxyType({
     "innerunique": JoinKind(
-        refused="`join` without a kind is innerunique: it keeps any one of the left rows that share a key."
+        refused="`join` without a kind is innerunique: it keeps an arbitrary left row for each key."
         " Write kind=inner, or another kind"
     ),
     "inner": JoinKind(Sides.LEFT | Sides.RIGHT),
@@ -176,9 +176,9 @@ JOIN_KINDS: Mapping[str, JoinKind] = MappingProxyType({
     "rightanti": _RIGHT_ONLY,
     "rightantisemi": _RIGHT_ONLY,
 })  # fmt: skip
-"""The kinds of join, by the word behind `kind=`."""
+"""The kinds of join, by the value of `kind=`."""
 
 
 def join_kind(word: str) -> JoinKind:
-    """Return the rule of a kind of join; of an unknown one the rule that promises nothing."""
+    """Return the rule of a kind of join. An unknown kind has the most cautious rule."""
     return JOIN_KINDS.get(word, _UNKNOWN_KIND)

@@ -1,6 +1,6 @@
-"""The queries that the pipeline sends, each beside the reader of its reply. Pure: values in, values out.
+"""The queries that the pipeline sends, and the readers of their replies. All functions are pure.
 
-A function `…_query` returns the text of a query, and `read_…` returns the values of the reply.
+A function `…_query` returns the text of a query. The function `read_…` returns the values of the reply.
 
 Kusto counts ticks from 0001-01-01 and aligns `bin` there. The model counts from 1970-01-01. The two origins
 lie 719,162 whole days apart, so bins whose length divides one or two days start at the same instants in both.
@@ -36,11 +36,11 @@ __all__ = [
 
 _TIMES = "Times_"
 _KEY = "Key_"
-"""Column names that no hunting table has: the number of equal rows, and the text of their dynamic values."""
+"""Names of added columns: the number of equal rows, and the text of dynamic values. No table has them."""
 
 
 def schema_query(spec: TableSpec) -> str:
-    """Ask for no rows: the reply has the Schema, and shows that the table exists and may be read."""
+    """Ask for no rows. The reply contains the Schema, and shows that the table exists and is readable."""
     return _lines(_source(spec, None), "take 0")
 
 
@@ -48,7 +48,7 @@ def rows_query(spec: TableSpec, slice_: Slice) -> str:
     """Ask for the rows of one slice.
 
     Raises:
-        Misconfigured: a name or the predicate of `spec` cannot stand in a query.
+        Misconfigured: a name or the predicate of `spec` is not valid.
     """
     project = [f"project {', '.join(map(name, spec.columns))}"] if spec.columns else []
     return _lines(*_of_slice(spec, slice_), *project)
@@ -64,10 +64,10 @@ def proof_query(spec: TableSpec, slice_: Slice) -> str:
 
 
 def content_query(spec: TableSpec) -> str:
-    """Ask for the number of rows of a whole table, and for an order-free checksum over all their values.
+    """Ask for the number of rows of a whole table, and for a checksum over all values in any order.
 
-    The query serves tables without a time column. Compare the checksum only with one taken a little later,
-    because the hash may change with the service.
+    This query is for tables without a time column. Compare only checksums that were computed within a short
+    time, because the service may change its hash function.
 
     Raises:
         Misconfigured: as in `rows_query`.
@@ -79,7 +79,7 @@ def content_query(spec: TableSpec) -> str:
 def read_proof(reply: Reply) -> Proof:
     """Read the reply to `proof_query` or `content_query`.
 
-    The checksum is 0 if the reply has no column Checksum, or a null over no rows.
+    The checksum is 0 if the reply has no column Checksum, or if there are no rows.
 
     Raises:
         ReplyUnreadable: the reply does not have exactly one row, or has no count.
@@ -119,13 +119,14 @@ def read_buckets(reply: Reply, of: int) -> tuple[Proof, ...]:
 def histogram_query(spec: TableSpec, windows: Sequence[Window], step: int, *, null_time: bool = False) -> str:
     """Ask for rows and checksums in bins of `step` ticks, over several windows in one call.
 
-    The column `Span` numbers several windows, so a bin that two windows share is counted once for each.
+    If there are several windows, the column `Span` is the number of the window. A bin that overlaps two
+    windows is thus counted in both.
 
     Args:
         spec: the table.
         windows: disjoint windows, ascending.
         step: the length of a bin in ticks.
-        null_time: count the rows without a time as well, in a bin that is null.
+        null_time: whether to count rows without a time too, in a bin that is null.
 
     Raises:
         Misconfigured: as in `rows_query`, or the table has no time column.
@@ -163,7 +164,7 @@ def read_histogram(
             without_time += counted.rows
             continue
         if start is None:
-            raise ReplyUnreadable("a histogram has a bin without a time, which was not asked for")
+            raise ReplyUnreadable("a histogram has a bin without a time, which was not requested")
         if span is None or not 0 <= span < len(windows):
             raise ReplyUnreadable(
                 f"a histogram over {len(windows)} windows has a bin of window number {span}"
@@ -182,8 +183,8 @@ def read_histogram(
 def distinct_query(spec: TableSpec, slice_: Slice, columns: Sequence[Column]) -> str:
     """Ask for the distinct rows of a slice, each with the number of times that it occurs.
 
-    The query serves equal rows, which no hash separates. A dynamic value cannot be a key. Its text is the key
-    instead, and any one of the values with that text is taken.
+    This query is for equal rows, which a hash cannot separate. A dynamic value cannot be a group key, so its
+    text is the key. `take_any` returns one of the values with this text.
 
     Args:
         spec: the table.
@@ -207,7 +208,7 @@ def distinct_query(spec: TableSpec, slice_: Slice, columns: Sequence[Column]) ->
 
 
 def read_distinct(reply: Reply) -> Reply:
-    """Read the reply to `distinct_query`. Repeat each row, as in the reply to `rows_query`.
+    """Read the reply to `distinct_query`. Repeat each row by its count, as in the reply to `rows_query`.
 
     Raises:
         ReplyUnreadable: a count is missing or not positive.
@@ -222,7 +223,7 @@ def read_distinct(reply: Reply) -> Reply:
 
 
 def _lines(source: str, *operators: str) -> str:
-    """Write each operator on its own line, so a comment at the end of one cannot hide the next."""
+    """Write each operator on its own line, so a comment at the end of one cannot hide the next one."""
     return "".join([source, *(f"\n| {operator}" for operator in operators)])
 
 
@@ -241,7 +242,7 @@ def _source(spec: TableSpec, window: Window | None, *, null_time: bool = False) 
 
 
 def _bounded(bound: Bound, window: Window, *, null_time: bool) -> str:
-    """Return the `where` behind one source. If times are rounded down, the ends are rounded up."""
+    """Return the `where` after one source. If times are rounded down, the ends are rounded up."""
     column = name(bound.column)
     start, end = (-(-edge // bound.step) * bound.step for edge in (window.start, window.end))
     or_null = f" or isnull({column})" if null_time else ""
@@ -266,12 +267,12 @@ def _where(spec: TableSpec) -> list[str]:
 
 def _time(spec: TableSpec) -> str:
     if spec.time_column is None:
-        raise Misconfigured(f"{spec.name} has no time column, so it cannot be asked for a window of time")
+        raise Misconfigured(f"{spec.name} has no time column, so it cannot be queried by time")
     return name(spec.time_column)
 
 
 def _hash(of: int) -> str:
-    """Return the expression of a row's bucket. It uses every column, so it must stand before `project`."""
+    """Return the expression of a row's bucket. It must come before `project`, because it uses all columns."""
     return f"hash(tostring(pack_all()), {of})"
 
 
@@ -282,7 +283,7 @@ def _counts(spec: TableSpec) -> str:
 
 
 def _span(column: str, windows: Sequence[Window]) -> str:
-    """Return the expression of a row's window number. The rows between windows are filtered out before."""
+    """Return the expression of a row's window number. An earlier `where` removes rows between windows."""
     cases = "".join(
         f"{column} < {datetime_literal(window.end)}, {number}, " for number, window in enumerate(windows[:-1])
     )

@@ -1,7 +1,7 @@
-"""The structure of a KQL query: its statements, pipelines and operators, and the lines on which they stand.
+"""The structure of a KQL query: its statements, pipelines and operators, with their line numbers.
 
-This module splits the text and does not interpret the words. What it does not recognize stays a run of
-tokens. A caller that needs the meaning of such a run must refuse the query.
+This module splits the text, but does not interpret it. Text that it does not recognize remains a sequence of
+tokens. A caller that needs the meaning of such a sequence must refuse the query.
 """
 
 import re
@@ -37,7 +37,7 @@ class Unsliceable(Exception):
 
     Attributes:
         line: the line of the text, from 1.
-        reason: a message for a person, with what to write instead where there is an alternative.
+        reason: a message for the user, with an alternative if there is one.
     """
 
     def __init__(self, line: int, reason: str) -> None:
@@ -71,16 +71,16 @@ class Token:
 
 
 Tokens = Sequence[Token]
-"""A run of tokens."""
+"""A sequence of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One operator behind a pipe: `| name words`.
+    """One operator after a pipe: `| name words`.
 
     Attributes:
         name: the operator's name.
-        words: the tokens behind the name.
+        words: the tokens after the name.
         line: the line of the name, from 1.
         last: the index of the last token.
     """
@@ -93,20 +93,20 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A source and the operators behind it."""
+    """A source and the operators after it."""
 
     source: Tokens
     operators: tuple[Operator, ...]
 
     @property
     def tokens(self) -> list[Token]:
-        """All tokens but the pipes and the names of operators."""
+        """All tokens except the pipes and the names of operators."""
         return [*self.source, *(token for operator in self.operators for token in operator.words)]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of a list: `name = value`, or a value alone."""
+    """One item of a list: `name = value`, or only a value."""
 
     name: str | None
     value: Tokens
@@ -142,7 +142,7 @@ def parse_query(text: str) -> Query:
     _refuse_open_ends(found)
     statements = [statement for statement in split_at(found, ";") if statement]
     if not statements:
-        raise Unsliceable(1, "there is no query: write one below the header")
+        raise Unsliceable(1, "there is no query: write a query below the header")
     *before, main = statements
     if main[0].text == "let":
         raise Unsliceable(
@@ -191,7 +191,7 @@ def _let(statement: Tokens) -> tuple[str, Tokens]:
 
 
 def split_at(tokens: Tokens, mark: str) -> list[Tokens]:
-    """Split tokens at each mark or word that stands outside all brackets."""
+    """Split tokens at each occurrence of a mark or word outside all brackets."""
     parts, depth, start = [], 0, 0
     for place, token in enumerate(tokens):
         depth += (token.text in "([{") - (token.text in CLOSES)
@@ -205,7 +205,7 @@ def parse_pipeline(tokens: Tokens) -> Pipeline:
     """Split tokens into a source and its operators.
 
     Raises:
-        Unsliceable: nothing stands before a pipe, or behind one.
+        Unsliceable: there is nothing before a pipe or after a pipe.
     """
     source, *others = split_at(tokens, "|")
     if not source or not all(others):
@@ -228,9 +228,9 @@ def _item(part: Tokens) -> Item:
 
 
 def leading_options(tokens: Tokens) -> tuple[dict[str, str], Tokens]:
-    """Return the leading `name = value` pairs, such as `kind=inner`, and the tokens behind them.
+    """Return the leading `name = value` pairs, such as `kind=inner`, and the tokens after them.
 
-    Of `hint.strategy=broadcast` the name is `strategy`.
+    The name of `hint.strategy=broadcast` is `strategy`.
     """
     found: dict[str, str] = {}
     while True:
@@ -242,7 +242,7 @@ def leading_options(tokens: Tokens) -> tuple[dict[str, str], Tokens]:
 
 
 def piped_operators(tokens: Tokens) -> Iterator[tuple[Token, Tokens]]:
-    """Yield the name and the words of every operator behind a pipe, at any depth of brackets."""
+    """Yield the name and the words of every operator after a pipe, at any depth of brackets."""
     for place, token in enumerate(tokens[:-1]):
         if token.text == "|":
             yield tokens[place + 1], _up_to_end(tokens[place + 2 :])

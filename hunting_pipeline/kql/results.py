@@ -1,7 +1,6 @@
-"""The columns of a pipeline's result, and which of them are a table's own columns.
+"""The columns of a pipeline's result, and their origin in the columns of a table.
 
-The answers come from the text and from documented columns alone. Where these do not suffice, the answer is
-None.
+The only sources are the text and the documented columns. If they are not sufficient, the result is None.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -40,9 +39,9 @@ class Results:
     _in_progress: list[str] = field(default_factory=list)
 
     def origin(self, value: Sequence[Token]) -> tuple[str, int] | None:
-        """Return the column behind a value, and the ticks that the value is rounded down to.
+        """Return the column from which a value is computed, and the ticks to which the value is rounded down.
 
-        Return None if the value is anything but a column or a rounded column.
+        Return None if the value is neither a column nor a rounded column.
 
         Raises:
             Unsliceable: the column is rounded to a length that does not divide a day.
@@ -79,7 +78,7 @@ class Results:
         return origin is not None and origin[0] == column
 
     def has_column(self, pipe: Pipeline, column: str) -> bool | None:  # noqa: C901, PLR0911 # one answer per effect
-        """Return whether a pipeline's result has the column; None if the text does not show it."""
+        """Return whether a pipeline's result has the column; None if this cannot be derived."""
         if not pipe.operators:
             return self._source_has(pipe.source, column)
         *before, operator = pipe.operators

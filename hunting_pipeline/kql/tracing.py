@@ -1,11 +1,11 @@
-"""Trace the time of a query's result from the last operator up to the tables.
+"""Trace the time of a query's result from the last operator back to the tables.
 
-A filter on the time of the result may move up past an operator if the operator gives the same rows either
-way. Such operators work row by row and keep the column, or group by it, or join and take it from one side.
-`bin(T, 1h)` lies in a window if `T` lies between the ends of the window, rounded up.
+A filter on the time of the result may move before an operator if the result stays the same. Such an operator
+works row by row and keeps the column, groups by the column, or joins and takes the column from one side.
+`bin(T, 1h)` is in a window if `T` is between the ends of the window, rounded up.
 
-The filter stops at any other operator. If then the rows of a window could depend on rows outside the window,
-the query is refused.
+The filter stops at any other operator. The query is then refused if the rows of a window could depend on rows
+outside the window.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Edit:
     """A place for a bound in the query's text.
 
     Attributes:
-        after: the index of the token behind which the bound stands.
+        after: the index of the token after which the bound is inserted.
         bound: the column and its rounding.
         bracketed: whether the token is a bare name that needs brackets: `(A | where …)`.
     """
@@ -56,7 +56,7 @@ class Trace:
 
     Attributes:
         edits: the places for bounds.
-        step: the ticks that the time is rounded down to.
+        step: the ticks to which the time is rounded down.
         read_whole: the parts of the query that no bound limits, one sentence each.
         stopped: the operator that computes the time or hides its origin; None if the trace reached a table.
     """
@@ -67,7 +67,7 @@ class Trace:
     stopped: Operator | None = None
 
     def rounded(self, step: int, line: int) -> "Trace":
-        """Return the trace of the same time, rounded down once more.
+        """Return the trace of the same time after one more rounding.
 
         Raises:
             Unsliceable: neither length divides the other.
@@ -76,8 +76,8 @@ class Trace:
         if coarse % fine:
             raise Unsliceable(
                 line,
-                "the time is rounded twice, and neither length divides the other: round it once, or to a"
-                " multiple",
+                "the time is rounded twice, and neither length divides the other: round only once, or round"
+                " to a multiple",
             )
         edits = tuple(
             replace(edit, bound=replace(edit.bound, step=max(edit.bound.step, step))) for edit in self.edits
@@ -153,7 +153,7 @@ class Tracer:
             return self._made(rest, operator, column, made[-1])
         if any(item.name is None and mentions(item.value, column) for item in found):
             raise Unsliceable(
-                operator.line, f"a value that is computed from {column} has no name: give the value its own"
+                operator.line, f"a value that is computed from {column} has no name: give the value a name"
             )
         return self.trace(rest, column)
 
@@ -166,8 +166,8 @@ class Tracer:
         if origin is None and any(function_rule(token.text).rounding for token in item.value):
             raise Unsliceable(
                 operator.line,
-                f"the query does not show how long the spans are that {column} stands for: round a column"
-                " itself, by bin(…, 1d) or startofday(…)",
+                f"the length of the time bins in {column} is not clear: round a column directly, by"
+                " bin(…, 1d) or startofday(…)",
             )
         if origin is None:
             return self._stopped(rest, operator, column)
@@ -200,23 +200,23 @@ class Tracer:
         return self._made(rest, operator, column, _item_for(operator, found, column))
 
     def _grouped(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
-        """Trace a key of `summarize`. The rows of a group all have the key's time; other times may change."""
+        """Trace a key of `summarize`. All rows of a group share the key. Late rows may change other times."""
         _, *by = split_at(operator.words, "by")
         keys = split_items(by[0] if by else ())
         item = next((key for key in keys if self._results.has_name(key, column)), None)
         if item is None:
             raise Unsliceable(
                 operator.line,
-                f"`summarize` does not group by {column}, so its rows have no time, or a time that changes as"
-                f" rows come. Group by bin({column}, 1h) and name that column in `time`, or {_SNAPSHOT}",
+                f"`summarize` does not group by {column}, so its rows have no time, or late rows change the"
+                f" time. Group by bin({column}, 1h) and name that column in `time`, or {_SNAPSHOT}",
             )
         origin = self._results.origin(item.value)
         found = origin and self.trace(rest, origin[0]).rounded(origin[1], operator.line)
         if not found or found.stopped:
             raise Unsliceable(
                 operator.line,
-                f"`summarize` groups by {column}, but the query does not show how long its groups are:"
-                " group by a table's own time, or by bin(…, 1h) or startofday(…) of it",
+                f"`summarize` groups by {column}, but the length of the groups is not clear: group by the"
+                " time column of a table, or by bin(…, 1h) or startofday(…) of this column",
             )
         return found
 
@@ -252,7 +252,7 @@ class Tracer:
         if len(steps) > 1:
             raise Unsliceable(
                 operator.line,
-                f"the tables of the union round {column} to different lengths: round all to the same",
+                f"the tables of the union round {column} to different lengths: use the same length for all",
             )
         edits = tuple(edit for trace in found for edit in trace.edits)
         parts = tuple(part for trace in found for part in trace.read_whole)
@@ -261,21 +261,21 @@ class Tracer:
     def _stopped(
         self, rest: Pipeline, operator: Operator, column: str, *, passed_on_by: Sequence[Pipeline] = ()
     ) -> Trace:
-        """Stop the filter behind an operator. The rows are exact if each time is the time of one row.
+        """Stop the filter after an operator. The rows are exact if each time is the time of one row.
 
         Args:
             rest: the pipeline before the operator.
             operator: the operator.
             column: the column that holds the time.
-            passed_on_by: the pipelines whose column the operator may pass on. It keeps their rounding.
+            passed_on_by: the pipelines whose column the operator may pass on, with the same rounding.
         """
         gathering = self._gathering([*rest.tokens, *operator.words], rest.operators)
         if gathering is not None:
             raise Unsliceable(
                 operator.line,
-                f"the query does not show where {column} comes from: `{operator.name}` computes it or joins"
-                f" it, behind a `summarize` (line {gathering}) whose times change as rows come."
-                " Name the bin that `summarize` groups by in `time`",
+                f"the origin of {column} is not clear: `{operator.name}` computes or joins it, after a"
+                f" `summarize` (line {gathering}) whose times late rows can change."
+                " In `time`, name the bin that `summarize` groups by",
             )
         part = (
             f"line {operator.line}: everything above, because `{operator.name}` computes {column} or hides it"
@@ -284,7 +284,7 @@ class Tracer:
         return Trace((Edit(operator.last, Bound(column)),), step, read_whole=(part,), stopped=operator)
 
     def _step(self, pipe: Pipeline, column: str) -> int:
-        """Return the ticks that a column is rounded down to; 1 if the query does not show them."""
+        """Return the ticks to which a column is rounded down; 1 if they cannot be derived."""
         try:
             return self.trace(pipe, column).step
         except Unsliceable:
@@ -322,15 +322,15 @@ class Tracer:
                 return Trace((Edit(source[-1].index, Bound(column)),))
         raise Unsliceable(
             source[0].line,
-            f"{excerpt(source)} is no table, `let`, union or bracketed query, so the tables behind it are"
-            " unknown: write the query behind it in its place",
+            f"{excerpt(source)} is not a table, `let`, union or bracketed query, so its tables are unknown:"
+            " write its query in its place",
         )
 
     def _table(self, token: Token, column: str) -> Trace:
         """Trace a column of a table.
 
-        A tenant may have columns that no document names, so an undocumented column is accepted. A table
-        whose documented columns hold no time at all is refused.
+        An undocumented column is accepted, because a tenant may have undocumented columns. A table whose
+        documented columns contain no time is refused.
         """
         known = self.columns(token.text)
         if known is not None and not {column, _TIME} & {*known}:
@@ -342,7 +342,7 @@ class Tracer:
     def _let(self, token: Token, column: str) -> Trace:
         """Trace a column of a table named by `let`. The bounds go inside if the name is used once."""
         if token.text in self._in_progress:
-            raise Unsliceable(token.line, f"{token.text} is defined by itself: use another name inside")
+            raise Unsliceable(token.line, f"{token.text} refers to itself: use another name inside the `let`")
         self._in_progress.append(token.text)
         try:
             found = self.trace(parse_pipeline(self.query.lets[token.text]), column)
@@ -370,8 +370,8 @@ def _item_for(operator: Operator, found: Sequence[Item], column: str) -> Item:
 def _left_out(operator: Operator, column: str) -> Unsliceable:
     return Unsliceable(
         operator.line,
-        f"`{operator.name}` leaves out {column}, which `time` names as the time of the result: keep it, name"
-        f" another column in `time`, or {_SNAPSHOT}",
+        f"`{operator.name}` removes {column}, the column that `time` names: keep it, name another column in"
+        f" `time`, or {_SNAPSHOT}",
     )
 
 
@@ -386,12 +386,12 @@ def _legs(words: Sequence[Token], operator: Operator, column: str) -> list[Pipel
 
 
 def _leg(tokens: Sequence[Token]) -> Pipeline:
-    """Return a table or a bracketed query beside another as a pipeline."""
+    """Return one table or bracketed query of a join or union as a pipeline."""
     return Pipeline(tokens, ())
 
 
 def _bracketed(trace: Trace, leg: Sequence[Token]) -> Trace:
-    """Return the trace of a leg. A bound behind a bare name gets brackets."""
+    """Return the trace of one side of a join or union. A bound after a bare name needs brackets."""
     edits = (
         replace(edit, bracketed=True) if len(leg) == 1 and edit.after == leg[0].index else edit
         for edit in trace.edits

@@ -15,14 +15,14 @@ PREFIX = "HUNTING_"
 """Start of every environment variable of this project."""
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
-"""The variable with the path of another file than `hunting.toml` in the current folder."""
+"""The variable with the path of the file, if it is not `hunting.toml` in the current folder."""
 
 _TENANTS = "tenants"
 
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """The content of the file; empty if the file is absent. It may hold secrets: `repr` shows the path."""
+    """The content of the file; empty if the file is absent. `repr` shows only the path, to hide secrets."""
 
     path: Path
     text: str = field(repr=False)
@@ -35,20 +35,20 @@ class SettingsFile:
 
     @property
     def tenants(self) -> Mapping[str, Mapping[str, Any]]:
-        """The sections `[tenants.NAME]`. Their settings override the common ones.
+        """The sections `[tenants.NAME]`. Their settings override the common settings.
 
         Raises:
             Misconfigured: `tenants` does not consist of sections.
         """
         found = self.values.get(_TENANTS, {})
         if not isinstance(found, dict) or not all(isinstance(section, dict) for section in found.values()):
-            raise Misconfigured(f"{self.place(_TENANTS)}: each tenant is a section, [tenants.NAME]")
+            raise Misconfigured(f"{self.place(_TENANTS)}: write each tenant as a section [tenants.NAME]")
         return found
 
     def place(self, *keys: str) -> str:
-        """Return the place where the value under `keys` begins, such as `hunting.toml:3`.
+        """Return the line where the value under `keys` begins, such as `hunting.toml:3`.
 
-        The value begins after the last line up to which the file parses without the value.
+        The method parses ever more lines. The value begins after the last lines that parse without the value.
         """
         lines = self.text.splitlines()
         before = 0
@@ -69,7 +69,7 @@ def settings_file() -> SettingsFile:
     """Read the file.
 
     Raises:
-        Misconfigured: the file cannot be read or is not TOML; the message says where.
+        Misconfigured: the file cannot be read or is not TOML. The message names the file and the line.
     """
     named = os.environ.get(CONFIG_VARIABLE)
     path = Path(named or "hunting.toml")

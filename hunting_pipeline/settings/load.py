@@ -1,6 +1,6 @@
-"""Loading of the settings: those of the only tenant, or of one of several tenants.
+"""Load the settings of the only tenant, or of one of several tenants.
 
-A tenant's own settings override the common ones.
+The settings of a tenant override the common settings.
 """
 
 import os
@@ -21,8 +21,8 @@ TENANT_VARIABLE = f"{PREFIX}TENANT"
 """The variable with the name of the tenant that a command uses, if several tenants are configured."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-"""A tenant's name, valid in a folder, an asset key and a variable. A double underscore separates the parts of
-variables, so a name has none."""
+"""The form of a tenant's name, which is used in folders, asset keys and variables. A double underscore is not
+allowed, because it separates the parts of a variable."""
 
 
 def tenant_names() -> tuple[str, ...]:
@@ -38,12 +38,12 @@ def load_settings(tenant: str = "") -> Settings:
     """Read the settings.
 
     Args:
-        tenant: name of one of several tenants; "" if the file has no tenants. The tenant's lake is the folder
-            of its name in the common lake, unless the tenant sets another one.
+        tenant: name of one of several tenants; "" if the file has no tenants. By default, the tenant's lake
+            is the folder with the tenant's name in the common lake.
 
     Raises:
-        Misconfigured: a value is wrong or a setting is unknown; the message names each with the accepted
-            values, and with its line in the file. Or the file has no tenant of this name.
+        Misconfigured: a value is wrong, a setting is unknown, or the file has no tenant with this name. The
+            message names each wrong value with its line in the file, and the accepted values.
     """
     file = settings_file()
     sections = _sections(file)
@@ -56,7 +56,7 @@ def load_settings(tenant: str = "") -> Settings:
     if common.tenant_id is not None:
         raise Misconfigured(
             f"{_where('tenant_id', '', file)}: several tenants are configured ({', '.join(sections)})."
-            " Set tenant_id in the section of each"
+            " Set tenant_id in the section of each tenant instead"
         )
     return _read(file, tenant, {"lake": common.lake / tenant, **sections[tenant]})
 
@@ -78,7 +78,7 @@ def _explained(message: str) -> str:
 
 
 def _where(name: str, tenant: str, file: SettingsFile) -> str:
-    """Return where a setting is set: the variable, or the line of the file."""
+    """Return the source of a setting: the variable, or the line of the file."""
     for owner, section, keys in (
         (tenant, file.tenants.get(tenant, {}), ("tenants", tenant, name)),
         ("", file.common, (name,)),
@@ -96,11 +96,11 @@ def _sections(file: SettingsFile) -> dict[str, dict[str, Any]]:
     for name, section in file.tenants.items():
         if not _NAME.fullmatch(name):
             raise Misconfigured(
-                f"{file.place('tenants', name)}: {name!r} cannot be the name of a tenant."
-                " Use lower-case letters, digits and single underscores, with a letter first"
+                f"{file.place('tenants', name)}: {name!r} is not a valid name of a tenant."
+                " Use lower-case letters, digits and single underscores. Begin with a letter"
             )
         found[name] = dict(section) | _variables_of(name)
-    _refuse_twins(file, found)
+    _refuse_same_id(file, found)
     return found
 
 
@@ -110,8 +110,8 @@ def _variables_of(tenant: str) -> dict[str, str]:
     return {name.lower(): value for name, value in own.items() if value}
 
 
-def _refuse_twins(file: SettingsFile, sections: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse two names of one tenant: the same rows would land in two lakes."""
+def _refuse_same_id(file: SettingsFile, sections: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse two names with the same tenant id, because the same rows would be archived in two lakes."""
     seen: dict[str, str] = {}
     for name, section in sections.items():
         tenant_id = str(section.get("tenant_id", name)).lower()

@@ -1,4 +1,4 @@
-"""Every setting, with its default and the values that it accepts."""
+"""All settings, with their defaults and accepted values."""
 
 import re
 from pathlib import Path
@@ -25,13 +25,13 @@ from hunting_pipeline.settings.file import PREFIX, settings_file
 __all__ = ["Settings", "variable"]
 
 _OFFERED = tuple(cloud for cloud in Cloud if any(cloud in api.hosts for api in APIS.values()))
-"""The clouds with at least one API. Any other cloud is refused once the API is known."""
+"""The clouds with at least one API. `apis.connection` refuses other clouds."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def variable(name: str, tenant: str = "") -> str:
-    """Return the environment variable of a setting; with `tenant`, that of one of several tenants."""
+    """Return the environment variable of a setting. With `tenant`, return the variable of that tenant."""
     owner = f"TENANTS__{tenant.upper()}__" if tenant else ""
     return f"{PREFIX}{owner}{name.upper()}"
 
@@ -40,7 +40,7 @@ _Model = TypeVar("_Model", bound=BaseSettings)
 
 
 def _with_credentials(settings: type[_Model]) -> type[_Model]:
-    """Add the settings of every credential to a class, all of them optional."""
+    """Add the settings of every credential to a class. All of them are optional."""
     fields: dict[str, Any] = {}
     for credential in CREDENTIALS:
         for name, field in credential.model_fields.items():
@@ -51,7 +51,7 @@ def _with_credentials(settings: type[_Model]) -> type[_Model]:
 
 @_with_credentials
 class _AppRegistration(BaseSettings):
-    """The identity of the app: the settings below and those of the credentials, which `auth` states."""
+    """The identity of the app: the settings below and the settings of the credentials in `auth`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
 
@@ -60,7 +60,7 @@ class _AppRegistration(BaseSettings):
 
 
 class Settings(_AppRegistration):
-    """Everything that a run can be configured with. Frozen; its `repr` shows no secret."""
+    """All settings. The object is frozen, and its `repr` shows no secret."""
 
     api: str = Field(next(iter(APIS)), description=f"hunting API: {', '.join(f'`{name}`' for name in APIS)}")
     cloud: Cloud = Field(
@@ -99,9 +99,9 @@ class Settings(_AppRegistration):
     @field_validator("lake", mode="before")
     @classmethod
     def _refuse_url(cls, value: object) -> object:
-        """Refuse a URL while the value is still text: a `Path` has one slash where a URL has two."""
+        """Refuse a URL before the text becomes a `Path`, which reduces `//` to `/`."""
         if isinstance(value, str) and _URL.match(value):
-            raise ValueError("a lake is a local folder, or a mounted one, and no URL")
+            raise ValueError("the lake must be a local or mounted folder, not a URL")
         return value
 
     @field_validator("lake")
@@ -135,26 +135,26 @@ class Settings(_AppRegistration):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources: variables before the file. No .env file and no folder of secrets is read."""
+        """Return the sources. Variables override the file. `.env` and folders of secrets are not read."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, InitSettingsSource(settings_cls, dict(settings_file().common))
 
     _name: str = PrivateAttr("")
 
     def named(self, tenant: str) -> Self:
-        """Return a copy for one of several tenants. Its messages name the tenant's own variables."""
+        """Return a copy for one of several tenants. Its messages name the variables of this tenant."""
         copy = self.model_copy()
         copy._name = tenant
         return copy
 
     @property
     def name(self) -> str:
-        """The name of one of several tenants; "" if only one is configured."""
+        """The name of the tenant; "" if only one tenant is configured."""
         return self._name
 
     @property
     def limits_profile(self) -> Limits:
-        """The named profile, or that of the API."""
+        """The profile that the setting `limits` names, or else the profile of the API."""
         return PROFILES[self.limits] if self.limits else APIS[self.api].limits
 
     @property
@@ -170,8 +170,8 @@ class Settings(_AppRegistration):
         """Return the tenant's id.
 
         Raises:
-            Misconfigured: the tenant, the application or the credential is not set; the message says how to
-                set them.
+            Misconfigured: the tenant, the application or the credential is not set. The message names the
+                settings.
         """
         unset = [setting(name) for name in ("tenant_id", "client_id") if getattr(self, name) is None]
         if need := missing(dict(self)):

@@ -1,4 +1,4 @@
-"""The names of settings in messages: the last step before a person reads an error."""
+"""Put the names of environment variables into messages, just before a user reads an error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ __all__ = ["name_settings", "naming"]
 def name_settings(error: HuntingError, settings: Settings | None = None) -> None:
     """Replace the marks of `errors.setting` in an error and its notes by environment variables.
 
-    With `settings` of one of several tenants, the variables are those of that tenant. A mark that names no
-    setting is kept.
+    If `settings` belong to one of several tenants, the variables are those of this tenant. A mark that does
+    not name a setting is kept.
     """
     tenant = settings.name if settings else ""
     error.name_settings(
@@ -23,7 +23,7 @@ def name_settings(error: HuntingError, settings: Settings | None = None) -> None
 
 @contextmanager
 def naming(settings: Settings) -> Iterator[None]:
-    """Name the variables of `settings` in every error of the package that leaves the context.
+    """Put the names of variables into every error of this package that the `with` block raises.
 
     Raises:
         HuntingError: the same error, see `name_settings`.

@@ -56,7 +56,7 @@ def test_every_combination_exists_or_says_why_not(api: Api, cloud: Cloud) -> Non
     with pytest.raises(Misconfigured, match=f"cloud={cloud}") as caught:
         connection(api, cloud)
     assert (api.name in str(caught.value)) == offered
-    assert ("no hunting API" in str(caught.value)) != offered
+    assert ("does not offer a hunting API" in str(caught.value)) != offered
 
 
 @pytest.mark.parametrize(

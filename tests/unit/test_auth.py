@@ -339,7 +339,7 @@ def test_each_error_of_the_token_endpoint_says_what_to_change(
     ("says", "kind", "setting"),
     [
         (entra_says("invalid_tenant", "AADSTS90002: Tenant 'x' not found.", 400), Misconfigured,
-         "tenant_id names no tenant"),
+         "tenant_id is not a tenant of this cloud"),
         (answer(404, b"nothing here"), Misconfigured, "login_url"),
         (answer(200, b"<html>"), Misconfigured, "login_url"),
         (answer(200, b"{}"), Misconfigured, "login_url"),

@@ -190,7 +190,7 @@ def test_a_host_that_speaks_plain_http_is_refused() -> None:
         threading.Thread(target=plain, daemon=True).start()
         verdict = judge_transport(failure(f"https://127.0.0.1:{listener.getsockname()[1]}"))
     assert isinstance(verdict, Refuse)
-    assert "speaks https" in verdict.message
+    assert "supports https" in verdict.message
 
 
 def test_an_aborted_handshake_and_a_closed_port_are_retried() -> None:

@@ -131,7 +131,7 @@ def test_a_step_of_nothing_is_a_mistake() -> None:
 
 @pytest.mark.parametrize("text", ["", "1A", "A B", "A\n", "A;B", "A-B", "Ä", "A|x", "['A']", "A.B"])
 def test_names_are_allowed_by_list(text: str) -> None:
-    with pytest.raises(Misconfigured, match="no name"):
+    with pytest.raises(Misconfigured, match="not a valid name"):
         name(text)
 
 

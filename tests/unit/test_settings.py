@@ -89,7 +89,7 @@ def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
     "url", ["s3://bucket/x", "abfss://c@a.dfs.example/x", "file:///lake", "S3://u:hush@h"]
 )
 def test_a_lake_is_a_folder_and_no_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    with pytest.raises(Misconfigured, match=r"^HUNTING_LAKE: .*local folder, or a mounted one") as caught:
+    with pytest.raises(Misconfigured, match=r"^HUNTING_LAKE: .*local or mounted folder") as caught:
         configured(monkeypatch, LAKE=url)
     assert "hush" not in str(caught.value)
 
@@ -285,13 +285,13 @@ def test_what_is_missing_of_a_tenant_is_named_by_its_own_variables(monkeypatch: 
 
 
 WRONG_TENANTS = {
-    "[tenants.Contoso]\ntenant_id = 'c'": r"hunting\.toml:1: 'Contoso' cannot be the name of a tenant",
+    "[tenants.Contoso]\ntenant_id = 'c'": r"hunting\.toml:1: 'Contoso' is not a valid name of a tenant",
     "[tenants.a]\ntenant_id = 'c'\n[tenants.b]\ntenant_id = 'C'": r"hunting\.toml:4: .* have the same id",
-    "share = 1\ntenants = ['a']": r"hunting\.toml:2: each tenant is a section",
+    "share = 1\ntenants = ['a']": r"hunting\.toml:2: write each tenant as a section",
     "[tenants.a]\nshare = 1\nworkers = 0": r"hunting\.toml:3: workers: .*greater than",
     "[tenants.a]\ncolour = 'blue'": r"hunting\.toml:2: colour: no such setting",
-    "lake = 's3://b'\n[tenants.a]\nlake = 'x'": r"hunting\.toml:1: lake: .*local folder",
-    "[tenants.a]\nlake = 's3://b'": r"hunting\.toml:2: lake: .*local folder",
+    "lake = 's3://b'\n[tenants.a]\nlake = 'x'": r"hunting\.toml:1: lake: .*local or mounted folder",
+    "[tenants.a]\nlake = 's3://b'": r"hunting\.toml:2: lake: .*local or mounted folder",
     "tenant_id = 'x'\n[tenants.a]": r"hunting\.toml:1: tenant_id: several tenants are configured \(a\)",
 }
 
