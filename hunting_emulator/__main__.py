@@ -1,4 +1,4 @@
-"""The command `python -m hunting_emulator`. It serves a tenant on this machine until Ctrl-C or SIGTERM."""
+"""`python -m hunting_emulator`: serve an emulated tenant on this machine until Ctrl-C or SIGTERM."""
 
 import argparse
 import contextlib
@@ -31,40 +31,40 @@ from hunting_emulator.tenant import Tenant, TenantOptions
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hunting_emulator", description=__doc__)
     add = parser.add_argument
-    add("--port", type=int, default=0, help="0 picks a free port")
-    add("--directory", type=Path, help="folder of ca.pem and temporary files; a temporary folder by default")
-    add("--ready-file", type=Path, help="also write the line of JSON to this file, atomically")
-    add("--profile", choices=sorted(PROFILES), default="graph", help="limits of the tenant")
+    add("--port", type=int, default=0, help="port on localhost; 0, the default, selects a free port")
+    add("--directory", type=Path, help="folder for ca.pem and temporary files; a temporary folder by default")
+    add("--ready-file", type=Path, help="file for the JSON line that is printed when the emulator is ready")
+    add("--profile", choices=sorted(PROFILES), default="graph", help="profile of the tenant's limits")
     add(
         "--limit",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="change one limit; 'off' disables it",
+        help="change one limit of the profile; 'off' disables the limit",
     )
-    add("--seed", type=int, default=7)
-    add("--scale", type=float, default=1.0, help="factor for the usual volume of every table")
-    add("--rows", action="append", default=[], metavar="TABLE=N", help="rows of a table in 30 days")
+    add("--seed", type=int, default=7, help="seed of the synthetic rows")
+    add("--scale", type=float, default=1.0, help="factor for the default number of rows of all tables")
+    add("--rows", action="append", default=[], metavar="TABLE=N", help="number of rows of a table in 30 days")
     add(
         "--burst",
         action="append",
         default=[],
         metavar="TABLE=START/DURATION/N",
-        help="extra rows, e.g. .../1h/150000",
+        help="N extra rows in a time span, such as AlertInfo=2026-11-20T10:00/1h/150000",
     )
     add(
         "--load",
         action="append",
         default=[],
         metavar="TABLE=FILE",
-        help="rows of a table from a Parquet file",
+        help="use the rows of a Parquet file for a table",
     )
-    add("--unlicensed", action="append", default=[], metavar="TABLE")
-    add("--now", help="freeze the tenant's clock at this instant, ISO 8601")
-    add("--clock-runs", action="store_true", help="let the clock run from --now on")
-    add("--late-share", type=float, default=0.0, help="share of rows that arrive after their time")
-    add("--late-seconds", type=float, default=0.0, help="longest delay of late rows")
-    add("--token-seconds", type=float, default=3599.0, help="lifetime of tokens")
+    add("--unlicensed", action="append", default=[], metavar="TABLE", help="table without a license")
+    add("--now", help="time (ISO 8601) at which the tenant's clock stands still; the real clock by default")
+    add("--clock-runs", action="store_true", help="start the clock at --now instead of stopping it")
+    add("--late-share", type=float, default=0.0, help="share of rows (0 to 1) that arrive after their time")
+    add("--late-seconds", type=float, default=0.0, help="longest delay of late rows, in seconds")
+    add("--token-seconds", type=float, default=3599.0, help="lifetime of tokens, in seconds")
     add(
         "--deny",
         action="append",
@@ -72,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=[api.name for api in APIS],
         help="do not grant the permission of an API",
     )
-    add("--certificate", type=Path, help="PEM certificate of the app, for client assertions")
-    add("--config", metavar="JSON", help="body of POST /_emulator/config: faults, manners, drift, ...")
-    add("--gzip", action="store_true", help="compress replies for clients that accept it")
+    add("--certificate", type=Path, help="PEM certificate with which the app may sign in")
+    add("--config", metavar="JSON", help="JSON as for POST /_emulator/config: faults, manners, drift, ...")
+    add("--gzip", action="store_true", help="compress replies for clients that accept gzip")
     return parser
 
 
@@ -193,7 +193,7 @@ def _serve(options: argparse.Namespace, folder: Path) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that announces when it listens. It ends without raising the signal again."""
+    """A server that calls `announce` when it is ready. After a signal, it ends without raising it again."""
 
     announce = staticmethod(lambda: None)
 

@@ -1,4 +1,4 @@
-"""The three APIs as data: routes, permissions, envelopes and error bodies."""
+"""The three APIs: routes, permissions, envelopes and error bodies."""
 
 import json
 import time
@@ -78,7 +78,7 @@ APIS = (
 
 
 def stream(api: Api, answer: Answer, base: str, manners: Manners) -> Iterator[bytes]:
-    """Yield the whole reply in blocks. Close the answer at the end."""
+    """Yield the complete reply in blocks. Close the answer at the end."""
     opening, closing = api.ends(answer, base, manners)
     with answer.body:
         yield opening.encode()
@@ -92,8 +92,8 @@ def wrecked(
 ) -> Iterator[bytes]:
     """Yield a reply with a transport fault.
 
-    `cut` aborts the connection in the middle. `half` ends the reply there without an error. `slow` sends
-    small blocks with pauses.
+    `cut` aborts the connection in the middle of the reply. `half` ends the reply in the middle without an
+    error. `slow` sends small blocks with pauses.
     """
     middle = answer.body.seek(0, 2) // 2
     answer.body.seek(0)

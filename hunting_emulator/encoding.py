@@ -1,4 +1,4 @@
-"""JSON text of rows, made inside DuckDB, as each API writes values. No row becomes a Python object."""
+"""JSON text of rows in the format of each API. DuckDB builds the text, and no row becomes a Python object."""
 
 import json
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def schema_pairs(columns: Sequence[Column], dialect: Dialect) -> list[tuple[str,
 
 
 def row_sql(columns: Sequence[Column], dialect: Dialect) -> str:
-    """Return SQL of one row as a JSON object after a comma. Joined rows are the inside of an array."""
+    """Return SQL of one row: a comma and a JSON object. The joined rows are the content of an array."""
     parts = []
     for at, column in enumerate(columns):
         comma = "," if at else ""
@@ -98,7 +98,10 @@ def _marked(ref: str) -> str:
 
 
 def odata_value(text: str) -> str:
-    """Return a dynamic value as Graph writes it: objects have a type, arrays of objects hold JSON strings."""
+    """Return a dynamic value in the format of Graph.
+
+    Each object has a type. In an array, each object is a JSON string.
+    """
     return _compact(_odata(json.loads(text)))
 
 

@@ -1,4 +1,4 @@
-# ruff: noqa: S608 - the SQL is compiled from a syntax tree, its literals quoted by one function
+# ruff: noqa: S608 - the SQL is compiled from a syntax tree, and one function quotes its literals
 """The execution of one query, from KQL text to reply text, within the limits of a tenant."""
 
 import tempfile
@@ -34,7 +34,7 @@ class RequestTimeout(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The inside of the `Results` array, the columns and the cost. The reader closes `body`."""
+    """The content of the `Results` array, the columns and the cost. The reader must close `body`."""
 
     body: IO[bytes]
     columns: tuple[Column, ...]
@@ -44,7 +44,7 @@ class Answer:
 
 
 def answer(tenant: Tenant, query: str, limits: Limits, dialect: encoding.Dialect) -> Answer:
-    """Run a query. Rows over the limit are dropped without an error.
+    """Run a query. Rows beyond the limit are dropped without an error, as in the service.
 
     Raises:
         KqlError: the query cannot be compiled.
@@ -71,7 +71,7 @@ def answer(tenant: Tenant, query: str, limits: Limits, dialect: encoding.Dialect
 def _sql(
     tenant: Tenant, cursor: duckdb.DuckDBPyConnection, query: str, limits: Limits, dialect: encoding.Dialect
 ) -> tuple[tuple[Column, ...], tuple[str, ...], str]:
-    """Return columns and tables of the query, and SQL of its rows as JSON text, cut at the limit."""
+    """Return columns and tables of the query, and SQL for its rows as JSON text, with the limit of rows."""
     retention = None if limits.retention_days is None else round(limits.retention_days * ticks.DAY)
     compiled = compile_query(query, tenant.catalogue(cursor, retention))
     order = " ORDER BY ord" if compiled.ordered else ""
@@ -86,7 +86,7 @@ def _sql(
 
 @contextmanager
 def _deadline(cursor: duckdb.DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
-    """Call `interrupt` repeatedly after `seconds`: an interrupt between two statements has no effect."""
+    """Call `interrupt` after `seconds`, repeatedly: an interrupt between two statements has no effect."""
     over, late = threading.Event(), threading.Event()
 
     def watch() -> None:

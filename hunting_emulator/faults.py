@@ -1,4 +1,4 @@
-"""Faults and manners: deviations from a normal reply, by switch, by queue or by seeded chance."""
+"""Deviations from a normal reply: faults of single calls, and manners (the form of all replies)."""
 
 import random
 import threading
@@ -28,24 +28,24 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
     ),
     "teapot": (418, "Unexpected", "A status that no document knows."),
 }
-# replies that are no JSON, or that fail in transport
+# replies that are not JSON, or that fail in transport
 WRECKS = ("gateway", "reset", "hang", "cut", "half", "slow")
 KINDS = (*REFUSALS, *WRECKS)
 
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """Permanent switches for the form of replies.
+    """Options for the form of all replies, and durations of faults.
 
     Attributes:
-        null: the text of a null value; the API's own if None.
-        sidecars: which sidecar keys are written: all, some or none.
+        null: the text of a null value; None means the text of the API.
+        sidecars: the keys `…@odata.type` that are written: all, some or none.
         schema_last: whether Schema comes after Results.
-        swap_case: whether the keys of the envelope have the other case.
-        plain_bool: whether the type is Boolean, with true and false.
+        swap_case: whether the first letters of the envelope's keys change between upper and lower case.
+        plain_bool: whether bool columns have the type Boolean, with the values true and false.
         hang_seconds: duration of the fault `hang`.
         slow_seconds: duration of the fault `slow`.
-        wait_seconds: the wait that a drawn 429 demands.
+        wait_seconds: seconds to wait in the message of a 429 fault.
     """
 
     null: str | None = None
@@ -67,7 +67,7 @@ class Manners:
 
 @dataclass
 class Chaos:
-    """The choice of a call's fault: queued faults first, then a drawn fault for `share` of the calls."""
+    """The choice of a fault for each call: queued faults first, then random faults for `share` of calls."""
 
     seed: int = 0
     share: float = 0.0
@@ -82,7 +82,7 @@ class Chaos:
     def configure(self, changes: dict[str, object]) -> None:
         """Configure the faults. `clear` empties the queue and `queue` adds faults.
 
-        `share`, `kinds`, `seed` and `on` (any, or a kind of query) control the drawn faults.
+        `share`, `kinds`, `seed` and `on` (any, or a kind of query) control the random faults.
         """
         handlers: dict[str, Callable[[object], None]] = {
             "clear": lambda value: self._queue.clear() if value else None,

@@ -26,7 +26,7 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class TokenError:
-    """A refusal of the token endpoint, in the words of Entra."""
+    """A refusal of the token endpoint, with the same text as from Entra."""
 
     status: int
     error: str
@@ -50,7 +50,7 @@ class TokenError:
 
 @dataclass
 class Identity:
-    """The tokens of one tenant. `lifetime` is in seconds."""
+    """The sign-in of one tenant. `lifetime` is the lifetime of tokens in seconds."""
 
     tenant_id: str
     app: App

@@ -1,4 +1,4 @@
-"""Limit profiles, and the counters that enforce them. None disables a limit.
+"""Limit profiles, and the counters that enforce the limits. None disables a limit.
 
 Sources: the original 2020 API document; learn.microsoft.com pages of the three APIs as of November 2026.
 """
@@ -57,7 +57,7 @@ PROFILES = {
 
 @dataclass(frozen=True, slots=True)
 class Exceeded:
-    """An exhausted quota: the message of the 429, and the seconds until the quota is available."""
+    """An exhausted quota: code and message of the 429, and the seconds until the quota is available again."""
 
     code: str
     message: str
@@ -65,7 +65,7 @@ class Exceeded:
 
 
 class Meter:
-    """The quota use in the sliding windows, in seconds of a monotonic clock."""
+    """The quota usage in sliding windows. Times are seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -87,7 +87,7 @@ class Meter:
             self._runs.append((now, seconds))
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Reset all counters."""
         with self._lock:
             self._calls.clear()
             self._runs.clear()

@@ -1,4 +1,4 @@
-"""An emulator in its own process: start and stop."""
+"""Start and stop an emulator in its own process."""
 
 import contextlib
 import json
@@ -41,12 +41,12 @@ class Endpoint:
 
 
 class EmulatorFailed(RuntimeError):
-    """The emulator ended before it was ready. The text is its error output."""
+    """The emulator ended before it was ready. The message contains its error output."""
 
 
 @contextlib.contextmanager
 def running(*, ready_seconds: float = 60.0, **options: object) -> Iterator[Endpoint]:
-    """Start an emulator on a free port. It ends when the context ends.
+    """Start an emulator on a free port. The emulator stops at the end of the `with` block.
 
     The options are those of the command line, with underscores: `profile="test"`, `rows={"AlertInfo": 500}`,
     `unlicensed=["EmailEvents"]`, `gzip=True`.
@@ -64,7 +64,7 @@ def running(*, ready_seconds: float = 60.0, **options: object) -> Iterator[Endpo
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment, with the package on the path even if it is not installed."""
+    """Return the environment of this process, with the folder of this package in PYTHONPATH."""
     folder = str(Path(__file__).parents[1])
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 class TableSchema:
     """One table.
 
-    `rows` is its volume in 30 days at scale 1. `filler` is the mean length of its free text and `empty` the
-    percentage of optional texts that are missing; with them, rows are as wide as real rows. `retyped` holds
+    `rows` is the number of rows in 30 days at scale 1. `filler` is the mean length of free text, and `empty`
+    is the percentage of optional texts that are missing. Both give rows the size of real rows. `retyped` has
     the original types of columns whose type was changed.
     """
 

@@ -1,4 +1,4 @@
-"""The tenant over HTTP: token endpoint, the three APIs, and local admin routes without a token."""
+"""The tenant over HTTP: the token endpoint, the three APIs, and local admin routes that need no token."""
 
 import json
 import re
@@ -58,7 +58,7 @@ class Service:
     limiter: CapacityLimiter | None = None
 
     def app(self, *, compress: bool = False) -> Starlette:
-        """Return the ASGI application. With `compress`, it offers gzip."""
+        """Return the ASGI application. With `compress`, it supports gzip."""
         self.tenant.cursor().create_function("odata_value", odata_value, ["VARCHAR"], "VARCHAR")
         authority = f"/{self.identity.tenant_id}"
         return Starlette(
@@ -155,7 +155,7 @@ class Service:
         return StreamingResponse(blocks, media_type="application/json")
 
     async def _misbehave(self, api: Api, request: Request, fault: str | None) -> None:
-        """Apply the faults that happen before an answer."""
+        """Apply the faults that replace an answer or delay it."""
         if fault == "hang":
             await sleep(self.manners.hang_seconds)
         if fault == "reset":

@@ -1,5 +1,5 @@
-# ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
-"""The two kinds of tables: rows that are generated from a seed on demand, and loaded rows."""
+# ruff: noqa: S608 - this module generates SQL; it defines all names, and one function quotes the literals
+"""The two kinds of tables: with rows that are generated from a seed on demand, and with loaded rows."""
 
 import zlib
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ ARRIVAL = "_arrival"
 class View:
     """The visible part of a table. All instants are in ticks.
 
-    Rows older than `floor` are past retention; rows that arrive after `now` are not visible yet. `late_share`
-    of the synthetic rows arrive up to `late_ticks` after their time. `salt` varies the order of rows from
-    call to call.
+    Rows older than `floor` are past retention. Rows that arrive after `now` are not visible yet. Of the
+    synthetic rows, `late_share` arrive up to `late_ticks` after their time. Each call has another `salt`, so
+    the order of rows differs between calls.
     """
 
     floor: int
@@ -50,7 +50,7 @@ class Synthetic:
         return self.schema.time_column
 
     def scan(self, spans: Spans) -> str:
-        """Return SQL of c0, c1, .... Bins of time outside the spans are never expanded to rows."""
+        """Return SQL of c0, c1, .... Time bins outside the spans are not expanded to rows."""
         seed, view = self.volume.seed, self.view
         if self.schema.time_column is None:
             rows = (
@@ -105,7 +105,7 @@ class Loaded:
     has_arrival: bool
     view: View
 
-    def scan(self, spans: Spans) -> str:  # noqa: ARG002 - the predicate itself is enough here
+    def scan(self, spans: Spans) -> str:  # noqa: ARG002 - the query's own predicate is enough
         """Return SQL of c0, c1, ... of every visible row."""
         names = [name for name, _ in self.columns]
         tests = ["true"]
@@ -140,7 +140,10 @@ def kusto_type(arrow: pa.DataType) -> str:
 
 
 def stored(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
-    """Convert a column to its stored form: times as ticks (integers are ticks already), no null strings."""
+    """Convert a column to its stored form. Times become ticks, and null strings become empty strings.
+
+    Integers in a column of times are ticks already.
+    """
     arrow = values.type
     if kind in ("datetime", "timespan") and not pa.types.is_integer(arrow):
         return _as_ticks(values, ticks.UNIX_EPOCH if kind == "datetime" else 0)

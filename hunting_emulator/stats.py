@@ -11,7 +11,7 @@ _LOG_LENGTH = 10_000
 class Call:
     """One call: its time (ticks of the tenant's clock), its API and its outcome.
 
-    `kind` is histogram, schema, count or rows; `outcome` is ok or the error's code.
+    `kind` is histogram, schema, count or rows. `outcome` is ok or the code of the error.
     """
 
     at: str
@@ -66,7 +66,7 @@ class Record:
 
 
 def kind_of(query: str) -> str:
-    """Return the kind of a query, judged by its text."""
+    """Return the kind of a query, derived from its text."""
     words = query.replace("|", " | ").split()
     if "summarize" in words:
         return "histogram" if "by" in words[words.index("summarize") :] else "count"

@@ -1,4 +1,4 @@
-# ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
+# ruff: noqa: S608 - this module generates SQL; it defines all names, and one function quotes the literals
 """A tenant: its clock, its tables, and the DuckDB database that generates and stores their rows."""
 
 import tempfile
@@ -30,10 +30,10 @@ _MEMORY = "700MB"
 class TenantOptions:
     """The contents of a tenant. The same options give the same rows.
 
-    `rows` is the volume of tables in 30 days; the default is the catalogue's volume times `scale`. `now` is
-    the current instant in ticks, frozen unless `clock_runs`; None is the real clock. Events begin
-    `history_days` before the first `now`. In tables with a time, `late_share` of the rows arrive up to
-    `late_seconds` after their time. `drift` changes the schema of tables.
+    `rows` is the number of rows of tables in 30 days. The default is the number in the catalogue times
+    `scale`. `now` is the current instant in ticks, frozen unless `clock_runs`; None means the real clock.
+    Events begin `history_days` before the first `now`. In tables with a time column, `late_share` of the rows
+    arrive up to `late_seconds` after their time. `drift` changes the schema of tables.
     """
 
     seed: int = 7
@@ -61,7 +61,7 @@ class Tenant:
     """The rows of one tenant, and the rules for their visibility."""
 
     def __init__(self, options: TenantOptions | None = None, *, spill: Path | None = None) -> None:
-        """Create the tables. `spill` is DuckDB's folder for spilled data; a temporary folder if None."""
+        """Create the tables. `spill` is DuckDB's folder for temporary data; None means a temporary folder."""
         self.options = options or TenantOptions()
         for name in [*self.options.rows, *self.options.bursts]:
             if name not in tables():
@@ -85,7 +85,7 @@ class Tenant:
             self._database.execute(f"CREATE MACRO {macro}")
 
     def close(self) -> None:
-        """Free memory and temporary files."""
+        """Free the memory and delete temporary files."""
         self._database.close()
         if self._spill:
             self._spill.cleanup()

@@ -1,4 +1,4 @@
-"""Instants as .NET ticks: 100 ns units since 0001-01-01T00:00:00Z, as `tolong(datetime)` gives them."""
+"""Instants as .NET ticks: units of 100 ns since 0001-01-01T00:00:00Z, as returned by `tolong(datetime)`."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ def parse(text: str) -> int:
     """Parse an ISO 8601 instant with 0 to 7 fraction digits into ticks. No zone means UTC.
 
     Raises:
-        ValueError: the text is no such instant.
+        ValueError: the text is not such an instant.
     """
     match = _ISO.fullmatch(text.strip())
     if match is None:
@@ -43,7 +43,7 @@ def parse(text: str) -> int:
 
 
 def text(ticks: int) -> str:
-    """Format ticks as ISO 8601 like the service: without trailing zeros in the fraction."""
+    """Format ticks as ISO 8601, like the service, without trailing zeros in the fraction."""
     whole = _YEAR_ONE + timedelta(seconds=ticks // SECOND)
     fraction = f"{ticks % SECOND:07d}".rstrip("0")
     return f"{whole:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + (f".{fraction}Z" if fraction else "Z")

@@ -1,4 +1,4 @@
-"""The spans of time that a predicate allows. A source skips other spans before it makes a row.
+"""The spans of time that a predicate allows. A source generates no rows outside these spans.
 
 Spans are half-open pairs of ticks, sorted and disjoint. They never exclude a row that the predicate keeps.
 """

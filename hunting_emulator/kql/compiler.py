@@ -1,9 +1,8 @@
-# ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
-"""The compiler from a syntax tree to one DuckDB query. Each operator wraps the SQL before it as a subquery.
+# ruff: noqa: S608 - this module generates SQL; it defines all names, and one function quotes the literals
+"""The compiler from a syntax tree to one DuckDB query. Each operator uses the SQL before it as a subquery.
 
-In SQL, columns are called c0, c1, ... by position, because DuckDB does not distinguish `LogonId` and
-`LogonID`.
-A sorted relation has its rank in a column `ord`.
+In SQL, the names of columns are c0, c1, ... by position, because DuckDB does not distinguish `LogonId` and
+`LogonID`. A sorted relation has its rank in a column `ord`.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,12 +44,12 @@ class Source(Protocol):
         """The column that the spans of `scan` refer to."""
 
     def scan(self, spans: bounds.Spans) -> str:
-        """Return SQL of c0, c1, ... with at least every row that is inside the spans or has a null time."""
+        """Return SQL of c0, c1, ... with at least all rows that are in the spans or have a null time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The environment of a query: its tables, the current instant in ticks, the evaluation of constants."""
+    """The environment of a query: its tables, the current instant in ticks, and an evaluator of constants."""
 
     table: Callable[[str], Source | None]
     now: int
@@ -258,7 +257,7 @@ class _Compiler:
         return replace(unsorted, sql=unsorted.sql + groups)
 
     def _of_extreme(self, item: s.Item, relation: Relation, taken: Sequence[str]) -> list[tuple[str, Typed]]:
-        """Compile `arg_max(by, columns)`: the greatest value and columns of its row. `*` is all others."""
+        """Compile `arg_max(by, columns)`: the greatest value and columns of its row. `*` means all others."""
         assert isinstance(item.expr, s.Call)  # noqa: S101 - by `_summarize`
         name, (by, *others) = item.expr.name, item.expr.args
         scope = self._scope("summarize", relation.columns)

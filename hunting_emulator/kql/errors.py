@@ -2,4 +2,4 @@
 
 
 class KqlError(Exception):
-    """A query that cannot be compiled. The text is the `message` of the service's error."""
+    """A query that cannot be compiled. The text is the `message` in the error reply."""

@@ -10,7 +10,7 @@ from hunting_emulator.kql.typed import NUMERIC, Typed, convert, literal, promote
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """SQL over the arguments. Each argument is first converted to its wanted type (`any`: not converted)."""
+    """SQL over the arguments. Each argument is converted to the required type; `any` means no conversion."""
 
     result: str
     wants: tuple[str, ...]

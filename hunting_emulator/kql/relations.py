@@ -1,4 +1,4 @@
-# ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
+# ruff: noqa: S608 - this module generates SQL; it defines all names, and one function quotes the literals
 """Relations: SQL with named and typed columns, and the operators that only rearrange columns or rows."""
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Relation:
         return Relation(f"SELECT {', '.join([*chosen, *rank])} FROM ({self.sql})", columns, self.ordered)
 
     def limited(self, rows: int) -> "Relation":
-        """Limit the rows: the first rows of a sorted relation, any rows of another relation."""
+        """Limit the rows: the first rows of a sorted relation, or arbitrary rows of any other relation."""
         order = " ORDER BY ord" if self.ordered else ""
         return Relation(f"SELECT * FROM ({self.sql}){order} LIMIT {rows}", self.columns, self.ordered)
 
@@ -88,7 +88,7 @@ def datatable(table: s.DataTable) -> Relation:
             raise KqlError(f"Syntax error: unknown type '{kind}'")
     width = len(table.columns)
     if len(table.values) % width:
-        raise KqlError("datatable: the number of values is no multiple of the number of columns")
+        raise KqlError("datatable: the number of values is not a multiple of the number of columns")
     cells = [literal(table.columns[at % width][1], value.value).sql for at, value in enumerate(table.values)]
     rows = [f"({', '.join(cells[at : at + width])})" for at in range(0, len(cells), width)]
     columns = tuple(Column(name, kind, f"c{at}") for at, (name, kind) in enumerate(table.columns))
@@ -99,8 +99,9 @@ def datatable(table: s.DataTable) -> Relation:
 
 
 def union(parts: Sequence[Relation]) -> Relation:
-    """Combine all rows of several relations. Columns of one name and two types become `Name_long` and
-    `Name_string`.
+    """Combine all rows of several relations.
+
+    If a column has different types, each type gets its own column, such as `Name_long` and `Name_string`.
     """
     kinds: dict[str, list[str]] = {}
     for part in parts:
@@ -133,7 +134,7 @@ def elements(lists: str) -> str:
 def join(
     left: Relation, right: Relation, kind: str, keys: Sequence[tuple[str, str]], *, lookup: bool = False
 ) -> Relation:
-    """Join rows with equal keys. A lookup has its keys once. A name on both sides gets a 1 on the right."""
+    """Join rows with equal keys. A lookup keeps only the left keys. Equal names get a 1 on the right side."""
     if kind not in _JOINS:
         raise KqlError(f"'join' operator: unknown kind '{kind}'")
     left_refs = {column.name: column.ref for column in left.columns}

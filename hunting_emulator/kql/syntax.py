@@ -134,7 +134,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One key of `sort`; nulls come first or last."""
+    """One key of `sort`. Nulls come first or last."""
 
     expr: Expr
     descending: bool
@@ -151,7 +151,7 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """`| join kind=... (right) on keys`. A key is a pair of column names; a `lookup` has its keys once."""
+    """`| join kind=... (right) on keys`. A key is two column names. `lookup` keeps only the left keys."""
 
     kind: str
     right: "Pipeline"

@@ -92,7 +92,7 @@ def to_string(x: Typed) -> Typed:
 
 
 def to_number(x: Typed, kind: str) -> Typed:
-    """Convert by `tolong`, `toint`, `toreal` or `todecimal`. The result is null if the value is no such number."""
+    """Convert by `tolong`, `toint`, `toreal` or `todecimal`. The result is null if the value is not a number."""
     storage = STORAGE[kind]
     if x.type in ("string", "dynamic"):
         text = to_string(x).sql
@@ -116,7 +116,7 @@ def to_datetime(x: Typed) -> Typed:
 
 
 def to_bool(x: Typed) -> Typed:
-    """Convert by `tobool(x)`. The result is null if the value is no boolean."""
+    """Convert by `tobool(x)`. The result is null if the value is not a boolean."""
     if x.type in ("string", "dynamic"):
         return Typed(f"try_cast({to_string(x).sql} AS BOOLEAN)", "bool", x.constant)
     return Typed(f"({x.sql})::BOOLEAN", "bool", x.constant)

@@ -1,1 +1,1 @@
-"""Seeded rows that exist only when a query asks for them."""
+"""Synthetic rows, generated from a seed when a query reads them."""

@@ -1,7 +1,7 @@
 """The values of a column: SQL over `i` (row id), `h` (row hash) and `ts` (ticks), chosen by name and type.
 
-Columns of one entity agree. `InitiatingProcessSHA1` and `InitiatingProcessFileName` describe one file,
-because both draw the same number from the row's hash, with the salt of their common prefix.
+Columns of one entity are consistent. `InitiatingProcessSHA1` and `InitiatingProcessFileName` describe one
+file, because both derive the same number from the row's hash, with the salt of their common prefix.
 """
 
 import re

@@ -1,8 +1,9 @@
 # ruff: noqa: E501 - one rule a line
-"""The values of string columns, by the end of the name after its prefix. The first matching rule decides.
+"""The values of string columns, by the name of the column without its prefix. The first matching rule decides.
 
-A rule: pattern, SQL, and n: one row in n is empty (0: none). In the SQL, {p} is a number drawn for the column.
-{user}, {program} and {file} are drawn for the prefix, so all columns about one user or file agree.
+A rule is a pattern, SQL, and n: one row in n is empty (0: none). In the SQL, {p} is a random number of the
+column. {user}, {program} and {file} are random numbers of the prefix, so all columns about one user or file are
+consistent.
 """
 
 _FOLDER = "folder_of({program}, {user})"

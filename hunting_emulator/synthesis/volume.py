@@ -1,8 +1,8 @@
-# ruff: noqa: S608 - SQL is what this makes; names inside are its own, literals are quoted by one function
+# ruff: noqa: S608 - this module generates SQL; it defines all names, and one function quotes the literals
 """The number of rows of a table over time: a pure function of seed, table and time. Nothing is stored.
 
-Time is split into bins of one width per table. A bin has a start, a number of rows and the ids of these
-rows. The rows of a bin have pseudo-random ticks inside the bin.
+Time is split into bins. All bins of a table have the same width. A bin has a start, a number of rows and the
+ids of these rows. The rows of a bin have pseudo-random times in the bin.
 """
 
 import math
@@ -61,7 +61,7 @@ class Volume:
     def bins(self, spans: Spans, until: int) -> str:
         """Return SQL of (id, start, width, n) for every bin that touches the spans before `until`.
 
-        One hour in 150 has four times the usual rows, one hour in 60 has none.
+        One hour in 150 has four times the usual number of rows. One hour in 60 has no rows.
         """
         width = self.width
         allowed = intersect(spans, ((self.origin, max(until, self.origin + 1)),))

@@ -1,5 +1,5 @@
-# ruff: noqa: E501 - texts are data, kept whole
-"""The vocabulary of the synthetic tenants. Lists of one family are parallel: one index is one entity."""
+# ruff: noqa: E501 - texts are data, one on each line
+"""The words of the synthetic rows. In lists of one family, the same index belongs to the same entity."""
 
 PROGRAMS = (
     ("svchost.exe", "C:\\Windows\\System32", "Microsoft Corporation", "Host Process for Windows Services"),

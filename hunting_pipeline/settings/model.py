@@ -71,22 +71,22 @@ class Settings(_AppRegistration):
         None, description="root URL that replaces the API's host, for a proxy or the emulator"
     )
     login_url: str | None = Field(None, description="root URL that replaces the cloud's login host")
-    scope: str | None = Field(None, description="token scope that replaces the API's")
+    scope: str | None = Field(None, description="OAuth scope that replaces the scope of the API")
     ca_bundle: Path | None = Field(
-        None, description="PEM file of the authorities to trust, instead of the system's"
+        None, description="PEM file of the only authorities to trust, instead of those of the system"
     )
     lake: Path = Field(Path("lake"), description="folder of the lake")
     ledger: str = Field(
         default_factory=lambda: str(user_state_path("hunting-pipeline") / "quota.sqlite"),
         description="file (or `postgresql://` URL) that shares the tenant's quota between processes",
     )
-    limits: str = Field("", description="limits profile; the API's own if empty")
+    limits: str = Field("", description="limits profile; if empty, the profile of the API")
     share: float = Field(
         0.8, gt=0, le=1, description="part of the tenant's quota that this project may spend"
     )
-    workers: int = Field(4, ge=1, le=32, description="calls in flight at once")
+    workers: int = Field(4, ge=1, le=32, description="number of simultaneous calls")
     tables: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="default tables of commands, separated by commas; all current tables if empty"
+        (), description="default tables of commands, separated by commas; if empty, all tables not deprecated"
     )
 
     @field_validator("tables", mode="before")
