@@ -22,7 +22,7 @@ Tables = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="TABLE",
-        help="names of tables, or paths of hunt files (.kql); without any: all configured tables",
+        help="names of tables, or paths of hunt files (.kql); default: all configured tables",
     ),
 ]
 From = Annotated[
@@ -30,13 +30,13 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="DATE",
-        help="start (UTC), included: YYYY-MM-DD or YYYY-MM-DDTHH; without it: start of the retention",
+        help="start (UTC), included: YYYY-MM-DD or YYYY-MM-DDTHH; default: start of the retention",
     ),
 ]
 To = Annotated[
     str | None,
     typer.Option(
-        "--to", metavar="DATE", help="end (UTC), excluded: YYYY-MM-DD or YYYY-MM-DDTHH; without it: now"
+        "--to", metavar="DATE", help="end (UTC), excluded: YYYY-MM-DD or YYYY-MM-DDTHH; default: now"
     ),
 ]
 Tenant = Annotated[

@@ -162,14 +162,17 @@ WRONG = {
         5,
         "ago(): it changes the result from day to day",
     ),
-    "tables:\n- name: AlertInfo\n  where: Title == '' or rand() > 0.5": (5, "rand(): it gives another value"),
+    "tables:\n- name: AlertInfo\n  where: Title == '' or rand() > 0.5": (
+        5,
+        "rand(): it returns a different value",
+    ),
     "tables:\n- name: AlertInfo\n  where: Title != prev(Title)": (
         5,
         "prev(): its value depends on all rows before",
     ),
     "tables:\n- name: AlertInfo\n  where: AlertId in ((AlertEvidence | take 5))": (
         5,
-        "`take`: it takes any rows",
+        "`take`: it returns arbitrary rows",
     ),
     "tables:\n- name: AlertInfo\n  owners: [nobody]": (5, "must be an email address or a team name"),
     "tables:\n- name: AlertInfo\n  tags: {'a b': c}": (5, "invalid tag keys"),

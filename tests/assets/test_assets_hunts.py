@@ -161,13 +161,13 @@ WRONG = {
     "// grain: week\nDeviceInfo": (1, "neither day nor hour"),
     "// name: two words\nDeviceInfo": (1, "'two words' is not a valid name"),
     "// grain: day\n// name: AlertInfo\nDeviceInfo": (2, "AlertInfo is the name of a table"),
-    "// time: a b\nDeviceInfo": (1, "no name of a table or column"),
+    "// time: a b\nDeviceInfo": (1, "not a valid name of a table or column"),
     "// time: Hour\nDeviceInfo": (1, "the lake reserves the name 'hour'"),
     "// schedule: every day\nDeviceInfo": (1, "neither a cron expression nor `manual`"),
     "// grain: day\n// schedule:\nDeviceInfo": (2, "'' is neither a cron expression nor `manual`"),
     "// api: portal\nDeviceInfo": (1, f"choose one of {', '.join(APIS)}"),
     "// settle: soon\nDeviceInfo": (1, "is not a duration"),
-    "// grain: hour\n// time: none\nDeviceInfo": (1, "a snapshot a day"),
+    "// grain: hour\n// time: none\nDeviceInfo": (1, "archived once a day"),
     "// grain: hour\nDeviceInfo | summarize count() by bin(Timestamp, 1d)": (1, "use `grain: day`"),
     "// description: x\n\nDeviceInfo\n| where Timestamp > ago(1d)\n| take 5": (5, "`take`"),
     "DeviceInfo\n| join (DeviceEvents) on DeviceId": (2, "innerunique"),
@@ -199,7 +199,7 @@ def test_a_file_that_is_not_utf8_is_named(encoding: str, line: int, tmp_path: Pa
 def test_two_hunts_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
         located(tmp_path, monkeypatch, a="DeviceInfo", b="// name: A\nDeviceInfo")
-    assert "b.kql:1: a.kql has the name A, too" in "\n".join(told_by(caught.value))
+    assert "b.kql:1: a.kql has the same name A" in "\n".join(told_by(caught.value))
 
 
 def test_a_wrong_attribute_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
