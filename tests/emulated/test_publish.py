@@ -1,19 +1,21 @@
 """The seam after commit: a publisher is called once a run, with every receipt, and undoes nothing."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from test_reconcile import alerts, loaded
 
+from hunting_pipeline import publish
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.errors import BeyondRetention, Misconfigured, ServiceFailed
 from hunting_pipeline.lake.manifest import load_all
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import DAY, HOUR, Receipt, TableSpec, Window
 from hunting_pipeline.pipeline import open_pipeline
-from hunting_pipeline.publish import PUBLISHERS
 from hunting_pipeline.window import partitions_in
 from support import WEEK, Emulated, Shifted, emulated
 
@@ -40,7 +42,10 @@ class Ledger:
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
     """A format that the registry knows for the time of a test."""
     publisher = Ledger()
-    monkeypatch.setitem(PUBLISHERS, "ledger", lambda: publisher)
+    file = ModuleType("hunting_pipeline.publish.ledger")
+    vars(file)["open_publisher"] = lambda: publisher
+    monkeypatch.setitem(sys.modules, file.__name__, file)
+    monkeypatch.setattr(publish, "FORMATS", ("ledger",))
     return publisher
 
 
