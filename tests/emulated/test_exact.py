@@ -49,7 +49,7 @@ def test_hourly_partitions_hold_the_same_rows(tenant: Emulated, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("api", ["graph", "xdr", "endpoint"])
-def test_every_surface_gives_the_same_parquet(tenant: Emulated, tmp_path: Path, api: str) -> None:
+def test_every_api_gives_the_same_parquet(tenant: Emulated, tmp_path: Path, api: str) -> None:
     asked = days("2026-11-17", "2026-11-18")
     for name in ("graph", api):
         tenant.pull(spec("DeviceProcessEvents"), asked, lake=tmp_path / name, api=name)
