@@ -31,6 +31,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNUSABLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV),
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.ENOLCK, errno.EOPNOTSUPP),  # a mounted folder without locks
 }
 
 _log = logging.getLogger(__name__)
@@ -114,9 +115,16 @@ class LocalStore:
 
     def prove_writable(self, path: str) -> None:
         with self._explaining():
-            nearest = next(folder for folder in (self._root / path).parents if os.path.lexists(folder))
-            with TemporaryFile(dir=nearest, buffering=0) as file:
-                file.write(b"\n")
+            devices = {self._device_written(place) for place in (path, f"{_TEMPORARY}/file")}
+            if len(devices) > 1:  # a file cannot be renamed into another file system
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    def _device_written(self, path: str) -> int:
+        """Write into the nearest folder that exists, without a trace, and return its device."""
+        nearest = next(folder for folder in (self._root / path).parents if os.path.lexists(folder))
+        with TemporaryFile(dir=nearest, buffering=0) as file:
+            file.write(b"\n")
+            return os.fstat(file.fileno()).st_dev
 
     @contextmanager
     def lock(self, path: str) -> Iterator[None]:
