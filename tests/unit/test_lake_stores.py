@@ -309,6 +309,29 @@ def test_a_lock_in_a_new_lake_leaves_no_trace_if_nothing_was_written(tmp_path: P
     assert sorted(everything(tmp_path / "new" / "lake")) == [LAKE_FILE, LOCK]
 
 
+def test_a_lock_is_acquired_while_other_runs_remove_the_folders_of_a_new_lake(
+    store: Store, tmp_path: Path
+) -> None:
+    """The folders can go at any step: while they are created, or before the lock's file is opened."""
+    ended = threading.Event()
+
+    def remove() -> None:
+        while not ended.is_set():
+            for folder in ("lake/_hunting/locks", "lake/_hunting", "lake"):
+                with suppress(OSError):
+                    (tmp_path / folder).rmdir()
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    try:
+        for _ in range(300):
+            with store.lock(LOCK):
+                assert (tmp_path / "lake" / LOCK).exists()
+    finally:
+        ended.set()
+        thread.join()
+
+
 HOLD = """
 import sys
 from hunting_pipeline.lake.stores import open_store

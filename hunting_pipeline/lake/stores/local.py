@@ -27,6 +27,9 @@ __all__ = ["LocalStore", "open_local"]
 
 _TEMPORARY = f"{OWN_FOLDER}/temporary"
 
+_ATTEMPTS = 100
+"""Times a lock's folder is created while other runs remove it: far more than runs can start at once."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNUSABLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV),
@@ -140,20 +143,21 @@ class LocalStore:
 
     def _acquire(self, lock: FileLock, file: Path) -> Sequence[Path]:
         """Acquire the lock, and return the folders that were created for its file, deepest first."""
-        timeout = 0
+        timeout, attempts = 0, 0
         while True:
-            created = _make_folder(file.parent)
             try:
+                created = _make_folder(file.parent)
                 lock.acquire(timeout=timeout)
             except Timeout:
                 timeout = -1
                 _log.warning(
                     "another run writes %s into the lake %s; waiting until it ends", file.stem, self._root
                 )
-            except FileNotFoundError:
-                if file.parent.exists():
-                    raise
+            except (FileNotFoundError, FileExistsError):
                 # a run that wrote nothing has just removed the folder again
+                attempts += 1
+                if attempts == _ATTEMPTS:
+                    raise
             else:
                 return created
 
