@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
 import pytest
@@ -222,6 +223,28 @@ def test_a_place_that_cannot_be_written_is_found_out_before(tmp_path: Path, plac
         wrong.unlink()
 
 
+def test_a_folder_of_temporary_files_that_cannot_be_written_is_found_out_before(tmp_path: Path) -> None:
+    """Every put writes there first, so a reply that was paid for would be lost."""
+    (tmp_path / TEMPORARY).parent.mkdir()
+    (tmp_path / TEMPORARY).touch()
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        open_store(str(tmp_path)).prove_writable("a/b")
+
+
+def test_a_folder_of_another_file_system_is_found_out_before(tmp_path: Path) -> None:
+    """A finished file is renamed into its folder, which works within one file system only."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("this machine has one file system only")
+    with TemporaryDirectory(dir=memory) as elsewhere:
+        (tmp_path / "a").symlink_to(elsewhere)
+        store = open_store(str(tmp_path))
+        store.prove_writable("other/b")
+        with pytest.raises(Misconfigured, match=r"cannot be used \(Invalid cross-device link\)"):
+            store.prove_writable("a/b")
+        assert everything(tmp_path) == {}
+
+
 @pytest.mark.parametrize("content", [[], [LAKE_FILE], [LAKE_FILE, "a/b"]])
 def test_a_place_is_proven_writable_without_a_trace(tmp_path: Path, content: list[str]) -> None:
     store = open_store(str(tmp_path / "new" / "lake"))
@@ -286,6 +309,29 @@ def test_a_lock_in_a_new_lake_leaves_no_trace_if_nothing_was_written(tmp_path: P
     assert sorted(everything(tmp_path / "new" / "lake")) == [LAKE_FILE, LOCK]
 
 
+def test_a_lock_is_acquired_while_other_runs_remove_the_folders_of_a_new_lake(
+    store: Store, tmp_path: Path
+) -> None:
+    """The folders can go at any step: while they are created, or before the lock's file is opened."""
+    ended = threading.Event()
+
+    def remove() -> None:
+        while not ended.is_set():
+            for folder in ("lake/_hunting/locks", "lake/_hunting", "lake"):
+                with suppress(OSError):
+                    (tmp_path / folder).rmdir()
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    try:
+        for _ in range(300):
+            with store.lock(LOCK):
+                assert (tmp_path / "lake" / LOCK).exists()
+    finally:
+        ended.set()
+        thread.join()
+
+
 HOLD = """
 import sys
 from hunting_pipeline.lake.stores import open_store
@@ -313,6 +359,24 @@ def test_a_lock_is_shared_by_processes_and_waiting_for_it_is_reported(
         assert (tmp_path / "lake" / LOCK).exists()
     assert f"another run writes DeviceEvents into the lake {tmp_path / 'lake'}; waiting" in caplog.text
     assert other.returncode == 0
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_folder_without_locks_is_named_and_nothing_is_written(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """As on a network share without locks; `flock` is the system's answer there."""
+
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        pytest.raises(Misconfigured, match=rf"{tmp_path / 'lake'} cannot be used \({os.strerror(code)}\)"),
+        store.lock(LOCK),
+    ):
+        store.put("a/b", b"x")
+    assert store.get("a/b") is None
 
 
 WITHOUT_FCNTL = """
