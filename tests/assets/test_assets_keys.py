@@ -9,9 +9,10 @@ import pytest
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.model import DAY, Bin, Proof, Window, partition_from_key
 from hunting_pipeline.orchestration import keys
-from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, RECONCILE_STALE, Reason
+from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, RECONCILE_STALE, Reason, sensor_for
 from hunting_pipeline.orchestration.checks.health import deadline_result, health_specs
 from hunting_pipeline.orchestration.checks.reconciled import reconciled_result, reconciled_spec
+from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.pipeline import Recount
 from hunting_pipeline.pipeline.health import deadline
 from hunting_pipeline.window import backlog_of
@@ -45,6 +46,19 @@ def test_a_sensor_reads_what_its_check_writes(reason: Reason, check: object) -> 
     assert result.metadata[reason.listed].value == [FIRST.key]
     defined = [reconciled_spec(KEY), *health_specs(KEY, fresh_hours=6)]
     assert reason.check in {each.name for each in defined}
+
+
+@pytest.mark.parametrize("reason", [RECONCILE_STALE, LAST_CALL])
+def test_an_evaluation_without_the_key_does_not_stop_the_sensor(reason: Reason) -> None:
+    """The instance keeps evaluations of earlier versions, whose metadata had other keys."""
+    check = dg.AssetCheckKey(KEY, reason.check)
+    old = dg.AssetCheckEvaluation(
+        asset_key=KEY, check_name=reason.check, passed=False, metadata={"another key": [FIRST.key]}
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(old)
+        sensor = sensor_for(reason, [check], hunting_of())
+        assert not sensor.evaluate_tick(dg.build_sensor_context(instance)).run_requests
 
 
 def test_no_key_is_spelt_a_second_time() -> None:

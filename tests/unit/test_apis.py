@@ -155,6 +155,7 @@ def test_given_urls_are_roots(root: str) -> None:
         "https://999.1.1.1",
         "https://ho*st",
         "https://höst",
+        "https://host/\x7f",
     ],
 )
 def test_urls_that_would_betray_a_token_or_lead_nowhere_are_refused(url: str) -> None:
