@@ -56,7 +56,7 @@ def test_another_project_uses_the_component(tmp_path: Path, monkeypatch: pytest.
     dg.Definitions.validate_loadable(found)
 
 
-def test_a_table_is_told_to_the_pipeline_as_it_stands() -> None:
+def test_a_configured_table_becomes_the_same_table_of_the_pipeline() -> None:
     table = TableConfig(
         name="EmailEvents", grain=Grain.HOUR, columns=["Subject"], where="Subject != ''", policy="freeze"
     )
@@ -72,12 +72,12 @@ def test_a_table_is_told_to_the_pipeline_as_it_stands() -> None:
     )
 
 
-def test_what_only_looks_like_a_call_of_the_clock_is_a_predicate() -> None:
+def test_a_predicate_may_contain_text_that_looks_like_a_call_of_the_clock() -> None:
     where = "Title != 'ago(1d)' and Now > 1 // now()"
     assert TableConfig(name="AlertInfo", where=where).spec.where == where
 
 
-def test_the_predicate_of_a_snapshot_may_move_but_not_be_chance() -> None:
+def test_the_predicate_of_a_snapshot_may_use_the_clock_but_no_random_number() -> None:
     moving = "todatetime(ExpirationDate) < now()"
     assert TableConfig(name="DeviceTvmCertificateInfo", where=moving).spec.where == moving
     with pytest.raises(ValueError, match=r"rand\(\)"):
@@ -181,7 +181,7 @@ def told_by(error: BaseException | None) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("attributes", WRONG)
-def test_what_is_wrong_is_named_with_file_and_line(
+def test_every_error_names_its_file_and_line(
     attributes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line, words = WRONG[attributes]

@@ -63,7 +63,7 @@ def recounted(location: Dagster) -> tuple[bool, list[str]]:
     return passed, lists[STALE_PARTITIONS]
 
 
-def test_late_rows_turn_the_check_and_the_sensor_brings_exactly_them(
+def test_late_rows_fail_the_check_and_the_sensor_updates_exactly_their_partitions(
     location: Dagster, tenant: Emulated
 ) -> None:
     assert recounted(location) == (True, [])

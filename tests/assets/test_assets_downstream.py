@@ -124,7 +124,7 @@ COUNTED: dict[type, Callable[[Any], int]] = {
 
 
 @pytest.mark.parametrize("form", COUNTED)
-def test_a_partition_comes_as_it_is_annotated(form: type, lake: Store) -> None:
+def test_a_partition_is_loaded_in_the_annotated_type(form: type, lake: Store) -> None:
     asset, got = asking(form, **DAILY)
     assert run(asset, day=DAYS[1]).success
     (events,) = got
@@ -138,7 +138,7 @@ def test_a_frame_keeps_every_tick(lake: Store) -> None:
     assert str(got[0]["Timestamp"].dtype) == "timestamp[ns, tz=UTC][pyarrow]"
 
 
-def test_a_range_comes_as_one_table_and_in_no_other_rows(lake: Store) -> None:
+def test_a_range_is_loaded_as_one_table_without_other_rows(lake: Store) -> None:
     asset, got = asking(pa.Table, **DAILY, backfill_policy=dg.BackfillPolicy.single_run())
     assert run(asset, day=DAYS[0], to=DAYS[1]).success
     (events,) = got
@@ -146,20 +146,20 @@ def test_a_range_comes_as_one_table_and_in_no_other_rows(lake: Store) -> None:
     assert sorted({str(day) for day in events["date"].to_pylist()}) == DAYS[:2]
 
 
-def test_an_asset_without_partitions_gets_all_that_is_archived(lake: Store) -> None:
+def test_an_asset_without_partitions_gets_all_archived_rows(lake: Store) -> None:
     asset, got = asking(ds.Dataset)
     assert run(asset).success
     assert got[0].count_rows() == archived(lake, *DAYS)
 
 
-def test_the_hours_of_a_day_come_to_an_asset_by_days(lake: Store) -> None:
+def test_a_daily_asset_gets_the_hours_of_its_day(lake: Store) -> None:
     asset, got = asking(pa.Table, upstream=ALERTS, **DAILY)
     assert run(asset, day=DAYS[1]).success
     hours = [f"{DAYS[1]}T{hour:02}" for hour in range(24)]
     assert got[0].num_rows == archived(lake, *hours, table="AlertInfo") > 0
 
 
-def test_the_running_day_follows_the_hours_that_have_begun_as_documented(
+def test_the_current_day_contains_the_hours_that_have_begun_as_documented(
     own: Store, instance: dg.DagsterInstance
 ) -> None:
     page = (ROOT / "docs" / "downstream.md").read_text("utf-8")
@@ -211,7 +211,7 @@ def test_another_tenants_lake_is_refused(lake: Store, monkeypatch: pytest.Monkey
     assert got == []
 
 
-def test_another_annotation_is_refused_with_those_that_will_do(lake: Store) -> None:
+def test_an_unsupported_annotation_is_refused_with_the_supported_ones(lake: Store) -> None:
     for other in (list, Any):
         asset, _ = asking(other, **DAILY)
         told = failure(run(asset, day=DAYS[1]))
@@ -219,7 +219,7 @@ def test_another_annotation_is_refused_with_those_that_will_do(lake: Store) -> N
         assert "Annotate it with one of pyarrow.dataset.Dataset, pyarrow.Table, pandas.DataFrame." in told
 
 
-def test_another_project_asks_with_nothing_but_the_key(lake: Store) -> None:
+def test_another_project_loads_a_table_by_its_key_alone(lake: Store) -> None:
     """The table is somebody else's asset: this code location knows its key and its partitions."""
     told = dg.AssetSpec(PROCESSES, partitions_def=partitions_for(Grain.DAY)).with_io_manager_key("ours")
     asset, got = asking(pa.Table, **DAILY)
@@ -230,7 +230,7 @@ def test_another_project_asks_with_nothing_but_the_key(lake: Store) -> None:
     assert got[0].num_rows == archived(lake, DAYS[1])
 
 
-def test_a_table_whose_partitions_are_unknown_is_not_guessed_at(lake: Store) -> None:
+def test_a_table_with_unknown_partitions_is_refused(lake: Store) -> None:
     asset, got = asking(pa.Table, **DAILY)
     told = dg.AssetSpec(PROCESSES).with_io_manager_key("ours")
     result = dg.materialize(
@@ -244,7 +244,7 @@ def test_a_table_whose_partitions_are_unknown_is_not_guessed_at(lake: Store) -> 
     assert got == []
 
 
-def test_the_worked_example_becomes_a_table_of_its_own(lake: Store) -> None:
+def test_the_worked_example_becomes_a_table(lake: Store) -> None:
     result = run(processes_by_day(hunting_of()), day=DAYS[1])
     assert result.success
     (event,) = result.get_asset_materialization_events()
@@ -277,7 +277,7 @@ ROWS = pa.table({"A": [1, 2]})
 
 
 @pytest.mark.parametrize("result", [ROWS, ROWS.to_pandas()])
-def test_a_computed_table_is_replaced_whole_and_can_be_asked_for_in_turn(result: Any, own: Store) -> None:
+def test_a_computed_partition_is_replaced_whole_and_can_be_loaded_downstream(result: Any, own: Store) -> None:
     assert run(computing("ours", ROWS.slice(1), **DAILY), day=DAYS[0]).success
     made = computing("ours", result, **DAILY)
     assert run(made, day=DAYS[0]).success
@@ -298,13 +298,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_is_no_partition_of_a_table_is_refused_and_nothing_is_written(words: str, own: Store) -> None:
+def test_an_output_that_is_no_partition_is_refused_and_nothing_is_written(words: str, own: Store) -> None:
     asset = REFUSED[words]
     assert words in failure(run(asset, day=DAYS[0] if asset.partitions_def else None))
     assert not Path(own.uri()).exists()
 
 
-def test_archived_rows_are_never_replaced_by_computed_ones(lake: Store) -> None:
+def test_computed_rows_never_replace_archived_rows(lake: Store) -> None:
     before = archived(lake, DAYS[0])
     asset = computing("DeviceProcessEvents", ROWS, **DAILY)
     assert "archived from the service" in failure(run(asset, day=DAYS[0]))
@@ -313,7 +313,9 @@ def test_archived_rows_are_never_replaced_by_computed_ones(lake: Store) -> None:
     assert archived(lake, DAYS[0]) == before
 
 
-def test_within_the_run_of_its_table_an_asset_is_skipped(lake: Store, instance: dg.DagsterInstance) -> None:
+def test_a_downstream_asset_is_skipped_within_the_run_of_its_table(
+    lake: Store, instance: dg.DagsterInstance
+) -> None:
     """For the table yields an event a partition, and no output that a step of its run could wait for."""
     asset, got = asking(pa.Table, **DAILY)
     tables = component()
@@ -364,7 +366,7 @@ class Followed:
             self.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
 
 
-def test_a_computed_partition_follows_each_commit_of_its_table_and_no_other_does(
+def test_each_commit_of_a_table_updates_exactly_its_computed_partition(
     instance: dg.DagsterInstance,
 ) -> None:
     followed = Followed(instance)
@@ -378,7 +380,7 @@ def test_a_computed_partition_follows_each_commit_of_its_table_and_no_other_does
     assert followed.requested() == set()
 
 
-def test_it_does_not_join_the_run_that_commits_its_table(instance: dg.DagsterInstance) -> None:
+def test_a_computed_asset_does_not_join_the_run_that_commits_its_table(instance: dg.DagsterInstance) -> None:
     minutely = dg.AutomationCondition.cron_tick_passed("5 9 * * *")
     followed = Followed(instance, minutely & dg.AutomationCondition.in_latest_time_window())
     today = str(TODAY)

@@ -98,7 +98,7 @@ def test_an_empty_lake_is_stale_and_about_to_lose_its_first_days(instance: dg.Da
     assert checked(instance, yesterday)[DEADLINE].passed, "what is before the archive's start is not missed"
 
 
-def test_what_is_about_to_be_lost_is_requested_before_all_else_and_once(
+def test_partitions_that_are_soon_forgotten_are_requested_first_and_once(
     instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Whether or not its run has failed before: nothing is asked of Dagster but the check's evaluation."""
@@ -126,7 +126,7 @@ def test_what_is_about_to_be_lost_is_requested_before_all_else_and_once(
     assert not tick(found.cursor).run_requests
 
 
-def test_a_pull_that_ends_now_makes_all_of_them_green(
+def test_all_checks_pass_after_a_pull_up_to_now(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, last = str(TODAY - datetime.timedelta(days=2)), str(TODAY)

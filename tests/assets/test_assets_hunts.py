@@ -66,7 +66,9 @@ def test_a_manual_hunt_is_not_requested_before_its_source_forgets() -> None:
     assert "persistence" not in watched
 
 
-def test_checks_are_those_that_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hunt_has_only_checks_that_can_detect_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rows of a summary change and their number does not, so a summary has no check of counts."""
     found = located(
         tmp_path,
@@ -124,7 +126,7 @@ def test_a_header_configures_the_pull(tmp_path: Path) -> None:
         "// description: x\n \n\n// schedule: manual\n\n",
     ],
 )
-def test_a_key_counts_however_it_is_written_before_the_query(header: str, tmp_path: Path) -> None:
+def test_a_key_before_the_query_is_read_in_every_spelling(header: str, tmp_path: Path) -> None:
     assert written(tmp_path, f"{header}\nDeviceLogonEvents").schedule == MANUAL
 
 
@@ -138,12 +140,12 @@ def test_a_key_counts_however_it_is_written_before_the_query(header: str, tmp_pa
         "//",
     ],
 )
-def test_other_comments_say_nothing(comments: str, tmp_path: Path) -> None:
+def test_other_comments_are_ignored(comments: str, tmp_path: Path) -> None:
     found = written(tmp_path, f"{comments}\n\n// grain: hour\n\n// todo: fewer rows\nDeviceLogonEvents")
     assert (found.name, found.spec.grain, found.description, found.schedule) == ("h", Grain.HOUR, "", None)
 
 
-def test_a_description_goes_on_to_the_next_key_or_blank_line(tmp_path: Path) -> None:
+def test_a_description_ends_at_the_next_key_or_blank_line(tmp_path: Path) -> None:
     lines = "// Description:Logons,\n//\n//   by hour: all.\n//   Note: cloud, too.\n"
     described = "Logons,\nby hour: all.\nNote: cloud, too."
     for after in ("// Grain: day\n// of the query", "\n// of the query"):
@@ -176,7 +178,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_wrong_is_named_with_file_and_line(
+def test_every_error_names_its_file_and_line(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line, words = WRONG[text]
@@ -252,7 +254,7 @@ def test_a_run_commits_and_checks_each_partition(
 
 
 @pytest.mark.usefixtures("configured")
-def test_assets_downstream_ask_for_its_partitions_as_for_a_tables(
+def test_downstream_assets_load_partitions_of_a_hunt_like_those_of_a_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
 ) -> None:
     found = located(tmp_path, monkeypatch, good="DeviceLogonEvents | where ActionType == 'LogonFailed'")

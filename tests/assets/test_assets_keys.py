@@ -47,7 +47,7 @@ def test_a_sensor_reads_what_its_check_writes(reason: Reason, check: object) -> 
     assert reason.check in {each.name for each in defined}
 
 
-def test_no_key_is_spelt_a_second_time() -> None:
+def test_each_key_is_written_in_one_place_only() -> None:
     """A label beside a key of the same text would drift apart from it."""
     ours = {getattr(keys, name) for name in keys.__all__}
     spelt = [

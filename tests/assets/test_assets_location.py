@@ -44,7 +44,7 @@ def test_groups_are_the_folders_of_the_services(specs: dict[str, dg.AssetSpec]) 
             assert {specs[table["name"]].group_name for table in listed} <= {folder.name}
 
 
-def test_an_asset_says_what_it_is(specs: dict[str, dg.AssetSpec]) -> None:
+def test_an_asset_has_its_kinds_description_and_schema(specs: dict[str, dg.AssetSpec]) -> None:
     spec = specs["DeviceProcessEvents"]
     assert spec.kinds == {"microsoft", "parquet"}
     assert "Defender for Endpoint" in str(spec.description)
@@ -53,7 +53,7 @@ def test_an_asset_says_what_it_is(specs: dict[str, dg.AssetSpec]) -> None:
     assert (time.type, time.tags["kusto"]) == ("timestamp[ns, tz=UTC]", "datetime")
 
 
-def test_every_asset_leads_to_where_it_is_written(location: dg.Definitions) -> None:
+def test_every_asset_links_the_line_that_defines_it(location: dg.Definitions) -> None:
     written = {
         "AlertInfo": ("assets/alerts/defs.yaml", "- name: AlertInfo"),
         "DeviceProcessEvents": ("assets/device/defs.yaml", "- name: DeviceProcessEvents"),
@@ -104,7 +104,7 @@ def test_automation_starts_by_itself_where_there_is_a_tenant(
 
 
 @pytest.mark.parametrize("grain", Grain)
-def test_partitions_are_the_lakes_and_include_the_running_one(grain: Grain) -> None:
+def test_partitions_equal_those_of_the_lake_and_include_the_current_one(grain: Grain) -> None:
     import datetime
 
     start = datetime.date(2026, 1, 1)
@@ -124,7 +124,7 @@ def test_partitions_are_the_lakes_and_include_the_running_one(grain: Grain) -> N
     [("dagster", "definitions", "validate", "-w", "workspace.yaml"), ("dg", "check", "yaml")],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_the_tools_accept_it(command: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_tools_accept_the_code_location(command: tuple[str, ...], tmp_path: Path) -> None:
     """As a person types them: from the root, with no tenant."""
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path), "DAGSTER_DISABLE_TELEMETRY": "yes"}
     done = subprocess.run(

@@ -97,7 +97,7 @@ def files(lake: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in lake.rglob("*.parquet")}
 
 
-def test_a_range_tells_each_partition_with_its_rows_and_its_check(
+def test_a_range_reports_each_partition_with_its_rows_and_its_check(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     tables = ["AlertInfo", "EmailEvents"]
@@ -118,7 +118,7 @@ def test_a_range_tells_each_partition_with_its_rows_and_its_check(
         assert "data:image/svg+xml" in str(told["preview"].value)
 
 
-def test_an_hourly_table_is_told_hour_by_hour(tenant: Emulated, instance: dg.DagsterInstance) -> None:
+def test_an_hourly_table_is_reported_hour_by_hour(tenant: Emulated, instance: dg.DagsterInstance) -> None:
     component = HuntingTables(tables=[TableConfig(name="AlertInfo", grain=Grain.HOUR)])
     hourly = component.build_defs(None)  # type: ignore[arg-type] # needs no context
     hours = [f"{day(back)}T{hour:02}" for back in (3, 2) for hour in range(24)][20:30]
@@ -130,7 +130,7 @@ def test_an_hourly_table_is_told_hour_by_hour(tenant: Emulated, instance: dg.Dag
     assert set(files(tenant.home / "lake")) == {f"AlertInfo-{hour}.parquet" for hour in hours}
 
 
-def test_what_the_lake_holds_is_told_to_a_dagster_that_does_not_know_it_and_to_no_other(
+def test_archived_partitions_are_reported_to_a_new_dagster_instance_and_only_once(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     materialize_range(location, ["AlertInfo"], first=day(4), last=day(1), instance=instance)
@@ -143,7 +143,7 @@ def test_what_the_lake_holds_is_told_to_a_dagster_that_does_not_know_it_and_to_n
     assert (files(tenant.home / "lake"), tenant.stats()["calls"]) == (before, calls)
 
 
-def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_does_the_rest(
+def test_a_failed_run_keeps_finished_partitions_and_the_next_run_archives_the_rest(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HUNTING_WORKERS", "1")
@@ -176,7 +176,7 @@ def seed_that_strikes(share: float, *, after: int) -> int:
     return next(seed for seed in count() if draws(seed) == [False] * after + [True])
 
 
-def test_what_the_service_has_forgotten_is_refused_after_all_else_is_done(
+def test_forgotten_days_are_refused_after_all_other_days_are_archived(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     result = materialize_range(location, ["AlertInfo"], first=day(33), last=day(27), instance=instance)
@@ -187,7 +187,7 @@ def test_what_the_service_has_forgotten_is_refused_after_all_else_is_done(
     assert "forgotten" in told
 
 
-def test_of_a_snapshot_table_today_is_taken_and_other_days_are_named(
+def test_a_run_of_a_snapshot_table_archives_today_and_names_the_other_days(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     result = materialize_range(location, ["ExposureGraphNodes"], first=day(2), last=day(0), instance=instance)
@@ -208,9 +208,7 @@ def test_a_table_that_fails_does_not_stop_the_others(
     assert "CloudDnsEvents" in failures(result)[0]
 
 
-def test_a_spent_quota_is_waited_for_as_a_retry_of_the_step(
-    tenant: Emulated, instance: dg.DagsterInstance
-) -> None:
+def test_a_step_waits_for_a_spent_quota_as_a_retry(tenant: Emulated, instance: dg.DagsterInstance) -> None:
     class Impatient(HuntingTables):
         def resource(self, tenant: str) -> HuntingResource:
             return HuntingResource(tenant=tenant, max_wait=0.5)
@@ -224,7 +222,7 @@ def test_a_spent_quota_is_waited_for_as_a_retry_of_the_step(
     assert materialized(result, "AlertInfo") == days(3, 1)
 
 
-def test_without_a_tenant_nothing_is_asked_or_written_and_the_message_says_what_to_do(
+def test_without_a_tenant_a_run_writes_nothing_and_its_message_says_what_to_do(
     location: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     result = materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=instance)
@@ -237,7 +235,7 @@ def test_without_a_tenant_nothing_is_asked_or_written_and_the_message_says_what_
 
 
 @pytest.mark.parametrize("path", ["~nosuch/lake", "/proc/lake", "/dev/null"])
-def test_a_lake_that_cannot_be_used_is_told_before_anything_is_asked(
+def test_an_unusable_lake_is_reported_before_any_call(
     tenant: Emulated,
     location: dg.Definitions,
     instance: dg.DagsterInstance,
@@ -251,7 +249,7 @@ def test_a_lake_that_cannot_be_used_is_told_before_anything_is_asked(
     assert tenant.stats()["calls"] == 0
 
 
-def test_rows_without_a_time_are_told_as_an_observation(
+def test_rows_without_a_time_are_reported_as_an_observation(
     location: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noon = datetime.datetime.combine(TODAY, datetime.time(12), datetime.UTC) - datetime.timedelta(days=1)
@@ -268,7 +266,7 @@ def test_rows_without_a_time_are_told_as_an_observation(
     assert checked(result) == [("", True), (day(2), True), (day(1), True)]
 
 
-def test_a_row_that_vanished_from_a_file_turns_the_check_red(
+def test_the_check_fails_if_a_row_vanished_from_a_file(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=instance)

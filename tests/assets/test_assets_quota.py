@@ -38,7 +38,7 @@ def run() -> dg.ExecuteInProcessResult:
     return dg.materialize([quota_asset(hunting)], resources=resources, raise_on_error=False)
 
 
-def test_it_tells_what_is_spent_and_left_and_by_whom(ledger: Ledger) -> None:
+def test_the_asset_reports_spent_and_remaining_calls_and_their_owners(ledger: Ledger) -> None:
     spend(ledger, 6)
     result = run()
     (event,) = result.get_asset_materialization_events()
@@ -53,7 +53,7 @@ def test_it_tells_what_is_spent_and_left_and_by_whom(ledger: Ledger) -> None:
     assert (check.passed, check.description) == (True, "30 of 36 calls in 60 s left")
 
 
-def test_a_refused_tenant_is_a_warning_that_says_until_when_and_why(ledger: Ledger) -> None:
+def test_a_throttled_tenant_gives_a_warning_with_end_and_reason(ledger: Ledger) -> None:
     ledger.block(until=time.time() + 2871, reason="CpuQuotaExceeded")
     result = run()
     (check,) = result.get_asset_check_evaluations()
@@ -62,7 +62,7 @@ def test_a_refused_tenant_is_a_warning_that_says_until_when_and_why(ledger: Ledg
     assert str(check.description).endswith("UTC: CpuQuotaExceeded")
 
 
-def test_a_call_that_starves_is_a_warning(ledger: Ledger) -> None:
+def test_a_call_that_waits_too_long_gives_a_warning(ledger: Ledger) -> None:
     usage: Usage = ledger.usage()
     assert healthy_result(replace(usage, longest_wait=900)).passed
     starving = healthy_result(replace(usage, longest_wait=901))
@@ -71,7 +71,7 @@ def test_a_call_that_starves_is_a_warning(ledger: Ledger) -> None:
     assert describe_left(usage) == "36 of 36 calls in 60 s left"
 
 
-def test_without_a_tenant_it_says_what_to_set() -> None:
+def test_without_a_tenant_the_error_says_what_to_set() -> None:
     result = run()
     (told,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert told.user_failure_data is not None

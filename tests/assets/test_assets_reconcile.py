@@ -104,7 +104,7 @@ def files(lake: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_late_rows_are_found_requested_and_brought_and_no_other_partition_is_touched(
+def test_late_rows_are_found_requested_and_archived_and_no_other_partition_changes(
     tenant: Emulated, instance: dg.DagsterInstance
 ) -> None:
     operated = Operated(instance)
@@ -139,7 +139,7 @@ def test_late_rows_are_found_requested_and_brought_and_no_other_partition_is_tou
     assert operated.tick() == []
 
 
-def test_what_was_archived_before_the_start_of_the_asset_is_not_requested(
+def test_partitions_before_the_start_of_the_asset_are_not_requested(
     tenant: Emulated, instance: dg.DagsterInstance
 ) -> None:
     """Dagster has no such partitions: a run for them would fail."""
@@ -175,7 +175,7 @@ def sum_of_rows(instance: dg.DagsterInstance) -> int:
     return sum(rows.values())
 
 
-def test_what_a_reconciling_run_brings_makes_the_check_count_again(
+def test_the_check_counts_again_after_a_reconciling_run(
     tenant: Emulated, instance: dg.DagsterInstance
 ) -> None:
     operated = Operated(instance)
@@ -201,14 +201,14 @@ def test_what_a_reconciling_run_brings_makes_the_check_count_again(
     assert asked == [2, 6], "at half past four, and after the run"
 
 
-def test_a_second_evaluation_waits_until_the_first_has_been_dealt_with() -> None:
+def test_each_evaluation_is_used_once_and_the_next_one_after_six_hours() -> None:
     assert is_due(1, None, now=0.0)
     assert not is_due(1, LastRequest(1, 0.0), now=1e9)
     assert not is_due(2, LastRequest(1, 0.0), now=3600.0)
     assert is_due(2, LastRequest(1, 0.0), now=6 * 3600.0)
 
 
-def test_each_unbroken_stretch_is_one_run_of_its_own_key() -> None:
+def test_consecutive_partitions_are_one_run_with_its_own_key() -> None:
     stale = ["2026-11-03T23", "2026-11-04T00", "2026-11-04T02"]
     requests = list(run_requests(CHECK, 7, stale, tags=RECONCILE_STALE.tags))
     assert [request.run_key for request in requests] == [
@@ -229,7 +229,7 @@ def compared(
     return reconciled_result(found, partitions, replace(spec("AlertInfo"), where=where))
 
 
-def test_rows_that_vanished_are_an_error_and_nothing_is_requested_for_them() -> None:
+def test_vanished_rows_are_an_error_and_request_nothing() -> None:
     middle = partition_from_key("AlertInfo", "2026-11-04").window
     gone = compared(shrunk=[middle])
     assert (gone.passed, gone.severity) == (False, dg.AssetCheckSeverity.ERROR)
@@ -246,7 +246,7 @@ def test_rows_that_vanished_are_an_error_and_nothing_is_requested_for_them() -> 
     assert compared().metadata["archived by another query"].value == ["2026-11-03"]
 
 
-def test_every_timed_table_is_counted_again_and_no_snapshot() -> None:
+def test_every_table_with_a_time_is_counted_again_and_no_snapshot_is() -> None:
     tables = {check.asset_key.path[-1] for check in checks_of(defs(), RECONCILED, hunting_of())}
     assert "DeviceProcessEvents" in tables
     assert "ExposureGraphNodes" not in tables

@@ -109,7 +109,7 @@ def test_each_tenant_has_every_asset_under_its_name(tenants: dict[str, Emulated]
     dg.Definitions.validate_loadable(location)
 
 
-def test_each_tenants_automation_starts_runs_of_its_own(tenants: dict[str, Emulated]) -> None:
+def test_the_automation_of_each_tenant_starts_separate_runs(tenants: dict[str, Emulated]) -> None:
     location = defs()
     sensors = {sensor.name: sensor for sensor in location.sensors or ()}
     daily = {f"{kind}_{name}" for name in NAMES for kind in ("reconcile_stale", "last_call")}
@@ -130,7 +130,7 @@ def test_a_component_can_belong_to_some_tenants_only(tenants: dict[str, Emulated
     assert [spec.key.to_user_string() for spec in specs] == ["fabrikam/defender/AlertInfo"]
 
 
-def test_each_lands_in_its_own_lake_and_spends_its_own_quota(
+def test_each_tenant_fills_its_own_lake_and_spends_its_own_quota(
     tenants: dict[str, Emulated], instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     tables = [f"{name}/AlertInfo" for name in NAMES]
@@ -144,7 +144,7 @@ def test_each_lands_in_its_own_lake_and_spends_its_own_quota(
     assert not list((tmp_path / "lake").glob("AlertInfo")), "nothing outside the two"
 
 
-def test_a_hunt_is_asked_of_each(
+def test_a_hunt_runs_for_each_tenant(
     tenants: dict[str, Emulated],
     instance: dg.DagsterInstance,
     tmp_path: Path,
@@ -202,7 +202,7 @@ def spent(result: dg.ExecuteInProcessResult) -> dict[str, float]:
     return {name: sum(float(str(each[name].value)) for each in told) for name in ("calls", "seconds waited")}
 
 
-def test_even_within_one_run_the_throttled_tenants_step_steps_back(
+def test_only_the_step_of_the_throttled_tenant_is_retried_within_one_run(
     tenants: dict[str, Emulated], instance: dg.DagsterInstance
 ) -> None:
     tenants["contoso"].post("config", manners={"wait_seconds": 3}, faults={"queue": ["cpu"]})

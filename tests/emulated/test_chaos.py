@@ -26,7 +26,7 @@ def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
         yield Chaos(tenant, home)
 
 
-def test_the_lake_equals_the_tenant_whatever_happens(
+def test_the_lake_equals_the_tenant_for_all_faults_and_crashes(
     chaos: Chaos, record_property: Callable[[str, object], None]
 ) -> None:
     @settings(

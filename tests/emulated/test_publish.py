@@ -69,7 +69,7 @@ def test_a_run_publishes_once_with_every_receipt(running: Emulated, ledger: Ledg
     assert ledger.table == {"2026-11-13": 24, "2026-11-14": 24, "2026-11-15": 24}
 
 
-def test_a_failed_publisher_is_named_and_healed_by_the_next_run(
+def test_a_failed_publisher_is_named_and_the_next_run_publishes(
     running: Emulated, ledger: Ledger, tmp_path: Path
 ) -> None:
     """Every partition is committed all the same; the next run commits nothing and publishes everything."""
@@ -83,7 +83,7 @@ def test_a_failed_publisher_is_named_and_healed_by_the_next_run(
     assert ledger.table == {"2026-11-13": 24, "2026-11-14": 24, "2026-11-15": 24}
 
 
-def test_a_partition_that_fails_keeps_no_other_from_being_published(
+def test_a_partition_that_fails_does_not_stop_the_publishing_of_others(
     running: Emulated, ledger: Ledger, tmp_path: Path
 ) -> None:
     ledger.fails = True
@@ -104,7 +104,7 @@ def test_a_partition_that_fails_keeps_no_other_from_being_published(
     assert ledger.table == {"2026-11-13": 24, "2026-11-14": 24, "2026-11-15": 24}
 
 
-def test_an_unknown_format_is_refused_before_anything_is_asked(running: Emulated, tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused_before_any_call(running: Emulated, tmp_path: Path) -> None:
     running.post("reset")
     with pytest.raises(Misconfigured, match=r"publish names ledger; the known formats are: none"):
         pulled(running, tmp_path)

@@ -47,7 +47,7 @@ def loaded(home: Path, table: pa.Table, name: str = "AlertInfo") -> Path:
     return path
 
 
-def test_a_reconcile_brings_late_rows_and_touches_nothing_else(tmp_path: Path) -> None:
+def test_a_reconcile_archives_late_rows_and_changes_nothing_else(tmp_path: Path) -> None:
     """Rows arrive up to three days late: after a second look the lake is exact again."""
     late = {"late_share": 0.02, "late_seconds": 3 * 86400.0, "clock_runs": True}
     with emulated(tmp_path, rows={"DeviceLogonEvents": 200_000}, **late) as tenant:
@@ -89,7 +89,7 @@ def test_rows_without_a_time_are_fetched_once(tmp_path: Path) -> None:
         assert (again.calls, receipts) == (0, [])
 
 
-def test_one_tick_of_more_distinct_rows_than_a_reply_carries_lands_exactly(tmp_path: Path) -> None:
+def test_one_tick_with_more_distinct_rows_than_a_reply_is_archived_exactly(tmp_path: Path) -> None:
     data = loaded(tmp_path, alerts([WEEK.start + 5 * HOUR + 3] * 250_000, [f"a{n}" for n in range(250_000)]))
     with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
         tenant.tenant.load("AlertInfo", data)
@@ -97,7 +97,7 @@ def test_one_tick_of_more_distinct_rows_than_a_reply_carries_lands_exactly(tmp_p
         assert differences(tenant.landed("AlertInfo"), window_of_tenant(tenant, "AlertInfo")) == (0, 0)
 
 
-def test_one_tick_of_identical_rows_lands_exactly(tmp_path: Path) -> None:
+def test_one_tick_of_identical_rows_is_archived_exactly(tmp_path: Path) -> None:
     table = alerts([WEEK.start + 5 * HOUR + 3] * 250_000, ["a"] * 250_000)
     data = loaded(tmp_path, table)
     with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
@@ -106,7 +106,7 @@ def test_one_tick_of_identical_rows_lands_exactly(tmp_path: Path) -> None:
         assert differences(tenant.landed("AlertInfo"), window_of_tenant(tenant, "AlertInfo")) == (0, 0)
 
 
-def test_a_recount_waits_for_no_pull(tmp_path: Path) -> None:
+def test_a_recount_does_not_wait_for_a_pull(tmp_path: Path) -> None:
     """A pull of the same table holds the lock all the time."""
     times = [WEEK.start + n * HOUR for n in range(48)]
     data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(48)]))
@@ -143,7 +143,7 @@ def test_fewer_rows_than_archived_are_refused_unless_forced(tmp_path: Path) -> N
         assert receipt.proof.rows == 23
 
 
-def test_what_another_query_archived_is_left_alone_until_it_is_to_be_renewed(tmp_path: Path) -> None:
+def test_rows_of_another_query_are_replaced_only_on_request(tmp_path: Path) -> None:
     """A row comes late after `columns` has changed."""
     times = [WEEK.start + n * HOUR for n in range(48)]
     data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(48)]))
@@ -167,7 +167,7 @@ def test_what_another_query_archived_is_left_alone_until_it_is_to_be_renewed(tmp
         assert landed["Title"].null_count == 49
 
 
-def test_a_partition_of_another_query_that_is_partly_forgotten_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_partly_forgotten_partition_of_another_query_stays_unchanged(tmp_path: Path) -> None:
     """It could not be fetched whole any more."""
     first = (ticks_of(NOW) - 30 * DAY) // DAY * DAY
     asked = Window(first, first + DAY)
@@ -259,7 +259,7 @@ def _pull_while_time_passes(
         return pull.report.receipts
 
 
-def test_a_row_wider_than_a_reply_is_named_and_everything_else_lands(tmp_path: Path) -> None:
+def test_a_row_larger_than_a_reply_is_named_and_all_other_days_are_archived(tmp_path: Path) -> None:
     """One row of 600 kB where a reply carries 500 kB: its day stays a gap, the other days land."""
     times = [WEEK.start + n * HOUR for n in range(100)]
     table = alerts(times, [f"a{n}" for n in range(100)])
@@ -279,7 +279,7 @@ def test_a_row_wider_than_a_reply_is_named_and_everything_else_lands(tmp_path: P
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_a_row_without_a_time_and_wider_than_a_reply_is_named_and_all_rows_with_one_land(
+def test_a_null_time_row_larger_than_a_reply_is_named_and_all_rows_with_a_time_are_archived(
     tmp_path: Path, workers: int
 ) -> None:
     """What has been cut of the given-up rows is not fetched any more."""
@@ -295,7 +295,7 @@ def test_a_row_without_a_time_and_wider_than_a_reply_is_named_and_all_rows_with_
 
 @pytest.mark.parametrize("fault", ["timeout", "gateway"])
 @pytest.mark.parametrize("hours", [[], [5]], ids=["no row", "one row"])
-def test_a_busy_service_is_asked_again_for_what_cannot_be_too_much(
+def test_a_query_for_at_most_one_row_is_retried_if_the_service_is_busy(
     tmp_path: Path, fault: str, hours: list[int]
 ) -> None:
     data = loaded(tmp_path, alerts([WEEK.start + n * HOUR for n in hours], ["a"] * len(hours)))
@@ -306,7 +306,7 @@ def test_a_busy_service_is_asked_again_for_what_cannot_be_too_much(
         assert [call["outcome"] for call in tenant.stats()["log"]] == ["ok", fault, "ok"]
 
 
-def test_a_failed_service_is_told_before_a_row_that_is_too_wide(tmp_path: Path) -> None:
+def test_a_spent_quota_is_reported_before_a_row_that_is_too_large(tmp_path: Path) -> None:
     """Run again, the rest lands; whoever were told of the row alone would not try."""
     times = [WEEK.start + n * HOUR // 2 for n in range(300)]
     titles = ["x" * 30_000] * 300
@@ -329,7 +329,7 @@ def test_a_failed_service_is_told_before_a_row_that_is_too_wide(tmp_path: Path) 
         assert any("cannot be cut further" in note for note in caught.value.__notes__)
 
 
-def test_a_first_run_that_only_staged_has_claimed_the_lake(tmp_path: Path) -> None:
+def test_a_first_run_that_only_staged_rows_has_claimed_the_lake(tmp_path: Path) -> None:
     """Staged rows of one tenant must never be taken up by another."""
     times = [WEEK.start + n * HOUR for n in range(100)]
     data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(100)]))

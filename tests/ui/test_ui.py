@@ -184,7 +184,7 @@ def archived(tenant: Emulated) -> dict[str, int]:
     return {manifest.partition.key: manifest.committed_at for manifest in manifests}
 
 
-def test_a_killed_run_shows_what_is_done_and_executed_again_brings_the_rest(
+def test_a_killed_run_shows_its_finished_partitions_and_its_re_execution_archives_the_rest(
     location: Dagster, tenant: Emulated, page: Any
 ) -> None:
     """Killed without a warning while its fourth reply is on its way, which never arrives."""

@@ -151,7 +151,7 @@ def test_a_certificate_signs_in_before_a_workload_identity_and_a_secret() -> Non
     assert order == sorted(order)
 
 
-def test_a_credential_that_was_begun_is_the_one_to_complete() -> None:
+def test_the_message_names_the_missing_setting_of_a_partly_set_credential() -> None:
     with pytest.raises(Misconfigured, match=r"set certificate$"):
         choose({"certificate_password": "pa55"})
 
@@ -164,7 +164,7 @@ def test_the_registry_loads_no_msal() -> None:
     assert done.stderr.strip() == ""
 
 
-def test_a_secret_brings_a_token_that_is_remembered_until_renewed(ca: trustme.CA, tmp_path: Path) -> None:
+def test_a_secret_gives_a_token_that_is_kept_until_its_renewal(ca: trustme.CA, tmp_path: Path) -> None:
     with tenant(ca, tmp_path) as (entra, server):
         app = signing_in(server)
         app.renew()  # nothing to forget yet
@@ -225,7 +225,7 @@ def test_a_certificate_signs_the_login(kind: str, ca: trustme.CA, tmp_path: Path
     assert "client_secret" not in entra.logins[0]
 
 
-def test_a_federated_token_is_read_anew_at_each_login(ca: trustme.CA, tmp_path: Path) -> None:
+def test_a_federated_token_is_read_again_at_each_login(ca: trustme.CA, tmp_path: Path) -> None:
     path = tmp_path / "workload"
     path.write_text("first\n")
     with tenant(ca, tmp_path) as (entra, server):
@@ -258,7 +258,7 @@ def test_a_federated_token_is_read_anew_at_each_login(ca: trustme.CA, tmp_path: 
          "needless"),
     ],
 )  # fmt: skip
-def test_a_bad_certificate_is_told_before_anything_is_asked(
+def test_a_bad_certificate_is_reported_before_any_request(
     content: bytes, password: str | None, tmp_path: Path
 ) -> None:
     path = tmp_path / "app.pem"

@@ -119,7 +119,7 @@ def _drawn() -> dict[str, str | None]:
     return found
 
 
-def test_the_errors_are_those_that_are_drawn() -> None:
+def test_the_drawn_tree_equals_the_errors_of_the_module() -> None:
     drawn = _drawn()
     assert {*errors.__all__} - {"setting"} == set(drawn)
     defined = {

@@ -109,7 +109,7 @@ def test_containers_and_files_that_are_named_exist() -> None:
         assert all((ROOT / name).exists() for name in copied.split())
 
 
-def test_the_workspace_is_served_where_it_is_looked_for() -> None:
+def test_the_code_server_listens_where_the_workspace_expects_it() -> None:
     (entry,) = loaded("workspace.yaml")["load_from"]
     merged = services("compose.yaml")
     command = shlex.split(merged[entry["grpc_server"]["host"]]["command"])
@@ -127,7 +127,7 @@ def test_the_workers_have_a_process_for_every_run() -> None:
         assert loaded(name)["concurrency"]["runs"]["max_concurrent_runs"] <= processes
 
 
-def test_the_charts_values_refer_to_what_is_declared() -> None:
+def test_the_values_of_the_chart_refer_to_declared_objects() -> None:
     values = loaded("values.yaml")
     declared = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
     secrets = {one["metadata"]["name"]: one["stringData"] for one in declared if one["kind"] == "Secret"}
@@ -143,7 +143,7 @@ def test_the_charts_values_refer_to_what_is_declared() -> None:
     assert {volume["persistentVolumeClaim"]["claimName"] for volume in deployment["volumes"]} <= claims
 
 
-def test_its_pins_belong_to_the_locked_dagster() -> None:
+def test_the_pins_of_the_image_belong_to_the_locked_dagster() -> None:
     """Dagster's libraries are numbered 0.(16 + minor).patch, and each pins its core."""
     lock = (ROOT / "requirements.lock").read_text()
     minor, patch = re.findall(r"^dagster==1\.(\d+)\.(\d+)", lock, re.MULTILINE)[0]

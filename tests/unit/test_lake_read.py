@@ -196,7 +196,9 @@ def test_rows_can_be_chosen_by_time(shop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("partitions", [None, [], [day(5)]])
-def test_nothing_archived_is_said_with_what_to_do(tmp_path: Path, partitions: list[Partition] | None) -> None:
+def test_a_message_says_what_to_do_if_nothing_is_archived(
+    tmp_path: Path, partitions: list[Partition] | None
+) -> None:
     with pytest.raises(Misconfigured, match="hunting pull DeviceEvents"):
         dataset(Workshop(tmp_path).store, EVENTS.name, partitions)
 

@@ -49,7 +49,7 @@ def ticks_in(table: pa.Table) -> list[int]:
 
 
 @given(st.lists(st.integers(-(10**17), 9 * 10**16), max_size=20))
-def test_the_checksum_is_the_services(ticks: list[int]) -> None:
+def test_the_checksum_equals_that_of_the_service(ticks: list[int]) -> None:
     """`sum(tolong(Timestamp) % 1000000007)`: .NET ticks, each remainder taken before the sum."""
     expected = sum((t + 621_355_968_000_000_000) % 1_000_000_007 for t in ticks)
     assert proof_of(np.array(ticks, np.int64)) == Proof(len(ticks), expected)
@@ -126,14 +126,14 @@ def test_a_row_without_a_time_is_refused(shop: Workshop) -> None:
     assert shop.contents() == {}
 
 
-def test_a_snapshot_is_one_piece_without_a_span(tmp_path: Path) -> None:
+def test_a_snapshot_is_one_segment_without_a_span(tmp_path: Path) -> None:
     shop = Workshop(tmp_path, SNAPSHOT)
     (segment,) = shop.stage(reply(None, {"A": text("x", "y", "x")}))
     assert (segment.span, segment.proof) == (None, Proof(3, 0))
     assert rows_of(shop, segment)["A"].to_pylist() == ["x", "y", "x"]
 
 
-def test_a_piece_says_all_of_itself_to_the_next_run(shop: Workshop) -> None:
+def test_the_next_run_reads_all_properties_of_a_segment(shop: Workshop) -> None:
     asked = Window(MIDNIGHT, MIDNIGHT + 2 * DAY)
     first, second = shop.stage(reply([NOON, NOON + DAY], rescued=1), asked, partitions=[day(), day(1)])
     assert staged_segments(shop.store, day(), EVENTS.query_hash) == (first,)
@@ -143,13 +143,13 @@ def test_a_piece_says_all_of_itself_to_the_next_run(shop: Workshop) -> None:
     assert kinds["Timestamp"] == {b"kusto": b"datetime"}
 
 
-def test_fetching_a_slice_again_replaces_its_piece(shop: Workshop) -> None:
+def test_fetching_a_slice_again_replaces_its_segment(shop: Workshop) -> None:
     shop.stage(reply([NOON]), WHOLE)
     (second,) = shop.stage(reply([NOON, NOON]), WHOLE)
     assert staged_segments(shop.store, day(), EVENTS.query_hash) == (second,)
 
 
-def test_pieces_come_in_order_of_time(shop: Workshop) -> None:
+def test_segments_come_in_order_of_time(shop: Workshop) -> None:
     late = Window(NOON, WHOLE.end)
     early = Window(MIDNIGHT, NOON)
     segments = [*shop.stage(reply([]), late), *shop.stage(reply([]), early)]
@@ -192,7 +192,7 @@ def spoil(kind: str, shop: Workshop, segment: Staged) -> None:
     ["empty", "cut", "no Arrow file", "no metadata", "of a later version", "nonsense", "of another shape",
      "copied from elsewhere"],
 )  # fmt: skip
-def test_what_cannot_be_trusted_is_swept(shop: Workshop, kind: str) -> None:
+def test_a_segment_that_cannot_be_trusted_is_removed(shop: Workshop, kind: str) -> None:
     (bad,) = shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
     (good,) = shop.stage(reply([MIDNIGHT]), Window(MIDNIGHT, NOON))
     spoil(kind, shop, bad)
@@ -200,13 +200,13 @@ def test_what_cannot_be_trusted_is_swept(shop: Workshop, kind: str) -> None:
     assert list(shop.contents()) == [good.path]
 
 
-def test_a_bucket_piece_is_swept_because_its_number_is_only_good_in_one_run(shop: Workshop) -> None:
+def test_a_segment_of_a_bucket_is_removed_because_its_number_is_valid_in_one_run_only(shop: Workshop) -> None:
     shop.stage(reply([NOON]), WHOLE, bucket=Bucket(0, 2))
     assert staged_segments(shop.store, day(), EVENTS.query_hash) == ()
     assert shop.contents() == {}
 
 
-def test_pieces_that_overlap_are_swept_but_for_the_first(shop: Workshop) -> None:
+def test_overlapping_segments_are_removed_except_the_first(shop: Workshop) -> None:
     """Else the rows in both would be doubled: two runs with clocks apart cut the same day differently."""
     (first,) = shop.stage(reply([MIDNIGHT, NOON]), Window(MIDNIGHT, NOON + 5))
     shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
@@ -214,7 +214,7 @@ def test_pieces_that_overlap_are_swept_but_for_the_first(shop: Workshop) -> None
     assert list(shop.contents()) == [first.path]
 
 
-def test_a_piece_older_than_the_partitions_file_is_swept(shop: Workshop) -> None:
+def test_a_segment_older_than_the_file_of_its_partition_is_removed(shop: Workshop) -> None:
     """A run that died right after its commit leaves pieces behind; a later re-pull must not trust them."""
     segments = shop.stage(reply([NOON]), WHOLE)
     leftover = shop.contents()
@@ -226,7 +226,7 @@ def test_a_piece_older_than_the_partitions_file_is_swept(shop: Workshop) -> None
     assert staged_segments(shop.store, day(), EVENTS.query_hash) == (newer,)
 
 
-def test_unstaging_takes_all_of_a_partition_and_nothing_else(shop: Workshop) -> None:
+def test_unstaging_removes_everything_of_a_partition_and_nothing_else(shop: Workshop) -> None:
     asked = Window(MIDNIGHT, MIDNIGHT + 2 * DAY)
     _, kept = shop.stage(reply([NOON]), asked, partitions=[day(), day(1)])
     (shop.root / staging_folder(day()) / "_leftover.tmp").write_bytes(b"half a piece")
@@ -234,7 +234,7 @@ def test_unstaging_takes_all_of_a_partition_and_nothing_else(shop: Workshop) -> 
     assert list(shop.contents()) == [kept.path]
 
 
-def test_a_disk_that_fills_while_a_piece_is_staged(shop: Workshop) -> None:
+def test_a_disk_that_fills_while_a_segment_is_staged_is_named_and_nothing_is_left(shop: Workshop) -> None:
     noise = [str(n * 7919) for n in range(3000)]
     answer = reply([NOON] * 3000, {"A": text(*noise)})
     with files_no_longer_than(5000), pytest.raises(Misconfigured, match=r"disk of the lake .* is full"):

@@ -289,7 +289,7 @@ def assert_given_up_for_a_reason(reader: Reader) -> None:
 
 @settings(max_examples=300, deadline=None, phases=PHASES)
 @given(rows_drawn(), drawn_limits, numbers, widths, st.booleans())
-def test_every_row_comes_once_whatever_is_refused(
+def test_every_row_comes_once_for_any_refused_calls(
     rows: list[Row], limits: Limits, refused: frozenset[int], width: plan.Width, snapshot: bool
 ) -> None:
     service = Service(list(rows), limits, refused)
@@ -309,7 +309,7 @@ def test_every_row_comes_once_whatever_is_refused(
 
 @settings(max_examples=150, deadline=None, phases=PHASES)
 @given(rows_drawn(), drawn_limits, st.dictionaries(st.integers(1, 40), rows_drawn(), max_size=20), widths)
-def test_rows_that_arrive_meanwhile_cost_calls_and_no_row(
+def test_rows_that_arrive_during_a_pull_cost_calls_but_lose_no_row(
     rows: list[Row], limits: Limits, late: dict[int, list[Row]], width: plan.Width
 ) -> None:
     """Every row of the beginning comes once; a late row comes once, or arrives after its slice."""
@@ -330,7 +330,7 @@ def test_rows_that_arrive_meanwhile_cost_calls_and_no_row(
 
 @settings(max_examples=150, deadline=None, phases=PHASES)
 @given(st.data(), drawn_limits, numbers, widths)
-def test_what_the_service_still_holds_comes_once_while_the_edge_moves(
+def test_every_row_that_is_still_available_comes_once_while_the_edge_moves(
     data: st.DataObject, limits: Limits, refused: frozenset[int], width: plan.Width
 ) -> None:
     """Rows on ticks of their own, so that no bucket is half forgotten."""
