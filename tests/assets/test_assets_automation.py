@@ -1,4 +1,4 @@
-"""What the automation asks for, hour by hour, with Dagster's own evaluation and a clock of the test's."""
+"""The requests of the automation, hour by hour, with Dagster's own evaluation and a clock set by the test."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ MORNING = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
 
 
 class Watched:
-    """A table's conditions, evaluated again and again as the sensor would."""
+    """A table whose conditions are evaluated repeatedly, as the sensor does."""
 
     def __init__(
         self, table: TableConfig, instance: dg.DagsterInstance, now: datetime, start: str = "2026-01-01"
@@ -25,7 +25,7 @@ class Watched:
         self.at(now)
 
     def at(self, now: datetime) -> set[str]:
-        """The partitions requested at `now`."""
+        """Return the partitions requested at `now`."""
         result = dg.evaluate_automation_conditions(
             self.defs,
             self.instance,

@@ -9,7 +9,7 @@ from uuid import uuid4
 import dagster as dg
 import pyarrow as pa
 import pytest
-from test_assets_config import PROJECT, told_by
+from test_assets_config import PROJECT, messages_of
 
 from hunting_pipeline.apis import APIS
 from hunting_pipeline.definitions import defs
@@ -69,7 +69,7 @@ def test_a_manual_hunt_is_not_requested_before_its_source_forgets() -> None:
 def test_a_hunt_has_only_checks_that_can_detect_a_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rows of a summary change and their number does not, so a summary has no check of counts."""
+    """Late rows change the values of a summary but not its number of rows. So it has no check of counts."""
     found = located(
         tmp_path,
         monkeypatch,
@@ -184,9 +184,9 @@ def test_every_error_names_its_file_and_line(
     line, words = WRONG[text]
     with pytest.raises(Exception) as caught:  # noqa: PT011 # Dagster wraps what it finds
         located(tmp_path, monkeypatch, wrong=text)
-    told = "\n".join(told_by(caught.value))
-    assert f"wrong.kql:{line}: " in told
-    assert words in told
+    message = "\n".join(messages_of(caught.value))
+    assert f"wrong.kql:{line}: " in message
+    assert words in message
 
 
 @pytest.mark.parametrize(("encoding", "line"), [("utf-16", 1), ("latin-1", 2)])
@@ -201,15 +201,15 @@ def test_a_file_that_is_not_utf8_is_named(encoding: str, line: int, tmp_path: Pa
 def test_two_hunts_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
         located(tmp_path, monkeypatch, a="DeviceInfo", b="// name: A\nDeviceInfo")
-    assert "b.kql:1: a.kql has the name A, too" in "\n".join(told_by(caught.value))
+    assert "b.kql:1: a.kql has the name A, too" in "\n".join(messages_of(caught.value))
 
 
 def test_a_wrong_attribute_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
         located(tmp_path, monkeypatch, "attributes:\n  owners: [nobody]")
-    told = "\n".join(told_by(caught.value))
-    assert "defs.yaml:3" in told
-    assert "must be an email address or a team name" in told
+    message = "\n".join(messages_of(caught.value))
+    assert "defs.yaml:3" in message
+    assert "must be an email address or a team name" in message
 
 
 @pytest.fixture(scope="module")
@@ -248,9 +248,9 @@ def test_a_run_commits_and_checks_each_partition(
 
     failed = materialize_range(found, ["bad"], first=FIRST, last=LAST, instance=instance)
     (event,) = failed.get_step_failure_events()
-    told = str(event.step_failure_data.error)
-    assert "bad.kql: 400 BadRequest" in told
-    assert "Failed to resolve column or scalar expression named 'ActionTyp'" in told
+    message = str(event.step_failure_data.error)
+    assert "bad.kql: 400 BadRequest" in message
+    assert "Failed to resolve column or scalar expression named 'ActionTyp'" in message
 
 
 @pytest.mark.usefixtures("configured")

@@ -1,4 +1,4 @@
-"""The code location as it is: it loads anywhere, and says all there is to say of every table."""
+"""The code location of this repository: it loads without a tenant and describes every table."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def location() -> dg.Definitions:
 
 @pytest.fixture(scope="module")
 def specs(location: dg.Definitions) -> dict[str, dg.AssetSpec]:
-    """Of the tables, by name; `test_assets_hunts` looks at the hunts."""
+    """Return the asset specs of the tables by name. `test_assets_hunts` tests the hunts."""
     tables = (spec for spec in location.resolve_all_asset_specs() if "parquet" in spec.kinds)
     return {spec.key.path[-1]: spec for spec in tables if spec.key.path[0] == "defender"}
 
@@ -125,7 +125,7 @@ def test_partitions_equal_those_of_the_lake_and_include_the_current_one(grain: G
     ids=lambda command: " ".join(command[:2]),
 )
 def test_the_tools_accept_the_code_location(command: tuple[str, ...], tmp_path: Path) -> None:
-    """As a person types them: from the root, with no tenant."""
+    """The commands run as a person types them: in the root folder, without a tenant."""
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path), "DAGSTER_DISABLE_TELEMETRY": "yes"}
     done = subprocess.run(
         [BIN / command[0], *command[1:]],

@@ -1,4 +1,4 @@
-"""Runs against an emulated tenant: what is committed is told, partition by partition, and never lost."""
+"""Runs against an emulated tenant: each committed partition is reported and never lost."""
 
 import datetime
 import random
@@ -44,7 +44,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture
 def tenant(endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emulated:
-    """The settings point at the emulated tenant."""
+    """Set the variables to the emulated tenant."""
     for name, value in (endpoint.settings() | {"HUNTING_LIMITS": "test"}).items():
         monkeypatch.setenv(name, value)
     emulated = Emulated(endpoint, tenant=None, home=tmp_path)  # type: ignore[arg-type] # rows are not compared here
@@ -53,7 +53,7 @@ def tenant(endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def materialized(result: dg.ExecuteInProcessResult, table: str) -> list[str]:
-    """Oldest first: partitions are committed as replies come."""
+    """Return the sorted keys of the materialized partitions. Runs commit them in the order of replies."""
     return sorted(
         str(event.partition)
         for event in result.get_asset_materialization_events()
@@ -62,26 +62,26 @@ def materialized(result: dg.ExecuteInProcessResult, table: str) -> list[str]:
 
 
 def row_counts(result: dg.ExecuteInProcessResult, table: str) -> list[int]:
-    """Of the whole table, in the order of commits."""
-    return told_of(result, table, "dagster/row_count")
+    """Return the rows of the whole table after each commit, in the order of commits."""
+    return metadata_of(result, table, "dagster/row_count")
 
 
 def partition_rows(result: dg.ExecuteInProcessResult, table: str) -> list[int]:
-    return told_of(result, table, "dagster/partition_row_count")
+    return metadata_of(result, table, "dagster/partition_row_count")
 
 
-def told_of(result: dg.ExecuteInProcessResult, table: str, name: str) -> list[int]:
+def metadata_of(result: dg.ExecuteInProcessResult, table: str, name: str) -> list[int]:
     events = (
         e
         for e in result.get_asset_materialization_events()
         if e.asset_key == dg.AssetKey(["defender", table])
     )
-    told = [event.step_materialization_data.materialization.metadata[name].value for event in events]
-    return [int(str(value)) for value in told]
+    values = [event.step_materialization_data.materialization.metadata[name].value for event in events]
+    return [int(str(value)) for value in values]
 
 
 def checked(result: dg.ExecuteInProcessResult) -> list[tuple[str, bool]]:
-    """By partition; that of the whole run, which has none, comes first."""
+    """Return the partition and the result of each check. The check of the whole run has no partition."""
     return sorted((each.partition or "", each.passed) for each in result.get_asset_check_evaluations())
 
 
@@ -109,13 +109,13 @@ def test_a_range_reports_each_partition_with_its_rows_and_its_check(
     for table in tables:
         assert row_counts(result, table)[-1] == sum(partition_rows(result, table))
     for event in result.get_asset_materialization_events():
-        told = event.step_materialization_data.materialization.metadata
-        assert Path(str(told["dagster/uri"].value)).exists()
-        rows = told["dagster/partition_row_count"].value
+        metadata = event.step_materialization_data.materialization.metadata
+        assert Path(str(metadata["dagster/uri"].value)).exists()
+        rows = metadata["dagster/partition_row_count"].value
         assert isinstance(rows, int)
         assert rows > 0
-        assert {"calls", "quota seconds", "first row", "last row"} <= told.keys()
-        assert "data:image/svg+xml" in str(told["preview"].value)
+        assert {"calls", "quota seconds", "first row", "last row"} <= metadata.keys()
+        assert "data:image/svg+xml" in str(metadata["preview"].value)
 
 
 def test_an_hourly_table_is_reported_hour_by_hour(tenant: Emulated, instance: dg.DagsterInstance) -> None:
@@ -167,7 +167,7 @@ def test_a_failed_run_keeps_finished_partitions_and_the_next_run_archives_the_re
 
 
 def seed_that_strikes(share: float, *, after: int) -> int:
-    """A seed whose first draw under `share` is the one after `after` others."""
+    """Return a seed for which the first fault comes after `after` calls without a fault."""
 
     def draws(seed: int) -> Sequence[bool]:
         chance = random.Random(seed)
@@ -182,9 +182,9 @@ def test_forgotten_days_are_refused_after_all_other_days_are_archived(
     result = materialize_range(location, ["AlertInfo"], first=day(33), last=day(27), instance=instance)
     assert not result.success
     assert materialized(result, "AlertInfo")[-3:] == days(29, 27)
-    (told,) = failures(result)
-    assert f"{day(33)}, {day(32)}, {day(31)}" in told
-    assert "forgotten" in told
+    (message,) = failures(result)
+    assert f"{day(33)}, {day(32)}, {day(31)}" in message
+    assert "forgotten" in message
 
 
 def test_a_run_of_a_snapshot_table_archives_today_and_names_the_other_days(
@@ -192,8 +192,8 @@ def test_a_run_of_a_snapshot_table_archives_today_and_names_the_other_days(
 ) -> None:
     result = materialize_range(location, ["ExposureGraphNodes"], first=day(2), last=day(0), instance=instance)
     assert (result.success, materialized(result, "ExposureGraphNodes")) == (False, [day(0)])
-    (told,) = failures(result)
-    assert f"{day(2)}, {day(1)}" in told
+    (message,) = failures(result)
+    assert f"{day(2)}, {day(1)}" in message
     assert materialize_range(
         location, ["ExposureGraphNodes"], first=day(0), last=day(0), instance=instance
     ).success
@@ -227,9 +227,9 @@ def test_without_a_tenant_a_run_writes_nothing_and_its_message_says_what_to_do(
 ) -> None:
     result = materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=instance)
     assert not result.success
-    (told,) = failures(result)
-    assert "HUNTING_TENANT_ID" in told
-    assert "make ui" in told
+    (message,) = failures(result)
+    assert "HUNTING_TENANT_ID" in message
+    assert "make ui" in message
     assert not (tmp_path / "lake").exists()
     assert not list(tmp_path.glob("quota*"))
 
@@ -244,8 +244,8 @@ def test_an_unusable_lake_is_reported_before_any_call(
 ) -> None:
     monkeypatch.setenv("HUNTING_LAKE", path)
     result = materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=instance)
-    (told,) = failures(result)
-    assert "HUNTING_LAKE" in told
+    (message,) = failures(result)
+    assert "HUNTING_LAKE" in message
     assert tenant.stats()["calls"] == 0
 
 

@@ -1,4 +1,4 @@
-"""Errors, metadata, checks and the log: values in, Dagster's words out."""
+"""Errors, metadata, checks and the log: values become Dagster's objects."""
 
 from base64 import b64decode
 from dataclasses import replace
@@ -28,7 +28,7 @@ KEY = dg.AssetKey(["defender", "AlertInfo"])
 
 
 def seen(*segments: Proof, archived: Proof) -> Inspection:
-    """A partition of which the service counted `pieces`, and whose file holds `archived`."""
+    """Build a partition for which the service counted `segments`, and whose file holds `archived`."""
     manifest = Manifest(
         partition=DAY,
         tenant="t",
@@ -100,22 +100,22 @@ def test_a_partition_is_complete_if_rows_and_checksum_equal_the_count_of_the_ser
     assert (evaluation.passed, evaluation.partition) == (False, "2026-11-20")
     assert evaluation.metadata["rows counted"].value == 3
     assert complete_result(KEY, [whole]).passed
-    told = complete_result(KEY, [whole, short])
-    assert not told.passed
-    assert told.description == "1 of 2 partitions differ: 2026-11-20"
+    result = complete_result(KEY, [whole, short])
+    assert not result.passed
+    assert result.description == "1 of 2 partitions differ: 2026-11-20"
 
 
 def test_the_metadata_of_a_partition_has_the_form_that_dagster_displays() -> None:
-    told = metadata.of_archived(seen(Proof(4, 1), archived=Proof(4, 1)), uri="/lake/x.parquet")
-    assert told["dagster/partition_row_count"].value == 4
-    assert told["dagster/uri"].value == "/lake/x.parquet"
-    assert [column.type for column in told["dagster/column_schema"].value.columns] == [
+    found = metadata.of_archived(seen(Proof(4, 1), archived=Proof(4, 1)), uri="/lake/x.parquet")
+    assert found["dagster/partition_row_count"].value == 4
+    assert found["dagster/uri"].value == "/lake/x.parquet"
+    assert [column.type for column in found["dagster/column_schema"].value.columns] == [
         "timestamp[ns, tz=UTC]",
         "string",
     ]
-    assert (told["bytes"].value, told["slices"].value) == (1234, 1)
-    assert "data:image/svg+xml" in str(told["preview"].value)
-    assert "| a\\|b |" in str(told["preview"].value)
+    assert (found["bytes"].value, found["slices"].value) == (1234, 1)
+    assert "data:image/svg+xml" in str(found["preview"].value)
+    assert "| a\\|b |" in str(found["preview"].value)
 
 
 def test_a_commit_reports_its_changes_and_its_cost() -> None:
@@ -132,8 +132,8 @@ def test_a_commit_reports_its_changes_and_its_cost() -> None:
         previous_rows=7,
         time_range=(DAY.window.start, DAY.window.start + 1),
     )
-    told = metadata.of_receipt(receipt, added="late rows")
-    assert {name: value.value for name, value in told.items()} == {
+    changes = metadata.of_receipt(receipt, added="late rows")
+    assert {name: value.value for name, value in changes.items()} == {
         "late rows": 3,
         "first row": "2026-11-20T00:00:00Z",
         "last row": "2026-11-20T00:00:00.0000001Z",
@@ -151,9 +151,9 @@ def test_a_commit_reports_its_changes_and_its_cost() -> None:
 
 
 def test_the_schema_of_an_asset_has_only_the_configured_columns() -> None:
-    told = metadata.of_asset(spec("AlertInfo", columns=("Title",), where="Title != ''"), entry("AlertInfo"))
-    assert {column.name for column in told["dagster/column_schema"].value.columns} == {"Timestamp", "Title"}
-    assert "Title != ''" in str(told["where"].value)
+    found = metadata.of_asset(spec("AlertInfo", columns=("Title",), where="Title != ''"), entry("AlertInfo"))
+    assert {column.name for column in found["dagster/column_schema"].value.columns} == {"Timestamp", "Title"}
+    assert "Title != ''" in str(found["where"].value)
 
 
 def test_bars_are_an_image_and_the_highest_one_fills_it() -> None:
@@ -200,11 +200,11 @@ def test_a_log_line_shows_progress_speed_and_expected_end() -> None:
 
 
 def test_the_log_reports_plans_and_waits_at_once_and_slices_at_intervals() -> None:
-    now, told = [0.0], list[str]()
-    report = Reporter(told.append, lambda: now[0], quota=lambda: "enough")
+    now, lines = [0.0], list[str]()
+    report = Reporter(lines.append, lambda: now[0], quota=lambda: "enough")
     report(progress(Step.PLANNED))
     for now[0] in (1.0, 9.0, 11.0, 12.0):
         report(progress(Step.FETCHED))
     report(progress(Step.COMMITTED))
     report(progress(Step.WAITING))
-    assert [line.split(",")[0] for line in told] == ["T: planned", "T: fetched", "T: waiting"]
+    assert [line.split(",")[0] for line in lines] == ["T: planned", "T: fetched", "T: waiting"]

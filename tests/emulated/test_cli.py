@@ -1,4 +1,4 @@
-"""The `hunting` command as a person or a scheduler runs it: words, JSON, exit codes."""
+"""The `hunting` command as a person or a scheduler runs it: text, JSON and exit codes."""
 
 import json
 import os
@@ -162,7 +162,7 @@ def test_reconcile_finds_an_equal_archive_equal(variables: dict[str, str]) -> No
 
 
 def materialized(variables: dict[str, str], spec: TableSpec) -> None:
-    """The same days as `DATES`, archived as a `defs.yaml` asks for them."""
+    """Archive the days of `DATES` with the settings of a `defs.yaml`."""
     settings = Settings(**{  # type: ignore[arg-type]
         name.removeprefix("HUNTING_").lower(): value
         for name, value in variables.items()
@@ -259,7 +259,7 @@ def test_a_wrong_setting_is_named(variables: dict[str, str], change: dict[str, s
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Iterator[Path]:
-    """A folder that only root may list."""
+    """Make a folder that only root may list."""
     folder = tmp_path / "closed"
     folder.mkdir()
     (folder / "hunting.toml").write_text("workers = 2\n")
@@ -270,7 +270,7 @@ def closed(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def bound() -> list[str]:
-    """The words before a command that make file permissions hold even for root."""
+    """Return the prefix of a command that makes file permissions apply even to root."""
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):

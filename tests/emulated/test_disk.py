@@ -1,5 +1,6 @@
-"""A full disk, a lake without write access, a clock that jumps: a clear error or the right rows, and an
-archive that stays the same byte for byte."""
+"""A full disk, a lake without write access, a clock that jumps.
+
+Each ends with a clear error or with the right rows. No byte of the archive changes."""
 
 import os
 import subprocess
@@ -135,7 +136,7 @@ def test_a_clock_that_jumps_loses_no_row(tenant: Emulated, seconds: int, step: i
     before = contents(tenant.home / "lake")
     clock, seen = Jumping(), 0
 
-    def jump(told: object) -> None:
+    def jump(progress: object) -> None:
         nonlocal seen
         seen += 1
         if seen == step:
@@ -148,7 +149,7 @@ def test_a_clock_that_jumps_loses_no_row(tenant: Emulated, seconds: int, step: i
         ) as pulling:  # fmt: skip
             list(pulling)
     except HuntingError as error:
-        if abs(seconds) < 30 * 86_400:  # within what the service remembers, every pull goes through
+        if abs(seconds) < 30 * 86_400:  # within the retention of the service, every pull succeeds
             raise AssertionError("a small jump stopped the pull") from error
     after = contents(tenant.home / "lake")
     assert {name: after[name] for name in before} == before

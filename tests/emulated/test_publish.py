@@ -1,4 +1,4 @@
-"""The seam after commit: a publisher is called once a run, with every receipt, and undoes nothing."""
+"""Publishing after the commits: a publisher is called once a run, with every receipt, and undoes nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class Ledger:
 
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    """A format that the registry knows for the time of a test."""
+    """Register a format for the time of a test."""
     publisher = Ledger()
     monkeypatch.setitem(PUBLISHERS, "ledger", lambda: publisher)
     return publisher
@@ -53,7 +53,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
 
 
 def pulled(running: Emulated, home: Path, asked: Window = ASKED) -> list[Receipt]:
-    """A pull that publishes to the ledger; its receipts, also where an error ends the pull."""
+    """Pull with publishing to the ledger, and return the receipts."""
     tenant = Emulated(running.endpoint, running.tenant, home)
     partitions = partitions_in(spec(TABLE), asked)
     with (
@@ -72,7 +72,7 @@ def test_a_run_publishes_once_with_every_receipt(running: Emulated, ledger: Ledg
 def test_a_failed_publisher_is_named_and_the_next_run_publishes(
     running: Emulated, ledger: Ledger, tmp_path: Path
 ) -> None:
-    """Every partition is committed all the same; the next run commits nothing and publishes everything."""
+    """Every partition is still committed. The next run commits nothing and publishes everything."""
     ledger.fails = True
     with pytest.raises(ServiceFailed, match="catalogue does not answer"):
         pulled(running, tmp_path)

@@ -28,7 +28,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
 
 @pytest.fixture
 def tenant(running: Emulated, tmp_path: Path) -> Emulated:
-    """The same tenant with a lake and a ledger of this test's own."""
+    """Return the same tenant with a separate lake and ledger for each test."""
     running.post("reset")
     return Emulated(running.endpoint, running.tenant, tmp_path)
 

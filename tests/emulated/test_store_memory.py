@@ -1,4 +1,4 @@
-"""A whole pull into a store that is no folder: the protocol of stores is enough."""
+"""A whole pull into a store that is no folder. A pull needs only the protocol of stores."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every API of the registry, and the URL, the scope and the login host of each in each cloud."""
+"""Every API of the registry, with its URL, scope and login host in each cloud."""
 
 import json
 from importlib import import_module

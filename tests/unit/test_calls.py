@@ -40,7 +40,7 @@ def throttled(seconds: str = "17") -> httpx.Response:
     return reply(429, b'{"error":{"code":"TooManyRequests","message":""}}', retry_after=seconds)
 
 
-def stumbled() -> httpx.Response:
+def unavailable() -> httpx.Response:
     return reply(503)
 
 
@@ -155,11 +155,11 @@ def test_a_service_that_throttles_again_and_again_ends_in_quota_exhausted(bench:
     calls = bench.calls(lambda _: throttled("30"))
     with pytest.raises(QuotaExhausted):
         calls.ask("T")
-    assert len(bench.requests) == 4  # 4 times 30 seconds are more than the 100 allowed
+    assert len(bench.requests) == 4  # 4 times 30 seconds exceed the allowed 100
     assert sum(bench.clock.sleeps) <= MAX_WAIT + 30
 
 
-@pytest.mark.parametrize("failure", [stumbled, cut, lambda: reply(500), lambda: reply(200, b"<html>")])
+@pytest.mark.parametrize("failure", [unavailable, cut, lambda: reply(500), lambda: reply(200, b"<html>")])
 def test_a_transient_failure_is_retried_a_few_times(bench: Bench, failure: object) -> None:
     calls = bench.calls(replies(*[failure] * (ATTEMPTS - 1), answered))  # type: ignore[list-item]
     assert calls.ask("T").table.num_rows == 3
@@ -169,7 +169,7 @@ def test_a_transient_failure_is_retried_a_few_times(bench: Bench, failure: objec
     assert {request.content for request in bench.requests} == {bench.requests[0].content}
 
 
-@pytest.mark.parametrize(("failure", "error"), [(stumbled, ServiceFailed), (cut, ReplyUnreadable)])
+@pytest.mark.parametrize(("failure", "error"), [(unavailable, ServiceFailed), (cut, ReplyUnreadable)])
 def test_a_failure_in_every_attempt_is_an_error(
     bench: Bench, failure: object, error: type[HuntingError]
 ) -> None:

@@ -1,4 +1,4 @@
-"""The architecture, the errors and the limits, as they are written down."""
+"""The architecture, the errors and the limits equal their documentation."""
 
 import ast
 import inspect
@@ -109,7 +109,7 @@ def test_bodies_of_functions_are_short(module: str) -> None:
 
 
 def _drawn() -> dict[str, str | None]:
-    """Each error in the tree at the top of the file, and what it hangs from."""
+    """Return each error in the tree at the top of the file, with its parent."""
     found: dict[str, str | None] = {}
     root = None
     for line in str(errors.__doc__).splitlines():

@@ -182,7 +182,7 @@ MARK = '"@odata.type":"#microsoft.graph.security.dynamicColumnValue"'
 def test_dynamic_text_is_the_same_on_every_api(xdr: str, graph: str, text: str | None) -> None:
     assert one("Object", xdr).table.column("C").to_pylist() == [text]
     assert one("Object", graph, graph=True).table.column("C").to_pylist() == [text]
-    # in one block with others, where values are written in one stroke
+    # in one block with rows whose values are written in one step
     assert column("Object", '{"a":1}', xdr, graph, "true") == ['{"a":1}', text, text, "true"]
 
 

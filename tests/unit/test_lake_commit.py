@@ -1,4 +1,4 @@
-"""A partition's file appears whole or not at all, never says less than before, and proves itself."""
+"""A partition's file appears complete or not at all, never loses rows, and contains its own proof."""
 
 import itertools
 import json
@@ -58,11 +58,11 @@ def shop(tmp_path: Path) -> Workshop:
 
 
 def archive(shop: Workshop) -> dict[str, bytes]:
-    """Every file but what is staged."""
+    """Return every file that is not staged."""
     return {path: data for path, data in shop.contents().items() if not path.startswith("_hunting/staging/")}
 
 
-# what a commit leaves behind
+# the files of a commit
 
 
 def test_a_commit_leaves_the_file_its_manifest_and_nothing_else(shop: Workshop) -> None:
@@ -152,7 +152,7 @@ def test_row_groups_are_bounded_and_can_be_skipped_by_time(shop: Workshop) -> No
     assert all(one[1] < other[0] for one, other in itertools.pairwise(ranges))
 
 
-# extending and replacing
+# commits that extend or replace
 
 
 def test_a_second_commit_replaces_what_it_covers(shop: Workshop) -> None:
@@ -181,7 +181,7 @@ def test_only_rescued_values_that_are_still_in_the_file_are_counted(shop: Worksh
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[tuple[int, int]]]:
-    """Hours of a day, each part of one commit or of several, one after the other."""
+    """Draw spans of a day in random order, committed in groups one after another."""
     edges = sorted(draw(st.sets(st.integers(1, 23), max_size=5)) | {0, 24})
     spans = list(itertools.pairwise(edges))
     commits = []
@@ -220,7 +220,7 @@ def test_a_day_has_every_row_once_for_any_sequence_of_commits(
 
 
 def test_part_of_an_archived_slice_can_be_replaced(shop: Workshop) -> None:
-    """The rest of it is kept, and counted anew."""
+    """The rest of the slice is kept and counted again."""
     shop.land([MIDNIGHT, NOON, NOON + 1, WHOLE.end - 1], columns={"A": text("a", "b", "c", "d")})
     inner = Window(NOON, NOON + 10)
     receipt = shop.commit(shop.stage(reply([NOON, NOON + 1, NOON + 2], {"A": text("B", "C", "new")}), inner))
@@ -247,7 +247,7 @@ def test_all_buckets_of_one_tick_are_kept(shop: Workshop) -> None:
     assert shop.commit(staged).proof.rows == 8
     assert sorted(shop.rows()["A"].to_pylist()) == ["+", "-", "0", "0", "0", "1", "1", "17"]
     extended = shop.commit(shop.stage(reply([MIDNIGHT, MIDNIGHT], {"A": text("-", "-")}), before))
-    assert extended.proof.rows == 9, "bucket pieces of the archive were lost or read twice"
+    assert extended.proof.rows == 9, "buckets of the archive were lost or read twice"
 
 
 def test_a_snapshot_is_replaced_whole(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_snapshot_is_replaced_whole(tmp_path: Path) -> None:
     assert shop.rows()["A"].to_pylist() == ["new", "newer"]
 
 
-# what is refused; the old file stays byte for byte
+# refused commits: no byte of the old file changes
 
 
 def refused(shop: Workshop, words: str, **land: object) -> None:
@@ -278,7 +278,7 @@ def test_fewer_rows_are_refused_unless_forced(shop: Workshop) -> None:
 
 
 def test_new_hours_do_not_make_up_for_rows_lost_in_old_ones(shop: Workshop) -> None:
-    """The whole would have as many rows as before, and yet one archived row would be gone."""
+    """The partition would have more rows than before, but one archived row would be lost."""
     shop.land([MIDNIGHT, MIDNIGHT + 1], MORNING)
     refused(shop, "holds 1 rows where 2 are archived", ticks=[MIDNIGHT, NOON, NOON + 1], window=WHOLE)
 
@@ -286,15 +286,15 @@ def test_new_hours_do_not_make_up_for_rows_lost_in_old_ones(shop: Workshop) -> N
 def test_less_time_is_refused_even_with_force(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
     staged = shop.stage(reply([MIDNIGHT, MIDNIGHT]), MORNING)
-    other_shape = replace(EVENTS, where="true")
+    other_query = replace(EVENTS, where="true")
     before = archive(shop)
     with pytest.raises(CommitRefused, match="no longer cover 2026-11-20T00:00:00Z … 2026-11-21"):
-        shop.commit(staged, spec=other_shape, force=True)
+        shop.commit(staged, spec=other_query, force=True)
     assert archive(shop) == before
 
 
 def test_rows_of_different_queries_are_not_mixed(shop: Workshop) -> None:
-    """Half a day of all rows, and half a day of chosen ones, would be a file that nobody asked for."""
+    """A file with all rows of the morning and filtered rows of the afternoon matches no query."""
     shop.land([MIDNIGHT], MORNING)
     shop.land([NOON], AFTERNOON)
     refused(shop, "no longer cover", ticks=[NOON, NOON], window=AFTERNOON, spec=replace(EVENTS, where="true"))
@@ -441,12 +441,12 @@ def test_a_flipped_bit_in_archived_rows_is_detected_when_they_are_copied(shop: W
     data = bytearray(shop.file().read_bytes())
     data[column.data_page_offset + column.total_compressed_size // 2] ^= 1
     shop.file().write_bytes(data)
-    load(shop.store, day())  # so that the manifest knows the damaged file
+    load(shop.store, day())  # now the manifest has the version of the damaged file
     refused(shop, "cannot be read", ticks=[NOON], window=AFTERNOON, columns={"A": text("z")})
 
 
 def test_a_staged_segment_that_cannot_be_read_is_removed(shop: Workshop) -> None:
-    """So that the next run fetches it again, and does not fail on it for ever."""
+    """The next run then fetches the segment again. Otherwise every run would fail."""
     (segment,) = shop.stage(reply([NOON] * 1000, {"A": text(*map(str, range(1000)))}), WHOLE)
     path = shop.root / segment.path
     path.write_bytes(path.read_bytes()[:-200])
@@ -463,7 +463,7 @@ def test_a_segment_whose_rows_differ_from_its_proof_is_removed(shop: Workshop) -
     assert list(shop.contents()) == [LAKE_FILE]
 
 
-# failures of the disk
+# disk errors
 
 
 def test_a_disk_that_fills_during_a_commit_leaves_the_old_file(shop: Workshop) -> None:
@@ -474,7 +474,7 @@ def test_a_disk_that_fills_during_a_commit_leaves_the_old_file(shop: Workshop) -
     with files_no_longer_than(10_000), pytest.raises(Misconfigured, match="full"):
         shop.commit(staged)
     assert archive(shop) == before
-    assert shop.commit(staged).proof.rows == 20_001, "what was staged is still good"
+    assert shop.commit(staged).proof.rows == 20_001, "the staged rows are still valid"
 
 
 def test_a_path_that_cannot_be_written_is_named_and_staged_rows_stay(shop: Workshop) -> None:
@@ -491,7 +491,7 @@ def test_a_path_that_cannot_be_written_is_named_and_staged_rows_stay(shop: Works
 
 
 def test_a_manifest_that_was_never_written_is_restored_from_the_footer(shop: Workshop) -> None:
-    """As after a kill between the file and its manifest: the file speaks for itself."""
+    """This is the state after a kill between the file and its manifest."""
     shop.land([MIDNIGHT, NOON])
     path = shop.root / manifest_path(day())
     whole = path.read_bytes()
@@ -544,7 +544,7 @@ def test_a_manifest_without_its_file_is_ignored(shop: Workshop) -> None:
 
 
 class ReadOnly(LocalStore):
-    """A lake that may only be read."""
+    """A lake without write access."""
 
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         raise Misconfigured("read-only")
@@ -614,11 +614,11 @@ while True:
 """
 
 KILLS, READS, MOST_KILLS = 6, 25, 40
-"""A busy machine takes more kills until enough was read; more than the last, and no writer gets anywhere."""
+"""Least kills, least reads, and most kills. A busy machine needs more kills until enough was read."""
 
 
 def test_readers_see_whole_files_while_writers_are_killed(tmp_path: Path) -> None:
-    """Each file holds 1000 + g rows that all say g: a torn or mixed one would tell."""
+    """Each file has 1000 + g rows with the value g. So a torn or mixed file is detected."""
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Where things lie, and what columns are called: there and back, and never two under one name."""
+"""Paths of files and names of columns: each can be read back, and no two are equal."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Schema drift: a table's schema only grows, a type only widens, and nothing changes its name."""
+"""Schema drift: a table's schema only grows, a type only widens, and no column changes its name."""
 
 import re
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_a_type_that_cannot_widen_stops_the_partition(one: pa.DataType, other: p
 
 @pytest.mark.parametrize("kusto", ["dynamic", "some later type"])
 def test_text_and_json_do_not_share_a_column(kusto: str) -> None:
-    """The text `[1]` and the list could not be told apart."""
+    """A reader could not distinguish the text `[1]` from the list."""
     plain = pa.schema([pa.field("A", pa.string(), metadata={"kusto": "string"})])
     json = pa.schema([pa.field("A", pa.string(), metadata={"kusto": kusto})])
     for first, second in ((plain, json), (json, plain)):
@@ -95,7 +95,7 @@ def test_rows_are_brought_under_the_merged_schema() -> None:
 
 
 def test_columns_that_differ_only_in_case_keep_their_values_over_all_replies() -> None:
-    """`LogonId` in one reply, `LogonID` in the next, both in a third."""
+    """One reply has `LogonId`, the next one `LogonID`, the third one both."""
     both = pa.table({"LogonID": ["upper"], "LogonId": ["lower"]})
     upper, lower = both.select(["LogonID"]), both.select(["LogonId"])
     known = merged(EVENTS, None, [upper.schema])

@@ -1,4 +1,4 @@
-"""Stores: objects are whole or absent, a put replaces what it expects, and nothing is left behind."""
+"""Stores: objects are complete or absent, and a put replaces only the expected version."""
 
 import errno
 import fcntl
@@ -159,7 +159,7 @@ def test_one_holder_at_a_time_has_a_lock(any_store: Store) -> None:
 
 
 def test_the_whole_lake_works_in_a_store_of_memory(tmp_path: Path) -> None:
-    """Stage, commit, extend, replace, read, and repair a manifest: with the protocol alone."""
+    """Stage, commit, extend, replace, read, and repair a manifest need only the protocol."""
     shop = Workshop(tmp_path / "lake")
     shop.store = MemoryStore()
     morning, afternoon = Window(MIDNIGHT, NOON), Window(NOON, day().window.end)
@@ -200,7 +200,7 @@ def test_a_full_disk_is_reported_and_leaves_the_old_object_and_nothing_else(
 
 @pytest.mark.parametrize("place", ["lake", "lake/a", "lake/a/b"])
 def test_a_path_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
-    """The root, a folder within, or the object itself is of the wrong kind."""
+    """The root, a folder inside it, or the object itself has the wrong kind."""
     wrong = tmp_path / place
     wrong.parent.mkdir(parents=True, exist_ok=True)
     wrong.mkdir() if place == "lake/a/b" else wrong.write_text("in the way")
@@ -213,7 +213,7 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> N
 
 @pytest.mark.parametrize("place", ["lake", "lake/a"])
 def test_the_write_probe_reports_a_path_that_cannot_be_written(tmp_path: Path, place: str) -> None:
-    """A file is in the way, or a link that leads nowhere or to itself."""
+    """The path is a file, or a link to nothing or to itself."""
     wrong = tmp_path / place
     wrong.parent.mkdir(exist_ok=True)
     store = open_store(str(tmp_path / "lake"))
@@ -251,7 +251,7 @@ def test_every_call_names_a_lake_that_is_a_file(tmp_path: Path, call: str) -> No
 
 
 def test_leftovers_of_a_killed_writer_are_removed_and_files_of_a_live_writer_are_kept(tmp_path: Path) -> None:
-    """A writer that is alive holds the lock beside its file; a lock without a file is swept, too."""
+    """A live writer holds the lock beside its file. A lock without a file is removed, too."""
     folder = tmp_path / TEMPORARY
     folder.mkdir(parents=True)
     for name in ("dead.tmp", "dead.lock", "killed_before_its_lock.tmp", "killed_after_its_rename.lock"):
@@ -300,7 +300,7 @@ with open_store(sys.argv[1]).lock(sys.argv[2]):
 def test_a_lock_is_shared_by_processes_and_waiting_for_it_is_reported(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The other process has written nothing, so it removes the lock's file while this one waits for it."""
+    """The other process has written nothing. So it removes the lock's file while this process waits."""
     command = [sys.executable, "-c", HOLD, str(tmp_path / "lake"), LOCK]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
@@ -336,7 +336,7 @@ print([m.proof.rows for m in load_all(shop.store, EVENTS.name)], rows["A"].tolis
 
 
 def test_a_lake_is_written_and_read_where_fcntl_does_not_exist(tmp_path: Path) -> None:
-    """As on Windows."""
+    """Windows has no `fcntl`."""
     here = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_FCNTL, str(tmp_path), str(here), str(here.parent)],
@@ -349,7 +349,7 @@ def test_a_lake_is_written_and_read_where_fcntl_does_not_exist(tmp_path: Path) -
 def test_a_lake_is_written_where_folders_cannot_be_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on Windows, which cannot open a folder."""
+    """Windows cannot open a folder."""
     os_open = os.open
 
     def open_file(path: str | Path, *arguments: int, **more: int) -> int:

@@ -1,4 +1,4 @@
-"""Replies become staged pieces: every row in its partition, and nothing taken for good that is not."""
+"""Replies become staged segments: every row is in its partition, and no bad segment is used."""
 
 import json
 from collections import Counter
@@ -60,7 +60,7 @@ EDGES = {Grain.DAY: [0, DAY, 2 * DAY, 3 * DAY], Grain.HOUR: [0, HOUR, 2 * HOUR, 
 
 @st.composite
 def replies(draw: st.DrawFn) -> tuple[Grain, Window, list[int]]:
-    """Times in three partitions, many of them at an edge."""
+    """Draw times in three partitions, many of them at an edge."""
     grain = draw(st.sampled_from(list(Grain)))
     edges = EDGES[grain]
     start, end = draw(st.integers(0, edges[1] - 1)), draw(st.integers(edges[2] + 1, edges[3]))
@@ -157,10 +157,10 @@ def test_segments_come_in_order_of_time(shop: Workshop) -> None:
 
 
 def rewritten(shop: Workshop, segment: Staged, **changes: object) -> None:
-    """The piece's file with other words about itself."""
+    """Write the segment's file again with changed properties."""
     table = rows_of(shop, segment)
-    told = json.loads(table.schema.metadata[b"hunting.staged"]) | changes
-    table = table.replace_schema_metadata({"hunting.staged": json.dumps(told)})
+    properties = json.loads(table.schema.metadata[b"hunting.staged"]) | changes
+    table = table.replace_schema_metadata({"hunting.staged": json.dumps(properties)})
     with pa.ipc.new_file(str(shop.root / segment.path), table.schema) as writer:
         writer.write_table(table)
 
@@ -181,7 +181,7 @@ def spoil(kind: str, shop: Workshop, segment: Staged) -> None:
             rewritten(shop, segment, surprise=1)
         case "nonsense":
             rewritten(shop, segment, span={"start": 5, "end": 5})
-        case "of another shape":
+        case "of another query":
             rewritten(shop, segment, query_hash="0" * 16)
         case "copied from elsewhere":
             path.rename(path.with_name("1-2.arrow"))
@@ -189,7 +189,7 @@ def spoil(kind: str, shop: Workshop, segment: Staged) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["empty", "cut", "no Arrow file", "no metadata", "of a later version", "nonsense", "of another shape",
+    ["empty", "cut", "no Arrow file", "no metadata", "of a later version", "nonsense", "of another query",
      "copied from elsewhere"],
 )  # fmt: skip
 def test_a_segment_that_cannot_be_trusted_is_removed(shop: Workshop, kind: str) -> None:
@@ -207,7 +207,7 @@ def test_a_segment_of_a_bucket_is_removed_because_its_number_is_valid_in_one_run
 
 
 def test_overlapping_segments_are_removed_except_the_first(shop: Workshop) -> None:
-    """Else the rows in both would be doubled: two runs with clocks apart cut the same day differently."""
+    """Rows in both would be doubled. Two runs with different clocks cut the same day differently."""
     (first,) = shop.stage(reply([MIDNIGHT, NOON]), Window(MIDNIGHT, NOON + 5))
     shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
     assert staged_segments(shop.store, day(), EVENTS.query_hash) == (first,)
@@ -215,7 +215,7 @@ def test_overlapping_segments_are_removed_except_the_first(shop: Workshop) -> No
 
 
 def test_a_segment_older_than_the_file_of_its_partition_is_removed(shop: Workshop) -> None:
-    """A run that died right after its commit leaves pieces behind; a later re-pull must not trust them."""
+    """A run that died right after its commit leaves segments behind. A later pull must not use them."""
     segments = shop.stage(reply([NOON]), WHOLE)
     leftover = shop.contents()
     shop.commit(segments)
@@ -229,7 +229,7 @@ def test_a_segment_older_than_the_file_of_its_partition_is_removed(shop: Worksho
 def test_unstaging_removes_everything_of_a_partition_and_nothing_else(shop: Workshop) -> None:
     asked = Window(MIDNIGHT, MIDNIGHT + 2 * DAY)
     _, kept = shop.stage(reply([NOON]), asked, partitions=[day(), day(1)])
-    (shop.root / staging_folder(day()) / "_leftover.tmp").write_bytes(b"half a piece")
+    (shop.root / staging_folder(day()) / "_leftover.tmp").write_bytes(b"half a segment")
     unstage(shop.store, day())
     assert list(shop.contents()) == [kept.path]
 

@@ -1,4 +1,4 @@
-"""Ticks, spans and keys: arithmetic that everything else leans on."""
+"""Ticks, spans and keys: the arithmetic that all other code uses."""
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -46,7 +46,7 @@ ticks = st.integers(FIRST, LAST)
         ("9999-12-31T23:59:59.9999999Z", LAST),
     ],
 )
-def test_an_instant_is_written_with_four_digits_of_year_and_seven_or_none_of_fraction(
+def test_an_instant_has_four_digits_of_the_year_and_none_or_seven_of_the_fraction(
     text: str, expected: int
 ) -> None:
     assert iso_of(expected) == text
@@ -150,7 +150,7 @@ def test_each_grain_has_its_length() -> None:
         TableSpec("T", "Timestamp", where="A == 1"),
     ],
 )
-def test_columns_predicates_and_other_parts_of_the_query_change_its_hash(other: TableSpec) -> None:
+def test_time_column_columns_and_predicate_change_the_query_hash(other: TableSpec) -> None:
     assert other.query_hash != TableSpec("T", "Timestamp").query_hash
 
 

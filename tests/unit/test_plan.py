@@ -1,4 +1,4 @@
-"""Slices tile their window, add up, and stay under the target; buckets refine; a plan has its price."""
+"""Slices tile their window, add up, and stay under the target; buckets divide; a plan has a duration."""
 
 import math
 from dataclasses import replace
@@ -18,7 +18,7 @@ STEP = 10
 
 @st.composite
 def histograms(draw: st.DrawFn) -> Histogram:
-    """One window that need not begin or end at a bin's edge, and counted bins within it."""
+    """Draw a window, which may begin or end within a bin, and its counted bins."""
     start = draw(st.integers(0, 25))
     window = Window(start, start + draw(st.integers(1, 300)))
     bins = []
@@ -55,7 +55,7 @@ def test_a_slice_is_over_the_target_only_if_it_holds_one_bin(histogram: Histogra
 
 @given(histograms(), st.integers(1, 25))
 def test_two_neighbouring_slices_never_fit_into_one(histogram: Histogram, target: int) -> None:
-    """Greedy: the next slice's first bin did not fit any more. So calls are near what rows demand."""
+    """The first bin of the next slice did not fit. So the number of calls is near the minimum."""
     (window,) = histogram.windows
     slices = list(plan.pack(histogram, window, target=lambda: target))
     for one, other in pairwise(slices):
@@ -148,7 +148,7 @@ def test_a_width_follows_wider_replies_at_once_and_narrower_ones_slowly(
 
 
 def test_a_width_is_never_zero() -> None:
-    """Else the row target would divide by it."""
+    """The row target divides by the width."""
     assert plan.row_target(TEST, plan.Width(1000).after(1000, 0)) < TEST.rows
 
 
@@ -182,7 +182,7 @@ def test_buckets_are_a_power_of_two_and_filled_to_two_thirds(rows: int, target: 
 def test_finer_buckets_divide_their_bucket_and_add_up(own: int, finer: int, data: st.DataObject) -> None:
     bucket = Bucket(data.draw(st.integers(0, (1 << own) - 1)), 1 << own)
     of = 1 << (own + finer)
-    proofs = [Proof(7, 7)] * of  # of other buckets; not to be taken
+    proofs = [Proof(7, 7)] * of  # of other buckets: must not be used
     mine = range(bucket.index, of, bucket.of)
     for index in mine:
         proofs[index] = Proof(data.draw(st.integers(0, 3)), data.draw(st.integers(0, 99)))
@@ -204,7 +204,7 @@ def test_a_plan_within_every_rate_takes_as_long_as_its_calls_run() -> None:
 
 
 def test_the_tightest_rate_says_how_long_a_plan_takes() -> None:
-    """120 calls of 5 s fill an hour of the original limits; a third hour's worth waits for two renewals."""
+    """120 calls of 5 s fill an hour of the original limits. So 360 calls wait for two renewals."""
     found = plan.cost(calls=360, rows=0, width=plan.Width(1), limits=ORIGINAL, share=1, seconds_a_call=5)
     assert found.wall_seconds == pytest.approx(2 * 3600)
 
@@ -225,7 +225,7 @@ def test_more_calls_and_a_smaller_share_never_take_less_time(
 
 @given(st.integers(1, 500), st.integers(1, 60), st.integers(1, 600))
 def test_the_wall_time_is_one_that_the_rate_allows(calls: int, amount: int, period: int) -> None:
-    """Whole renewals can never be fewer than the price says."""
+    """A plan can never need fewer renewals than computed."""
     limits = Limits("one", "", (Rate(Kind.CALLS, amount, period),), 10, None, 1)
     found = plan.cost(calls=calls, rows=0, width=plan.Width(1), limits=limits, share=1, seconds_a_call=0)
     renewals = math.ceil(calls / amount) - 1
@@ -246,7 +246,7 @@ def due(day: int, calls: float, *, hours_left: float | None, running: float = 0.
 
 
 @st.composite
-def owed(draw: st.DrawFn) -> list[plan.Due]:
+def missing(draw: st.DrawFn) -> list[plan.Due]:
     return [
         due(
             day,
@@ -259,7 +259,7 @@ def owed(draw: st.DrawFn) -> list[plan.Due]:
 
 
 def in_time(dues: list[plan.Due], limits: Limits) -> bool:
-    """Whether all can be had, worked on by deadline."""
+    """Return whether all can be done in time, in the order of their deadlines."""
     calls = running = 0.0
     for one in sorted(dues, key=lambda d: math.inf if d.deadline is None else d.deadline):
         calls, running = calls + one.calls, running + one.running_seconds
@@ -286,7 +286,7 @@ def test_partitions_that_fit_are_done_oldest_first() -> None:
 
 
 def test_an_old_partition_is_given_up_if_it_would_cost_two_younger_ones() -> None:
-    """30 calls take two hours more than the first ten: by then both others are gone."""
+    """30 calls take two hours longer than ten. Both other partitions are forgotten by then."""
     turns = plan.by_deadline(
         [due(1, 30, hours_left=2.5), due(2, 10, hours_left=2.7), due(3, 10, hours_left=2.9)],
         HOURLY,
@@ -310,7 +310,7 @@ def test_lost_partitions_go_last_and_the_youngest_of_them_first() -> None:
     ]
 
 
-@given(owed(), st.sampled_from([HOURLY, BOTH]), st.randoms(use_true_random=False))
+@given(missing(), st.sampled_from([HOURLY, BOTH]), st.randoms(use_true_random=False))
 def test_every_promised_partition_is_done_before_its_deadline(
     dues: list[plan.Due], limits: Limits, random: Random
 ) -> None:
@@ -328,7 +328,7 @@ def test_every_promised_partition_is_done_before_its_deadline(
     assert plan.by_deadline(shuffled, limits, share=1, now=TODAY) == turns
 
 
-@given(owed())
+@given(missing())
 def test_no_other_order_keeps_more_partitions(dues: list[plan.Due]) -> None:
     kept = len(dues) - len(lost_of(plan.by_deadline(dues, HOURLY, share=1, now=TODAY)))
     quick = [replace(one, running_seconds=0.0) for one in dues]

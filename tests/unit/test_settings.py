@@ -1,4 +1,4 @@
-"""Variables over file over defaults; what is wrong is named, and no secret shows."""
+"""Variables win over the file, and the file over defaults. Errors name the setting and show no secret."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SECRET = "correct horse battery staple"
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An empty folder, and no setting from outside."""
+    """Work in an empty folder, without settings of the machine."""
     import os
 
     for name in list(os.environ):

@@ -1,4 +1,4 @@
-"""What is decided about a slice, for every reason and every kind of slice and evidence."""
+"""The decision about a slice, for every reason and every kind of slice and evidence."""
 
 from dataclasses import replace
 from itertools import product
@@ -141,7 +141,7 @@ EVIDENCE = [
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_and_evidence_has_a_sound_decision(reason: Reason) -> None:  # noqa: C901 # one case each
-    """Whatever is known, the answer fits the slice, and is never a step back."""
+    """For any evidence, the decision fits the slice and makes progress."""
     for slice_, evidence in product(SLICES, EVIDENCE):
         rows, too_much = slice_.expected.rows, reason in {Reason.REFUSED, Reason.CUT_SHORT}
         match decided(slice_, reason, evidence):

@@ -1,4 +1,4 @@
-"""Which spans are owed: nothing twice, nothing left out, nothing behind the edge."""
+"""Missing spans: nothing twice, nothing left out, nothing before the retention limit."""
 
 import itertools
 from datetime import date
@@ -25,7 +25,7 @@ MINUTE = 60 * SECOND
 
 
 def spans(low: int, high: int) -> st.SearchStrategy[Window]:
-    """Windows within small integers, so that edges meet often."""
+    """Draw windows between small integers. Many of them have an edge in common."""
     return st.tuples(st.integers(low, high), st.integers(low, high)).filter(lambda p: p[0] < p[1]).map(
         lambda p: Window(*p)
     )  # fmt: skip
@@ -77,7 +77,7 @@ def test_the_end_of_the_requested_window_is_exclusive() -> None:
 
 
 LENGTH = 10
-"""Ticks of a partition in the drawn cases; `owed` takes any."""
+"""Ticks of a partition in the random cases. `backlog_of` takes any length."""
 
 partitions = st.sets(st.integers(0, 5), max_size=6).map(
     lambda numbers: [Partition("T", Window(n * LENGTH, (n + 1) * LENGTH)) for n in numbers]
@@ -88,23 +88,23 @@ partitions = st.sets(st.integers(0, 5), max_size=6).map(
 def test_missing_covered_and_lost_spans_together_are_the_requested_ones(
     asked: list[Partition], data: st.DataObject
 ) -> None:
-    """And none of them meets another, and nothing owed lies behind the edge or is not settled."""
+    """None of them overlaps another. Every missing span is settled and not forgotten."""
     covered = {
         partition: data.draw(st.lists(spans(partition.window.start, partition.window.end), max_size=3))
         for partition in asked
         if data.draw(st.booleans())
     }
-    held_ = data.draw(spans(-10, 70))
-    backlog = backlog_of(asked, covered, available=held_)
+    available_ = data.draw(spans(-10, 70))
+    backlog = backlog_of(asked, covered, available=available_)
 
-    settled = instants([p.window for p in asked]) & set(range(-100, held_.end))
+    settled = instants([p.window for p in asked]) & set(range(-100, available_.end))
     have = instants([span for taken in covered.values() for span in taken]) & settled
     to_fetch = instants([span for _, span in backlog.missing])
-    lost = {instant for instant in settled - have if instant < held_.start}
+    lost = {instant for instant in settled - have if instant < available_.start}
     assert have | to_fetch | lost == settled
     assert not have & to_fetch
     assert not to_fetch & lost
-    assert to_fetch <= instants([held_])
+    assert to_fetch <= instants([available_])
     assert sum(span.ticks for _, span in backlog.missing) == len(to_fetch)
     assert all(partition.window.contains(span) for partition, span in backlog.missing)
 
@@ -114,8 +114,8 @@ def test_every_partition_is_in_one_list_and_the_oldest_goes_first(
     asked: list[Partition], data: st.DataObject
 ) -> None:
     covered = {p: [p.window] for p in asked if data.draw(st.booleans())}
-    held_ = data.draw(spans(-10, 70))
-    backlog = backlog_of(asked, covered, available=held_)
+    available_ = data.draw(spans(-10, 70))
+    backlog = backlog_of(asked, covered, available=available_)
     lists = [
         list(dict.fromkeys(p for p, _ in backlog.missing)),
         backlog.covered,
@@ -124,8 +124,8 @@ def test_every_partition_is_in_one_list_and_the_oldest_goes_first(
     ]
     assert sorted(p for found in lists for p in found) == sorted(asked)
     assert all(list(found) == sorted(found) for found in lists)
-    assert all(p.window.end <= held_.start and p not in covered for p in backlog.forgotten)
-    assert all(p.window.start >= held_.end for p in backlog.future)
+    assert all(p.window.end <= available_.start and p not in covered for p in backlog.forgotten)
+    assert all(p.window.start >= available_.end for p in backlog.future)
 
 
 def at(number: int) -> Partition:
