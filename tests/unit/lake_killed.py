@@ -71,7 +71,7 @@ def afternoon(folder: Path, kill_at: int = 0) -> None:
 
 
 def check(folder: Path, before: list[int], after: list[int]) -> None:
-    """Assert that readers see one of both states, with a correct manifest, and that a new run completes it."""
+    """Assert that readers see one of two states, with a correct manifest, and a new run completes it."""
     shop = Workshop(folder)
     found = sorted(shop.ticks()) if shop.file().exists() else []
     assert found in (before, after), f"{len(found)} rows"
