@@ -1,17 +1,18 @@
-"""Table formats: what the lake holds, kept equal in another table. The seam after a pull's commits.
+"""Table formats: tables that are kept equal to the lake. A pull calls them after its last commit.
 
-A new format is one file in this folder and one line in `PUBLISHERS`. The lake stays the source of truth: a
-published table can always be rebuilt from the lake.
+A new format is one file of this folder that defines `open_publisher()`, and the file's name in `FORMATS`. The
+lake stays the source of truth: a published table can always be built again from the lake.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Protocol
 
-from hunting_pipeline.errors import Misconfigured, setting
+from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Receipt, TableSpec
 
-__all__ = ["PUBLISHERS", "Publisher", "open_publishers"]
+__all__ = ["FORMATS", "Publisher", "open_publishers"]
 
 
 class Publisher(Protocol):
@@ -37,8 +38,8 @@ class Publisher(Protocol):
         """
 
 
-PUBLISHERS: dict[str, Callable[[], Publisher]] = {}
-"""What opens a publisher, by the name of its format."""
+FORMATS: tuple[str, ...] = ()
+"""The files of the formats. A format has the name of its file."""
 
 
 def open_publishers(names: Iterable[str]) -> tuple[Publisher, ...]:
@@ -48,9 +49,9 @@ def open_publishers(names: Iterable[str]) -> tuple[Publisher, ...]:
         Misconfigured: a format is unknown.
     """
     chosen = tuple(names)
-    if unknown := sorted({*chosen} - {*PUBLISHERS}):
+    if unknown := sorted({*chosen} - {*FORMATS}):
         raise Misconfigured(
-            f"{setting('publish')} names {', '.join(unknown)}; the known formats are:"
-            f" {', '.join(sorted(PUBLISHERS)) or 'none'}. Nothing was asked or written. Change the setting"
+            f"`publish` names {', '.join(unknown)}; the known formats are:"
+            f" {', '.join(FORMATS) or 'none'}. Nothing was asked or written. Name a known format"
         )
-    return tuple(PUBLISHERS[name]() for name in chosen)
+    return tuple(import_module(f"{__name__}.{name}").open_publisher() for name in chosen)

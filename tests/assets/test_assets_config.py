@@ -155,10 +155,19 @@ WRONG = {
     "tables:\n- name: AlertInfo\n  columns:\n  - Title\n  - 'Ti tle'": (7, "is no name of a table or column"),
     "tables:\n- name: AlertInfo\n  columns: [Title, Titel]": (5, "did you mean Title"),
     "tables:\n- name: AlertInfo\n  where: 'Title == \"x'": (5, "where"),
-    "tables:\n- name: AlertInfo\n  where: Timestamp > ago(1d)": (5, "ago(): it moves with the clock"),
+    "tables:\n- name: AlertInfo\n  where: Timestamp > ago(1d)": (
+        5,
+        "ago(): it changes the result from day to day",
+    ),
     "tables:\n- name: AlertInfo\n  where: Title == '' or rand() > 0.5": (5, "rand(): it gives another value"),
-    "tables:\n- name: AlertInfo\n  where: Title != prev(Title)": (5, "prev(): it depends on all rows before"),
-    "tables:\n- name: AlertInfo\n  where: AlertId in ((AlertEvidence | take 5))": (5, "`take`: which rows"),
+    "tables:\n- name: AlertInfo\n  where: Title != prev(Title)": (
+        5,
+        "prev(): its value depends on all rows before",
+    ),
+    "tables:\n- name: AlertInfo\n  where: AlertId in ((AlertEvidence | take 5))": (
+        5,
+        "`take`: it takes any rows",
+    ),
     "tables:\n- name: AlertInfo\n  owners: [nobody]": (5, "must be an email address or a team name"),
     "tables:\n- name: AlertInfo\n  tags: {'a b': c}": (5, "invalid tag keys"),
     "tables:\n- name: AlertInfo\n  group: a b": (5, "not a valid asset group name"),
@@ -167,7 +176,7 @@ WRONG = {
     "tables:\n- name: AlertInfo\n- name: AlertInfo": (5, "AlertInfo: listed more than once"),
     "start: 1st of May\ntables:\n- name: AlertInfo": (3, "isoformat"),
     "group: a b\ntables:\n- name: AlertInfo": (3, "not a valid asset group name"),
-    "tenants: [contoso]\ntables:\n- name: AlertInfo": (3, "no tenant is called 'contoso'"),
+    "tenants: [contoso]\ntables:\n- name: AlertInfo": (3, "there is no tenant 'contoso'"),
     "group: lonely": (2, "attributes.tables"),
     "group: mail\ntables: AlertInfo": (4, "`tables` must be a list, such as"),
 }

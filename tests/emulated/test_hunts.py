@@ -15,6 +15,8 @@ from hunting_pipeline.hunt_files import HuntFile, hunt_file
 from hunting_pipeline.lake.manifest import load_all
 from hunting_pipeline.model import DAY, HOUR, RESCUED, Grain, TableSpec, Window, ticks_of
 from hunting_pipeline.pipeline import Pipeline, open_lake
+from hunting_pipeline.pipeline.calls import Spent
+from hunting_pipeline.pipeline.tracker import Tracker
 from hunting_pipeline.quota.rules import Priority
 from hunting_pipeline.window import available, partitions_in
 from support import DOTNET_EPOCH, NOW, Emulated, Shifted, emulated
@@ -82,7 +84,8 @@ def pulled(tenant: Emulated, spec: TableSpec, *, rows: int = 100_000, asked: Win
 def answered(tenant: Emulated, query: str) -> pa.Table:
     """Return the reply of the service to an unchanged text."""
     with tenant.open() as pipeline:
-        calls = pipeline._calls(TableSpec("a person", None), Priority.FRESH, lambda _: None)
+        tracker = Tracker("a person", lambda _: None, Spent())
+        calls = pipeline._calls(tracker, Priority.FRESH)
         return calls.ask_whole(query).table
 
 

@@ -32,15 +32,20 @@ def reconcile(
     with exiting_at_once(), opened(settings) as pipeline, reporting(quiet=as_json) as observe:
         days = date_range(pipeline, start, end)
         for spec in problems.while_hopeful(selected_tables(tables or [], settings, pipeline.store)):
+            partitions = days.partitions(spec)
+            if dry_run:
+                with problems.noted():
+                    counted = pipeline.recount(spec, partitions, observe=observe)
+                    results.append((counted, Report(counted.table, calls=counted.calls)))
+                continue
             with (
                 problems.noted(),
-                pipeline.reconcile(spec, days.partitions(spec), force=force, observe=observe) as (
+                pipeline.reconcile(spec, partitions, force=force, observe=observe) as (
                     recount,
                     pulling,
                 ),
             ):
-                if not dry_run:
-                    run_to_end(pulling, problems)
+                run_to_end(pulling, problems)
                 results.append((recount, pulling.report))
     if as_json:
         print_json([_as_json(recount, report) for recount, report in results])

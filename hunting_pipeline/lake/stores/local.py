@@ -23,7 +23,7 @@ from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.lake.layout import OWN_FOLDER
 from hunting_pipeline.lake.stores.protocol import ANY, Entry, Expected, Store, refuse_conflict
 
-__all__ = ["LocalStore", "open_local"]
+__all__ = ["LocalStore", "open_at"]
 
 _TEMPORARY = f"{OWN_FOLDER}/temporary"
 
@@ -36,7 +36,7 @@ _UNUSABLE = {
 _log = logging.getLogger(__name__)
 
 
-def open_local(location: str) -> Store:
+def open_at(location: str) -> Store:
     """Open a folder by its path or its `file://` URL."""
     if location.lower().startswith("file://"):
         location = url2pathname(urlsplit(location).path)
