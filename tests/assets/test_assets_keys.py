@@ -1,4 +1,4 @@
-"""Names that code reads back from Dagster: each one has a writer, and nobody spells it a second time."""
+"""Names that code reads back from Dagster: each has a writer and is written in one place only."""
 
 import ast
 from pathlib import Path
@@ -25,14 +25,14 @@ SPAN = Window(FIRST.window.start, SECOND.window.end)
 
 
 def late_rows() -> dg.AssetCheckResult:
-    """A recount that found late rows on the first day."""
+    """Return the check result of a recount that found late rows on the first day."""
     bins = tuple(Bin(each.window, Proof(5, 0)) for each in (FIRST, SECOND))
     found = Recount("AlertInfo", (SPAN,), bins, (FIRST.window,), ())
     return reconciled_result(found, [FIRST, SECOND], spec("AlertInfo"))
 
 
 def gap_near_the_edge() -> dg.AssetCheckResult:
-    """An empty archive whose first day is near the edge."""
+    """Return the check result of an empty archive whose first day is near the edge."""
     edge = FIRST.window.start - DAY
     return deadline_result(deadline(backlog_of([FIRST], {}, available=SPAN), edge=edge), edge=edge)
 
@@ -61,8 +61,8 @@ def test_an_evaluation_without_the_key_does_not_stop_the_sensor(reason: Reason) 
         assert not sensor.evaluate_tick(dg.build_sensor_context(instance)).run_requests
 
 
-def test_no_key_is_spelt_a_second_time() -> None:
-    """A label beside a key of the same text would drift apart from it."""
+def test_each_key_is_written_in_one_place_only() -> None:
+    """A copy of the text would differ from the key after a change of one of them."""
     ours = {getattr(keys, name) for name in keys.__all__}
     spelt = [
         f"{path.relative_to(ROOM)}:{node.lineno} {node.value!r}"
