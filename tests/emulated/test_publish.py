@@ -111,6 +111,6 @@ def test_a_partition_that_fails_does_not_stop_the_publishing_of_others(
 
 def test_an_unknown_format_is_refused_before_any_call(running: Emulated, tmp_path: Path) -> None:
     running.post("reset")
-    with pytest.raises(Misconfigured, match="`publish` names ledger; the known formats are: "):
+    with pytest.raises(Misconfigured, match="`publish` names unknown formats: ledger"):
         pulled(running, tmp_path)
     assert running.stats()["calls"] == 0

@@ -248,7 +248,7 @@ def test_a_plan_names_partitions_that_will_be_forgotten_before_their_turn(tenant
         planned = pipeline.plan(table, partitions_in(table, WHOLE))
         assert planned.cost.calls > 3
         assert not pipeline.at_risk([planned])
-        slow = [replace(due, running_seconds=500 * due.running_seconds) for due in planned.dues]
-        at_risk = pipeline.at_risk([replace(planned, dues=tuple(slow))])
+        slow = [replace(due, running_seconds=500 * due.running_seconds) for due in planned.partition_costs]
+        at_risk = pipeline.at_risk([replace(planned, partition_costs=tuple(slow))])
         assert at_risk
         assert set(at_risk) < {partition for partition, _ in planned.backlog.missing}

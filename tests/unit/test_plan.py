@@ -127,7 +127,7 @@ def test_the_row_target_is_at_least_one_row(rows: int, width: plan.Width) -> Non
 
 def test_a_guessed_width_leaves_more_room_than_a_learnt_one() -> None:
     assert plan.row_target(ENDPOINT, plan.Width(5000)) == 5_000
-    assert plan.row_target(ENDPOINT, plan.Width(5000, learnt=True)) == 9_000
+    assert plan.row_target(ENDPOINT, plan.Width(5000, measured=True)) == 9_000
     assert plan.row_target(ORIGINAL, plan.Width(5000)) == 99_000
 
 
@@ -140,10 +140,10 @@ def test_a_width_follows_wider_replies_at_once_and_narrower_ones_slowly(
         assert after == width
         return
     seen = max(1.0, body / rows)
-    assert after.learnt
+    assert after.measured
     assert after.bytes_per_row >= seen * (1 - 1e-9)
     assert after.bytes_per_row <= max(seen, width.bytes_per_row) * (1 + 1e-9)
-    if width.learnt and seen < width.bytes_per_row:
+    if width.measured and seen < width.bytes_per_row:
         assert math.isclose(after.bytes_per_row, 0.8 * width.bytes_per_row + 0.2 * seen)
 
 
@@ -199,13 +199,15 @@ def test_finer_buckets_divide_their_bucket_and_add_up(own: int, finer: int, data
 
 
 def test_a_plan_within_every_rate_takes_as_long_as_its_calls_run() -> None:
-    found = plan.cost(calls=8, rows=1000, width=plan.Width(2.5), limits=ORIGINAL, share=0.8, seconds_a_call=5)
+    found = plan.cost(
+        calls=8, rows=1000, width=plan.Width(2.5), limits=ORIGINAL, share=0.8, seconds_per_call=5
+    )
     assert found == plan.Cost(8, 1000, 2500, 40, 40)
 
 
 def test_the_tightest_rate_says_how_long_a_plan_takes() -> None:
     """120 calls of 5 s fill an hour of the original limits. So 360 calls wait for two renewals."""
-    found = plan.cost(calls=360, rows=0, width=plan.Width(1), limits=ORIGINAL, share=1, seconds_a_call=5)
+    found = plan.cost(calls=360, rows=0, width=plan.Width(1), limits=ORIGINAL, share=1, seconds_per_call=5)
     assert found.wall_seconds == pytest.approx(2 * 3600)
 
 
@@ -215,7 +217,12 @@ def test_more_calls_and_a_smaller_share_never_take_less_time(
 ) -> None:
     def price(calls: int, share: float) -> plan.Cost:
         return plan.cost(
-            calls=calls, rows=calls, width=plan.Width(3), limits=ENDPOINT, share=share, seconds_a_call=seconds
+            calls=calls,
+            rows=calls,
+            width=plan.Width(3),
+            limits=ENDPOINT,
+            share=share,
+            seconds_per_call=seconds,
         )
 
     assert price(calls, share).wall_seconds <= price(calls + more, share).wall_seconds
@@ -227,7 +234,7 @@ def test_more_calls_and_a_smaller_share_never_take_less_time(
 def test_the_wall_time_is_one_that_the_rate_allows(calls: int, amount: int, period: int) -> None:
     """A plan can never need fewer renewals than computed."""
     limits = Limits("one", "", (Rate(Kind.CALLS, amount, period),), 10, None, 1)
-    found = plan.cost(calls=calls, rows=0, width=plan.Width(1), limits=limits, share=1, seconds_a_call=0)
+    found = plan.cost(calls=calls, rows=0, width=plan.Width(1), limits=limits, share=1, seconds_per_call=0)
     renewals = math.ceil(calls / amount) - 1
     assert found.wall_seconds <= renewals * period + period
     assert found.wall_seconds >= (renewals - 1) * period
@@ -240,13 +247,13 @@ BOTH = Limits("both", "", (Rate(Kind.CALLS, 10, 3600), Rate(Kind.SECONDS, 30, 18
 TODAY = 100 * DAY
 
 
-def due(day: int, calls: float, *, hours_left: float | None, running: float = 0.0) -> plan.Due:
+def due(day: int, calls: float, *, hours_left: float | None, running: float = 0.0) -> plan.PartitionCost:
     deadline = None if hours_left is None else TODAY + math.floor(hours_left * HOUR)
-    return plan.Due(Partition("T", Window(day * DAY, (day + 1) * DAY)), calls, running, deadline)
+    return plan.PartitionCost(Partition("T", Window(day * DAY, (day + 1) * DAY)), calls, running, deadline)
 
 
 @st.composite
-def missing(draw: st.DrawFn) -> list[plan.Due]:
+def missing(draw: st.DrawFn) -> list[plan.PartitionCost]:
     return [
         due(
             day,
@@ -258,7 +265,7 @@ def missing(draw: st.DrawFn) -> list[plan.Due]:
     ]
 
 
-def in_time(dues: list[plan.Due], limits: Limits) -> bool:
+def in_time(dues: list[plan.PartitionCost], limits: Limits) -> bool:
     """Return whether all can be done in time, in the order of their deadlines."""
     calls = running = 0.0
     for one in sorted(dues, key=lambda d: math.inf if d.deadline is None else d.deadline):
@@ -312,7 +319,7 @@ def test_lost_partitions_go_last_and_the_youngest_of_them_first() -> None:
 
 @given(missing(), st.sampled_from([HOURLY, BOTH]), st.randoms(use_true_random=False))
 def test_every_promised_partition_is_done_before_its_deadline(
-    dues: list[plan.Due], limits: Limits, random: Random
+    dues: list[plan.PartitionCost], limits: Limits, random: Random
 ) -> None:
     turns = plan.by_deadline(dues, limits, share=1, now=TODAY)
     deadlines = {one.partition: one.deadline for one in dues}
@@ -329,7 +336,7 @@ def test_every_promised_partition_is_done_before_its_deadline(
 
 
 @given(missing())
-def test_no_other_order_keeps_more_partitions(dues: list[plan.Due]) -> None:
+def test_no_other_order_keeps_more_partitions(dues: list[plan.PartitionCost]) -> None:
     kept = len(dues) - len(lost_of(plan.by_deadline(dues, HOURLY, share=1, now=TODAY)))
     quick = [replace(one, running_seconds=0.0) for one in dues]
     best = max(
@@ -341,7 +348,7 @@ def test_no_other_order_keeps_more_partitions(dues: list[plan.Due]) -> None:
     assert kept <= free == best
 
 
-def lost_of(turns: list[plan.Turn]) -> set[Partition]:
+def lost_of(turns: list[plan.Scheduled]) -> set[Partition]:
     return {turn.partition for turn in turns if turn.lost}
 
 
@@ -351,5 +358,8 @@ def test_a_call_that_partitions_share_is_divided_evenly() -> None:
         Slice("T", Window(70 * DAY, 70 * DAY + HOUR), Proof(1, 0)),
         Slice("T", Window(70 * DAY + HOUR, 72 * DAY), Proof(1, 0)),
     ]
-    found = plan.dues(slices, days, seconds_a_call=4, retention_days=30)
-    assert found == [plan.Due(days[0], 1.5, 6, 100 * DAY), plan.Due(days[1], 0.5, 2, 101 * DAY)]
+    found = plan.partition_costs(slices, days, seconds_per_call=4, retention_days=30)
+    assert found == [
+        plan.PartitionCost(days[0], 1.5, 6, 100 * DAY),
+        plan.PartitionCost(days[1], 0.5, 2, 101 * DAY),
+    ]

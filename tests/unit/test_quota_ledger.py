@@ -331,7 +331,7 @@ def test_a_destroyed_ledger_is_an_error_and_allows_no_call(tmp_path):
     take(ledger)
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE quota_spend")
-    with pytest.raises(ServiceFailed, match="No call was allowed"):
+    with pytest.raises(ServiceFailed, match="No call is sent without the ledger"):
         ledger.reserve(table="T", priority=Priority.FRESH, owner="me")
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hunting_pipeline import plan, split
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import HOUR, Bin, Grain, Histogram, Proof, Slice, Window
-from hunting_pipeline.split import Evidence, Reason, next_cut
+from hunting_pipeline.split import Evidence, Reason, next_action
 
 ATTEMPTS = 5
 """Attempts of a query that cannot be smaller."""
@@ -92,7 +92,7 @@ class Service:
 
     def _short_enough(self, rows: int) -> None:
         if rows >= self.limits.rows:
-            raise TooMuch(Reason.CUT_SHORT)
+            raise TooMuch(Reason.TRUNCATED)
 
     def _carried(self, rows: list[Row]) -> None:
         self._short_enough(len(rows))
@@ -181,7 +181,7 @@ class Reader:
         evidence = Evidence(self.width, service.forgotten_before)
         while True:
             evidence = replace(evidence, width=self.width, edge=service.forgotten_before)
-            cut = next_cut(slice_, reason, evidence, limits=service.limits, grain=Grain.HOUR)
+            cut = next_action(slice_, reason, evidence, limits=service.limits, grain=Grain.HOUR)
             self.decisions[f"{reason.name} → {type(cut).__name__}"] += 1
             match cut:
                 case split.Accept():
