@@ -152,7 +152,10 @@ WRONG = {
     "tables:\n- name: ExposureGraphNodes\n  grain: hour": (5, "no time column"),
     "tables:\n- name: AlertInfo\n  grain: week": (5, "'day' or 'hour'"),
     "tables:\n- name: AlertInfo\n  policy: melt": (5, "'evolve' or 'freeze'"),
-    "tables:\n- name: AlertInfo\n  columns:\n  - Title\n  - 'Ti tle'": (7, "is no name of a table or column"),
+    "tables:\n- name: AlertInfo\n  columns:\n  - Title\n  - 'Ti tle'": (
+        7,
+        "is not a valid name of a table or column",
+    ),
     "tables:\n- name: AlertInfo\n  columns: [Title, Titel]": (5, "did you mean Title"),
     "tables:\n- name: AlertInfo\n  where: 'Title == \"x'": (5, "where"),
     "tables:\n- name: AlertInfo\n  where: Timestamp > ago(1d)": (
@@ -173,7 +176,7 @@ WRONG = {
     "tables:\n- name: AlertInfo\n  group: a b": (5, "not a valid asset group name"),
     "tables:\n- name: AlertInfo\n  grian: hour": (5, "grian"),
     "tables:\n- name: AlertInfo\n- grain: day": (5, "name"),
-    "tables:\n- name: AlertInfo\n- name: AlertInfo": (5, "AlertInfo: listed more than once"),
+    "tables:\n- name: AlertInfo\n- name: AlertInfo": (5, "AlertInfo is listed more than once"),
     "start: 1st of May\ntables:\n- name: AlertInfo": (3, "isoformat"),
     "group: a b\ntables:\n- name: AlertInfo": (3, "not a valid asset group name"),
     "tenants: [contoso]\ntables:\n- name: AlertInfo": (3, "there is no tenant 'contoso'"),

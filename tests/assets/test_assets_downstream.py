@@ -198,7 +198,7 @@ def test_partitions_that_are_not_archived_are_named_and_nothing_is_computed(lake
     asset, got = asking(pa.Table, **DAILY, backfill_policy=dg.BackfillPolicy.single_run())
     first = str(TODAY - datetime.timedelta(days=4))
     message = failure(run(asset, day=first, to=DAYS[0]))
-    assert f"DeviceProcessEvents: {first} not in the lake {lake.uri()}" in message
+    assert f"DeviceProcessEvents: these partitions are not in the lake {lake.uri()}: {first}." in message
     assert got == []
 
 
@@ -291,7 +291,7 @@ def test_a_computed_partition_is_replaced_whole_and_can_be_loaded_downstream(res
 
 
 REFUSED = {
-    "an output must be one partition": computing("ours", ROWS),
+    "an output must be exactly one partition": computing("ours", ROWS),
     "not a list": computing("ours", [1], **DAILY),
     "Drop or rename Date": computing("ours", ROWS.rename_columns(["Date"]), **DAILY),
 }

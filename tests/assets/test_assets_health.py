@@ -122,7 +122,7 @@ def test_partitions_that_are_soon_forgotten_are_requested_first_and_once(
         "dagster/asset_partition_range_end": near[-1],
     }
     assert (
-        f"defender/AlertInfo: soon forgotten by the service: {', '.join(map(str, near))}"
+        f"defender/AlertInfo: missing, and will soon expire in the service: {', '.join(map(str, near))}"
         in capfd.readouterr().err
     )
     assert not tick(found.cursor).run_requests

@@ -55,8 +55,8 @@ def test_the_examples_are_assets_of_the_code_location() -> None:
     assert len(files) >= 11
     assert all(spec.group_name == "hunts" and spec.description for spec in hunts.values())
     joined = hunts["logon_then_process"].metadata
-    assert "the right side of the join" in joined["read whole in every call"].value
-    assert joined["bounds"].value == "1, on Timestamp"
+    assert "the right side of the join" in joined["read in full by every call"].value
+    assert joined["time filters"].value == "1, on Timestamp"
     assert hunts["persistence"].automation_condition is None
 
 
@@ -154,21 +154,21 @@ def test_a_description_ends_at_the_next_key_or_blank_line(tmp_path: Path) -> Non
 
 WRONG = {
     "// gain: hour\nDeviceInfo": (1, "did you mean grain?"),
-    "// description: x\n// time: Timestamp\n// note: y\nDeviceInfo": (3, "the header has no 'note'"),
-    "// Schedul: manual\nDeviceInfo": (1, "the header has no 'Schedul'; did you mean schedule?"),
+    "// description: x\n// time: Timestamp\n// note: y\nDeviceInfo": (3, "there is no key 'note'"),
+    "// Schedul: manual\nDeviceInfo": (1, "there is no key 'Schedul'; did you mean schedule?"),
     "\n// Copyright Contoso\n\n//schedul :manual\nDeviceInfo": (4, "did you mean schedule?"),
-    "// Copyright Contoso\n\n// grain: day\n// note: y\nDeviceInfo": (4, "the header has no 'note'"),
+    "// Copyright Contoso\n\n// grain: day\n// note: y\nDeviceInfo": (4, "there is no key 'note'"),
     "// grain: day\n// grain: hour\nDeviceInfo": (2, "twice: remove one of them"),
     "// grain: day\n\n// Grain: hour\nDeviceInfo": (3, "twice: remove one of them"),
     "// grain: week\nDeviceInfo": (1, "neither day nor hour"),
-    "// name: two words\nDeviceInfo": (1, "'two words' is no name"),
-    "// grain: day\n// name: AlertInfo\nDeviceInfo": (2, "AlertInfo is a table's name"),
+    "// name: two words\nDeviceInfo": (1, "'two words' is not a valid name"),
+    "// grain: day\n// name: AlertInfo\nDeviceInfo": (2, "AlertInfo is the name of a table"),
     "// time: a b\nDeviceInfo": (1, "no name of a table or column"),
-    "// time: Hour\nDeviceInfo": (1, "the lake uses the name 'hour' itself"),
+    "// time: Hour\nDeviceInfo": (1, "the lake reserves the name 'hour'"),
     "// schedule: every day\nDeviceInfo": (1, "neither a cron expression nor `manual`"),
     "// grain: day\n// schedule:\nDeviceInfo": (2, "'' is neither a cron expression nor `manual`"),
     "// api: portal\nDeviceInfo": (1, f"choose one of {', '.join(APIS)}"),
-    "// settle: soon\nDeviceInfo": (1, "no length of time"),
+    "// settle: soon\nDeviceInfo": (1, "is not a duration"),
     "// grain: hour\n// time: none\nDeviceInfo": (1, "a snapshot a day"),
     "// grain: hour\nDeviceInfo | summarize count() by bin(Timestamp, 1d)": (1, "use `grain: day`"),
     "// description: x\n\nDeviceInfo\n| where Timestamp > ago(1d)\n| take 5": (5, "`take`"),

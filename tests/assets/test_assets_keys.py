@@ -9,7 +9,7 @@ import pytest
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.model import DAY, Bin, Proof, Window, partition_from_key
 from hunting_pipeline.orchestration import keys
-from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, RECONCILE_STALE, Reason, sensor_for
+from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, RECONCILE_STALE, Trigger, sensor_for
 from hunting_pipeline.orchestration.checks.health import deadline_result, health_specs
 from hunting_pipeline.orchestration.checks.reconciled import reconciled_result, reconciled_spec
 from hunting_pipeline.orchestration.resources import hunting_of
@@ -37,27 +37,27 @@ def gap_near_the_edge() -> dg.AssetCheckResult:
     return deadline_result(deadline(backlog_of([FIRST], {}, available=SPAN), edge=edge), edge=edge)
 
 
-@pytest.mark.parametrize(("reason", "check"), [(RECONCILE_STALE, late_rows), (LAST_CALL, gap_near_the_edge)])
-def test_a_sensor_reads_what_its_check_writes(reason: Reason, check: object) -> None:
+@pytest.mark.parametrize(("trigger", "check"), [(RECONCILE_STALE, late_rows), (LAST_CALL, gap_near_the_edge)])
+def test_a_sensor_reads_what_its_check_writes(trigger: Trigger, check: object) -> None:
     assert callable(check)
     result = check()
-    assert result.check_name == reason.check
+    assert result.check_name == trigger.check
     assert not result.passed
-    assert result.metadata[reason.listed].value == [FIRST.key]
+    assert result.metadata[trigger.metadata_key].value == [FIRST.key]
     defined = [reconciled_spec(KEY), *health_specs(KEY, fresh_hours=6)]
-    assert reason.check in {each.name for each in defined}
+    assert trigger.check in {each.name for each in defined}
 
 
-@pytest.mark.parametrize("reason", [RECONCILE_STALE, LAST_CALL])
-def test_an_evaluation_without_the_key_does_not_stop_the_sensor(reason: Reason) -> None:
+@pytest.mark.parametrize("trigger", [RECONCILE_STALE, LAST_CALL])
+def test_an_evaluation_without_the_key_does_not_stop_the_sensor(trigger: Trigger) -> None:
     """The instance keeps evaluations of earlier versions, whose metadata had other keys."""
-    check = dg.AssetCheckKey(KEY, reason.check)
+    check = dg.AssetCheckKey(KEY, trigger.check)
     old = dg.AssetCheckEvaluation(
-        asset_key=KEY, check_name=reason.check, passed=False, metadata={"another key": [FIRST.key]}
+        asset_key=KEY, check_name=trigger.check, passed=False, metadata={"another key": [FIRST.key]}
     )
     with dg.DagsterInstance.ephemeral() as instance:
         instance.report_runless_asset_event(old)
-        sensor = sensor_for(reason, [check], hunting_of())
+        sensor = sensor_for(trigger, [check], hunting_of())
         assert not sensor.evaluate_tick(dg.build_sensor_context(instance)).run_requests
 
 

@@ -102,7 +102,7 @@ def test_a_partition_is_complete_if_rows_and_checksum_equal_the_count_of_the_ser
     assert complete_result(KEY, [whole]).passed
     result = complete_result(KEY, [whole, short])
     assert not result.passed
-    assert result.description == "1 of 2 partitions differ: 2026-11-20"
+    assert result.description == "1 of 2 partitions differ from the counts of the service: 2026-11-20"
 
 
 def test_the_metadata_of_a_partition_has_the_form_that_dagster_displays() -> None:

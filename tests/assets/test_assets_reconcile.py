@@ -16,7 +16,7 @@ from hunting_pipeline.orchestration import HuntingTables, TableConfig, materiali
 from hunting_pipeline.orchestration.automation.sensors import (
     RECONCILE_STALE,
     LastRequest,
-    Reason,
+    Trigger,
     checks_of,
     is_due,
     run_requests,
@@ -48,13 +48,13 @@ class Operated:
     """The code location and an instance. Its methods do what the daemon does."""
 
     def __init__(
-        self, instance: dg.DagsterInstance, reason: Reason = RECONCILE_STALE, *, start: str = "2026-01-01"
+        self, instance: dg.DagsterInstance, trigger: Trigger = RECONCILE_STALE, *, start: str = "2026-01-01"
     ) -> None:
         component = HuntingTables(tables=[TableConfig(name="AlertInfo")], start=start)
         self.defs = component.build_defs(None)  # type: ignore[arg-type] # needs no context
         self.instance = instance
         hunting = hunting_of()
-        self.sensor = sensor_for(reason, checks_of(self.defs, reason.check, hunting), hunting)
+        self.sensor = sensor_for(trigger, checks_of(self.defs, trigger.check, hunting), hunting)
         self.cursor: str | None = None
 
     def materialize(self) -> None:

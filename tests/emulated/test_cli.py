@@ -218,7 +218,7 @@ def test_progress_goes_to_standard_error_in_plain_lines(variables: dict[str, str
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["pull", "AlertInfo", "--from", "2026-13-01"], 2, "is no date"),
+        (["pull", "AlertInfo", "--from", "2026-13-01"], 2, "is not a date"),
         (["pull", "AlertInfo", "--from", "2026-11-05", "--to", "2026-11-04"], 2, "the window is empty"),
         (["pull", "AlertInfo", "--from", "2099-01-01", "--to", "2099-01-02"], 2, "in the future"),
         (["pull", "AlertInfo", "--from", "2020-01-01", "--to", "2020-01-02"], 6, "2020-01-01"),
@@ -347,7 +347,7 @@ def test_ctrl_c_ends_a_pull_at_once_and_the_next_pull_resumes_it(variables: dict
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=10)[1]
     assert (process.returncode, "Traceback" in said) == (130, False), said
-    assert said.endswith("hunting: interrupted; fetched rows are staged, the next run continues with them\n")
+    assert said.endswith("hunting: interrupted. Fetched rows are staged. Run again to continue.\n")
     assert hunting(variables, "pull", "DeviceNetworkEvents").returncode == 0
 
 
