@@ -203,7 +203,7 @@ def _listed(
     Another version of this package may have written the evaluation, without this metadata key.
     """
     latest = latest_evaluation(instance, check)
-    if latest is None or listed not in latest.evaluation.metadata:
+    if latest is None or metadata_key not in latest.evaluation.metadata:
         return None
     keys = latest.evaluation.metadata[metadata_key].value
     return (latest.id, [str(key) for key in keys]) if isinstance(keys, list) and keys else None
