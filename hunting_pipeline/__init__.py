@@ -1,8 +1,8 @@
 """Microsoft Defender's hunting tables, complete and typed, as partitioned Parquet.
 
-The values and the errors. To pull from Python, use `hunting_pipeline.pipeline.open_pipeline`. To read a lake,
-use `hunting_pipeline.lake.read`. Importing this package loads no other library and changes no environment
-variable.
+This module exports the values and the errors. To pull from Python, use
+`hunting_pipeline.pipeline.open_pipeline`. To read a lake, use `hunting_pipeline.lake.read`. Importing this
+package loads no other library and changes no environment variable.
 """
 
 from hunting_pipeline.errors import (

@@ -1,7 +1,7 @@
-"""A hunt's file: a header of comments, then a person's query. The file is checked when it is read.
+"""A hunt file: a header of comments, then your query. The file is checked when it is read.
 
-One value is checked later: the Dagster edge checks the cron expression of `schedule`. This module works
-without Dagster.
+Only the cron expression of `schedule` is checked later, by `orchestration`, because this module works without
+Dagster.
 """
 
 import re
@@ -24,10 +24,10 @@ from hunting_pipeline.window import SETTLING
 __all__ = ["MANUAL", "SUFFIX", "HuntFile", "hunt_file"]
 
 SUFFIX = ".kql"
-"""The suffix of a hunt's file."""
+"""The suffix of a hunt file."""
 
 MANUAL = "manual"
-"""The `schedule` of a hunt that only people start."""
+"""The `schedule` of a hunt that is only started by hand."""
 
 _LAKE_PREFIX = "hunt-"
 """The prefix of a hunt's name in the lake. The name of a table has no hyphen, so the two cannot collide."""
@@ -35,14 +35,14 @@ _LAKE_PREFIX = "hunt-"
 _NONE = "none"
 
 _SETTLING_OF_SUMMARIES = 3 * HOUR
-"""The delay in ticks of a hunt whose values late rows can change. By then most rows have arrived."""
+"""The settling delay in ticks if late rows can change values of the hunt. By then most rows have arrived."""
 
 _SIMILAR, _SIMILAR_AMONG_KEYS = 0.8, 0.6
-"""The similarity, of at most 1, at which a word before a colon counts as a misspelt key. The lower one holds
-for a word that is written like a key and stands among keys. `schedul` is a misspelt key, `source` is not."""
+"""The similarity (0 to 1) from which a word before a colon counts as a misspelt key. The lower one is for a
+word in lower case that stands among keys. `schedul` is a misspelt key, `source` is not."""
 
 _BYTES_PER_ROW = 500
-"""The first estimate of a row's size in JSON. Most hunts ask for few columns."""
+"""The first estimate of a row's size in JSON. Most hunts return few columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +100,14 @@ def hunt_file(path: Path) -> HuntFile:
     snapshot = time_column == _NONE
     if snapshot and grain is Grain.HOUR:
         raise _error(
-            path, lines["grain"], "a hunt without a time is a snapshot a day: leave out `grain: hour`"
+            path, lines["grain"], "a hunt without a time is archived once a day: remove `grain: hour`"
         )
     try:
         hunt = read_hunt(text, None if snapshot else time_column, _documented_columns)
     except Unsliceable as error:
         raise _error(path, error.line, error.reason) from None
     if grain.ticks % hunt.step:
-        raise _error(
-            path, lines["grain"], f"its rows stand for spans longer than one {grain}: use `grain: day`"
-        )
+        raise _error(path, lines["grain"], f"each row summarizes more than one {grain}: use `grain: day`")
     settle = chosen.get("settle", _SETTLING_OF_SUMMARIES if hunt.late_rows_rewrite else SETTLING)
     api, schedule = chosen.get("api"), chosen.get("schedule")
     spec = TableSpec(
@@ -138,15 +136,15 @@ def _name(path: Path, name: str, line: int) -> str:
         raise _error(
             path,
             line,
-            f"{name!r} is no name of a hunt: write a name of letters, digits and underscores in `// name:`",
+            f"{name!r} is not a valid name: use letters, digits and underscores only in `// name:`",
         )
     if name in catalog.catalog():
-        raise _error(path, line, f"{name} is a table's name: write another one in `// name:`")
+        raise _error(path, line, f"{name} is the name of a table: write another name in `// name:`")
     return name
 
 
 def _header(path: Path, text: str) -> Mapping[str, _Value]:
-    """Read the comments at the top. A description continues up to the next key or blank line."""
+    """Read the comments at the top. A description ends at the next key or blank line."""
     found: dict[str, _Value] = {}
     among_keys = True
     for number, line in enumerate(text.splitlines(), 1):
@@ -157,10 +155,10 @@ def _header(path: Path, text: str) -> Mapping[str, _Value]:
         key = match[1].lower() if match else ""
         if match and key in _CHECKS:
             if key in found:
-                raise _error(path, number, f"the header has {key} twice: remove one of them")
+                raise _error(path, number, f"the header has the key {key} twice: remove one of them")
             found[key] = _Value(match[2], number)
         elif match and (hint := _misspelt(comment, key, among_keys=among_keys)):
-            raise _error(path, number, f"the header has no {match[1]!r}; {hint}")
+            raise _error(path, number, f"there is no key {match[1]!r}; {hint}")
         elif comment and among_keys and list(found)[-1:] == ["description"]:
             before = found["description"]
             found["description"] = replace(before, text=f"{before.text}\n{comment[2:].strip()}".strip())
@@ -169,12 +167,12 @@ def _header(path: Path, text: str) -> Mapping[str, _Value]:
 
 
 def _misspelt(comment: str, key: str, *, among_keys: bool) -> str | None:
-    """Return what to write instead if the comment looks like a misspelt key; None if it does not."""
+    """Return a hint if the comment looks like a misspelt key; None if it does not."""
     written_as_key = among_keys and re.fullmatch(r"//\s*[a-z]+:(\s.*)?", comment)
     cutoff = _SIMILAR_AMONG_KEYS if written_as_key else _SIMILAR
     if near := get_close_matches(key, _CHECKS, n=1, cutoff=cutoff):
         return f"did you mean {near[0]}?"
-    return f"there are {', '.join(_CHECKS)}" if written_as_key else None
+    return f"the keys are {', '.join(_CHECKS)}" if written_as_key else None
 
 
 def _checked(path: Path, key: str, value: _Value) -> object:
@@ -192,13 +190,13 @@ def _grain(text: str) -> Grain:
 
 def _time(text: str) -> str:
     if lake_names([Column(text, "datetime")]) != (text,):
-        raise ValueError(f"the lake uses the name {text.lower()!r} itself: give the column another name")
+        raise ValueError(f"the lake reserves the name {text.lower()!r}: give the column another name")
     return literals.name(text)
 
 
 def _settle(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d*[mhd]", text):
-        raise ValueError(f"{text!r} is no length of time: write one such as 30m, 6h or 1d")
+        raise ValueError(f"{text!r} is not a duration: write one such as 30m, 6h or 1d")
     return int(text[:-1]) * {"m": 60 * SECOND, "h": HOUR, "d": DAY}[text[-1]]
 
 

@@ -1,4 +1,4 @@
-"""A table that is computed from an archived table: the programs of each day. An example to copy."""
+"""An example of a table that is computed from an archived table: the programs of each day."""
 
 import dagster as dg
 import pyarrow as pa
@@ -24,7 +24,7 @@ def summarised(events: ds.Dataset) -> pa.Table:
 
 
 def processes_by_day(hunting: HuntingResource) -> dg.AssetsDefinition:
-    """Build the asset of a tenant. A partition runs after each commit of the same day's process events."""
+    """Build the asset of a tenant. A partition is computed after each commit of the day's process events."""
 
     @dg.asset(
         key=[*hunting.prefix, "summary", "ProcessesByDay"],
@@ -35,7 +35,7 @@ def processes_by_day(hunting: HuntingResource) -> dg.AssetsDefinition:
         group_name="summaries",
         kinds={"parquet"},
         tags=hunting.tags,
-        description="Starts of each program by day, and the number of devices.",
+        description="The number of starts and of devices of each program, by day.",
     )
     def _processes_by_day(events: ds.Dataset) -> pa.Table:
         return summarised(events)

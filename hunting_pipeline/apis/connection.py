@@ -85,9 +85,10 @@ def _root(url: str, *, name: str) -> str:
         raise Misconfigured(
             f"{setting(name)} must be an https URL such as https://host:port: tokens travel over it"
         )
-    if "@" in parsed.netloc or parsed.query or parsed.fragment or any(c <= " " for c in url):
+    if "@" in parsed.netloc or parsed.query or parsed.fragment or any(c <= " " or c == "\x7f" for c in url):
         raise Misconfigured(
-            f"{setting(name)} must be a root, https://host:port, without user, query or blanks"
+            f"{setting(name)} must be a root, https://host:port, without user, query, blanks or control"
+            " characters"
         )
     return url.rstrip("/")
 

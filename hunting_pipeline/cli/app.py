@@ -1,7 +1,7 @@
-"""The list of commands. The module of a command is imported when the command is used.
+"""The list of commands. The module of a command is imported only when the command is used.
 
-So `hunting --help` loads neither Arrow nor an HTTP client. A new command is a module `commands/NAME.py` with
-a function `NAME`, and one entry in `COMMANDS`.
+Therefore `hunting --help` loads neither Arrow nor an HTTP client. To add a command, write a module
+`commands/NAME.py` with a function `NAME`, and add one entry to `COMMANDS`.
 """
 
 import os
@@ -28,7 +28,7 @@ class Command:
     """An entry of the list.
 
     Attributes:
-        help: the text of `hunting NAME --help`. Its first sentence stands in `hunting --help`.
+        help: the text of `hunting NAME --help`. `hunting --help` shows its first sentence.
         context_settings: settings of the command's parser.
     """
 
@@ -37,34 +37,36 @@ class Command:
 
 
 _FORWARDING = {"allow_extra_args": True, "ignore_unknown_options": True}
-"""Parser settings that leave unknown options to another program."""
+"""Parser settings that accept unknown options, so the command can pass them to another program."""
 
 COMMANDS = {
-    "check": Command("Check the lake, the sign-in and each table. Sends one call per table."),
-    "tables": Command("List the known tables. Sends no call."),
+    "check": Command("Check the lake, the sign-in and each table. The command sends one API call per table."),
+    "tables": Command("List the documented tables. The command sends no API call."),
     "plan": Command(
-        "Show how much a pull would fetch and cost."
-        " Counting takes about one call per table. Nothing is written."
+        "Show the size and the cost of a pull."
+        " The command counts rows, which takes about one API call per table. It writes nothing."
     ),
     "pull": Command(
         "Fetch missing partitions into the lake."
-        " It is safe to stop a pull and to run it again: finished work is kept."
+        " You can stop a pull at any time. The next pull continues from the finished work."
     ),
-    "status": Command("Show archived and missing partitions. Sends no call."),
+    "status": Command("Show archived and missing partitions. The command sends no API call."),
     "reconcile": Command(
-        "Count archived partitions again and fetch what differs."
-        " Counting takes one call per table. Only the spans that differ are fetched."
+        "Count archived rows again and fetch the spans that differ. Counting takes one API call per table."
     ),
-    "quota": Command("Show the tenant's quota: how much is spent and left. Names who spent it."),
+    "quota": Command(
+        "Show how much of the tenant's quota is spent and left."
+        " The command also shows the number of calls by each owner."
+    ),
     "emulate": Command(
         "Start an emulated tenant."
-        " Other options go to the emulator: see `python -m hunting_emulator --help`.\n\n"
-        "Without --run, the command prints the settings of the emulated tenant. It runs until Ctrl-C.",
+        " The command passes unknown options to the emulator: see `python -m hunting_emulator --help`.\n\n"
+        "Without --run, the command prints the settings of the emulated tenant and runs until Ctrl-C.",
         _FORWARDING,
     ),
     "demo": Command(
         "Pull thirty days of an emulated tenant and query them."
-        " Dagster writes the Parquet files, DuckDB reads them."
+        " Dagster writes the Parquet files, and DuckDB reads them."
     ),
 }
 
@@ -80,20 +82,21 @@ class _Unloaded(TyperCommand):
 def _loaded(name: str) -> Any:
     """Import a command and return its parser.
 
-    From here on the process is the command's own, so the command chooses the allocator of Arrow for itself
-    and for the processes that it starts. Arrow reads the variable only when Arrow is first imported.
+    The process now runs only this command. Arrow's allocator is therefore set here, for this process and its
+    child processes. Arrow reads the variable only when Arrow is first imported.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     module = import_module(f"hunting_pipeline.cli.commands.{name}")
-    alone = typer.Typer(**_STYLE)
-    known = COMMANDS[name]
-    alone.command(name, help=known.help, context_settings=dict(known.context_settings))(getattr(module, name))
-    return get_command(alone)
+    parser = typer.Typer(**_STYLE)
+    entry = COMMANDS[name]
+    register = parser.command(name, help=entry.help, context_settings=dict(entry.context_settings))
+    register(getattr(module, name))
+    return get_command(parser)
 
 
 app = typer.Typer(
     name="hunting",
-    help="Archive Microsoft Defender's hunting tables beyond their 30 days: complete, typed, as Parquet.",
+    help="Archive the hunting tables of Microsoft Defender as Parquet. The service keeps only 30 days.",
     no_args_is_help=True,
     **_STYLE,
 )

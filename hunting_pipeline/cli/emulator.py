@@ -1,4 +1,4 @@
-"""The emulated tenant in its own process, and the settings that reach it."""
+"""An emulated tenant in its own process, and the settings that connect to it."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from hunting_pipeline.errors import Misconfigured
 __all__ = ["emulated_tenant", "storage_in", "without_settings"]
 
 _STARTUP_SECONDS = 60
-"""Time to import DuckDB, create a certificate and bind a port on a busy machine."""
+"""Longest time, on a busy machine, to import DuckDB, create a certificate and bind a port."""
 
 
 @contextmanager
 def emulated_tenant(options: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Start `python -m hunting_emulator` with `options` and yield the `HUNTING_*` variables that reach it.
+    """Start `python -m hunting_emulator` with `options`, and yield the `HUNTING_*` variables to reach it.
 
-    The process ends with the context.
+    The process ends at the end of the `with` block.
 
     Raises:
         Misconfigured: the emulator did not start. The message holds the emulator's output.
@@ -34,7 +34,7 @@ def emulated_tenant(options: Sequence[str]) -> Iterator[dict[str, str]]:
         with log.open("w") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)
         try:
-            yield _variables(json.loads(_when_ready(process, ready, log)))
+            yield _variables(json.loads(_wait_until_ready(process, ready, log)))
         finally:
             process.terminate()
             try:
@@ -44,7 +44,7 @@ def emulated_tenant(options: Sequence[str]) -> Iterator[dict[str, str]]:
                 process.wait()
 
 
-def _when_ready(process: "subprocess.Popen[bytes]", ready: Path, log: Path) -> str:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", ready: Path, log: Path) -> str:
     deadline = time.monotonic() + _STARTUP_SECONDS
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -57,7 +57,7 @@ def _when_ready(process: "subprocess.Popen[bytes]", ready: Path, log: Path) -> s
 
 
 def _variables(tenant: dict[str, str]) -> dict[str, str]:
-    """Return the variables that reach the emulator."""
+    """Return the variables to connect to the emulator."""
     return {
         "HUNTING_TENANT_ID": tenant["tenant_id"],
         "HUNTING_CLIENT_ID": tenant["client_id"],
@@ -69,7 +69,7 @@ def _variables(tenant: dict[str, str]) -> dict[str, str]:
 
 
 def storage_in(home: Path) -> dict[str, str]:
-    """Return the variables that put the lake and the ledger of an emulated tenant into a folder."""
+    """Return the variables for the lake and the ledger of an emulated tenant, both in `home`."""
     folder = home.absolute()
     return {"HUNTING_LAKE": str(folder / "lake"), "HUNTING_LEDGER": str(folder / "quota.sqlite")}
 

@@ -1,4 +1,4 @@
-"""The entry point of `hunting`. Every error of the package becomes one line and an exit code."""
+"""The entry point of `hunting`. It prints each error of the package as one line and sets the exit code."""
 
 import logging
 import sys

@@ -1,7 +1,7 @@
-"""The list of probes that `hunting check` runs, in their order.
+"""The probes that `hunting check` runs, in order.
 
-A new probe is a function and one entry in `PROBES`. A probe yields a finding for each thing that it examined.
-An error that leaves the function becomes a finding too, and the later probes do not run.
+To add a probe, write a function and add one entry to `PROBES`. A probe yields one finding for each object
+that it examined. If the function raises an error, the error becomes a finding. Later probes then do not run.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,12 +25,12 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of a probe about one thing.
+    """The result of a probe for one object.
 
     Attributes:
-        name: the thing that was examined, such as a table.
-        error: what is wrong and what to do; None if nothing is wrong.
-        facts: further values for programs.
+        name: the object that was examined, such as a table.
+        error: the problem and its solution; None if there is no problem.
+        facts: more values, shown by `--json`.
     """
 
     name: str
@@ -44,12 +44,12 @@ class Probe:
 
     Attributes:
         name: the probe's name in `--json`.
-        proves: the words after the name of a thing that passed.
-        run: examines a subject. It raises an error if no later probe can pass.
+        success: the text that the command prints for an object without a problem, such as `writable`.
+        run: examines a subject. It raises an error if no later probe can succeed.
     """
 
     name: str
-    proves: str
+    success: str
     run: Callable[[Subject], Iterator[Finding]]
 
 
@@ -81,7 +81,7 @@ PROBES = (
 
 
 def examine(subject: Subject) -> Iterator[tuple[Probe, Finding]]:
-    """Run the probes and yield their findings. The first probe that raises an error is the last one."""
+    """Run the probes and yield their findings. Stop at the first probe that raises an error."""
     for probe in PROBES:
         try:
             for finding in probe.run(subject):

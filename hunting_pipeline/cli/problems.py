@@ -1,4 +1,4 @@
-"""Errors as the command line reports them: a line on standard error, and an exit code."""
+"""Report errors on the command line: a line on standard error, and an exit code."""
 
 from hunting_pipeline.cli.text import warn
 from hunting_pipeline.errors import HuntingError, Misconfigured, QuotaExhausted, Refused, ServiceFailed
@@ -6,11 +6,11 @@ from hunting_pipeline.errors import HuntingError, Misconfigured, QuotaExhausted,
 __all__ = ["INTERRUPTED", "complain", "exit_code"]
 
 INTERRUPTED = 130
-"""Exit code that shells expect of a program which Ctrl-C ended."""
+"""Exit code of a program that Ctrl-C ended, by the convention of shells: 128 + SIGINT."""
 
 
 def exit_code(error: HuntingError) -> int:
-    """Return 3 for misconfigured or refused, 4 for quota (try later), 5 for service, 6 for data refused."""
+    """Return 3 for a wrong setting or a refusal, 4 for quota, 5 for a service failure, else 6."""
     match error:
         case Misconfigured() | Refused():
             return 3
@@ -23,6 +23,6 @@ def exit_code(error: HuntingError) -> int:
 
 
 def complain(error: HuntingError) -> None:
-    """Print an error and its notes, a line each."""
+    """Print an error and its notes, one line each."""
     for line in (str(error), *getattr(error, "__notes__", ())):
         warn(f"hunting: {line}")

@@ -16,7 +16,7 @@ __all__ = ["reporting"]
 
 @contextmanager
 def reporting(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Yield an observer of pulls: bars on a terminal, else lines, or nothing if `quiet`."""
+    """Yield an observer of pulls. It draws bars on a terminal and prints lines elsewhere, unless `quiet`."""
     console = Console(stderr=True, highlight=False)
     if quiet:
         yield lambda _progress: None

@@ -21,27 +21,43 @@ __all__ = ["DateRange", "From", "Tables", "Tenant", "To", "selected_tables"]
 Tables = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[TABLE ...]", help="tables, or paths of hunts (.kql); none: all configured tables"
+        metavar="TABLE",
+        help="names of tables, or paths of hunt files (.kql); without any: all configured tables",
     ),
 ]
-From = Annotated[str | None, typer.Option("--from", metavar="DATE", help="first day (UTC), inclusive")]
-To = Annotated[str | None, typer.Option("--to", metavar="DATE", help="last day (UTC), exclusive")]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="DATE",
+        help="start (UTC), included: YYYY-MM-DD or YYYY-MM-DDTHH; without it: start of the retention",
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to", metavar="DATE", help="end (UTC), excluded: YYYY-MM-DD or YYYY-MM-DDTHH; without it: now"
+    ),
+]
 Tenant = Annotated[
     str,
     typer.Option(
-        "--tenant", envvar=TENANT_VARIABLE, metavar="NAME", help="name of one of several configured tenants"
+        "--tenant",
+        envvar=TENANT_VARIABLE,
+        metavar="NAME",
+        help="name of the tenant, if several tenants are configured",
     ),
 ]
 
 
 def selected_tables(names: Sequence[str], settings: Settings, store: Store) -> list[TableSpec]:
-    """Return the named tables, else those of the setting `tables`, else all that are not deprecated.
+    """Return the named tables, else those of the setting `tables`, else all tables that are not deprecated.
 
-    A name that ends in `.kql` is the path of a hunt. Each table has the grain in which the lake holds it, and
-    each hunt has the grain of its file.
+    A name that ends in `.kql` is the path of a hunt file. The grain of a table is the grain of its archive.
+    The grain of a hunt comes from its file.
 
     Raises:
-        Misconfigured: a name is no hunting table, or the file of a hunt is wrong.
+        Misconfigured: a name is not a hunting table, or a hunt file is wrong.
     """
     chosen = names or settings.tables or [entry.name for entry in catalog().values() if not entry.deprecated]
     return [
@@ -59,8 +75,8 @@ def _as_archived(spec: TableSpec, store: Store) -> TableSpec:
 class DateRange:
     """The half-open window of `--from` and `--to`.
 
-    The default of each is the edge of the window that the service still holds. Without `--to`, a snapshot
-    table means today's snapshot.
+    By default, it is the window that is available in the service. Without `--to`, the window of a snapshot
+    table includes today's snapshot.
     """
 
     window: Window
@@ -72,7 +88,7 @@ class DateRange:
         """Read the options: `YYYY-MM-DD` or `YYYY-MM-DDTHH`, UTC. `now` is in ticks.
 
         Raises:
-            typer.BadParameter: a text is no date, or the window is empty, backwards or in the future.
+            typer.BadParameter: a text is not a date, or the window is empty, backwards or in the future.
         """
         whole = available(now, retention_days)
         first = _ticks(start, "--from") if start else whole.start
@@ -87,7 +103,7 @@ class DateRange:
         return cls(Window(first, last), now, end is None)
 
     def partitions(self, spec: TableSpec) -> tuple[Partition, ...]:
-        """Return the partitions that overlap the window. Of a snapshot table, return today's if included."""
+        """Return the partitions in the window. Of a snapshot table, return only today's if it is included."""
         overlapping = partitions_in(spec, self.window)
         if spec.time_column is None:
             today = partition_of(spec, self.now)
@@ -105,5 +121,5 @@ def _ticks(text: str, option: str) -> int:
         except ValueError:
             continue
     raise typer.BadParameter(
-        f"{option} {text!r} is no date: write YYYY-MM-DD, or YYYY-MM-DDTHH for an hour (UTC)"
+        f"{option} {text!r} is not a date: write YYYY-MM-DD, or YYYY-MM-DDTHH for an hour (UTC)"
     )

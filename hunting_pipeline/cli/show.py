@@ -1,4 +1,4 @@
-"""Tables and named facts for people, on standard output."""
+"""Print tables and named values for people, on standard output."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from rich.table import Table
 __all__ = ["print_facts", "print_table"]
 
 _PLAIN_WIDTH = 150
-"""Characters in a line where standard output is no terminal."""
+"""Characters in a line if standard output is not a terminal."""
 
 _out = Console(highlight=False)
 if not _out.is_terminal:
@@ -27,6 +27,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Print named facts, one a line."""
+    """Print named values, one on each line."""
     for name, value in facts.items():
         _out.print(f"[bold]{name}[/bold] {value}", soft_wrap=True)

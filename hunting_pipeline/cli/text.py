@@ -1,4 +1,4 @@
-"""Plain text and JSON on the standard streams, and figures as people read them."""
+"""Plain text and JSON on the standard streams, and readable sizes and durations."""
 
 import json
 import sys
@@ -17,13 +17,13 @@ def print_json(value: object) -> None:
 
 
 def warn(message: str) -> None:
-    """Print one line on standard error, never wrapped."""
+    """Print one line on standard error, without wrapping it."""
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
 
 
 def bytes_of(size: float) -> str:
-    """Return a size such as `1.2 GB`, in powers of ten as the service counts."""
+    """Return a size such as `1.2 GB`. Units are powers of ten, as in the service's documentation."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

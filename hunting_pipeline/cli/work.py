@@ -1,4 +1,4 @@
-"""The steps that several commands share: open the pipeline, pull one table, and stop at Ctrl-C."""
+"""Steps that several commands share: open the pipeline, pull one table, and stop at Ctrl-C."""
 
 import os
 import signal
@@ -17,16 +17,16 @@ from hunting_pipeline.settings import Settings, naming
 __all__ = ["Problems", "date_range", "exiting_at_once", "opened", "run_to_end"]
 
 _MAX_WAIT = 900.0
-"""Seconds a command waits for quota at a stretch: the renewal period of the CPU share (15 minutes)."""
+"""Longest wait of a command for quota, in seconds: the service renews CPU quota every 15 minutes."""
 
 
 def opened(settings: Settings) -> AbstractContextManager[Pipeline]:
-    """Open the pipeline with the waiting time of commands."""
+    """Open the pipeline with the longest wait of commands."""
     return open_pipeline(settings, max_wait=_MAX_WAIT)
 
 
 def date_range(pipeline: Pipeline, start: str | None, end: str | None) -> DateRange:
-    """Return the range of `--from` and `--to` by the pipeline's clock and retention.
+    """Return the range of `--from` and `--to`, by the pipeline's clock and retention.
 
     Raises:
         typer.BadParameter: see `DateRange.of`.
@@ -36,14 +36,14 @@ def date_range(pipeline: Pipeline, start: str | None, end: str | None) -> DateRa
 
 @contextmanager
 def exiting_at_once() -> Iterator[None]:
-    """End the process at Ctrl-C without waiting for calls in flight, which may take minutes."""
+    """End the process at Ctrl-C without waiting for running calls, which may take minutes."""
 
-    def leave(*_: object) -> None:
-        with suppress(OSError):  # unbuffered: the signal may come in the middle of another line's print
-            os.write(2, b"hunting: interrupted; fetched rows are staged, the next run continues with them\n")
+    def exit_now(*_: object) -> None:
+        with suppress(OSError):  # unbuffered: the signal may interrupt a print
+            os.write(2, b"hunting: interrupted. Fetched rows are staged. Run again to continue.\n")
         os._exit(INTERRUPTED)
 
-    before = signal.signal(signal.SIGINT, leave)
+    before = signal.signal(signal.SIGINT, exit_now)
     try:
         yield
     finally:
@@ -51,9 +51,9 @@ def exiting_at_once() -> Iterator[None]:
 
 
 class Problems:
-    """The errors of single tables. They do not stop the next table, unless it would fail in the same way.
+    """The errors of single tables. After an error, the command continues with the next table.
 
-    `settings` name the variables in the messages.
+    It stops only if the next table would fail in the same way. Messages name the variables of `settings`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -61,23 +61,23 @@ class Problems:
         self._errors: list[HuntingError] = []
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note an error of the block instead of raising it."""
+    def collected(self) -> Iterator[None]:
+        """Collect an error of the `with` block instead of raising it."""
         try:
             with naming(self._settings):
                 yield
         except HuntingError as error:
             self._errors.append(error)
 
-    def while_hopeful(self, specs: Iterable[TableSpec]) -> Iterator[TableSpec]:
-        """Yield tables until one has failed in a way in which every other would fail too."""
+    def until_fatal(self, specs: Iterable[TableSpec]) -> Iterator[TableSpec]:
+        """Yield tables until an error occurs that would also occur for every other table."""
         for spec in specs:
             yield spec
-            if self._errors and _hopeless(self._errors[-1]):
+            if self._errors and _is_fatal(self._errors[-1]):
                 return
 
     def report(self) -> None:
-        """Print the errors and end the command with the highest exit code, if there are any.
+        """Print the errors, and end the command with the highest exit code if there are errors.
 
         Raises:
             typer.Exit: there are errors.
@@ -88,7 +88,7 @@ class Problems:
             raise typer.Exit(max(map(exit_code, self._errors)))
 
 
-def _hopeless(error: HuntingError) -> bool:
+def _is_fatal(error: HuntingError) -> bool:
     """Return whether the next table would fail in the same way."""
     return isinstance(error, Misconfigured | QuotaExhausted) or (
         isinstance(error, Refused) and error.everything
@@ -96,7 +96,7 @@ def _hopeless(error: HuntingError) -> bool:
 
 
 def run_to_end(pull: Pull, problems: Problems) -> None:
-    """Run a pull to its end. An error ends the pull and is noted in `problems`."""
-    with problems.noted():
+    """Run a pull to its end. An error ends the pull and is collected in `problems`."""
+    with problems.collected():
         for _ in pull:
             pass

@@ -71,7 +71,7 @@ def name(text: str) -> str:
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
         raise Misconfigured(
-            f"{text!r} is no name of a table or column: use letters, digits and underscores only"
+            f"{text!r} is not a valid name of a table or column: use letters, digits and underscores only"
         )
     return text
 

@@ -1,6 +1,6 @@
-"""The Dagster edge: tables of a `defs.yaml` become partitioned assets with checks, sensors and a quota.
+"""The Dagster integration: tables in a `defs.yaml` become partitioned assets with checks and sensors.
 
-The names below are for users. `dg` finds the components here, too.
+The names below are the public API. `dg` also finds the components here.
 """
 
 from hunting_pipeline.orchestration.automation.conditions import computed_condition

@@ -1,8 +1,7 @@
-"""Everything that this package uses of Dagster's private modules.
+"""The only use of Dagster's private modules: the latest finished evaluation of a check.
 
-Missing in the public API: the latest finished evaluation of a check. The public
-`DagsterInstance.get_latest_asset_check_evaluation_record` also returns an evaluation that is only planned, or
-whose run ended early. Such a record would hide the last real result.
+The public `DagsterInstance.get_latest_asset_check_evaluation_record` also returns an evaluation that is only
+planned, or whose run ended early. Such a record would hide the last real result.
 """
 
 from typing import NamedTuple
@@ -19,7 +18,7 @@ class Evaluated(NamedTuple):
     """A finished evaluation of a check.
 
     Attributes:
-        id: the id of its record; a later evaluation has another one.
+        id: the id of the evaluation's record. A later evaluation has a different id.
         evaluation: the result.
     """
 

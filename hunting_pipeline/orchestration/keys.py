@@ -1,7 +1,7 @@
 """Names that code reads back from Dagster: checks, tags and metadata keys.
 
-A sensor finds a check by its name and partitions by a metadata key. Change a name here and nowhere else.
-Labels that only people read stand where they are written.
+For example, a sensor finds a check by its name, and partitions by a metadata key. Labels that only people
+read are not listed here.
 """
 
 __all__ = [
@@ -41,7 +41,7 @@ STALE_PARTITIONS = "hunting/stale_partitions"
 """Metadata of `reconciled`: keys of partitions with late rows. The sensor `reconcile_stale` reads them."""
 
 NEAR_DEADLINE = "hunting/near_deadline"
-"""Metadata of `deadline`: keys of partitions that the service soon forgets. `last_call` reads them."""
+"""Metadata of `deadline`: keys of partitions that expire soon. The sensor `last_call` reads them."""
 
 CALLS, QUOTA_SECONDS, SECONDS_WAITED = "calls", "quota seconds", "seconds waited"
 """Metadata of a materialization: its cost. `hunting_pipeline.materialize` sums the values."""
@@ -50,7 +50,7 @@ RECONCILE_TAG = "hunting/reconcile"
 """Tag of a run that counts archived partitions again and fetches those that differ."""
 
 TENANT_TAG = "hunting/tenant"
-"""Tag of assets and runs where the settings name several tenants: the tenant's name."""
+"""Tag of assets and runs if the settings name several tenants. The value is the tenant's name."""
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"

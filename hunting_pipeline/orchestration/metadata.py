@@ -47,7 +47,7 @@ def description_of(entry: Entry) -> str:
 
 
 def of_asset(spec: TableSpec, entry: Entry) -> Metadata:
-    """Return what the catalogue says about a table."""
+    """Return the metadata of a table from the catalogue."""
     wanted = [column for column in entry.columns if not spec.columns or column.name in spec.columns]
     text = dg.MetadataValue.text
     return {
@@ -60,7 +60,7 @@ def of_asset(spec: TableSpec, entry: Entry) -> Metadata:
 
 
 def schema_of(columns: Sequence[Column]) -> dg.TableSchemaMetadataValue:
-    """Return the columns with their Arrow types and Kusto types."""
+    """Return a Dagster table schema: the columns with their Arrow types and Kusto types."""
     return dg.MetadataValue.table_schema(
         dg.TableSchema(
             [
@@ -77,11 +77,11 @@ def schema_of(columns: Sequence[Column]) -> dg.TableSchemaMetadataValue:
 
 
 def of_archived(inspection: Inspection, *, uri: str) -> Metadata:
-    """Return what the file of an archived partition holds.
+    """Return the metadata of an archived partition.
 
     Args:
-        inspection: what was read from the file and its manifest.
-        uri: the place of the file.
+        inspection: the values that were read from the file and its manifest.
+        uri: the location of the file.
     """
     value = dg.MetadataValue
     manifest = inspection.manifest
@@ -107,7 +107,7 @@ def of_archived(inspection: Inspection, *, uri: str) -> Metadata:
 
 
 def of_computed(rows: pa.Table, size: int, *, uri: str) -> Metadata:
-    """Return what a partition of a computed table holds; `size` is the size of its file in bytes."""
+    """Return the metadata of a partition of a computed table. `size` is the size of the file in bytes."""
     value = dg.MetadataValue
     columns = [dg.TableColumn(field.name, type=str(field.type)) for field in rows.schema]
     return {
@@ -120,7 +120,7 @@ def of_computed(rows: pa.Table, size: int, *, uri: str) -> Metadata:
 
 
 def of_receipt(receipt: Receipt, *, added: str) -> Metadata:
-    """Return what only a commit can report.
+    """Return metadata that is only known at the commit.
 
     Args:
         receipt: the receipt of the commit.
@@ -136,7 +136,7 @@ def of_receipt(receipt: Receipt, *, added: str) -> Metadata:
 
 
 def of_spending(before: Report, after: Report) -> Metadata:
-    """Return what a run spent of the tenant's quota between two reports."""
+    """Return the quota that a run spent between two reports."""
     value = dg.MetadataValue
     return {
         CALLS: value.int(after.calls - before.calls),

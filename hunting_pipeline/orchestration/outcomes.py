@@ -1,4 +1,4 @@
-"""What each error means in Dagster: the step fails, or Dagster retries it later."""
+"""The effect of each error in Dagster: the step fails, or Dagster retries it later."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +17,11 @@ __all__ = ["OUTCOMES", "errors_as_outcomes", "outcome_of"]
 Outcome = dg.Failure | dg.RetryRequested
 
 _QUOTA_RETRIES = 200
-"""Enough for two days: the service renews a part of the day's running time every quarter of an hour."""
+"""Enough for two days, because the service renews CPU quota every 15 minutes."""
 
 _SERVICE_RETRIES = 3
 _SERVICE_SECONDS = 300.0
-"""Seconds for the service to recover. The step itself has already repeated its calls."""
+"""Seconds between retries of a step. Within the step, each call has already been retried."""
 
 
 def _failure(error: HuntingError, *, now: datetime) -> dg.Failure:
@@ -59,17 +59,17 @@ OUTCOMES: Mapping[type[HuntingError], Callable[..., Outcome]] = MappingProxyType
 
 
 def outcome_of(error: HuntingError, *, now: datetime) -> Outcome:
-    """Return what a step raises for an error. A failure contains the error's message and notes."""
+    """Return the exception that a step raises for an error. A failure contains the message and notes."""
     return OUTCOMES.get(type(error), _failure)(error, now=now)
 
 
 @contextmanager
 def errors_as_outcomes(log: dg.DagsterLogManager) -> Iterator[None]:
-    """Raise errors of this package as their outcomes. Wraps the work of a step.
+    """Replace errors of this package by exceptions that Dagster acts on. Wraps the work of a step.
 
     Raises:
         dg.Failure: a person must act.
-        dg.RetryRequested: Dagster retries the step later. The log gives the reason, because the request has
+        dg.RetryRequested: Dagster retries the step later. The reason is logged, because this exception has
             no message.
     """
     try:

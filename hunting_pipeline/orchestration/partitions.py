@@ -1,4 +1,4 @@
-"""Partitions in Dagster. They are the same days and hours as in the lake, with the same keys."""
+"""Partitions in Dagster. They are the days and hours of the lake, with the same keys."""
 
 import re
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ partitions."""
 
 
 def partitions_for(grain: Grain, start: date = DEFAULT_START) -> dg.TimeWindowPartitionsDefinition:
-    """Return days or hours (UTC) from `start` to the present one, which is included."""
+    """Return daily or hourly partitions (UTC) from `start` up to and including the current one."""
     if grain is Grain.HOUR:
         return dg.HourlyPartitionsDefinition(start_date=f"{start}T00", fmt="%Y-%m-%dT%H", end_offset=1)
     return dg.DailyPartitionsDefinition(start_date=str(start), end_offset=1)
@@ -25,11 +25,13 @@ def partitions_for(grain: Grain, start: date = DEFAULT_START) -> dg.TimeWindowPa
 def by_partitions(
     definitions: dg.Definitions, checks: Iterable[dg.AssetCheckKey]
 ) -> dict[str, list[dg.AssetCheckKey]]:
-    """Group checks by the partitions of their assets: a sensor cannot target assets with different ones.
+    """Group checks by the partitions definition of their assets.
+
+    Each group needs its own sensor, because a sensor cannot target assets with different partitions.
 
     Returns:
         Checks by the suffix of their sensor's name. The suffix is "" for the default partitions. If no asset
-        has those, the suffix is "" for the first kind of partitions, days before hours.
+        has the default partitions, the suffix is "" for the first group, days before hours.
     """
     assets = [each for each in definitions.assets or () if isinstance(each, dg.AssetsDefinition)]
     kinds = {spec.key: spec.partitions_def for asset in assets for spec in asset.specs}

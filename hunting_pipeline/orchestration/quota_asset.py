@@ -1,4 +1,4 @@
-"""A tenant's quota as an asset: its figures as plots, and the check `healthy`."""
+"""A tenant's quota as an asset: its values as metadata plots, and the check `healthy`."""
 
 from collections.abc import Iterator
 
@@ -13,18 +13,18 @@ from hunting_pipeline.quota.report import describe_left, problems_of, rate_name
 __all__ = ["healthy_result", "quota_asset"]
 
 _CRON = "*/15 * * * *"
-"""As often as the service renews its CPU share."""
+"""Every 15 minutes: the period in which the service renews CPU quota."""
 
 
 def quota_asset(hunting: HuntingResource) -> dg.AssetsDefinition:
-    """Return the asset of a tenant. Every quarter of an hour it reads the ledger; it sends no call."""
+    """Return the quota asset of a tenant. Every 15 minutes it reads the ledger. It sends no API call."""
     key = dg.AssetKey([*hunting.prefix, "defender", "quota"])
     every = dg.AutomationCondition.on_cron(_CRON)
-    healthy = "The service does not throttle the tenant, and no call waits in the queue over 15 minutes."
+    healthy = "The service does not throttle the tenant, and no call has waited longer than 15 minutes."
 
     @dg.asset(
         key=key,
-        description="The tenant's quota as the ledger records it. The UI plots every figure.",
+        description="The tenant's quota, read from the ledger every 15 minutes. Dagster plots each value.",
         group_name="quota",
         kinds={"microsoft"},
         tags=hunting.tags,
@@ -42,7 +42,7 @@ def quota_asset(hunting: HuntingResource) -> dg.AssetsDefinition:
 
 
 def healthy_result(usage: Usage) -> dg.AssetCheckResult:
-    """Return the result of `healthy`: a warning if calls do not get through."""
+    """Return the result of `healthy`: a warning if calls are blocked or wait too long."""
     problems = problems_of(usage)
     return dg.AssetCheckResult(
         check_name=HEALTHY,

@@ -24,7 +24,7 @@ def materialize_range(
         tables: names of tables with the same grain; `tenant/name` if the settings name several tenants.
         first: key of the first partition, such as `2026-11-20` or `2026-11-20T05`.
         last: key of the last partition.
-        instance: the instance that records events. `DagsterInstance.ephemeral()` keeps none.
+        instance: the instance that records events. `DagsterInstance.ephemeral()` stores no events.
 
     Returns:
         The result of the run, failed or not, with the events of every committed partition.

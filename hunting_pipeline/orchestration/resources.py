@@ -19,9 +19,10 @@ __all__ = ["HuntingResource", "configured_tenants", "hunting_of"]
 
 
 class HuntingResource(dg.ConfigurableResource[None]):
-    """A tenant, as the settings describe it. The pipeline is opened when a run needs it.
+    """A tenant in the settings. The resource opens the tenant's pipeline only when a run needs it.
 
-    A code location therefore loads without a tenant. A run then fails and says which settings are missing.
+    Therefore a code location loads without credentials. A run without credentials fails, and its message
+    names the missing settings.
     """
 
     tenant: str = Field(
@@ -40,9 +41,9 @@ class HuntingResource(dg.ConfigurableResource[None]):
 
     @property
     def key(self) -> str:
-        """The key of this resource, and the name of the pool of its steps.
+        """The key of this resource. It is also the name of the Dagster pool of the tenant's steps.
 
-        The pool limits the runs at work. Other runs wait in Dagster's queue.
+        The pool limits how many steps run at once. Other runs wait in Dagster's queue.
         """
         return f"hunting_{self.tenant}" if self.tenant else "hunting"
 
@@ -61,8 +62,8 @@ class HuntingResource(dg.ConfigurableResource[None]):
         """The tags of the tenant's assets and runs."""
         return {TENANT_TAG: self.tenant} if self.tenant else {}
 
-    def owned(self, spec: dg.AssetSpec) -> dg.AssetSpec:
-        """Return the asset as the tenant's: with its key, its tags and its I/O manager."""
+    def asset_spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        """Return a copy of `spec` for the tenant, with the tenant's key prefix, tags and I/O manager."""
         named = spec.replace_attributes(key=[*self.prefix, *spec.key.path])
         return named.merge_attributes(tags=self.tags).with_io_manager_key(self.lake_key)
 
@@ -76,7 +77,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
 
     @contextmanager
     def pipeline(self, *, run_id: str) -> Iterator[Pipeline]:
-        """Open the tenant's pipeline, and close it at the end. Manifests record `run_id`.
+        """Open the tenant's pipeline, and close it at the end of the `with` block. Manifests record `run_id`.
 
         Raises:
             Misconfigured: a setting is missing or wrong, or the lake belongs to another tenant.
@@ -93,7 +94,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
         return self.settings().limits_profile
 
     def lake(self) -> Store:
-        """Open the tenant's lake, which need not exist yet.
+        """Open the tenant's lake. The folder need not exist yet.
 
         Raises:
             Misconfigured: a setting is wrong.
@@ -101,9 +102,9 @@ class HuntingResource(dg.ConfigurableResource[None]):
         return open_lake(self.settings())
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition], *, now: int) -> Coverage:
-        """Compare partitions with the lake: which are archived, and which spans are missing at `now` (ticks).
+        """Find which partitions are archived, and which spans are missing at `now` (ticks).
 
-        Sends no call and needs no credentials.
+        This method sends no API call and needs no credentials.
 
         Raises:
             Misconfigured: a setting is wrong, or the table is archived in another grain.
@@ -114,7 +115,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
 
     @property
     def sensors(self) -> dg.DefaultSensorStatus:
-        """The first status of the tenant's sensors: stopped if the settings are not enough to sign in.
+        """The default status of the tenant's sensors. It is STOPPED if a setting for the sign-in is missing.
 
         Raises:
             Misconfigured: a setting is wrong.
@@ -129,7 +130,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
 
 @cache
 def hunting_of(tenant: str = "") -> HuntingResource:
-    """Return the resource of a tenant, always the same object.
+    """Return the resource of a tenant. Each call for the same tenant returns the same object.
 
     Dagster refuses two different objects under one resource key.
     """
@@ -137,7 +138,7 @@ def hunting_of(tenant: str = "") -> HuntingResource:
 
 
 def configured_tenants() -> tuple[HuntingResource, ...]:
-    """Return the resource of each tenant in the settings; one without a name if the settings name none.
+    """Return the resource of each tenant in the settings. If no tenant has a name, return one resource.
 
     Raises:
         Misconfigured: a setting is wrong.

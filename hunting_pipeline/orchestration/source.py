@@ -1,6 +1,6 @@
 """Code references: the UI links an asset to the file and line that define it.
 
-Dagster marks code references as beta and warns at each use. This module silences the warning.
+Code references are a beta feature of Dagster. This module silences the warning about it.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""A table or a hunt as one partitioned asset with its checks."""
+"""Build one partitioned asset with checks from a table or a hunt."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
@@ -19,10 +19,10 @@ from hunting_pipeline.orchestration.table_run import Event
 __all__ = ["checked_asset"]
 
 HealthResults = Callable[[HuntingResource], Iterator[dg.AssetCheckResult]]
-"""Makes the checks that need no call."""
+"""A function that evaluates the checks that need no API call."""
 
 Body = Callable[[dg.AssetExecutionContext, HuntingResource], Iterator[Event]]
-"""Does the work of a step."""
+"""A function that does the work of a step."""
 
 
 def checked_asset(
@@ -37,14 +37,14 @@ def checked_asset(
     """Build the asset of a tenant's table or hunt, with its checks.
 
     Args:
-        asset: how the asset looks in Dagster. The tenant's name is added to its key.
+        asset: the asset spec. The tenant's name is added to its key.
         spec: the table or hunt.
         hunting: the tenant's resource.
         start: first day of the archive.
         fresh_hours: hours that the archive may lag behind before `fresh` warns.
         execute: materializes the partitions of a run.
     """
-    owned = hunting.owned(asset)
+    asset = hunting.asset_spec(asset)
     health = partial(health_results, spec=spec, start=ticks_of(start), fresh_hours=fresh_hours)
 
     def body(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
@@ -52,20 +52,20 @@ def checked_asset(
             yield from execute(context, hunting)
         yield from _check_results(context, spec, start=ticks_of(start), health=health, hunting=hunting)
 
-    check_specs = [complete_spec(owned.key), *health_specs(owned.key, fresh_hours=fresh_hours)]
+    check_specs = [complete_spec(asset.key), *health_specs(asset.key, fresh_hours=fresh_hours)]
     if spec.recountable:
-        check_specs.append(reconciled_spec(owned.key))
-    return _asset_of(owned, check_specs, body, hunting=hunting)
+        check_specs.append(reconciled_spec(asset.key))
+    return _asset_of(asset, check_specs, body, hunting=hunting)
 
 
 def _asset_of(
     spec: dg.AssetSpec, check_specs: Sequence[dg.AssetCheckSpec], body: Body, *, hunting: HuntingResource
 ) -> dg.AssetsDefinition:
-    """Build an asset whose body yields an event for each partition at the moment of its commit.
+    """Build an asset whose body yields an event for each partition when the partition is committed.
 
     The spec is `skippable` and the asset subsettable, so the body need not return an output. An output would
-    mark the whole range of a run as materialized at once. The checks run in the same step for the same
-    reason: Dagster would skip checks with steps of their own in each run that also materializes the asset.
+    mark all partitions of a run as materialized at once. Without an output, Dagster skips downstream steps in
+    the same run. The checks therefore run in the step of the asset and not in steps of their own.
     """
 
     @dg.multi_asset(
@@ -91,11 +91,11 @@ def _check_results(
     health: HealthResults,
     hunting: HuntingResource,
 ) -> Iterator[dg.AssetCheckResult]:
-    """Make the checks of a run; `complete` only if the run does not materialize the table.
+    """Evaluate the checks of a run. If the run materializes the table, `complete` was evaluated before.
 
     Raises:
         dg.Failure: a person must act.
-        dg.RetryRequested: the quota is spent, or the service is down.
+        dg.RetryRequested: the quota is exhausted, or the service is down.
     """
     wanted = {check.name: check.asset_key for check in context.selected_asset_check_keys}
     with errors_as_outcomes(context.log):

@@ -1,4 +1,4 @@
-"""A run over partitions of one table: the receipts of a pull become events of Dagster."""
+"""A run over partitions of one table. It converts the receipts of a pull into Dagster events."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -27,11 +27,11 @@ Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation 
 def materialize_table(
     context: dg.AssetExecutionContext, spec: TableSpec, *, key: dg.AssetKey, hunting: HuntingResource
 ) -> Iterator[Event]:
-    """Archive the partitions of a run. With the tag `hunting/reconcile`, fetch only what differs.
+    """Archive the partitions of a run. With the tag `hunting/reconcile`, fetch only the spans that differ.
 
     Raises:
         dg.Failure: a person must act. All other partitions are committed.
-        dg.RetryRequested: the quota is spent, or the service is down. Committed partitions stay.
+        dg.RetryRequested: the quota is exhausted, or the service is down. Committed partitions stay.
     """
     partitions = [partition_from_key(spec.name, partition) for partition in context.partition_keys]
     with errors_as_outcomes(context.log), hunting.pipeline(run_id=context.run.run_id) as pipeline:
@@ -54,7 +54,7 @@ class TableRun:
         self._rows: dict[str, int] = {}
 
     def pull(self, partitions: Sequence[Partition]) -> Iterator[Event]:
-        """Fetch what is missing of the partitions, and yield the events."""
+        """Fetch the missing spans of the partitions, and yield the events."""
         with self._pipeline.pull(self._spec, partitions, renew=True, observe=self._reporter()) as pull:
             self._log_future(pull.report.future)
             yield from self._archived_before(pull.report.covered)
@@ -62,11 +62,12 @@ class TableRun:
         yield complete_result(self._key, self._comparisons)
 
     def reconcile(self, partitions: Sequence[Partition]) -> Iterator[Event]:
-        """Count the partitions again, fetch those that differ, and yield the events."""
+        """Count the partitions again, fetch the spans that differ, and yield the events."""
         with self._pipeline.reconcile(self._spec, partitions, observe=self._reporter()) as (found, pull):
             different = len(found.grown) + len(found.shrunk)
             self._context.log.info(
-                "%s: %d of %d bins differ, %d of them have fewer rows than archived",
+                "%s: %d of %d time bins differ between the archive and the service."
+                " In %d of these bins, the service has fewer rows than the archive.",
                 self._spec.name,
                 different,
                 len(found.bins),
@@ -74,8 +75,8 @@ class TableRun:
             )
             if found.other_query:
                 self._context.log.warning(
-                    "%s: %d partitions were archived by another query and stay unchanged."
-                    " Materialize them to fetch them again.",
+                    "%s: %d partitions were archived by another query. They stay unchanged."
+                    " To fetch them again, materialize them.",
                     self._spec.name,
                     len(found.other_query),
                 )
@@ -102,20 +103,20 @@ class TableRun:
         if future:
             keys = ", ".join(partition.key for partition in future)
             self._context.log.info(
-                "%s: these partitions have not begun or not settled and are left for a later run: %s",
+                "%s: these partitions are in the future or not settled yet. A later run fetches them: %s",
                 self._spec.name,
                 keys,
             )
 
     def _archived_before(self, covered: Sequence[Partition]) -> Iterator[Event]:
-        """Yield events for partitions that the lake holds, if Dagster has no record of them."""
+        """Yield events for partitions that are in the lake, but not yet recorded in Dagster."""
         recorded = self._recorded()
         for partition in covered:
             if partition.key not in recorded:
                 yield from self._committed(partition)
 
     def _recorded(self) -> set[str]:
-        """Return the partitions with a record in Dagster; none for a backfill, which needs new records."""
+        """Return the partitions recorded in Dagster. Return none for a new backfill: it needs new events."""
         fresh_backfill = BACKFILL_TAG in self._context.run.tags and not self._context.retry_number
         return set() if fresh_backfill else self._context.instance.get_materialized_partitions(self._key)
 
@@ -136,7 +137,7 @@ class TableRun:
         yield partition_evaluation(self._key, comparison)
 
     def _rows_with(self, inspection: Inspection) -> int:
-        """Return the rows of the whole table. The manifests are read once in a run."""
+        """Return the number of rows of the whole table. Each run reads the manifests once."""
         if not self._rows:
             archived = load_all(self._pipeline.store, self._spec.name)
             self._rows = {manifest.partition.key: manifest.proof.rows for manifest in archived}

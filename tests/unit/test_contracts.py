@@ -1,4 +1,4 @@
-"""The architecture, the errors and the limits, as they are written down."""
+"""The architecture, the errors and the limits equal their documentation."""
 
 import ast
 import inspect
@@ -111,7 +111,7 @@ def test_bodies_of_functions_are_short(module: str) -> None:
 
 
 def _drawn() -> dict[str, str | None]:
-    """Each error in the tree at the top of the file, and what it hangs from."""
+    """Return each error in the tree at the top of the file, with its parent."""
     found: dict[str, str | None] = {}
     root = None
     for line in str(errors.__doc__).splitlines():
@@ -121,7 +121,7 @@ def _drawn() -> dict[str, str | None]:
     return found
 
 
-def test_the_errors_are_those_that_are_drawn() -> None:
+def test_the_drawn_tree_equals_the_errors_of_the_module() -> None:
     drawn = _drawn()
     assert {*errors.__all__} - {"setting"} == set(drawn)
     defined = {

@@ -1,1 +1,1 @@
-"""One module for each command, loaded when the command is used. `cli.app` holds their list."""
+"""One module for each command, imported only when the command is used. `cli.app` lists the commands."""

@@ -1,6 +1,6 @@
 """`hunting demo`: pull a month of five tables through Dagster, and query the Parquet files.
 
-The data are invented. TLS, MSAL, HTTP, quota, Dagster and Parquet are real.
+The rows are synthetic. TLS, MSAL, HTTP, quota, Dagster and Parquet are real.
 """
 
 import json
@@ -28,10 +28,10 @@ from hunting_pipeline.window import partition_of, partitions_in
 __all__ = ["SNAPSHOT", "TABLES", "demo"]
 
 _HOME = Path(".demo")
-"""The folder of the demo's lake, ledger and Dagster log. Each demo replaces it."""
+"""The folder for the demo's lake, ledger and Dagster log. Each demo replaces the folder."""
 
 TABLES = ("AlertInfo", "IdentityLogonEvents", "EmailEvents", "DeviceNetworkEvents")
-"""Tables with a time column, from a few thousand rows to the busy one, which gets `--rows` rows."""
+"""Tables with a time column. The first ones have a few thousand rows, the last one has `--rows` rows."""
 
 SNAPSHOT = "DeviceTvmSoftwareInventory"
 """A table without a time column."""
@@ -46,7 +46,7 @@ GROUP BY ALL ORDER BY ALL"""
 
 
 def demo(
-    rows: Annotated[int, typer.Option(help="rows of the busy Device table")] = 1_050_000,
+    rows: Annotated[int, typer.Option(help="rows of the table DeviceNetworkEvents")] = 1_050_000,
     as_json: Json = False,
 ) -> None:
     _make_empty(_HOME)
@@ -90,25 +90,28 @@ def _show(pulled: Sequence[Mapping[str, Any]], *, seconds: float, as_json: bool)
 
 
 def _make_empty(home: Path) -> None:
-    """Replace the demo's folder by an empty one.
+    """Replace the demo's folder by an empty folder.
 
     Raises:
-        Misconfigured: the folder exists and no demo has made it.
+        Misconfigured: the folder exists, but `hunting demo` did not create it.
     """
     if home.exists() and not (home / _MARK).exists():
-        raise Misconfigured(f"{home.absolute()} exists and was not made by `hunting demo`; move it away")
+        raise Misconfigured(
+            f"the folder {home.absolute()} exists, but `hunting demo` did not create it."
+            " Nothing was changed. Move the folder, or run the command in another folder"
+        )
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
     (home / _MARK).touch()
 
 
 def _materialize(environment: Mapping[str, str], first: str, last: str, *tables: str) -> dict[str, Any]:
-    """Materialize assets in another process, and return what each table spent.
+    """Materialize assets in another process, and return the cost of each table.
 
-    The log goes to a file, the progress to the terminal.
+    The log goes to a file, and the progress goes to the terminal.
 
     Raises:
-        ServiceFailed: the Dagster run failed. The message names its log.
+        ServiceFailed: the Dagster run failed. The message names the log file.
     """
     command = [sys.executable, "-m", "hunting_pipeline.materialize", first, last, *tables]
     with (
@@ -141,7 +144,7 @@ def _pulled(store: Store, table: str, spent: Mapping[str, float]) -> dict[str, A
 
 
 def _query(lake: Path) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
-    import duckdb  # only the demo needs it, and the emulator's extra brings it  # noqa: PLC0415
+    import duckdb  # an optional dependency, from the extra `emulator`  # noqa: PLC0415
 
     done = duckdb.connect().execute(_QUERY.format(lake=lake))
     return [column[0] for column in done.description or ()], done.fetchall()

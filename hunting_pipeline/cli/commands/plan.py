@@ -1,4 +1,4 @@
-"""`hunting plan`: show how much a pull would fetch and cost."""
+"""`hunting plan`: show the size and the cost of a pull."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,14 +27,17 @@ def plan(
 def show_plans(
     tables: Sequence[str], start: str | None, end: str | None, tenant: str, *, renew: bool, as_json: bool
 ) -> None:
-    """Plan a pull of each table, and print the plans. `renew` includes rows that another query archived."""
+    """Plan a pull of each table, and print the plans.
+
+    With `renew`, the plan also includes partitions that another query archived.
+    """
     settings = load_settings(tenant)
     plans: list[TablePlan] = []
     problems = Problems(settings)
     with opened(settings) as pipeline:
         days = date_range(pipeline, start, end)
-        for spec in problems.while_hopeful(selected_tables(tables, settings, pipeline.store)):
-            with problems.noted():
+        for spec in problems.until_fatal(selected_tables(tables, settings, pipeline.store)):
+            with problems.collected():
                 plans.append(pipeline.plan(spec, days.partitions(spec), renew=renew))
         at_risk = pipeline.at_risk(plans)
     if as_json:
@@ -47,7 +50,7 @@ def show_plans(
 def _print(plans: Sequence[TablePlan], title: str, at_risk: Sequence[Partition]) -> None:
     print_table(
         title,
-        ["table", "partitions", "rows", "JSON", "calls", "running time", "least time under the quota"],
+        ["table", "partitions", "rows", "JSON", "calls", "running time", "shortest time under the quota"],
         [
             [p.spec.name, len({partition for partition, _ in p.backlog.missing}), p.cost.rows,
              bytes_of(p.cost.body_bytes), p.cost.calls, duration_of(p.cost.running_seconds),
@@ -56,7 +59,7 @@ def _print(plans: Sequence[TablePlan], title: str, at_risk: Sequence[Partition])
         ],
     )  # fmt: skip
     if at_risk:
-        print_facts({"will pass the retention before the quota allows a call:": ", ".join(map(str, at_risk))})
+        print_facts({"These partitions expire before the quota allows a call:": ", ".join(map(str, at_risk))})
 
 
 def _as_json(plan: TablePlan, at_risk: Sequence[Partition]) -> dict[str, Any]:

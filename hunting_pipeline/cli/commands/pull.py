@@ -22,9 +22,10 @@ def pull(
     start: From = None,
     end: To = None,
     tenant: Tenant = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="do the same as `hunting plan`")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="fetch nothing: show the plan")] = False,
     force: Annotated[
-        bool, typer.Option(help="replace a partition even by fewer rows or by those of another query")
+        bool,
+        typer.Option(help="also replace partitions that would lose rows or that another query archived"),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -36,9 +37,9 @@ def pull(
     problems = Problems(settings)
     with exiting_at_once(), opened(settings) as pipeline, reporting(quiet=as_json) as observe:
         days = date_range(pipeline, start, end)
-        for spec in problems.while_hopeful(selected_tables(tables or [], settings, pipeline.store)):
+        for spec in problems.until_fatal(selected_tables(tables or [], settings, pipeline.store)):
             with (
-                problems.noted(),
+                problems.collected(),
                 pipeline.pull(
                     spec, days.partitions(spec), force=force, renew=force, observe=observe
                 ) as pulling,

@@ -1,4 +1,4 @@
-"""`hunting reconcile`: count archived partitions again and fetch the spans that differ."""
+"""`hunting reconcile`: count archived rows again and fetch the spans that differ."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ def reconcile(
     start: From = None,
     end: To = None,
     tenant: Tenant = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only count and compare")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="fetch nothing: count and compare")] = False,
     force: Annotated[bool, typer.Option(help="also replace spans that now have fewer rows")] = False,
     as_json: Json = False,
 ) -> None:
@@ -31,15 +31,15 @@ def reconcile(
     problems = Problems(settings)
     with exiting_at_once(), opened(settings) as pipeline, reporting(quiet=as_json) as observe:
         days = date_range(pipeline, start, end)
-        for spec in problems.while_hopeful(selected_tables(tables or [], settings, pipeline.store)):
+        for spec in problems.until_fatal(selected_tables(tables or [], settings, pipeline.store)):
             partitions = days.partitions(spec)
             if dry_run:
-                with problems.noted():
+                with problems.collected():
                     counted = pipeline.recount(spec, partitions, observe=observe)
                     results.append((counted, Report(counted.table, calls=counted.calls)))
                 continue
             with (
-                problems.noted(),
+                problems.collected(),
                 pipeline.reconcile(spec, partitions, force=force, observe=observe) as (
                     recount,
                     pulling,

@@ -1,4 +1,4 @@
-"""When Dagster requests a partition or a check by itself."""
+"""Automation conditions: when Dagster requests partitions and checks."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,48 +16,48 @@ __all__ = [
 ]
 
 _HOURLY = "20 * * * *"
-"""After the settling delay: a partition that began at the full hour has rows to give by then."""
+"""Later than the settling delay, so a partition that began at the full hour already has rows to fetch."""
 
 _NIGHTLY = "30 3 * * *"
-"""When yesterday's late rows have arrived."""
+"""By this time, yesterday's late rows have arrived."""
 
 _DAILY = "30 4 * * *"
-"""When the service counts again all that it holds: after the nightly pull."""
+"""The daily recount, after the nightly pull."""
 
 _EVERY_THREE_HOURS = "50 */3 * * *"
-"""When the checks run that need no call."""
+"""The checks that need no API call."""
 
 _AVAILABLE = timedelta(days=29)
-"""One day less than the service holds. A run for an older partition could come too late."""
+"""One day less than the retention. An older partition could expire before its run starts."""
 
 _LAST_TWO = {Grain.DAY: timedelta(days=2), Grain.HOUR: timedelta(hours=2)}
 
 
 def condition_for(spec: TableSpec) -> dg.AutomationCondition[dg.AssetKey]:
-    """Return the condition of a table: its newest partitions regularly, and every gap that can be filled.
+    """Return the condition of a table. It requests the newest partitions, and every gap that can be filled.
 
-    The running partition is requested every hour, and the one before it when it has ended. A partition that
-    is archived already costs no call. A gap is not requested again after a failed run. A snapshot table has
-    only the present day, which is requested until it is archived.
+    The current partition is requested every hour. The partition before it is requested again after its end.
+    A partition that is already archived costs no API call. A gap is not requested again after a failed run.
+    For a snapshot table, only the current day is requested, until it is archived.
     """
     condition = dg.AutomationCondition
     wanted: dg.AutomationCondition[dg.AssetKey]
-    running = condition.in_latest_time_window()
+    current = condition.in_latest_time_window()
     hourly = condition.cron_tick_passed(_HOURLY)
     if spec.time_column is None:
-        wanted = running & condition.missing() & (hourly | ~condition.execution_failed())
+        wanted = current & condition.missing() & (hourly | ~condition.execution_failed())
     else:
         ended = condition.cron_tick_passed(_NIGHTLY) if spec.grain is Grain.DAY else hourly
-        before = condition.in_latest_time_window(_LAST_TWO[spec.grain])
-        gap = condition.missing() & condition.in_latest_time_window(_AVAILABLE) & ~running
-        wanted = (hourly & running) | (ended & before) | (gap & ~condition.execution_failed())
+        last_two = condition.in_latest_time_window(_LAST_TWO[spec.grain])
+        gap = condition.missing() & condition.in_latest_time_window(_AVAILABLE) & ~current
+        wanted = (hourly & current) | (ended & last_two) | (gap & ~condition.execution_failed())
     return (wanted & ~condition.in_progress()).with_label("keep the archive complete")
 
 
 def scheduled(cron: str, spec: TableSpec) -> dg.AutomationCondition[Any]:
     """Return the condition of a hunt with a schedule.
 
-    Each tick requests the running partition, the one before it, and every gap that can be filled.
+    Each tick requests the current partition, the partition before it, and every gap that can be filled.
     """
     condition = dg.AutomationCondition
     wanted: dg.AutomationCondition[Any]
@@ -66,11 +66,11 @@ def scheduled(cron: str, spec: TableSpec) -> dg.AutomationCondition[Any]:
     else:
         gap = condition.missing() & condition.in_latest_time_window(_AVAILABLE)
         wanted = gap | condition.in_latest_time_window(_LAST_TWO[spec.grain])
-    return (condition.cron_tick_passed(cron) & wanted & ~condition.in_progress()).with_label(f"at {cron}")
+    return (condition.cron_tick_passed(cron) & wanted & ~condition.in_progress()).with_label(f"cron {cron}")
 
 
 def recount_condition(tag: str) -> dg.AutomationCondition[Any]:
-    """Return the condition of a recount: once a day, and after a run with this tag."""
+    """Return the condition of a recount. It requests one every day, and one after each run with this tag."""
     condition = dg.AutomationCondition
     fetched = condition.any_deps_match(condition.any_new_update_has_run_tags(tag_keys={tag}))
     due = (fetched | condition.cron_tick_passed(_DAILY)).since(condition.newly_requested())
@@ -79,9 +79,9 @@ def recount_condition(tag: str) -> dg.AutomationCondition[Any]:
 
 
 def health_condition() -> dg.AutomationCondition[Any]:
-    """Return the condition of checks that need no call.
+    """Return the condition of checks that need no API call.
 
-    They run every three hours and not more often, because each check is a step of a run.
+    They run only every three hours, because each evaluation is a step of a Dagster run.
     """
     condition = dg.AutomationCondition
     wanted = condition.cron_tick_passed(_EVERY_THREE_HOURS) & ~condition.in_progress()
@@ -91,9 +91,9 @@ def health_condition() -> dg.AutomationCondition[Any]:
 def computed_condition() -> dg.AutomationCondition[Any]:
     """Return the condition of a table that is computed from archived tables.
 
-    A partition is requested when a partition that it depends on was committed, as soon as all of those are
-    archived. The request never joins the run of the archived table: such a table yields no output, so Dagster
-    skips the assets downstream of it in the same run.
+    A partition is requested after an upstream partition was committed and all its upstream partitions are
+    archived. It is never requested in the run of an archived table. An archived table yields no output, so
+    Dagster skips its downstream assets in the same run.
     """
     condition = dg.AutomationCondition
     committed = condition.any_deps_match(condition.newly_updated())

@@ -1,4 +1,4 @@
-"""Add automation to definitions with hunting tables: sensors, and the quota as an asset."""
+"""Add sensors and the quota asset to definitions with hunting tables."""
 
 from itertools import chain
 
@@ -23,7 +23,7 @@ __all__ = ["with_automation"]
 def with_automation(tables: dg.Definitions) -> dg.Definitions:
     """Return the definitions with the sensors and the quota asset of each tenant.
 
-    The sensors of a tenant start stopped if its settings are not enough to sign in.
+    The default status of a tenant's sensors is STOPPED if a setting for the sign-in is missing.
 
     Args:
         tables: definitions with hunting tables or hunts among their assets.
@@ -46,13 +46,15 @@ def _refuse_duplicates(definitions: dg.Definitions) -> None:
         other = first.setdefault(spec.key, spec)
         if other is not spec:
             name = spec.key.to_user_string()
-            raise Misconfigured(f"{name} is defined twice: {place_of(other)} and {place_of(spec)}")
+            raise Misconfigured(
+                f"{name} is defined twice: {place_of(other)} and {place_of(spec)}. Remove one of them"
+            )
 
 
 def _sensors(tables: dg.Definitions, hunting: HuntingResource) -> list[dg.SensorDefinition]:
-    requesting = [
-        sensor_for(reason, checks, hunting, suffix=suffix)
-        for reason in (RECONCILE_STALE, LAST_CALL)
-        for suffix, checks in by_partitions(tables, checks_of(tables, reason.check, hunting)).items()
+    from_checks = [
+        sensor_for(trigger, checks, hunting, suffix=suffix)
+        for trigger in (RECONCILE_STALE, LAST_CALL)
+        for suffix, checks in by_partitions(tables, checks_of(tables, trigger.check, hunting)).items()
     ]
-    return [automation_sensor(hunting), *requesting]
+    return [automation_sensor(hunting), *from_checks]

@@ -1,7 +1,7 @@
 """The sensors of a tenant.
 
-`keep_complete` evaluates the automation conditions. `reconcile_stale` and `last_call` request exactly the
-partitions that the latest evaluation of a check lists, and act on each evaluation once.
+`keep_complete` evaluates the automation conditions. `reconcile_stale` and `last_call` request the partitions
+that the latest evaluation of a check lists. They use each evaluation once.
 """
 
 import json
@@ -31,7 +31,7 @@ __all__ = [
     "LAST_CALL",
     "RECONCILE_STALE",
     "LastRequest",
-    "Reason",
+    "Trigger",
     "automation_sensor",
     "checks_of",
     "is_due",
@@ -40,57 +40,58 @@ __all__ = [
 ]
 
 _PAUSE = 6 * HOUR // SECOND
-"""Seconds between two requests for one table: late rows arrive all the time, and each request costs calls."""
+"""Shortest time in seconds between two requests for one table. Late rows arrive all day, and each request
+costs API calls."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a sensor requests partitions.
+class Trigger:
+    """A check, and the sensor that requests the partitions that the check lists.
 
     Attributes:
         sensor: the name of the sensor.
         description: the description of the sensor in the UI.
         check: the name of the check that the sensor reads.
-        listed: the metadata key under which the check lists partitions.
-        warning: what the log of a tick says about the partitions.
+        metadata_key: the metadata key under which the check lists partitions.
+        warning: the text about the partitions in the log of a tick.
         tags: tags of the requested runs.
     """
 
     sensor: str
     description: str
     check: str
-    listed: str
+    metadata_key: str
     warning: str
     tags: Mapping[str, str]
 
 
-RECONCILE_STALE = Reason(
+RECONCILE_STALE = Trigger(
     "reconcile_stale",
-    "Requests exactly the partitions that differ from the archive in the latest recount.",
+    "Requests the archived partitions that differ from the service in the latest recount.",
     check=RECONCILED,
-    listed=STALE_PARTITIONS,
+    metadata_key=STALE_PARTITIONS,
     warning="late rows",
     tags=MappingProxyType({RECONCILE_TAG: "true"}),
 )
 
-LAST_CALL = Reason(
+LAST_CALL = Trigger(
     "last_call",
-    "Warns of gaps that the service forgets within two days, and requests them with priority. A gap is"
-    " requested even if its last run failed.",
+    "Warns of missing partitions that expire in the service within two days, and requests them with priority."
+    " A partition is requested even if its last run failed.",
     check=DEADLINE,
-    listed=NEAR_DEADLINE,
-    warning="soon forgotten by the service",
+    metadata_key=NEAR_DEADLINE,
+    warning="missing, and will soon expire in the service",
     tags=MappingProxyType({PRIORITY_TAG: "10"}),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class LastRequest:
-    """What a sensor remembers of a table.
+    """The last request of a sensor for a table.
 
     Attributes:
-        evaluation: the id of the evaluation that the sensor acted on.
-        at: when it acted (Unix seconds).
+        evaluation: the id of the evaluation that listed the partitions.
+        at: the time of the request (Unix seconds).
     """
 
     evaluation: int
@@ -108,18 +109,18 @@ def automation_sensor(hunting: HuntingResource) -> dg.AutomationConditionSensorD
         target=everything or dg.AssetSelection.all(),
         run_tags=hunting.tags,
         default_status=hunting.sensors,
-        description="Requests new partitions, and gaps that the service can still fill.",
+        description="Requests new partitions, and missing partitions that the service still holds.",
     )
 
 
 def run_requests(
     check: dg.AssetCheckKey, evaluation: int, keys: Sequence[str], *, tags: Mapping[str, str]
 ) -> Iterator[dg.RunRequest]:
-    """Yield one run for each unbroken range of partitions.
+    """Yield one run for each range of adjacent partitions.
 
     Args:
         check: the check that listed the partitions.
-        evaluation: the id of its evaluation. The run key contains the id, so Dagster starts each run once.
+        evaluation: the id of the evaluation. The run key contains the id, so Dagster starts each run once.
         keys: keys of the partitions.
         tags: tags of the runs.
     """
@@ -140,7 +141,7 @@ def run_requests(
 
 
 def checks_of(definitions: dg.Definitions, name: str, hunting: HuntingResource) -> list[dg.AssetCheckKey]:
-    """Return the checks with this name on a tenant's assets, except on assets that only people start."""
+    """Return the checks with this name on a tenant's assets. Skip assets without an automation condition."""
     assets = (each for each in definitions.assets or () if isinstance(each, dg.AssetsDefinition))
     found = (
         key
@@ -152,25 +153,25 @@ def checks_of(definitions: dg.Definitions, name: str, hunting: HuntingResource) 
 
 
 def sensor_for(
-    reason: Reason, checks: Sequence[dg.AssetCheckKey], hunting: HuntingResource, *, suffix: str = ""
+    trigger: Trigger, checks: Sequence[dg.AssetCheckKey], hunting: HuntingResource, *, suffix: str = ""
 ) -> dg.SensorDefinition:
-    """Return the sensor that requests the partitions which the latest evaluation of each check lists.
+    """Return the sensor that requests the partitions listed by the latest evaluation of each check.
 
-    After a request for a table, a newer evaluation of the table waits for six hours.
+    The sensor requests partitions of a table at most once in six hours.
 
     Args:
-        reason: what the sensor reads and requests.
+        trigger: the kind of check and the attributes of the sensor.
         checks: the checks to read. Their assets must have the same partitions.
         hunting: the tenant's resource.
-        suffix: end of the sensor's name, which tells it apart from sensors of assets with other partitions.
+        suffix: end of the sensor's name. Sensors of assets with other partitions have another suffix.
     """
 
     @dg.sensor(
-        name="_".join((reason.sensor, *hunting.prefix)) + suffix,
+        name="_".join((trigger.sensor, *hunting.prefix)) + suffix,
         target=dg.AssetSelection.assets(*(check.asset_key for check in checks)),
         minimum_interval_seconds=60,
         default_status=hunting.sensors,
-        description=reason.description,
+        description=trigger.description,
     )
     def _sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         last = {name: LastRequest(*stored) for name, stored in json.loads(context.cursor or "{}").items()}
@@ -178,11 +179,11 @@ def sensor_for(
         for check in checks:
             name = check.asset_key.to_user_string()
             now = time.time()
-            found = _listed(context.instance, check, reason.listed)
+            found = _listed(context.instance, check, trigger.metadata_key)
             if found is not None and is_due(found[0], last.get(name), now=now):
                 last[name] = LastRequest(found[0], now)
-                context.log.warning("%s: %s: %s", name, reason.warning, ", ".join(found[1]))
-                requests += run_requests(check, *found, tags={**reason.tags, **hunting.tags})
+                context.log.warning("%s: %s: %s", name, trigger.warning, ", ".join(found[1]))
+                requests += run_requests(check, *found, tags={**trigger.tags, **hunting.tags})
         cursor = json.dumps({name: [each.evaluation, each.at] for name, each in last.items()})
         return dg.SensorResult(run_requests=requests, cursor=cursor)
 
@@ -190,16 +191,19 @@ def sensor_for(
 
 
 def is_due(evaluation: int, last: LastRequest | None, *, now: float) -> bool:
-    """Decide whether a sensor acts on an evaluation at `now` (Unix seconds)."""
+    """Decide whether a sensor requests the partitions of an evaluation at `now` (Unix seconds)."""
     return last is None or (evaluation != last.evaluation and now >= last.at + _PAUSE)
 
 
 def _listed(
-    instance: dg.DagsterInstance, check: dg.AssetCheckKey, listed: str
+    instance: dg.DagsterInstance, check: dg.AssetCheckKey, metadata_key: str
 ) -> tuple[int, list[str]] | None:
-    """Return the id of the latest evaluation and its partitions, or None if it lists no partition."""
+    """Return the id of the latest evaluation and its partitions, or None if it lists no partition.
+
+    Another version of this package may have written the evaluation, without this metadata key.
+    """
     latest = latest_evaluation(instance, check)
-    if latest is None:
+    if latest is None or metadata_key not in latest.evaluation.metadata:
         return None
-    keys = latest.evaluation.metadata[listed].value
+    keys = latest.evaluation.metadata[metadata_key].value
     return (latest.id, [str(key) for key in keys]) if isinstance(keys, list) and keys else None

@@ -1,1 +1,1 @@
-"""Asset checks: each module turns findings of the pipeline into results of Dagster."""
+"""Asset checks. Each module converts findings of the pipeline into check results of Dagster."""

@@ -17,7 +17,7 @@ def complete_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
         asset=key,
         description=(
             "Every archived partition holds exactly the rows that the service counted. The check reads the"
-            " Parquet files again and compares the number of rows and a checksum over their times."
+            " Parquet files and compares the number of rows and a checksum over their times."
         ),
     )
 
@@ -46,7 +46,8 @@ def complete_result(key: dg.AssetKey, comparisons: Sequence[Comparison]) -> dg.A
         check_name=COMPLETE,
         passed=not different,
         description=(
-            f"{len(different)} of {len(comparisons)} partitions differ: {', '.join(different)}"
+            f"{len(different)} of {len(comparisons)} partitions differ from the counts of the service:"
+            f" {', '.join(different)}"
             if different
             else f"{len(comparisons)} partitions hold every row that the service counted"
         ),

@@ -1,4 +1,4 @@
-"""The checks `fresh`, `drift` and `deadline`. They read manifests and need no call to the service."""
+"""The checks `fresh`, `drift` and `deadline`. They read manifests and need no API call."""
 
 import time
 from collections.abc import Iterator
@@ -30,9 +30,9 @@ HEALTH_CHECKS = frozenset({FRESH, DRIFT, DEADLINE})
 def health_specs(key: dg.AssetKey, *, fresh_hours: float) -> list[dg.AssetCheckSpec]:
     """Return the three checks of a table."""
     descriptions = {
-        FRESH: f"The archive reaches to within {fresh_hours:g} hours of the present.",
-        DRIFT: "All archived partitions that the service still holds have one schema.",
-        DEADLINE: "Every gap in the archive is more than two days away from the retention edge.",
+        FRESH: f"The archive is at most {fresh_hours:g} hours behind the present.",
+        DRIFT: "All archived partitions that the service still holds have the same schema.",
+        DEADLINE: "No missing partition expires in the service within two days.",
     }
     return [
         dg.AssetCheckSpec(name, asset=key, description=text, automation_condition=health_condition())
@@ -43,23 +43,23 @@ def health_specs(key: dg.AssetKey, *, fresh_hours: float) -> list[dg.AssetCheckS
 def health_results(
     hunting: HuntingResource, spec: TableSpec, *, start: int, fresh_hours: float
 ) -> Iterator[dg.AssetCheckResult]:
-    """Make the three checks.
+    """Evaluate the three checks.
 
     Args:
         hunting: the tenant's resource, which opens the lake.
         spec: the table.
         start: the first instant (ticks) of the archive.
-        fresh_hours: how many hours the archive may lag behind.
+        fresh_hours: hours that the archive may lag behind.
 
     Raises:
         Misconfigured: a setting is wrong, or the table is archived in another grain.
     """
     now = round(time.time() * SECOND)
-    still = available(now, hunting.limits().retention_days, spec)
-    found = hunting.coverage(spec, available_partitions(spec, still, start=start), now=now)
+    window = available(now, hunting.limits().retention_days, spec)
+    found = hunting.coverage(spec, available_partitions(spec, window, start=start), now=now)
     yield fresh_result(health.freshness(found.archived, now=now, hours=fresh_hours))
     yield drift_result(health.drift(found.archived))
-    yield deadline_result(health.deadline(found.backlog, edge=still.start), edge=still.start)
+    yield deadline_result(health.deadline(found.backlog, edge=window.start), edge=window.start)
 
 
 def fresh_result(found: Freshness) -> dg.AssetCheckResult:

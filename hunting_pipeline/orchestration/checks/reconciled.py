@@ -1,4 +1,4 @@
-"""The check `reconciled`: the archive still equals the tenant. The service counts again, bin by bin."""
+"""The check `reconciled`: the archive still equals the service, which counts its rows again in time bins."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,18 +14,18 @@ from hunting_pipeline.window import available, available_partitions
 __all__ = ["reconciled_result", "reconciled_spec", "recount"]
 
 _SHOWN = 20
-"""Spans that the metadata lists before it says how many more there are."""
+"""Largest number of spans in the metadata. The metadata then gives the number of other spans."""
 
 
 def reconciled_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
-    """Return the check of a table that has times."""
+    """Return the check of a table that has a time column."""
     return dg.AssetCheckSpec(
         RECONCILED,
         asset=key,
         description=(
-            "The archive equals the tenant. The service counts its rows again, and the check compares each"
-            " time bin with the archive: the number of rows and a checksum over their times. Late rows give"
-            " a warning. The sensor `reconcile_stale` then requests exactly the partitions that differ."
+            "The archive equals the service. The service counts its rows again. For each time bin, the check"
+            " compares the number of rows and a checksum over their times with the archive. Late rows give a"
+            " warning. The sensor `reconcile_stale` then requests the partitions that differ."
         ),
         automation_condition=recount_condition(RECONCILE_TAG),
     )
@@ -34,7 +34,7 @@ def reconciled_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
 def recount(pipeline: Pipeline, spec: TableSpec, *, start: int) -> dg.AssetCheckResult:
     """Count again every archived partition that the service still holds.
 
-    The recount fetches no row and takes one call as a rule.
+    The recount fetches no rows. It usually takes one API call.
 
     Args:
         pipeline: the tenant's pipeline.
@@ -44,15 +44,15 @@ def recount(pipeline: Pipeline, spec: TableSpec, *, start: int) -> dg.AssetCheck
     Raises:
         HuntingError: the service could not count.
     """
-    still = available(pipeline.now(), pipeline.limits.retention_days, spec)
-    partitions = available_partitions(spec, still, start=start)
+    window = available(pipeline.now(), pipeline.limits.retention_days, spec)
+    partitions = available_partitions(spec, window, start=start)
     return reconciled_result(pipeline.recount(spec, partitions), partitions, spec)
 
 
 def reconciled_result(
     found: Recount, partitions: Sequence[Partition], spec: TableSpec
 ) -> dg.AssetCheckResult:
-    """Return the result: late rows are a warning, and fewer rows than archived are an error."""
+    """Return the result. Late rows are a warning. Fewer rows than archived are an error."""
     difference = judge_recount(found, partitions, spec)
     value = dg.MetadataValue
     return dg.AssetCheckResult(

@@ -1,4 +1,4 @@
-"""What a `defs.yaml` may say. Everything is checked when the code location loads."""
+"""The attributes of a `defs.yaml`. All values are checked when the code location loads."""
 
 from datetime import date
 from typing import Literal
@@ -15,7 +15,7 @@ from hunting_pipeline.orchestration.io.lake import lake_io
 from hunting_pipeline.orchestration.partitions import DEFAULT_START
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants, hunting_of
 
-__all__ = ["Described", "TableConfig", "Tenanted"]
+__all__ = ["Described", "TableConfig", "TenantComponent"]
 
 
 class Described(Located):
@@ -24,7 +24,7 @@ class Described(Located):
     group: str | None = Field(
         None,
         description=(
-            "Dagster group. A table without one has the group of its component, or else the name of its"
+            "Dagster group. The default for a table is the group of its component, or else the name of its"
             " service. Example: `email`."
         ),
     )
@@ -38,7 +38,7 @@ class Described(Located):
     tags: dict[str, str] = Field(
         {},
         description=(
-            "Dagster tags. The tags of a table replace tags of its component with the same key."
+            "Dagster tags. A tag of a table replaces a tag of its component that has the same key."
             " Example: `{tier: gold}`."
         ),
     )
@@ -59,13 +59,13 @@ class Described(Located):
         return checked(tags, lambda tags: dg.AssetSpec("asset", tags=tags))
 
 
-class Tenanted(Described):
-    """A component whose assets exist for each tenant."""
+class TenantComponent(Described):
+    """The attributes of a component that builds its assets for each tenant."""
 
     start: str = Field(
         str(DEFAULT_START),
         description=(
-            "First day of the archive (YYYY-MM-DD). Partitions before that day are not shown."
+            "First day of the archive (YYYY-MM-DD). Dagster has no partitions before that day."
             " Example: `2026-01-01`."
         ),
     )
@@ -73,7 +73,8 @@ class Tenanted(Described):
         None,
         min_length=1,
         description=(
-            "Names of tenants in the settings, if the assets are not for all of them. Example: `[contoso]`."
+            "Tenants to build the assets for, by their names in the settings. The default is all tenants."
+            " Example: `[contoso]`."
         ),
     )
 
@@ -94,7 +95,7 @@ class Tenanted(Described):
         return date.fromisoformat(self.start)
 
     def resource(self, tenant: str) -> HuntingResource:
-        """Return the resource that opens a tenant's pipeline. It reads the settings when a run starts.
+        """Return the resource that opens a tenant's pipeline. The resource reads the settings in each run.
 
         Args:
             tenant: the name of the tenant; "" if the settings name no tenants.
@@ -102,8 +103,8 @@ class Tenanted(Described):
         return hunting_of(tenant)
 
     @property
-    def hunted(self) -> list[HuntingResource]:
-        """One resource for each tenant.
+    def tenant_resources(self) -> list[HuntingResource]:
+        """One resource for each tenant of this component.
 
         Raises:
             Misconfigured: a setting is wrong.
@@ -114,8 +115,9 @@ class Tenanted(Described):
     @property
     def resources(self) -> dict[str, object]:
         """The resources that the assets of these tenants need."""
-        lakes = {hunting.lake_key: lake_io(hunting.tenant) for hunting in self.hunted}
-        return {**lakes, **{hunting.key: hunting for hunting in self.hunted}}
+        tenants = self.tenant_resources
+        lakes = {hunting.lake_key: lake_io(hunting.tenant) for hunting in tenants}
+        return {**lakes, **{hunting.key: hunting for hunting in tenants}}
 
 
 class TableConfig(Described):
@@ -129,7 +131,7 @@ class TableConfig(Described):
     columns: list[str] = Field(
         [],
         description=(
-            "Columns to archive. The time column is always included. Empty means all columns."
+            "Columns to archive. The time column is always archived. Empty means all columns."
             " Example: `[Subject, SenderFromAddress]`."
         ),
     )
@@ -143,21 +145,21 @@ class TableConfig(Described):
     policy: Literal["evolve", "freeze"] = Field(
         "evolve",
         description=(
-            "What happens if the service returns a new column: `evolve` archives the column, `freeze` refuses"
-            " the partition. Example: `freeze`."
+            "Policy for new columns of the service: `evolve` archives a new column, `freeze` refuses a"
+            " partition with a new column. Example: `freeze`."
         ),
     )
     description: str | None = Field(
         None,
         description=(
-            "Description of the asset in Markdown. By default it is made from the catalogue."
+            "Description of the asset in Markdown. The default comes from the catalogue of tables."
             " Example: `Mail that was delivered.`"
         ),
     )
 
     @property
     def spec(self) -> TableSpec:
-        """The table as the pipeline takes it."""
+        """The table in the form that the pipeline uses."""
         return catalog.spec(
             self.name,
             grain=self.grain,

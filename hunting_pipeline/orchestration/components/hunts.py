@@ -1,4 +1,4 @@
-"""The component of hunts, your own queries: `type: hunting_pipeline.orchestration.HuntingQueries`."""
+"""The component for hunts (your own queries): `type: hunting_pipeline.orchestration.HuntingQueries`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import MANUAL, SUFFIX, HuntFile, hunt_file
 from hunting_pipeline.orchestration.automation.conditions import condition_for, scheduled
-from hunting_pipeline.orchestration.components.config import Tenanted
+from hunting_pipeline.orchestration.components.config import TenantComponent
 from hunting_pipeline.orchestration.keys import TABLE_NAME
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
@@ -33,7 +33,7 @@ DeviceLogonEvents
 
 
 class _FirstHunt(dg.Scaffolder[BaseModel]):
-    """The scaffold that `dg scaffold defs` writes: a folder that loads without a change."""
+    """The scaffold that `dg scaffold defs` writes. The folder loads without changes."""
 
     def scaffold(self, request: dg.ScaffoldRequest[BaseModel]) -> None:
         dg.scaffold_component(request, {})
@@ -41,24 +41,24 @@ class _FirstHunt(dg.Scaffolder[BaseModel]):
 
 
 @dg.scaffold_with(_FirstHunt)
-class HuntingQueries(dg.Component, Tenanted):
-    """Hunts: each `.kql` file beside the `defs.yaml` becomes one partitioned asset over Parquet files.
+class HuntingQueries(dg.Component, TenantComponent):
+    """Hunts: each `.kql` file in the folder of the `defs.yaml` becomes one partitioned asset.
 
-    To change how assets look or run, override `get_asset_spec` or `execute` in a subclass, as in
-    `HuntingTables`.
+    To change the asset spec or the execution, override `get_asset_spec` or `execute` in a subclass. For an
+    example, see `HuntingTables`.
     """
 
     fresh_hours: float = Field(
         48.0,
         gt=0,
         description=(
-            "Hours that the archive may lag behind before the check `fresh` warns. A row of a summary counts"
-            " from the end of its time bin. Example: 48."
+            "Hours that the archive may lag behind before the check `fresh` warns. For a summary, the lag is"
+            " measured from the end of the last time bin. Example: 48."
         ),
     )
 
     def get_asset_spec(self, hunt: HuntFile) -> dg.AssetSpec:
-        """Return how a hunt looks in Dagster. Its key gets the tenant's name later, if there is one."""
+        """Return the asset spec of a hunt. `build_defs` adds the tenant's name, if any, to the key."""
         spec = hunt.spec
         return dg.AssetSpec(
             [_PREFIX, hunt.name],
@@ -75,11 +75,11 @@ class HuntingQueries(dg.Component, Tenanted):
     def execute(
         self, context: dg.AssetExecutionContext, hunt: HuntFile, *, hunting: HuntingResource
     ) -> Iterator[Event]:
-        """Materialize a hunt's partitions of a run, and yield an event at each commit.
+        """Materialize the partitions of a run, and yield an event for each commit.
 
         Raises:
             dg.Failure: a person must act. The message names the file. All other partitions are committed.
-            dg.RetryRequested: the quota is spent, or the service is down. Committed partitions stay.
+            dg.RetryRequested: the quota is exhausted, or the service is down. Committed partitions stay.
         """
         (key,) = context.selected_asset_keys
         try:
@@ -92,10 +92,10 @@ class HuntingQueries(dg.Component, Tenanted):
         """Build an asset with checks for each file and tenant, and the resources of each tenant.
 
         Raises:
-            Misconfigured: a file is wrong, or two files have one name. The message names file and line.
+            Misconfigured: a file is wrong, or two hunts have the same name. The message names file and line.
         """
         hunts = _all_hunts(Path(context.path))
-        assets = [self._asset(hunt, hunting) for hunting in self.hunted for hunt in hunts]
+        assets = [self._asset(hunt, hunting) for hunting in self.tenant_resources for hunt in hunts]
         return dg.Definitions(assets=assets, resources=self.resources)
 
     def _asset(self, hunt: HuntFile, hunting: HuntingResource) -> dg.AssetsDefinition:
@@ -118,7 +118,7 @@ def _all_hunts(folder: Path) -> list[HuntFile]:
         other = found.setdefault(hunt.name.lower(), path)
         if other != path:
             raise Misconfigured(
-                f"{path}:1: {other.name} has the name {hunt.name}, too. Upper and lower case do not count."
+                f"{path}:1: {other.name} has the same name {hunt.name}; names are compared without case."
                 " Rename one of the two hunts."
             )
         hunts.append(hunt)
@@ -152,6 +152,6 @@ def _metadata(hunt: HuntFile) -> dict[str, dg.MetadataValue]:
         "time column": value.text(hunt.spec.time_column or "none: one snapshot each day"),
         "file": value.path(str(hunt.path)),
         "query": value.md(f"```kusto\n{hunt.text.strip()}\n```"),
-        **({"bounds": value.text(f"{len(read.bounds)}, on {bounds}")} if bounds else {}),
-        **({"read whole in every call": value.md(whole)} if whole else {}),
+        **({"time filters": value.text(f"{len(read.bounds)}, on {bounds}")} if bounds else {}),
+        **({"read in full by every call": value.md(whole)} if whole else {}),
     }

@@ -1,4 +1,4 @@
-"""Attributes of a `defs.yaml` whose mistakes are reported with file and line."""
+"""A base class for attributes of a `defs.yaml`. It reports wrong values with file and line."""
 
 from collections.abc import Callable, Mapping
 from typing import Self, TypeVar
@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 
 
 class Located(dg.Model, dg.Resolvable):
-    """A part of a `defs.yaml`. A value that breaks a rule of this package is reported with file and line."""
+    """A part of a `defs.yaml`. A wrong value is reported with file and line."""
 
     _source: dict[str, dg.CodeReferencesMetadataValue] = PrivateAttr(default_factory=dict)
 
@@ -24,7 +24,7 @@ class Located(dg.Model, dg.Resolvable):
         """Read one part of a `defs.yaml`.
 
         Raises:
-            ResolutionException: a value breaks a rule. The message shows the line and the reason.
+            ResolutionException: a value is wrong. The message shows the line and the reason.
         """
         try:
             resolved: Self = super().resolve_from_model(context, model)
@@ -78,7 +78,7 @@ def checked(value: Value, check: Callable[[Value], object]) -> Value:
     """Return `value` if `check` accepts it.
 
     Raises:
-        ValueError: `check` refuses the value. Pydantic adds the field, and so the line.
+        ValueError: `check` refuses the value. Pydantic adds the field, from which `Located` finds the line.
     """
     try:
         check(value)

@@ -1,4 +1,4 @@
-"""The component of tables: `type: hunting_pipeline.orchestration.HuntingTables`."""
+"""The component for tables: `type: hunting_pipeline.orchestration.HuntingTables`."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -18,7 +18,7 @@ from pydantic import (
 from hunting_pipeline import catalog
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.automation.conditions import condition_for
-from hunting_pipeline.orchestration.components.config import TableConfig, Tenanted
+from hunting_pipeline.orchestration.components.config import TableConfig, TenantComponent
 from hunting_pipeline.orchestration.components.located import ItemRefused
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
@@ -31,7 +31,7 @@ _PREFIX = "defender"
 
 
 class _FirstTable(dg.Scaffolder[BaseModel]):
-    """The scaffold that `dg scaffold defs` writes: a `defs.yaml` that loads without a change."""
+    """The scaffold that `dg scaffold defs` writes. The `defs.yaml` loads without changes."""
 
     def scaffold(self, request: dg.ScaffoldRequest[BaseModel]) -> None:
         dg.scaffold_component(request, {"tables": [{"name": "AlertInfo"}]})
@@ -47,9 +47,9 @@ def _unless_template(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
 
 @cache
 def _with_tables_in_place(derived: type[BaseModel]) -> type[BaseModel]:
-    """Return the model with `tables` as a list of tables instead of a list or a template's text.
+    """Return the model with one type for `tables`, a list, instead of two: a list or a template.
 
-    With the choice of two types, pydantic does not report the place of a mistake within a table.
+    If a field may have two types, pydantic does not report which value in a table is wrong.
     """
     tables = tuple[TableConfig.model(), ...]  # type: ignore[misc, valid-type] # made at run time
     given = WrapValidator(_unless_template, json_schema_input_type=tables | str)
@@ -59,10 +59,10 @@ def _with_tables_in_place(derived: type[BaseModel]) -> type[BaseModel]:
 
 
 @dg.scaffold_with(_FirstTable)
-class HuntingTables(dg.Component, Tenanted):
-    """Hunting tables of Microsoft Defender. Each table becomes one partitioned asset over Parquet files.
+class HuntingTables(dg.Component, TenantComponent):
+    """Hunting tables of Microsoft Defender. Each table becomes one partitioned asset, stored as Parquet.
 
-    To change how assets look or run, override `get_asset_spec` or `execute` in a subclass:
+    To change the asset spec or the execution, override `get_asset_spec` or `execute` in a subclass:
 
         class OurTables(HuntingTables):
             def get_asset_spec(self, table):
@@ -82,7 +82,7 @@ class HuntingTables(dg.Component, Tenanted):
         names = [table.name for table in tables]
         for item, name in enumerate(names):
             if name in names[:item]:
-                raise ItemRefused(item, f"{name}: listed more than once")
+                raise ItemRefused(item, f"{name} is listed more than once: remove one of the entries")
         return tables
 
     @classmethod
@@ -91,7 +91,7 @@ class HuntingTables(dg.Component, Tenanted):
         return _with_tables_in_place(super().model())
 
     def get_asset_spec(self, table: TableConfig) -> dg.AssetSpec:
-        """Return how a table looks in Dagster. Its key gets the tenant's name later, if there is one."""
+        """Return the asset spec of a table. `build_defs` adds the tenant's name, if any, to the key."""
         spec, entry = table.spec, catalog.entry(table.name)
         return dg.AssetSpec(
             [_PREFIX, table.name],
@@ -108,11 +108,11 @@ class HuntingTables(dg.Component, Tenanted):
     def execute(
         self, context: dg.AssetExecutionContext, table: TableConfig, *, hunting: HuntingResource
     ) -> Iterator[Event]:
-        """Materialize a table's partitions of a run, and yield an event at each commit.
+        """Materialize the partitions of a run, and yield an event for each commit.
 
         Raises:
             dg.Failure: a person must act. All other partitions are committed.
-            dg.RetryRequested: the quota is spent, or the service is down. Committed partitions stay.
+            dg.RetryRequested: the quota is exhausted, or the service is down. Committed partitions stay.
         """
         (key,) = context.selected_asset_keys
         yield from materialize_table(context, table.spec, key=key, hunting=hunting)
@@ -121,14 +121,14 @@ class HuntingTables(dg.Component, Tenanted):
     def get_code_references_for_yaml(
         cls, yaml_path: Path, source_position: Any, context: dg.ComponentLoadContext
     ) -> Sequence[dg.LocalFileCodeReference]:
-        """Return none: each table links to its own line."""
+        """Return no code references, because the asset of each table links to its own line."""
         del yaml_path, source_position, context
         return []
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build an asset with checks for each table and tenant, and the resources of each tenant."""
         del context
-        assets = [self._asset(table, hunting) for hunting in self.hunted for table in self.tables]
+        assets = [self._asset(table, hunting) for hunting in self.tenant_resources for table in self.tables]
         return dg.Definitions(assets=assets, resources=self.resources)
 
     def _asset(self, table: TableConfig, hunting: HuntingResource) -> dg.AssetsDefinition:

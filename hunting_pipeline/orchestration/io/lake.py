@@ -1,4 +1,4 @@
-"""The I/O manager: downstream assets load partitions of a table, and store computed tables."""
+"""The I/O manager: downstream assets load partitions of tables, and store computed tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -27,28 +27,28 @@ from hunting_pipeline.settings import naming
 __all__ = ["HuntingLake", "lake_io"]
 
 _SHOWN = 10
-"""Partitions that a message names before it says how many more there are."""
+"""Largest number of partitions in a message. The message then gives the number of other partitions."""
 
-_FORMS: Mapping[type, Callable[[ds.Dataset], Any]] = MappingProxyType(
+_LOADERS: Mapping[type, Callable[[ds.Dataset], Any]] = MappingProxyType(
     {
         ds.Dataset: lambda dataset: dataset,
         pa.Table: lambda dataset: dataset.to_table(),
         pd.DataFrame: read.frame_of,
     }
 )
-"""How a dataset becomes the type of the input's annotation."""
+"""The function that converts a dataset to the type of the input's annotation."""
 
 
 class HuntingLake(dg.ConfigurableIOManager):
     """An I/O manager that loads tables from the lake and stores computed tables in the lake.
 
-    An input gets the partitions that Dagster maps to the materialized ones. If the downstream asset has no
-    partitions, the input gets the whole archive. The annotation of the input decides the type:
+    An input gets the upstream partitions of the partitions that the run materializes. If the downstream asset
+    has no partitions, the input gets the whole archive. The annotation of the input decides the type:
     `pandas.DataFrame` (backed by Arrow), `pyarrow.Table` or `pyarrow.dataset.Dataset`. A `Dataset` reads
-    nothing before columns and rows are chosen.
+    only the columns and rows that the asset selects.
 
     An output is a `pyarrow.Table` or a `pandas.DataFrame` with the rows of one partition. The last part of
-    the asset's key becomes the name of the table.
+    the asset key is the name of the table.
     """
 
     tenant: str = Field(
@@ -66,26 +66,27 @@ class HuntingLake(dg.ConfigurableIOManager):
                 is not one of the three types.
         """
         with errors_as_outcomes(context.log):
-            form, table = _form_of(context), _table_of(context)
+            load, table = _loader_of(context), _table_of(context)
             partitions = _requested(context, table)
             amount = "the whole archive" if partitions is None else f"{len(partitions)} partitions"
-            context.log.info("%s: loads %s", table, amount)
-            return form(_loaded(self._store(), table, partitions))
+            context.log.info("%s: loading %s", table, amount)
+            return load(_dataset(self._store(), table, partitions))
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Replace one partition of a computed table.
 
         Raises:
-            dg.Failure: the output is not a table, not of one partition, or would replace archived rows.
+            dg.Failure: the output is not a table, is not exactly one partition, or would replace rows of an
+                archived table.
         """
         with errors_as_outcomes(context.log):
             table, rows = context.asset_key.path[-1], _rows(obj)
             keys = context.asset_partition_keys if context.has_asset_partitions else ()
             if len(keys) != 1:
                 raise Misconfigured(
-                    f"{table}: an output must be one partition, a day or an hour, and not {len(keys)}."
-                    " Give the asset daily or hourly partitions, and keep the default backfill policy,"
-                    " one partition in each run."
+                    f"{table}: an output must be exactly one partition, but this run has {len(keys)}."
+                    " Nothing was written. Give the asset daily or hourly partitions,"
+                    " and a backfill policy with one partition in each run."
                 )
             store, partition = self._store(), partition_from_key(table, keys[0])
             size = derived.write(store, partition, rows)
@@ -103,25 +104,25 @@ class HuntingLake(dg.ConfigurableIOManager):
 
 @cache
 def lake_io(tenant: str = "") -> HuntingLake:
-    """Return the I/O manager of a tenant, always the same object.
+    """Return the I/O manager of a tenant. Each call for the same tenant returns the same object.
 
     Dagster refuses two different objects under one resource key.
     """
     return HuntingLake(tenant=tenant)
 
 
-def _form_of(context: dg.InputContext) -> Callable[[ds.Dataset], Any]:
+def _loader_of(context: dg.InputContext) -> Callable[[ds.Dataset], Any]:
     wanted = context.dagster_type.typing_type
-    if wanted not in _FORMS:
+    if wanted not in _LOADERS:
         raise Misconfigured(
             f"the input {context.name!r} is annotated with {wanted}. Annotate it with one of"
             " pyarrow.dataset.Dataset, pyarrow.Table, pandas.DataFrame."
         )
-    return _FORMS[wanted]
+    return _LOADERS[wanted]
 
 
 def _table_of(context: dg.InputContext) -> str:
-    """Return the name of the upstream table: from the asset's metadata, or else the last part of its key."""
+    """Return the name of the upstream table, from its metadata or else from the last part of its key."""
     upstream = context.upstream_output
     named = (upstream.definition_metadata or {}).get(TABLE_NAME) if upstream else None
     return str(getattr(named, "value", named) or context.asset_key.path[-1])
@@ -139,7 +140,7 @@ def _requested(context: dg.InputContext, table: str) -> list[Partition] | None:
     return sorted(partition_from_key(table, key) for key in context.asset_partition_keys)
 
 
-def _loaded(store: Store, table: str, partitions: Sequence[Partition] | None) -> ds.Dataset:
+def _dataset(store: Store, table: str, partitions: Sequence[Partition] | None) -> ds.Dataset:
     """Open the partitions as a dataset.
 
     Raises:
@@ -149,8 +150,8 @@ def _loaded(store: Store, table: str, partitions: Sequence[Partition] | None) ->
     if missing:
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise Misconfigured(
-            f"{table}: {', '.join(missing[:_SHOWN])}{more} not in the lake {store.uri()}."
-            " Materialize these partitions first."
+            f"{table}: these partitions are not in the lake {store.uri()}:"
+            f" {', '.join(missing[:_SHOWN])}{more}. Materialize them first."
         )
     if derived.is_archived(store, table):
         return read.dataset(store, table, partitions)
