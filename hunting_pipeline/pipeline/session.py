@@ -98,7 +98,9 @@ class Pipeline:
 
         Raises:
             Refused: the table is absent or not licensed, or a permission is missing.
+            Misconfigured: a hunt is written for another API.
         """
+        self._refuse_other_api(spec)
         calls = self._calls(_tracker(spec, None), Priority.FRESH)
         return calls.ask_whole(queries.schema_query(spec)).columns
 
@@ -114,6 +116,7 @@ class Pipeline:
         Raises:
             HuntingError: as in a pull; nothing is written.
         """
+        self._refuse_other_api(spec)
         pull = self._prepare(spec, partitions, renew=renew)
         slices = pull.dry_run()
         calls = pull.report.calls

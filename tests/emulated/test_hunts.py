@@ -243,4 +243,9 @@ def test_a_hunt_for_another_api_makes_no_call(tenant: Emulated) -> None:
     spec = hunt_of(tenant.home, "// api: xdr\nDeviceLogonEvents").spec
     with pytest.raises(Misconfigured, match="written for the API 'xdr'"):
         pulled(tenant, spec)
+    with tenant.open() as pipeline:
+        with pytest.raises(Misconfigured, match="written for the API 'xdr'"):
+            pipeline.plan(spec, partitions_in(spec, lately(spec)))
+        with pytest.raises(Misconfigured, match="written for the API 'xdr'"):
+            pipeline.probe(spec)
     assert tenant.stats()["calls"] == 0
