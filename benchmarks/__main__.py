@@ -1,8 +1,8 @@
-"""All benchmarks, one after another: `make bench`, or `python -m benchmarks NAME ...` for some.
+"""All benchmarks, one after another. `make bench` runs all, and names select some.
 
     python -m benchmarks [--quick | --docs] [NAME ...]
 
-`--docs` also writes the output into docs/performance.md, between the marks with each benchmark's name, and
+`--docs` also writes each output into docs/performance.md, between the marks with the benchmark's name, and
 draws the plot.
 """
 
@@ -21,9 +21,9 @@ QUICK = {
     "quota_ledger": ["--seconds", "1"],
     "quota_simulation": ["--profile", "endpoint"],
 }
-"""Arguments for a smoke run; all others take `--quick`."""
+"""Arguments for a smoke run. All other benchmarks take `--quick`."""
 FOR_DOCS = {"decode": ["--plot", str(PLOT)], "pull": ["--profile"]}
-"""Arguments for the docs."""
+"""Arguments for `--docs`."""
 
 
 def run(name: str, arguments: Sequence[str]) -> tuple[int, str]:
@@ -48,15 +48,15 @@ def main() -> int:
     """Run each benchmark in its own process. Returns the exit code of the first that fails, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
-    manner = parser.add_mutually_exclusive_group()
-    manner.add_argument("--quick", action="store_true", help="a smoke run of each")
-    manner.add_argument("--docs", action="store_true", help="rewrite docs/performance.md")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--quick", action="store_true", help="a smoke run of each benchmark")
+    mode.add_argument("--docs", action="store_true", help="rewrite docs/performance.md")
     options = parser.parse_args()
-    there = sorted(path.stem for path in HERE.glob("[a-z]*.py"))
-    unknown = set(options.names) - set(there)
+    known = sorted(path.stem for path in HERE.glob("[a-z]*.py"))
+    unknown = set(options.names) - set(known)
     if unknown:
-        sys.exit(f"there is no benchmark {min(unknown)}; the benchmarks are {', '.join(there)}")
-    for name in options.names or there:
+        sys.exit(f"there is no benchmark {min(unknown)}; the benchmarks are {', '.join(known)}")
+    for name in options.names or known:
         arguments = FOR_DOCS.get(name, []) if options.docs else []
         if options.quick:
             arguments = QUICK.get(name, ["--quick"])

@@ -1,9 +1,10 @@
-"""The cost of Dagster beyond the data work: loading the code location, and each partition of a ranged run.
+"""The cost of Dagster in addition to the data work: to load the code location, and for each partition.
 
     python -m benchmarks.dagster_overhead [HOURS [ROUNDS]]
 
-The pipeline alone and one ranged run of the asset archive the same hourly partitions of one table from an
-emulated tenant. The instance stores its events in SQLite. Each round runs both, into new lakes.
+The same hourly partitions of one table are archived twice from an emulated tenant: by the pipeline alone, and
+by one run of the asset over the range. The Dagster instance stores its events in SQLite. Each round runs
+both, into new lakes.
 """
 
 import os
@@ -38,7 +39,7 @@ print(imported - start, time.perf_counter() - imported, len(tables))
 
 
 def loading(rounds: int) -> None:
-    """Print the loading times of fresh processes."""
+    """Print the loading times of new processes."""
     found = []
     for _ in range(rounds):
         done = subprocess.run([sys.executable, "-c", _LOAD], capture_output=True, text=True, check=True)
@@ -73,7 +74,7 @@ def bare(keys: list[str]) -> None:
 
 
 def ranged(keys: list[str], instance: dg.DagsterInstance) -> None:
-    """Run the asset once over the whole range."""
+    """Run the asset once, over the whole range."""
     component = HuntingTables(tables=[TableConfig(name=TABLE, grain=Grain.HOUR)])
     defs = component.build_defs(None)  # type: ignore[arg-type] # needs no context
     result = materialize_range(defs, [TABLE], first=keys[0], last=keys[-1], instance=instance)

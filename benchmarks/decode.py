@@ -2,10 +2,10 @@
 
     python -m benchmarks.decode [--quick | --full] [--rounds 5] [--plot FILE]
 
-Every contestant reads the same gzipped replies, which the emulator makes once. Each measurement is a fresh
-process; contestants take turns, round after round; figures are medians. CPU counts all threads. Peak memory
-counts above the memory of the process before: after its imports and an uncounted reply of about ten rows.
-`--full` takes about half an hour on a quiet machine.
+Every library reads the same gzipped replies, which the emulator makes once. Each measurement is a new
+process. Libraries take turns, round after round, and figures are medians. CPU includes all threads. Each
+process first imports its modules and reads a reply of about ten rows; neither is measured. Peak memory is the
+memory above that point. `--full` takes about half an hour on a quiet machine.
 """
 
 import argparse
@@ -24,7 +24,7 @@ Found = dict[Comparison, dict[str, Spent]]
 
 
 def measured(comparisons: list[Comparison], folder: Path, rounds: int) -> Found:
-    """Measure all comparisons. Exits if a contestant does not bring every row."""
+    """Measure all comparisons. Exits if a contestant does not return every row."""
     replies = {(body.kind, body.api, body.megabytes): body for body in _made(comparisons, folder)}
     scratch, found = folder / "out", Found()
     scratch.mkdir()
@@ -153,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument("--quick", action="store_true", help="one round on the smallest replies")
-    extent.add_argument("--full", action="store_true", help="every contestant on every reply")
+    extent.add_argument("--full", action="store_true", help="every library on every reply")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--plot", type=Path, help="SVG to write")
     options = parser.parse_args()

@@ -2,7 +2,7 @@
 
     python -m benchmarks.latency [--quick] [--rounds 5]
 
-A gzipped reply of 130 MB of JSON is sent over loopback HTTP at an even rate, like over a network.
+A gzipped reply of 130 MB of JSON is sent over loopback HTTP at a constant rate, as over a network.
 """
 
 import argparse
@@ -31,7 +31,7 @@ MEGABYTES, SECONDS, CHUNKS = 130, 2.7, 100
 
 
 class Server(ThreadingHTTPServer):
-    """A server that sends `few` at once and `reply` at an even rate. `ended` is the time of its last byte."""
+    """A server that sends `few` at once and `reply` at a constant rate. `ended`: time of the last byte."""
 
     daemon_threads = True
 
@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_POST(self) -> None:
-        """Send one of both replies, gzipped."""
+        """Send one of the two replies, gzipped."""
         body = self.server.reply if self.path == "/reply" else self.server.few
         self.send_response(200)
         self.send_header("Content-Encoding", "gzip")
@@ -74,7 +74,7 @@ def serving(body: Body) -> Iterator[Server]:
 
 
 def added(server: Server, contestant: Contestant, folder: Path) -> float:
-    """Measure the seconds after the last byte, in a fresh process."""
+    """Measure the seconds after the last byte, in a new process."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
         command = contestant.command(f"http://127.0.0.1:{server.server_port}", Path(out, "reply"))
         done = subprocess.run(command, capture_output=True, text=True, check=False)

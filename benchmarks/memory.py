@@ -1,9 +1,9 @@
-"""Peak memory of a pull above the process after its imports. Four replies are in flight at most.
+"""Peak memory of a pull, above the memory of the process after its imports.
 
     python -m benchmarks.memory [--quick]
 
-Each pull of DeviceProcessEvents runs in a fresh process, with the default four workers and the limit of the
-XDR API, 50 MB a reply. The emulator runs in its own process.
+Each pull of DeviceProcessEvents runs in a new process, with the default four workers: at most four replies
+are in flight. A reply has at most 50 MB, the limit of the XDR API. The emulator runs in its own process.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from hunting_emulator.process import running
 
 TABLE = "DeviceProcessEvents"
 DAY_ROWS = 22_000
-"""Average rows of a day for each full reply: a little more than one reply holds, because days differ."""
+"""Average rows of a day for each full reply. One reply holds a little less, because days differ."""
 CASES = (
     # least replies a day, days, grain
     (6, 1, "day"),

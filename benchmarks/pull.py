@@ -2,9 +2,9 @@
 
     python -m benchmarks.pull [--quick] [--profile]
 
-Three tables have a third of the rows each. A fresh process with default settings pulls each table over HTTPS
-from the XDR API, with compression. CPU counts from the end of the imports and, for the emulator, from its
-start. The profile itself costs CPU, which its table leaves out.
+Each of three tables has a third of the rows. A new process with default settings pulls each table over HTTPS
+from the XDR API, with compression. CPU of the pulling process counts from the end of its imports, and CPU of
+the emulator from its start. The table of the profile leaves out the CPU of the profiler.
 """
 
 import argparse

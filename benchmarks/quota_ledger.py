@@ -1,9 +1,9 @@
-"""The cost of the ledger: reserve and settle, by 8 processes at once, on SQLite and on Postgres.
+"""The cost of the ledger: 8 processes reserve and settle at once, on SQLite and on Postgres.
 
-    python benchmarks/quota_ledger.py [--seconds 10] [--processes 8] [--postgres URL]
+    python -m benchmarks.quota_ledger [--seconds 10] [--processes 8] [--postgres URL]
 
-The limit is wide, so no reservation waits. Its period is short, so the ledger reads about as much history as
-in a real hour. The SQLite file lies in a temporary folder on disk. Postgres is measured only if `--postgres`
+The limit is high, so no reservation waits. Its period is short, so the ledger reads about as much history as
+in a real hour. The SQLite file is in a temporary folder on disk. Postgres is measured only if `--postgres`
 gives the URL of a server.
 """
 
@@ -21,17 +21,17 @@ from hunting_pipeline.quota import Priority, WaitUntil, open_ledger
 
 WIDE = replace(TEST, rates=(Rate(Kind.CALLS, 100_000, 1),))
 PAUSE = 1.0
-"""Seconds of a call in the case with pauses: a fifth of a typical call."""
+"""Seconds of a call in the case with pauses: a fifth of `CALL_SECONDS`."""
 CALL_SECONDS = 5.0
-"""Seconds of a typical call. The ledger's time is printed as a part of it."""
+"""Seconds of a typical call. The ledger's time is printed as a percentage of them."""
 
 
 def work(url: str, tenant: str, seconds: float, number: int, pause: float, ready, results) -> None:
-    """Reserve, sleep for `pause` seconds, settle. Puts the ledger's time of each pair into `results`."""
+    """Reserve, sleep for `pause` seconds, settle. Put the ledger's time of each pair into `results`."""
     ledger = open_ledger(url, tenant=tenant, limits=WIDE)
     pairs = []
     ready.wait()
-    time.sleep(pause * number / ready.parties)  # not all at the same moment
+    time.sleep(pause * number / ready.parties)  # the processes do not start at the same moment
     until = time.time() + seconds
     while (start := time.perf_counter()) and time.time() < until:
         answer = ledger.reserve(table="T", priority=Priority.FRESH, owner=f"worker {number}")
@@ -45,6 +45,7 @@ def work(url: str, tenant: str, seconds: float, number: int, pause: float, ready
 
 
 def measure(name: str, url: str, *, processes: int, seconds: float, pause: float = 0.0) -> None:
+    """Run the processes and print a line of results."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     tenant, ready = uuid.uuid4().hex, context.Barrier(processes)
@@ -69,6 +70,7 @@ def measure(name: str, url: str, *, processes: int, seconds: float, pause: float
 
 
 def main() -> None:
+    """Print a line for each database and number of processes."""
     parser = argparse.ArgumentParser(description="The cost of the ledger.")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--processes", type=int, default=8)

@@ -1,17 +1,17 @@
 """Whole backfills under the quota, on a virtual clock. The simulated service has its own count.
 
-    python benchmarks/quota_simulation.py [--all] [--share S] [--plot FOLDER] [--seed N ...] [--profile NAME]
+    python -m benchmarks.quota_simulation [--all] [--share S] [--plot FOLDER] [--seed N ...] [--profile NAME]
 
-60 tables over 30 days, by default 100 million rows and 16 workers on one ledger, which lies in memory. The
-simulated service refuses with 429 by its own count and shares no code with the rules. The bound is computed
-from the limits. No scheduler within the share is faster, even with the time of each call given beforehand and
-the longest calls kept for the last hour. With `other`, another consumer takes 30 % of the tenant's quota at
-random times.
+A backfill has 60 tables over 30 days, by default with 100 million rows and 16 workers. The workers share one
+ledger in memory. The simulated service refuses calls with 429 by its own count, and shares no code with the
+rules. The bound is computed from the limits. No scheduler within the share is faster, even if the time of
+each call is given beforehand and the longest calls are kept for the last hour. With `other`, another consumer
+takes 30 % of the tenant's quota at random times.
 
-The time of a call is unknown beforehand. Within the share, calls count with their expected time, so a window
-ends a little above or below the share (`fullest window`). With `--share 1` nothing above the share is left.
-Then room for one careful estimate stays empty at the end of every hour of running time, and work that misses
-an hour's renewal by a second waits for the next. There the ratio of `original` is 1.02 to 1.06.
+The time of a call is unknown beforehand. Within the share, calls count with their expected time. A window
+therefore ends a little above or below the share (`fullest window`). With `--share 1`, the share is the whole
+rate. Room for one high estimate then stays empty at the end of every hour of running time. A call that misses
+the renewal of an hour by a second waits for the next hour. The ratio of `original` is then 1.02 to 1.06.
 """
 
 import argparse
@@ -54,13 +54,14 @@ class Job:
 
 @dataclass
 class Counter:
-    """One rate in the service's own count over `(now - period, now]`. It refuses once the amount is spent."""
+    """The service's own count of one rate, over `(now - period, now]`."""
 
     rate: Rate
     events: deque[tuple[float, float]] = field(default_factory=deque)
     spent: float = 0.0
 
     def full(self, now: float, room: float) -> bool:
+        """Return whether the window has less than `room` left."""
         while self.events and self.events[0][0] <= now - self.rate.period:
             self.spent -= self.events.popleft()[1]
         return self.spent + room > self.rate.amount + 1e-6
@@ -71,7 +72,7 @@ class Counter:
 
 
 class Service:
-    """A service that counts calls at their arrival and running time at its end. Keeps all for the report."""
+    """A service that counts a call when it arrives, and its running time when it ends."""
 
     def __init__(self, limits: Limits) -> None:
         self.counters = [Counter(rate) for rate in limits.rates]
@@ -91,7 +92,7 @@ class Service:
         self._count(Kind.SECONDS, now, seconds)
 
     def other(self, now: float, kind: Kind, amount: float) -> None:
-        """Record calls of another consumer, as far as the tenant's quota allows."""
+        """Record use by another consumer, if the tenant's quota allows it."""
         if all(not c.full(now, amount) for c in self.counters if c.rate.kind is kind):
             self._count(kind, now, amount)
 
@@ -111,7 +112,7 @@ class Service:
 
 
 def backfill(limits: Limits, random_: random.Random, *, rows: int) -> list[Job]:
-    """Make jobs of tables of very different size: a planning call each, then slices by rows and bytes."""
+    """Make the jobs of tables of very different sizes: a planning call each, then a job for each slice."""
     weights = [random_.lognormvariate(0, 2) for _ in range(TABLES)]
     jobs = []
     for number, weight in enumerate(weights):
@@ -123,15 +124,15 @@ def backfill(limits: Limits, random_: random.Random, *, rows: int) -> list[Job]:
             seconds = min(random_.lognormvariate(math.log(typical), 0.4), limits.request_seconds)
             size = own / max(1, math.ceil(own / target)) * width if call else 1e5
             jobs.append(Job(f"Table{number}", random_.uniform(0.02, 0.5), seconds, 0.1 + size / 25e6))
-    random_.shuffle(jobs)  # workers are at different tables
+    random_.shuffle(jobs)  # at any time, workers pull different tables
     return jobs
 
 
 def bound(limits: Limits, jobs: list[Job], workers: int, part: float) -> float:
     """Return the least seconds of any scheduler: when the limits have allowed all calls.
 
-    By time t, a rate allows at most its amount for every period begun. In the last period begun it allows at
-    most the amount of the shorter periods and of the workers. And a worker does one thing at a time.
+    By time t, a rate allows at most its amount for each period that has begun. In the last of these periods,
+    it allows at most what the shorter periods and the workers allow. A worker does one job at a time.
     """
     longest_first = list(accumulate(sorted((job.seconds for job in jobs), reverse=True), initial=0.0))
 
@@ -310,7 +311,7 @@ HEADER = (
 
 
 def line(result: Result) -> str:
-    """Format a line of the table."""
+    """Return a line of the table."""
     case, other = result.case, "30 %" if result.case.other else "-"
     return (
         f"{case.profile:<9}{case.workers:>8}{other:>7}{result.calls:>8}"
@@ -323,7 +324,7 @@ WIDTH, HEIGHT, MARGIN, POINTS = 900, 170, 40, 450
 
 
 def panel(result: Result, rate: Rate, top: int) -> str:
-    """Draw one rate's window over the whole run. The limit is red."""
+    """Draw the sum of one rate's window over the whole run. The limit is red."""
     log = sorted(result.log[rate.kind])
     times, sums = [t for t, _ in log], list(accumulate((a for _, a in log), initial=0.0))
     xs = [START + result.took * i / POINTS for i in range(POINTS + 1)]
@@ -344,7 +345,7 @@ def panel(result: Result, rate: Rate, top: int) -> str:
 
 
 def plot(result: Result, folder: Path) -> None:
-    """Write the spending of one run against the limits as an SVG."""
+    """Write an SVG of one run: its use of each rate, and the limits."""
     rates = PROFILES[result.case.profile].rates
     panels = "".join(panel(result, rate, 30 + HEIGHT * number) for number, rate in enumerate(rates))
     title = f"{result.case.profile}: {result.calls} calls by {result.case.workers} workers" + (
@@ -361,22 +362,20 @@ def plot(result: Result, folder: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Backfills under the quota, on a virtual clock.")
-    parser.add_argument("--plot", type=Path, help="folder to write an SVG of every run with 16 workers into")
-    parser.add_argument("--profile", choices=sorted(PROFILES), help="only this one")
-    parser.add_argument(
-        "--all", action="store_true", help="more rows, more profiles, and 1 and 4 workers too"
-    )
+    parser.add_argument("--plot", type=Path, help="folder for an SVG of every run with 16 workers")
+    parser.add_argument("--profile", choices=sorted(PROFILES), help="only this profile")
+    parser.add_argument("--all", action="store_true", help="more rows and profiles, and also 1 and 4 workers")
     parser.add_argument("--share", type=float, default=0.8, help="part of the tenant's quota to use")
     parser.add_argument("--seed", type=int, nargs="+", default=[1])
     arguments = parser.parse_args()
     rows = ALL_ROWS if arguments.all else ROWS
-    crews = WORKERS if arguments.all else WORKERS[-1:]
+    numbers = WORKERS if arguments.all else WORKERS[-1:]
     profiles = (ORIGINAL, XDR, GRAPH, ENDPOINT) if arguments.all else (ORIGINAL, XDR, ENDPOINT)
     cases = [
         Case(profile, workers, other, rows, seed, arguments.share)
         for profile in ([arguments.profile] if arguments.profile else [each.name for each in profiles])
         for seed in arguments.seed
-        for workers, other in [*((workers, False) for workers in crews), (max(WORKERS), True)]
+        for workers, other in [*((workers, False) for workers in numbers), (max(WORKERS), True)]
     ]
     started, results = time.perf_counter(), []
     print(f"{TABLES} tables, 30 days, {rows:,} rows, share {arguments.share:g}\n\n{HEADER}")

@@ -2,7 +2,7 @@
 
     python -m benchmarks.startup [--quick]
 
-The first line is Python alone, the second one adds the libraries that draw help and tables.
+The first line is Python alone. The second line adds the libraries that print help and tables.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Write the parts of the documents that the code states: `python docs/generate.py`.
+"""Write the parts of the documents that come from the code: `python docs/generate.py`.
 
 Settings, limits, APIs and credentials come from the code. With a file as argument, the content of the file
 replaces the demo's output: `hunting demo 2>/dev/null > out.txt && python docs/generate.py out.txt`.
@@ -82,14 +82,14 @@ def credentials_table() -> str:
 
 
 def permission() -> str:
-    """Return the sentence about the permission of the default API."""
+    """Return the paragraph about the permission of the default API."""
     default = next(iter(APIS.values()))
-    sentence = (
-        f"Register an app, grant it the application permission `{default.application_permission}`"
-        f" ({default.title}; [other APIs](docs/operations.md#apis)) with admin consent,"
-        " and create [a credential](docs/operations.md#credentials) for it, then:"
+    paragraph = (
+        f"Register an app in Entra. Grant it the application permission `{default.application_permission}`"
+        f" ({default.title}; [other APIs](docs/operations.md#apis)) with admin consent."
+        " Create [a credential](docs/operations.md#credentials) for it. Then run:"
     )
-    return fill(sentence, 120, break_on_hyphens=False)
+    return fill(paragraph, 120, break_on_hyphens=False)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -104,7 +104,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "credentials": credentials_table,
     "permission": permission,
 }
-"""The generated blocks by the name of their marks, `<!-- settings -->` and `<!-- /settings -->`."""
+"""The generated blocks, by the name in their marks, `<!-- settings -->` and `<!-- /settings -->`."""
 
 
 def replaced(text: str, name: str, block: str) -> str:
@@ -114,7 +114,7 @@ def replaced(text: str, name: str, block: str) -> str:
 
 
 def generated(text: str) -> str:
-    """Return a page with every block replaced by its present content."""
+    """Return a page with the current content of every block."""
     for name, block in BLOCKS.items():
         text = replaced(text, name, block())
     return text

@@ -1,7 +1,7 @@
-"""The catalogue of documented hunting tables. The data are in `tables.json` beside this file.
+"""The catalogue of documented hunting tables. Its data are in `tables.json` in this folder.
 
-The catalogue gives the time column of each table and a first estimate of the bytes per row. It never decides
-a type: types come from each reply's Schema.
+The catalogue gives the time column of each table and a first estimate of the bytes per row. It gives no types
+to the pipeline: types come from each reply's Schema.
 """
 
 import json
@@ -18,14 +18,13 @@ from hunting_pipeline.model import Column, Grain, TableSpec
 __all__ = ["Entry", "catalog", "entry", "spec"]
 
 _VALUE_BYTES = {"dynamic": 60, "datetime": 30, "string": 24}
-"""JSON bytes of a typical value, quotes included, for tables without a sample; 6 for numbers and nulls."""
+"""JSON bytes of a typical value, quotes included, by Kusto type. All other types count as 6."""
 
 _KEY_BYTES = 4
-"""Bytes of the quotes, colon and comma around a column's name, which every row repeats."""
-
+"""Bytes of the quotes, colon and comma around a column's name in every row."""
 
 _ALIKE = 0.8
-"""Similarity (0 to 1) from which a column counts as misspelt: one or two letters of ten differ."""
+"""The least similarity (0 to 1) of a misspelt name: one or two letters of ten differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +34,10 @@ class Entry:
     Attributes:
         name: its name in the service.
         service: the Defender service that fills it.
-        time_column: the column by which the table is split into slices; None for a snapshot table.
-        bytes_per_row: JSON bytes of a row: an estimate from its columns or a sample, the larger of both.
+        time_column: the column by which the table is cut into slices; None for a snapshot table.
+        bytes_per_row: JSON bytes of a row: estimated from the columns and from a sample, the larger of both.
         columns: the documented columns; a tenant may have more.
-        preview, deprecated: as documented.
+        preview, deprecated: whether the documentation calls the table a preview, or deprecated.
     """
 
     name: str
@@ -50,10 +49,12 @@ class Entry:
     deprecated: bool = False
 
     def check_column(self, column: str) -> None:
-        """Accept a documented column, and a name so different that the tenant may have such a column.
+        """Check that a column's name is not misspelt.
+
+        A name that is similar to no documented column is accepted, because a tenant may have more columns.
 
         Raises:
-            Misconfigured: the name is nearly that of a documented column.
+            Misconfigured: the name is not documented, but a similar name is.
         """
         names = [known.name for known in self.columns]
         near = [] if column in names else get_close_matches(column, names, n=1, cutoff=_ALIKE)
@@ -100,7 +101,7 @@ def spec(
     where: str = "",
     evolve: bool = True,
 ) -> TableSpec:
-    """Build the specification of a table to archive. A list of columns always gets the time column.
+    """Build the specification of a table to archive. The time column is added to a list of columns.
 
     Raises:
         Misconfigured: there is no such table, or a snapshot table has an hourly grain.

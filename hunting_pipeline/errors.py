@@ -3,15 +3,15 @@
     HuntingError
     ├── Misconfigured          a person must act; no request was sent, no data was written
     ├── Refused                the service refuses (bad query, no permission, table absent); never retried
-    ├── BeyondRetention        the API no longer keeps this span; the archive is unchanged
+    ├── BeyondRetention        the service no longer holds this span; the archive is unchanged
     ├── QuotaExhausted         run again at `until`; committed and staged work is kept
-    ├── ServiceFailed          all retries failed; safe to run again, staged work is kept
-    ├── SliceTooDense          the slice cannot be split further; coverage shows the gap
-    ├── ReplyUnreadable        the reply is truncated or contradictory; nothing of the slice was written
+    ├── ServiceFailed          all attempts failed; safe to run again, staged work is kept
+    ├── SliceTooDense          the slice cannot be cut further; its partition is skipped
+    ├── ReplyUnreadable        the reply is truncated or contradictory; its slice was not written
     └── CommitRefused          fewer rows than archived, or another tenant's lake; the archive is unchanged
 
-Each message says what happened, what the state is now, and what a person can change. A message never
-contains a token or a secret.
+Each message says what happened, what the state is now, and what to do. A message never contains a token or a
+secret.
 """
 
 import re
@@ -51,11 +51,11 @@ class HuntingError(Exception):
 
     @property
     def marked(self) -> str:
-        """The message with the marks of its settings, for use in the message or note of another error."""
+        """The message before `name_settings`, for use in the message or note of another error."""
         return super().__str__()
 
     def name_settings(self, name_of: Callable[[str], str]) -> None:
-        """Replace each mark of a setting, in the message and its notes, by `name_of` of the setting."""
+        """Replace each setting's mark in the message and its notes by `name_of(setting)`."""
 
         def named(text: str) -> str:
             return _MARK.sub(lambda mark: name_of(mark[1]), text)
@@ -73,8 +73,8 @@ class Refused(HuntingError):
     """The service refused the request and would refuse it again. The message quotes the service.
 
     Attributes:
-        everything: whether every other request would be refused too. True if a permission is missing or the
-            secret is wrong, for example.
+        everything: whether the service would refuse every other request too, for example because a permission
+            is missing or the secret is wrong.
     """
 
     def __init__(self, message: str, *, everything: bool = True) -> None:
@@ -83,14 +83,14 @@ class Refused(HuntingError):
 
 
 class BeyondRetention(HuntingError):
-    """The span is older than the API's retention. It was not requested; its archive is unchanged."""
+    """The span is older than the service's retention. It was not requested. The archive is unchanged."""
 
 
 class QuotaExhausted(HuntingError):
-    """The tenant's quota is exhausted for longer than this process may wait. All finished work is kept.
+    """The tenant's quota is exhausted for longer than the max wait. Finished work is kept.
 
     Attributes:
-        until: first instant (UTC) at which another request can succeed.
+        until: earliest time (UTC) at which another request can succeed.
     """
 
     def __init__(self, message: str, *, until: datetime) -> None:
@@ -103,11 +103,11 @@ class ServiceFailed(HuntingError):
 
 
 class SliceTooDense(HuntingError):
-    """A slice has more rows than one reply can carry and cannot be split. Its partition remains a gap."""
+    """A slice does not fit one reply and cannot be cut further. Its partition is skipped."""
 
 
 class ReplyUnreadable(HuntingError):
-    """The reply is truncated or contradicts itself. Nothing of the slice was written."""
+    """The reply is truncated or contradicts itself. The slice was not written."""
 
 
 class CommitRefused(HuntingError):

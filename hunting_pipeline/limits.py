@@ -1,8 +1,8 @@
 """The limits of each API: named, frozen profiles with their source and date.
 
-The service counts calls and running time over sliding windows for the whole tenant, over all programs and
-people. Some figures are no longer published, such as Graph's CPU share. Such a figure is absent from the
-profile; only the service's 429 replies then limit the calls.
+The service counts calls and running time in sliding windows. The counts cover all programs and people of the
+tenant. Some figures are no longer published, such as Graph's CPU share. The profile leaves out such a figure:
+only the service's 429 replies then limit the calls.
 """
 
 from collections.abc import Mapping
@@ -35,8 +35,8 @@ class Limits:
 
     Attributes:
         name: value of the setting `limits`.
-        source: document with the figures, and the date of reading it.
-        rates: quota of the tenant; every rate must be kept.
+        source: the document with the figures, and the date on which it was read.
+        rates: the tenant's quota; every rate applies.
         rows: number of rows at which a reply counts as truncated.
         reply_bytes: most JSON bytes of a reply; None if no limit is known.
         request_seconds: longest running time of one request, in seconds.

@@ -1,6 +1,6 @@
-"""The values that rooms exchange: frozen, with no behaviour but arithmetic on themselves.
+"""The values that the packages exchange: frozen, without behaviour except arithmetic.
 
-Times are ticks and spans are half-open, see `ticks`.
+Times are in ticks and spans are half-open, see `ticks`.
 """
 
 import re
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 RESCUED = "_rescued_data"
-"""The last column of a table: values that do not fit the type of their column, verbatim as JSON text."""
+"""The last column of a table. It keeps values that do not fit the type of their column, as JSON text."""
 
 _NULL_TIME_KEY = "null_time"
 
@@ -73,7 +73,7 @@ class Grain(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a Schema; `kusto_type` is Kusto's name of the type (string, datetime, dynamic, …)."""
+    """A column. `kusto_type` is Kusto's name of its type (string, datetime, dynamic, …)."""
 
     name: str
     kusto_type: str
@@ -84,15 +84,15 @@ class TableSpec:
     """One table to archive, or one hunt.
 
     Attributes:
-        name: the table's name in the service; of a hunt, its name in the lake.
+        name: the table's name in the service, or the hunt's name in the lake.
         time_column: the column by which the table is cut into slices; None for a snapshot table.
         grain: length of a partition.
-        columns: columns to ask for, in order; empty means all.
-        where: a KQL predicate that every row must fulfil; empty means all rows.
+        columns: columns to request, in order; empty means all.
+        where: a KQL predicate that filters the rows; empty means all rows.
         bytes_per_row: first estimate of a row's JSON width in bytes; replies replace it.
         service: the Defender service of the table (a Dagster group, a section of the docs).
-        evolve: True accepts new columns; False refuses the commit that brings them.
-        hunt: the query that is sent instead of the table's name.
+        evolve: True accepts new columns; False refuses a commit with new columns.
+        hunt: the query that is sent instead of the table's name; None for a table.
     """
 
     name: str
@@ -107,7 +107,7 @@ class TableSpec:
 
     @property
     def recountable(self) -> bool:
-        """Whether counting rows by time finds every late row. A snapshot cannot be counted again later."""
+        """Whether a recount by time finds every late row. A snapshot cannot be counted again later."""
         return self.time_column is not None and not (self.hunt and self.hunt.late_rows_rewrite)
 
     @property
@@ -117,16 +117,16 @@ class TableSpec:
 
     @property
     def query_hash(self) -> str:
-        """A hash of the query, its time range left out. All segments of one partition have the same."""
+        """A hash of the query without its time range. All segments of a partition have the same hash."""
         asked = (self.time_column, self.columns, self.where, *((self.hunt.text,) if self.hunt else ()))
         return sha256(repr(asked).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
-    """One file of the lake: a day or an hour of a table; of a snapshot table, the day of the snapshot.
+    """One file of the lake: a day or an hour of a table, or the day of a snapshot.
 
-    The rows of a table whose time is null share one more file. Their partition has the window `NULL_TIME`.
+    Rows whose time is null are in one more file. Its partition has the window `NULL_TIME`.
     """
 
     table: str
@@ -139,7 +139,7 @@ class Partition:
 
     @property
     def key(self) -> str:
-        """`2026-11-20` for a day, `2026-11-20T05` for an hour, or `null_time`; the same in Dagster."""
+        """`2026-11-20` for a day, `2026-11-20T05` for an hour, or `null_time`. Dagster uses the same key."""
         if self.null_time:
             return _NULL_TIME_KEY
         text = iso_of(self.window.start)
@@ -169,7 +169,7 @@ def partition_from_key(table: str, key: str) -> Partition:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A number of rows, and the sum of `tolong(time) % CHECKSUM_MODULUS` over these rows.
+    """A row count and a checksum: the sum of `tolong(time) % CHECKSUM_MODULUS` over the rows.
 
     The sum does not depend on the order of the rows. Kusto's `tolong(datetime)` gives .NET ticks: 100 ns
     since 0001-01-01. A table without a time column has checksum 0.
@@ -184,7 +184,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The service's count in one span of a histogram. Spans without rows have no bin."""
+    """The row count and checksum of one bin of a histogram. A bin without rows is left out."""
 
     window: Window
     proof: Proof
@@ -192,9 +192,10 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Rows by bin over disjoint, ascending windows. Bins are ascending, and each lies within one window.
+    """The service's count of rows by bin over disjoint, ascending windows.
 
-    `null_time` is the number of rows whose time is null; 0 if the histogram was not asked for them.
+    Bins are ascending, and each bin lies within one window. `null_time` is the number of rows whose time is
+    null; 0 if the query did not count them.
     """
 
     windows: tuple[Window, ...]
@@ -204,13 +205,13 @@ class Histogram:
 
     @property
     def rows(self) -> int:
-        """Rows over all windows."""
+        """The row count over all windows."""
         return sum(b.proof.rows for b in self.bins)
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The rows whose `hash(tostring(pack_all()), of)` is `index`. Valid only within one run."""
+    """The rows whose `hash(tostring(pack_all()), of)` is `index`. A bucket is valid only within one run."""
 
     index: int
     of: int
@@ -223,9 +224,9 @@ class Slice:
     Attributes:
         table: name of the table.
         window: the span of the time column; None for a snapshot table.
-        expected: the service's count at the time of planning.
-        occupied: the part of the window in which the service counted rows; None if it counted none.
-        bucket: the hash bucket, if one tick (or a snapshot) holds more rows than one reply.
+        expected: the service's newest row count and checksum.
+        occupied: the occupied range: the part of the window that holds all counted rows; None without rows.
+        bucket: the hash bucket, if a tick or a snapshot holds more rows than one reply; None otherwise.
     """
 
     table: str
@@ -250,14 +251,14 @@ class Staged:
     Attributes:
         partition: the partition of the rows.
         span: the part of the slice's window that lies in the partition; None for a snapshot.
-        bucket: of the slice.
-        proof: rows and checksum of the file.
-        path: of the Arrow IPC file, relative to the lake.
-        query_hash: of the table spec at the time of the call.
+        bucket: the slice's hash bucket.
+        proof: row count and checksum of the file.
+        path: path of the Arrow IPC file, relative to the lake.
+        query_hash: hash of the query at the time of the call.
         query: the KQL of the call.
         fetched_at: time of the call (ticks).
         body_bytes: this file's share of the reply's decompressed JSON, in bytes.
-        rescued: values that did not fit the type of their column and were kept as text.
+        rescued: number of values in `_rescued_data`.
     """
 
     partition: Partition
@@ -278,17 +279,17 @@ class Receipt:
 
     Attributes:
         partition: the committed partition.
-        covered: the spans that the file now covers; less than the partition while its day is still running.
-        path: of the Parquet file, relative to the lake.
-        proof: rows and checksum of the file.
+        covered: the spans that the file covers; less than the partition while its day is not over.
+        path: path of the Parquet file, relative to the lake.
+        proof: row count and checksum of the file.
         file_bytes: size of the Parquet file.
-        body_bytes: size of the JSON that brought the rows.
+        body_bytes: size of the JSON from which the rows were decoded.
         slices: number of segments in the file.
-        fingerprint: of the schema.
-        columns: of the file, in order.
-        previous_rows: rows of the file that was replaced; None if there was none.
-        rescued: values kept verbatim in `_rescued_data`.
-        time_range: least and greatest time in the file (ticks); None if it has no rows or no time.
+        fingerprint: fingerprint of the schema.
+        columns: columns of the file, in order.
+        previous_rows: row count of the replaced file; None if there was no file.
+        rescued: number of values in `_rescued_data`.
+        time_range: earliest and latest time in the file (ticks); None without rows or without a time column.
     """
 
     partition: Partition
@@ -317,16 +318,16 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a pull, sent after every step.
+    """The progress of a pull, sent to its observer at every step.
 
     Attributes:
         table: name of the table.
-        step: the kind of step that just ended.
+        step: the kind of the step.
         message: a line of text about the step.
-        slices, rows: fetched so far.
-        slices_planned, rows_planned: expected in total; the number of slices is an estimate.
-        partitions: committed so far.
-        partitions_planned: to commit in total.
+        slices, rows: slices and rows fetched so far.
+        slices_planned, rows_planned: slices and rows in total; the number of slices is an estimate.
+        partitions: partitions committed so far.
+        partitions_planned: partitions to commit in total.
         calls: requests sent so far, planning included.
     """
 
@@ -348,13 +349,13 @@ class Report:
 
     Attributes:
         table: name of the table.
-        receipts: of the committed partitions, in order of their commit.
+        receipts: receipts of the committed partitions, in order of their commit.
         calls: requests sent, planning included.
         running_seconds: running time charged to the tenant's quota.
         waited_seconds: time spent waiting for quota, summed over workers.
-        covered: partitions of which nothing was missing.
-        future: partitions that have not begun, or whose rows have not settled yet.
-        resumed: staged segments of an earlier run that were used.
+        covered: partitions with nothing to fetch, see `window.Backlog`.
+        future: partitions that cannot be fetched yet, see `window.Backlog`.
+        resumed: number of staged segments of an earlier run that were used.
     """
 
     table: str

@@ -1,9 +1,9 @@
-"""How windows are planned as slices, what a plan costs, and in which order partitions are fetched. Pure.
+"""The plan of a pull: windows packed into slices, the cost, and the order of partitions. Pure.
 
-A slice must stay below what one reply can carry, by rows and by bytes. The service counts the rows of each
-bin. The width of a row is an estimate that every reply corrects. Neighbouring bins are packed greedily into
-slices under a target. A single bin over the target becomes its own slice, which `split` cuts before it is
-fetched: by a finer histogram, and below one tick by hash buckets.
+A slice must stay below the limits of one reply: rows and bytes. The service counts the rows of each bin. The
+width of a row is an estimate, and every reply corrects it. Neighbouring bins are packed greedily into slices
+up to a target number of rows. A single bin above the target becomes its own slice. `split` cuts this slice
+before the fetch: by a finer histogram, or by hash buckets if its rows share one tick.
 """
 
 import math
@@ -26,18 +26,18 @@ from hunting_pipeline.model import (
 
 __all__ = [
     "Cost",
-    "Due",
-    "Turn",
+    "PartitionCost",
+    "Scheduled",
     "Width",
     "bucket_slices",
     "buckets_needed",
     "by_deadline",
     "cost",
-    "dues",
     "finer_step",
     "fits",
     "pack",
     "pack_all",
+    "partition_costs",
     "row_target",
     "step_for",
 ]
@@ -47,48 +47,48 @@ _STEPS = (
     SECOND, 15 * SECOND, 60 * SECOND, 300 * SECOND, 900 * SECOND,
     HOUR, 6 * HOUR, DAY,
 )  # fmt: skip
-"""Bin sizes in ticks. Each divides a day, and those up to an hour divide an hour: no bin crosses the edge of
-a partition."""
+"""Bin sizes in ticks. Each size divides a day, and each size up to an hour divides an hour. So no bin crosses
+the edge of a partition."""
 
 _BINS = 4_000
-"""A histogram of this many bins is some 300 kB of JSON: small beside any slice."""
+"""Most bins of a histogram: about 300 kB of JSON, much less than a slice."""
 
 _FINE_BINS = 50_000
-"""Bins of a second, finer histogram, which is asked for only where it saves more calls than it costs."""
+"""Most bins of a second, finer histogram. It is requested only if it saves more calls than it costs."""
 
 _ROW_HEADROOM = 0.99
-"""Share of the row cap that a slice is planned to: late rows may still arrive before the slice is fetched."""
+"""The part of the row limit that a planned slice may use. Late rows may still arrive before the fetch."""
 
 _BYTE_HEADROOM = 0.90
-"""Share of the byte cap that a slice is planned to once replies have taught the table's width."""
+"""The part of the byte limit that a planned slice may use if replies have measured the table's width."""
 
-_GUESS_HEADROOM = 0.5
-"""Share of the byte cap while the width is only the catalogue's guess."""
+_ESTIMATE_HEADROOM = 0.5
+"""The same if the width is only the catalogue's estimate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Width:
-    """The JSON bytes of a row: `learnt` from replies, or guessed by the catalogue."""
+    """The JSON bytes of a row: `measured` in replies, or estimated by the catalogue."""
 
     bytes_per_row: float
-    learnt: bool = False
+    measured: bool = False
 
     def after(self, rows: int, body_bytes: int) -> "Width":
-        """Return the width after one more reply. A wider reply counts at once, a narrower one slowly."""
+        """Return the width after one more reply. The width grows at once and shrinks slowly."""
         if rows < 100:  # the envelope outweighs the rows
             return self
         seen = max(1.0, body_bytes / rows)
-        if not self.learnt or seen > self.bytes_per_row:
-            return Width(seen, learnt=True)
-        return Width(0.8 * self.bytes_per_row + 0.2 * seen, learnt=True)
+        if not self.measured or seen > self.bytes_per_row:
+            return Width(seen, measured=True)
+        return Width(0.8 * self.bytes_per_row + 0.2 * seen, measured=True)
 
 
 def row_target(limits: Limits, width: Width) -> int:
-    """Return how many rows a slice is planned to, below the row cap and the byte cap; at least 1."""
+    """Return the target number of rows of a slice, below the row limit and the byte limit; at least 1."""
     by_rows = max(1, min(limits.rows - 1, math.floor(limits.rows * _ROW_HEADROOM)))
     if limits.reply_bytes is None:
         return by_rows
-    headroom = _BYTE_HEADROOM if width.learnt else _GUESS_HEADROOM
+    headroom = _BYTE_HEADROOM if width.measured else _ESTIMATE_HEADROOM
     return max(1, min(by_rows, math.floor(limits.reply_bytes * headroom / width.bytes_per_row)))
 
 
@@ -98,10 +98,10 @@ def step_for(ticks: int, bins: int = _BINS) -> int:
 
 
 def finer_step(histogram: Histogram, target: int) -> int | None:
-    """Return a bin size for a second histogram, or None where a second histogram does not pay.
+    """Return the bin size of a second, finer histogram; None if it would save no calls.
 
-    Coarse bins leave slices half empty, which costs calls. A second histogram pays when packing would
-    otherwise take at least two calls more than the rows alone demand.
+    Coarse bins leave slices half empty, which costs calls. A second histogram is worth its call if the packed
+    slices are at least two more than the rows need.
     """
     ideal = math.ceil(histogram.rows / target)
     packed = sum(1 for window in histogram.windows for _ in pack(histogram, window, target=lambda: target))
@@ -117,9 +117,9 @@ def pack(
 ) -> Iterator[Slice]:
     """Cut one window of a histogram into slices that tile the window, oldest first.
 
-    Each slice holds at most `target()` rows. `target` is called again for every slice: a width that was
-    learnt meanwhile counts. A window without rows yields one slice: its reply proves the emptiness and brings
-    the Schema. A bin over the target yields a slice that holds the rows of that bin alone.
+    Each slice holds at most `target()` rows. `target` is called for every slice, because replies may have
+    changed the width since the last one. A window without rows yields one slice: its reply proves that there
+    are no rows, and brings the Schema. A bin above the target yields a slice with the rows of this bin only.
     """
     bins = [b for b in histogram.bins if window.contains(b.window)]
     start, position = window.start, 0
@@ -143,7 +143,7 @@ def pack_all(histograms: Iterable[Histogram], *, target: Callable[[], int], tabl
 
 
 def _fill(bins: Sequence[Bin], position: int, target: int) -> int:
-    """Return how many bins from `position` on make one slice: as many as fit, at least one."""
+    """Return the number of bins from `position` on that fit one slice; at least one."""
     rows = 0
     for count, b in enumerate(bins[position:]):
         rows += b.proof.rows
@@ -153,16 +153,16 @@ def _fill(bins: Sequence[Bin], position: int, target: int) -> int:
 
 
 def fits(slice_: Slice, limits: Limits, width: Width) -> bool:
-    """Return whether one reply can be expected to carry the whole slice."""
+    """Return whether one reply can probably carry the whole slice."""
     rows = slice_.expected.rows
     within_bytes = limits.reply_bytes is None or rows * width.bytes_per_row <= limits.reply_bytes
     return rows < limits.rows and (within_bytes or rows <= 1)
 
 
 def buckets_needed(slice_: Slice, target: int) -> int:
-    """Return how many hash buckets to cut a slice into: a power of two, filled to two thirds on average.
+    """Return the number of hash buckets for a slice: a power of two. A bucket is two thirds full on average.
 
-    A bucket that must be cut again is cut at least sixteenfold.
+    A slice that is already a bucket is cut into at least 16 buckets.
     """
     own = slice_.bucket.of if slice_.bucket else 1
     fan_out = 1 << max(1, math.ceil(math.log2(1.5 * slice_.expected.rows / target)))
@@ -170,9 +170,9 @@ def buckets_needed(slice_: Slice, target: int) -> int:
 
 
 def bucket_slices(slice_: Slice, proofs: Sequence[Proof]) -> tuple[Slice, ...]:
-    """Cut a slice by hash. A slice that is a bucket is cut into the buckets that refine that bucket.
+    """Cut a slice by hash. A slice that is a bucket is cut into the finer buckets inside it.
 
-    Buckets without rows are left out, but an empty slice keeps its first bucket.
+    Buckets without rows are left out. An empty slice keeps its first bucket.
     """
     of = len(proofs)
     own = slice_.bucket or Bucket(0, 1)
@@ -192,7 +192,7 @@ class Cost:
         rows: rows to fetch.
         body_bytes: JSON bytes to receive.
         running_seconds: running time charged to the tenant.
-        wall_seconds: least time that the plan takes under the quota.
+        wall_seconds: shortest time in which the quota allows all calls.
     """
 
     calls: int
@@ -202,18 +202,21 @@ class Cost:
     wall_seconds: float
 
 
-def cost(*, calls: int, rows: int, width: Width, limits: Limits, share: float, seconds_a_call: float) -> Cost:
-    """Calculate what a plan costs.
+def cost(
+    *, calls: int, rows: int, width: Width, limits: Limits, share: float, seconds_per_call: float
+) -> Cost:
+    """Calculate the cost of a plan.
 
-    The tightest rate decides about the wall time: each rate allows one amount at once and then renews.
+    The rate that takes longest decides the wall time. Each rate allows its whole amount at once; the amount
+    then renews once per period.
     """
-    running = calls * seconds_a_call
+    running = calls * seconds_per_call
     _, wall = _tightest(calls, running, limits, share=share)
     return Cost(calls, rows, math.ceil(rows * width.bytes_per_row), running, wall)
 
 
 def _tightest(calls: float, running: float, limits: Limits, *, share: float) -> tuple[Kind, float]:
-    """Return the kind of spending that takes longest under the quota, and its seconds."""
+    """Return the kind of rate that takes longest under the quota, and its seconds."""
     spent = {Kind.CALLS: float(calls), Kind.SECONDS: running}
     waits = [
         (max(0.0, spent[rate.kind] / (rate.amount * share) - 1) * rate.period, rate.kind)
@@ -224,14 +227,14 @@ def _tightest(calls: float, running: float, limits: Limits, *, share: float) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class PartitionCost:
     """The cost of one partition and its deadline.
 
     Attributes:
         partition: the partition.
-        calls: requests; a fraction where neighbours share a request.
+        calls: requests; a fraction if partitions share a request.
         running_seconds: running time of these requests.
-        deadline: instant (ticks) at which the service begins to forget the partition; None if it never does.
+        deadline: instant (ticks) at which the service begins to delete the partition's rows; None if never.
     """
 
     partition: Partition
@@ -241,13 +244,13 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A partition's place in the order of work.
+class Scheduled:
+    """The schedule of one partition.
 
     Attributes:
         partition: the partition.
-        done: instant (ticks) at which the partition is fetched.
-        lost: whether the service has begun to forget the partition by then.
+        done: instant (ticks) at which all calls of the partition are done.
+        lost: whether the service begins to delete the partition's rows before `done`.
     """
 
     partition: Partition
@@ -255,14 +258,14 @@ class Turn:
     lost: bool
 
 
-def dues(
+def partition_costs(
     slices: Iterable[Slice],
     partitions: Sequence[Partition],
     *,
-    seconds_a_call: float,
+    seconds_per_call: float,
     retention_days: int,
-) -> list[Due]:
-    """Calculate what each partition of one table costs; partitions that share a call share its cost."""
+) -> list[PartitionCost]:
+    """Calculate the cost of each partition of a table. Partitions that share a call share its cost."""
     calls = dict.fromkeys(partitions, 0.0)
     for slice_ in slices:
         window = slice_.window
@@ -270,48 +273,48 @@ def dues(
         for partition in touched:
             calls[partition] += 1 / len(touched)
     return [
-        Due(
+        PartitionCost(
             partition,
             number,
-            number * seconds_a_call,
+            number * seconds_per_call,
             None if partition.null_time else partition.window.start + retention_days * DAY,
         )
         for partition, number in calls.items()
     ]
 
 
-def by_deadline(due_partitions: Iterable[Due], limits: Limits, *, share: float, now: int) -> list[Turn]:
-    """Order partitions by deadline, and find those that will be lost all the same.
+def by_deadline(costs: Iterable[PartitionCost], limits: Limits, *, share: float, now: int) -> list[Scheduled]:
+    """Order partitions by deadline, and mark the partitions that cannot be fetched in time.
 
-    The oldest goes first. Where not all can be fetched in time, the one with the highest cost among those
-    that compete is given up: this keeps the most partitions (Moore and Hodgson, 1968; exact where one kind of
-    rate binds). Partitions that are given up go last, the youngest first, because the service holds
-    these longest.
+    The partition with the earliest deadline goes first. If a deadline cannot be met, the most expensive
+    partition up to this deadline is given up. This keeps the most partitions (Moore and Hodgson, 1968; exact
+    if one kind of rate binds). Partitions that are given up go last. The youngest of them goes first, because
+    the service holds its rows longest.
     """
-    kept: list[Due] = []
-    lost: list[Due] = []
+    kept: list[PartitionCost] = []
+    lost: list[PartitionCost] = []
     calls = running = 0.0
-    for due in sorted(due_partitions, key=_urgency):
-        kept.append(due)
-        calls, running = calls + due.calls, running + due.running_seconds
+    for one in sorted(costs, key=_deadline):
+        kept.append(one)
+        calls, running = calls + one.calls, running + one.running_seconds
         while kept:
             kind, wall = _tightest(calls, running, limits, share=share)
-            if due.deadline is None or now + wall * SECOND < due.deadline:
+            if one.deadline is None or now + wall * SECOND < one.deadline:
                 break
-            costliest = max(kept, key=lambda d: d.calls if kind is Kind.CALLS else d.running_seconds)
+            costliest = max(kept, key=lambda c: c.calls if kind is Kind.CALLS else c.running_seconds)
             kept.remove(costliest)
             lost.append(costliest)
             calls, running = calls - costliest.calls, running - costliest.running_seconds
-    given_up = {due.partition for due in lost}
-    lost.sort(key=_urgency, reverse=True)
-    turns = []
+    given_up = {one.partition for one in lost}
+    lost.sort(key=_deadline, reverse=True)
+    schedule = []
     calls = running = 0.0
-    for due in (*kept, *lost):
-        calls, running = calls + due.calls, running + due.running_seconds
+    for one in (*kept, *lost):
+        calls, running = calls + one.calls, running + one.running_seconds
         _, wall = _tightest(calls, running, limits, share=share)
-        turns.append(Turn(due.partition, now + math.ceil(wall * SECOND), due.partition in given_up))
-    return turns
+        schedule.append(Scheduled(one.partition, now + math.ceil(wall * SECOND), one.partition in given_up))
+    return schedule
 
 
-def _urgency(due: Due) -> tuple[float, Partition]:
-    return (math.inf if due.deadline is None else due.deadline, due.partition)
+def _deadline(one: PartitionCost) -> tuple[float, Partition]:
+    return (math.inf if one.deadline is None else one.deadline, one.partition)

@@ -1,6 +1,6 @@
-"""A reply of the service, decoded: the value that goes from decode to the lake and to the readers of counts.
+"""A decoded reply of the service: `decode` builds it, `lake` stores its rows, `kql.queries` reads its counts.
 
-The module is apart from `model`, because it is the only value that needs Arrow.
+This value is not in `model`, because it is the only one that needs Arrow.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ __all__ = ["Reply"]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An accepted reply, decoded.
+    """An accepted reply.
 
     Attributes:
-        columns: the columns of the reply's Schema, in its order, with Kusto's names of types.
+        columns: the columns of the reply's Schema, in the same order, with Kusto's names of types.
         table: one Arrow column per Schema column, then `_rescued_data` if a value did not fit its type.
         stats: the reply's Stats, unchanged; empty if the API sends none.
-        body_bytes: length of the JSON, decompressed.
+        body_bytes: length of the decompressed JSON.
         rescued: number of values kept as text in `_rescued_data`.
     """
 

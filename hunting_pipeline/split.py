@@ -1,39 +1,41 @@
-"""How a slice is fetched exactly or cut into smaller slices: a state machine that only decides. Pure.
+"""The state machine that fetches a slice exactly or cuts it into smaller slices. Pure: it only decides.
 
-A slice is accepted when one reply holds exactly the rows that the service counts in the slice: the same
-number of rows and the same checksum over their times. `next_cut` takes a slice, the reason for deciding now,
-and the evidence so far. The answer is the next action. The caller (`pipeline.splitter`) executes the action
-and calls `next_cut` again with what came of the action, until the answer is `Accept`, `Replace`, `Remainder`
-or `GiveUp`.
+A slice is accepted if one reply holds exactly the rows that the service counts in the slice: the same number
+of rows and the same checksum over their times. `next_action` takes a slice, the reason for the decision and
+the evidence so far. It returns the next action. The caller (`pipeline.splitter`) executes the action, and
+calls `next_action` again with the result. The last action is `Accept`, `Replace`, `Isolate`, `Remainder` or
+`GiveUp`.
 
-    NEW ──────────────► Fetch, or a cut if no reply can be expected to carry the slice
+    NEW ──────────────► Fetch, or a cut if one reply probably cannot carry the slice
     ANSWERED ─────────► Accept if the rows equal the count, else Recount
     RECOUNTED ────────► Accept if the rows equal the new count, else Fetch again; after four rounds a cut
-    CUT_SHORT, REFUSED► a cut
+    TRUNCATED, REFUSED► a cut
     NOT_DISTINCT ─────► ByHash
     BINS ─────────────► Replace
     BUCKETS ──────────► Replace if the buckets add up to the count, else Recount; after four rounds GiveUp
 
-A cut is the first of these that applies:
+A slice is *too big* if its reply is truncated or the service refuses it. A cut is the first of these actions
+that applies:
 
 1. `ByTime`: the occupied range is longer than one tick. The bins of a histogram are packed into slices.
-2. `Isolate`: one tick is too much, and the slice touches other partitions too. Only the partition of the tick
-   stays with the tick.
-3. `Distinct`: a hash bucket is too much, so its rows are probably alike. Each different row is fetched once,
+2. `Isolate`: one tick is too big, and the slice overlaps other partitions too. The partition of the tick
+   becomes a slice. The rest of the window becomes other slices.
+3. `Distinct`: a hash bucket is too big, so its rows are probably equal. Each distinct row is fetched once,
    with the number of its occurrences.
-4. `ByHash`: the rows are counted by a hash over all their values; each bucket becomes a slice.
-5. `GiveUp`: one row is too much, or more rows than one reply carries have the same hash.
+4. `ByHash`: the rows are counted by a hash over all their values. Each bucket becomes a slice.
+5. `GiveUp`: one row is too big, or too many rows for one reply have the same hash.
 
-Why the cuts end: a slice of `ByTime` holds at most half of the rows, or its rows lie in one bin, which is
-shorter than the occupied range before. `ByHash` doubles the number of buckets at least, and there are at most
-`MOST_BUCKETS`. Why the cuts are exact: bins, partitions and buckets each tile what they cut, and each new
+The cuts end. A slice of `ByTime` holds at most half of the rows, or its rows lie in one bin, which is shorter
+than the occupied range before. `ByHash` at least doubles the number of buckets, up to `MOST_BUCKETS`.
+
+The cuts are exact. Bins, partitions and buckets each cover the slice that they cut, without overlap. Each new
 slice is proved by its own count. A wrong count therefore costs calls, never rows.
 
-The retention edge moves while a run is going. A slice that the edge has reached is always replaced by
-`Remainder`, the part that the service still holds: no count of the whole slice can be trusted any more.
+The retention edge moves during a run. Once the edge has reached a slice, no count of the whole slice is
+reliable. The slice is always replaced by `Remainder`, the part that the service still holds.
 
-Every refusal means that the slice is too much, whatever the evidence says. A refusal that means an outage is
-to be judged here, by the reason and the evidence together.
+The machine treats every refusal as a slice that is too big. Code that recognizes an outage belongs here: it
+needs the reason and the evidence together.
 """
 
 from collections.abc import Sequence
@@ -48,9 +50,9 @@ __all__ = [
     "MOST_BUCKETS",
     "ROUNDS",
     "Accept",
+    "Action",
     "ByHash",
     "ByTime",
-    "Cut",
     "Distinct",
     "Evidence",
     "Fetch",
@@ -61,49 +63,49 @@ __all__ = [
     "Remainder",
     "Replace",
     "halves",
-    "next_cut",
+    "next_action",
     "remainder",
     "width_after_refusal",
 ]
 
 ROUNDS = 4
-"""Times a slice is fetched, or its buckets are counted, while its count does not settle."""
+"""Most fetches of a slice, and most counts of its buckets, while its count keeps changing."""
 
 MOST_BUCKETS = 65_536
-"""Rows that are not separated by this many buckets are alike."""
+"""Most hash buckets. Rows that still share a bucket are probably equal."""
 
 _EDGE_STEP = 600 * SECOND
-"""Ticks by which a slice is cut back from the retention edge: time to count the rest and to fetch it."""
+"""Ticks between the retention edge and the remainder of a slice: time to count and fetch the remainder."""
 
 
 class Reason(StrEnum):
-    """Why the next action must be decided now."""
+    """The reason for the next decision."""
 
-    NEW = "the slice has not been asked for"
+    NEW = "the slice has not been requested"
     ANSWERED = "a reply brought rows"
     RECOUNTED = "the service has counted the slice again"
-    CUT_SHORT = "the reply held as many rows as a reply can, so rows are missing"
-    REFUSED = "the service did not answer, or answered that the slice is too much"
-    NOT_DISTINCT = "the different rows could not be fetched, or do not add up to the count"
+    TRUNCATED = "the reply held as many rows as a reply can, so rows are missing"
+    REFUSED = "the service did not answer, or answered that the slice is too big"
+    NOT_DISTINCT = "the distinct rows could not be fetched, or do not add up to the count"
     BINS = "the rows of the slice were counted by time"
     BUCKETS = "the rows of the slice were counted by hash"
 
 
-_TOO_MUCH = frozenset({Reason.CUT_SHORT, Reason.REFUSED})
+_TOO_BIG = frozenset({Reason.TRUNCATED, Reason.REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known beside the slice itself.
+    """The facts about a slice so far.
 
     Attributes:
-        width: the width of a row, learnt from every reply of the table.
-        edge: the instant (ticks) before which the service may have forgotten rows.
-        rounds: fetches so far, or counts by hash once `buckets` is set.
-        received: rows and checksum of the last reply; None before the first.
-        buckets: number of buckets that the slice was counted by; 0 before the first such count.
-        parts: the smaller slices that the last count by time or by hash gave.
-        said: the service's words about its last refusal.
+        width: the width of a row, measured in every reply of the table.
+        edge: the retention edge (ticks): the service may have deleted rows before this instant.
+        rounds: number of fetches; once `buckets` is set, number of counts by hash.
+        received: row count and checksum of the last reply; None before the first reply.
+        buckets: number of buckets in the last count by hash; 0 before the first such count.
+        parts: the smaller slices that result from the last count by time or by hash.
+        refusal: the service's words about its last refusal.
     """
 
     width: plan.Width
@@ -112,37 +114,40 @@ class Evidence:
     received: Proof | None = None
     buckets: int = 0
     parts: tuple[Slice, ...] = ()
-    said: str = ""
+    refusal: str = ""
 
     def after_reply(self, received: Proof) -> "Evidence":
-        """Add what one more reply brought."""
+        """Add the row count and checksum of one more reply."""
         return replace(self, received=received, rounds=self.rounds + 1)
 
     def after_buckets(self, of: int, parts: tuple[Slice, ...]) -> "Evidence":
-        """Add one more count by hash; the first of them begins new rounds."""
+        """Add one more count by hash. The first count by hash sets `rounds` to 1."""
         return replace(self, buckets=of, parts=parts, rounds=self.rounds + 1 if self.buckets else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Fetch the rows. With `persist`, a refusal is answered by asking again: nothing smaller can be asked."""
+    """Fetch the rows. With `persist`, send the query again after a refusal: the slice cannot be smaller."""
 
     persist: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Recount:
-    """Have the slice counted again; the next reason is `RECOUNTED`."""
+    """Count the slice again. The next reason is `RECOUNTED`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """The last reply is the slice, exactly."""
+    """Accept the last reply: it holds exactly the rows of the slice."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByTime:
-    """Count `window` by bins of `step` ticks and pack the bins to `target` rows; next: `BINS`."""
+    """Count `window` in bins of `step` ticks, and pack the bins to `target` rows.
+
+    The next reason is `BINS`.
+    """
 
     window: Window
     step: int
@@ -151,34 +156,39 @@ class ByTime:
 
 @dataclass(frozen=True, slots=True)
 class ByHash:
-    """Count the slice by `of` hash buckets; next: `BUCKETS`."""
+    """Count the slice in `of` hash buckets. The next reason is `BUCKETS`."""
 
     of: int
 
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """Fetch each different row once, with the number of its occurrences; next: `ANSWERED` if the rows equal
-    the count, else `NOT_DISTINCT`."""
+    """Fetch each distinct row once, with the number of its occurrences.
+
+    The next reason is `ANSWERED` if the rows equal the count, else `NOT_DISTINCT`.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Isolate:
-    """Fetch `parts` in place of the slice: the dense tick's partition, then the others."""
+    """Fetch `parts` instead of the slice: first the partition of the dense tick, then the rest."""
 
     parts: tuple[Slice, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Fetch `parts` in place of the slice; together they are the slice, or what the service still holds."""
+    """Fetch `parts` instead of the slice. Together they hold all rows of it that the service still holds."""
 
     parts: tuple[Slice, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Remainder:
-    """Count what the service still holds of the slice, as in `ByTime`; fetch that in place of the slice."""
+    """Count `window` as in `ByTime`, and fetch its parts instead of the slice.
+
+    `window` is the part of the slice that the service still holds.
+    """
 
     window: Window
     step: int
@@ -187,35 +197,35 @@ class Remainder:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Raise: the slice is too dense to be fetched, or else the service contradicts itself."""
+    """Raise an error: with `dense`, the slice cannot be cut further; otherwise, its counts keep changing."""
 
     message: str
     dense: bool
 
 
-Cut = Fetch | Recount | Accept | ByTime | ByHash | Distinct | Isolate | Replace | Remainder | GiveUp
+Action = Fetch | Recount | Accept | ByTime | ByHash | Distinct | Isolate | Replace | Remainder | GiveUp
 
 
-def next_cut(slice_: Slice, reason: Reason, evidence: Evidence, *, limits: Limits, grain: Grain) -> Cut:
-    """Decide what to do next about a slice.
+def next_action(slice_: Slice, reason: Reason, evidence: Evidence, *, limits: Limits, grain: Grain) -> Action:
+    """Decide the next action for a slice.
 
     Args:
-        slice_: with the service's newest count.
+        slice_: the slice, with the service's newest count.
         reason: what happened last.
-        evidence: what is known so far.
-        limits: what one reply can carry.
+        evidence: the facts so far.
+        limits: the limits of one reply.
         grain: length of the table's partitions.
     """
     return (
         remainder(slice_, evidence, limits=limits)
         or _after_counting(slice_, reason, evidence)
-        or _after_asking(slice_, reason, evidence, limits)
+        or _accept_or_fetch(slice_, reason, evidence, limits)
         or _smaller(slice_, reason, evidence, limits=limits, grain=grain)
     )
 
 
 def remainder(slice_: Slice, evidence: Evidence, *, limits: Limits) -> Remainder | Replace | None:
-    """Return what to do about a slice that the retention edge has reached; None where it has not."""
+    """Return the action for a slice that the retention edge has reached; None for any other slice."""
     window = slice_.window
     if window is None or window.start >= evidence.edge:
         return None
@@ -226,7 +236,7 @@ def remainder(slice_: Slice, evidence: Evidence, *, limits: Limits) -> Remainder
     return Remainder(rest, plan.step_for(rest.ticks), plan.row_target(limits, evidence.width))
 
 
-def _after_counting(slice_: Slice, reason: Reason, evidence: Evidence) -> Cut | None:
+def _after_counting(slice_: Slice, reason: Reason, evidence: Evidence) -> Action | None:
     """Decide after a count by time or by hash, and after a recount between two counts by hash."""
     match reason:
         case Reason.BINS:
@@ -244,13 +254,14 @@ def _after_buckets(slice_: Slice, evidence: Evidence) -> Replace | Recount | Giv
     if evidence.rounds < ROUNDS:
         return Recount()
     return GiveUp(
-        f"{slice_}: its hash buckets do not add up to its count. Nothing of it was kept. Run again",
+        f"{slice_}: the rows of its hash buckets do not add up to its count. None of its rows were kept."
+        " Run again",
         dense=False,
     )
 
 
-def _after_asking(slice_: Slice, reason: Reason, evidence: Evidence, limits: Limits) -> Cut | None:
-    """Decide whether to accept the last reply, or to ask for the slice; None if the slice must be cut."""
+def _accept_or_fetch(slice_: Slice, reason: Reason, evidence: Evidence, limits: Limits) -> Action | None:
+    """Decide whether to accept the last reply or to fetch the slice; None if the slice must be cut."""
     answered = reason in {Reason.ANSWERED, Reason.RECOUNTED}
     if answered and evidence.received == slice_.expected:
         return Accept()
@@ -262,8 +273,8 @@ def _after_asking(slice_: Slice, reason: Reason, evidence: Evidence, limits: Lim
     return None
 
 
-def _smaller(slice_: Slice, reason: Reason, evidence: Evidence, *, limits: Limits, grain: Grain) -> Cut:
-    """Choose the cut, see the list at the top."""
+def _smaller(slice_: Slice, reason: Reason, evidence: Evidence, *, limits: Limits, grain: Grain) -> Action:
+    """Choose the cut, see the list in the module's docstring."""
     if slice_.expected.rows <= 1:
         return _of_one_row(slice_, reason, evidence, grain)
     bucket, target = slice_.bucket, _target(slice_, evidence, limits)
@@ -278,39 +289,42 @@ def _smaller(slice_: Slice, reason: Reason, evidence: Evidence, *, limits: Limit
 
 
 def _of_one_row(slice_: Slice, reason: Reason, evidence: Evidence, grain: Grain) -> Isolate | GiveUp:
-    if reason not in _TOO_MUCH:
+    if reason not in _TOO_BIG:
         return GiveUp(
-            f"{slice_} cannot be fetched: its count does not settle. Nothing of it was kept. Run again",
+            f"{slice_} cannot be fetched: its count keeps changing. None of its rows were kept. Run again",
             dense=False,
         )
     if slice_.bucket is None and (parts := _isolated(slice_, grain)):
         return Isolate(parts)
-    return GiveUp(f"{slice_} cannot be cut further: {evidence.said}. Its partition stays a gap", dense=True)
+    return GiveUp(
+        f"{slice_} cannot be cut further: {evidence.refusal}. Its partition is skipped",
+        dense=True,
+    )
 
 
 def _by_hash(slice_: Slice, target: int, limits: Limits) -> ByHash | GiveUp:
-    """Choose the number of buckets: what is needed, but no more than one reply can count."""
+    """Choose the number of buckets: as many as needed, but at most as many as one reply can count."""
     own = slice_.bucket.of if slice_.bucket else 1
-    countable = own << max(1, (limits.rows - 1).bit_length() - 1)  # those of the slice stay below the row cap
+    countable = own << max(1, (limits.rows - 1).bit_length() - 1)  # one row per bucket, below the row limit
     of = min(plan.buckets_needed(slice_, target), countable)
     if of > MOST_BUCKETS:
         return GiveUp(
-            f"{slice_}: one reply cannot carry these rows, and no hash separates them."
-            " Their partition stays a gap",
+            f"{slice_}: these rows do not fit one reply, and hash buckets cannot separate them."
+            " Their partition is skipped",
             dense=True,
         )
     return ByHash(of)
 
 
 def _target(slice_: Slice, evidence: Evidence, limits: Limits) -> int:
-    """Return the rows to cut to: what a reply carries, and at most half of the slice."""
+    """Return the target number of rows of each part: what one reply carries, at most half of the slice."""
     return max(1, min(plan.row_target(limits, evidence.width), (slice_.expected.rows + 1) // 2))
 
 
 def _isolated(slice_: Slice, grain: Grain) -> tuple[Slice, ...]:
-    """Split a dense tick's partition off from the other partitions that the slice touches.
+    """Split a slice into the partition of its dense tick and the rest of its window.
 
-    Only that partition is then at stake. Returns nothing where the slice touches no other.
+    A failure then affects only this partition. Returns no parts if the slice overlaps one partition only.
     """
     if slice_.window is None or slice_.occupied is None:
         return ()
@@ -326,9 +340,9 @@ def _isolated(slice_: Slice, grain: Grain) -> tuple[Slice, ...]:
 
 
 def width_after_refusal(width: plan.Width, slice_: Slice, limits: Limits) -> plan.Width:
-    """Return the width to assume after a slice was too much.
+    """Return the width to assume after a slice was too big.
 
-    A slice that was expected to fill more than half of the byte limit may have failed for its bytes.
+    If the slice was expected to fill more than half of the byte limit, its bytes may be the cause.
     """
     rows, limit = slice_.expected.rows, limits.reply_bytes
     if limit is None or rows * width.bytes_per_row <= limit / 2:
@@ -337,7 +351,7 @@ def width_after_refusal(width: plan.Width, slice_: Slice, limits: Limits) -> pla
 
 
 def halves(windows: Sequence[Window], step: int) -> tuple[Sequence[Window], Sequence[Window]] | None:
-    """Split windows that are too much for one histogram, at a bin's edge; None if there is only one bin."""
+    """Split windows that are too big for one histogram, at a bin's edge; None if there is only one bin."""
     if len(windows) > 1:
         middle = len(windows) // 2
         return windows[:middle], windows[middle:]

@@ -1,8 +1,8 @@
 """Time in ticks, half-open spans of ticks, arithmetic on spans, and the constants of the checksum. Pure.
 
-A *tick* is 100 ns, counted from 1970-01-01T00:00:00Z as a plain integer. 100 ns is the resolution of Kusto's
-datetime; a Python `datetime` only holds microseconds. Every span is half-open: its start belongs to it, its
-end does not.
+A *tick* is 100 ns. Times are integers: ticks since 1970-01-01T00:00:00Z. 100 ns is the resolution of Kusto's
+datetime; a Python `datetime` holds only microseconds. Every span is half-open: the start is inclusive, and
+the end is exclusive.
 """
 
 from collections.abc import Iterable
@@ -33,11 +33,10 @@ HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 
 DOTNET_EPOCH = 621_355_968_000_000_000
-"""Ticks from 0001-01-01, where Kusto's `tolong(datetime)` starts to count, to 1970-01-01."""
+"""Ticks from 0001-01-01 to 1970-01-01. Kusto's `tolong(datetime)` counts from 0001-01-01."""
 
 CHECKSUM_MODULUS = 1_000_000_007
-"""The prime of the checksum: rows are summed up as `tolong(time) % CHECKSUM_MODULUS`. A sum over 9e9 rows
-still fits 64 bits."""
+"""A prime. The checksum is the sum of `tolong(time) % CHECKSUM_MODULUS`: 9e9 rows still fit 64 bits."""
 
 _NANOSECONDS = 100
 """Nanoseconds in a tick."""
@@ -57,17 +56,17 @@ _W = TypeVar("_W", bound=_Whole)
 
 
 def ticks_of_nanoseconds(nanoseconds: _W) -> _W:
-    """Return the tick that each number of nanoseconds since 1970 lies in; takes an integer or an array."""
+    """Convert nanoseconds since 1970 to ticks, rounded down. Takes an integer or an array."""
     return nanoseconds // _NANOSECONDS
 
 
 def nanoseconds_of(ticks: _W) -> _W:
-    """Return the nanoseconds from 1970 to the start of each tick; takes an integer or an array."""
+    """Convert ticks to nanoseconds since 1970. Takes an integer or an array."""
     return ticks * _NANOSECONDS
 
 
 def ticks_of(moment: datetime | date) -> int:
-    """Return the ticks of an aware datetime, or of a date's midnight UTC.
+    """Convert an aware datetime, or midnight UTC of a date, to ticks.
 
     Raises:
         ValueError: the datetime has no time zone.
@@ -80,12 +79,12 @@ def ticks_of(moment: datetime | date) -> int:
 
 
 def datetime_of(ticks: int) -> datetime:
-    """Return the UTC datetime at or just before `ticks`, in whole microseconds."""
+    """Convert ticks to a UTC datetime, rounded down to microseconds."""
     return _EPOCH + timedelta(microseconds=ticks // 10)
 
 
 def iso_of(ticks: int) -> str:
-    """Return a text such as `2026-11-20T10:00:00.1234567Z`: seven digits, or none on a whole second."""
+    """Format ticks as `2026-11-20T10:00:00.1234567Z`: seven digits, or none for a whole second."""
     seconds, fraction = divmod(ticks, SECOND)
     # not strftime, which does not pad years before 1000 on every platform
     text = (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
@@ -94,7 +93,7 @@ def iso_of(ticks: int) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """The span `[start, end)` in ticks; never empty, never backwards."""
+    """The span `[start, end)` in ticks; `start` is always less than `end`."""
 
     start: int
     end: int
@@ -109,12 +108,12 @@ class Window:
         return self.end - self.start
 
     def intersection(self, other: "Window") -> "Window | None":
-        """Return the span that both spans share, or None."""
+        """Return the common part of both spans; None if they do not overlap."""
         start, end = max(self.start, other.start), min(self.end, other.end)
         return Window(start, end) if start < end else None
 
     def contains(self, other: "Window") -> bool:
-        """Return whether `other` lies completely inside."""
+        """Return whether `other` lies completely inside this span."""
         return self.start <= other.start and other.end <= self.end
 
     def __str__(self) -> str:
@@ -122,7 +121,7 @@ class Window:
 
 
 def merge_windows(windows: Iterable[Window]) -> tuple[Window, ...]:
-    """Merge windows into as few as possible that hold the same instants, ascending."""
+    """Merge windows that overlap or touch. The result covers the same instants, in ascending order."""
     merged: list[Window] = []
     for window in sorted(windows):
         if merged and window.start <= merged[-1].end:
@@ -133,7 +132,7 @@ def merge_windows(windows: Iterable[Window]) -> tuple[Window, ...]:
 
 
 def subtract(window: Window, taken: Iterable[Window]) -> tuple[Window, ...]:
-    """Return the parts of `window` that none of `taken` holds, ascending."""
+    """Return the parts of `window` outside all of `taken`, in ascending order."""
     left: list[Window] = []
     start = window.start
     for other in sorted(taken):
@@ -148,4 +147,4 @@ def subtract(window: Window, taken: Iterable[Window]) -> tuple[Window, ...]:
 
 
 NULL_TIME = Window(-DOTNET_EPOCH, 1 - DOTNET_EPOCH)
-"""The window of rows whose time is null: the first tick of year 1, older than anything the service holds."""
+"""The window of null-time rows: the first tick of year 1. No row of the service has this time."""

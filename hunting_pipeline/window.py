@@ -1,7 +1,4 @@
-"""Which spans are missing: asked for, not yet covered, and still held by the service.
-
-Pure: `now` is an argument.
-"""
+"""The missing spans: requested, not archived, and still held by the service. Pure: `now` is an argument."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,18 +11,18 @@ __all__ = [
     "available",
     "available_partitions",
     "backlog_of",
-    "forgotten_before",
     "null_time_spec",
     "partition_of",
     "partitions_in",
+    "retention_edge",
     "snapshot_backlog",
 ]
 
 SETTLING = 15 * 60 * SECOND
-"""Ticks that the youngest span waits before it is fetched: most events arrive within minutes of happening."""
+"""Rows younger than this many ticks are not fetched yet, because most events arrive some minutes late."""
 
 _EDGE_MARGIN = 10 * 60 * SECOND
-"""Ticks of distance to the retention edge, which moves while a run is going."""
+"""Spans closer than this many ticks to the retention edge are not fetched. The edge moves during a run."""
 
 _MINUTE = 60 * SECOND
 
@@ -36,10 +33,9 @@ class Backlog:
 
     Attributes:
         missing: spans to fetch; each lies within one partition.
-        covered: partitions that need nothing. They are whole, or they lack only what the service has
-            forgotten.
-        forgotten: partitions that are not archived and that the service has forgotten.
-        future: partitions that have not begun, or have not settled yet.
+        covered: partitions with nothing to fetch. The archive holds all rows, or all that could be fetched.
+        forgotten: partitions that are not archived, and that the service no longer holds.
+        future: partitions that have not begun, or whose rows are younger than `SETTLING`.
     """
 
     missing: tuple[tuple[Partition, Window], ...]
@@ -49,10 +45,10 @@ class Backlog:
 
 
 def available(now: int, retention_days: int, spec: TableSpec | None = None) -> Window:
-    """Return the span that can be asked for at `now` (ticks): clear of the retention edge, and settled.
+    """Return the window that can be fetched at `now` (ticks), between the retention edge and `SETTLING`.
 
-    The rows of some hunts stand for spans of time. The window of such a hunt begins and ends at multiples of
-    the spans' length, since only whole spans are fetched. A hunt may settle later than tables do.
+    Each row of some hunts summarizes a span of time. The window of such a hunt begins and ends at multiples
+    of the span's length. A hunt can set a settling time other than `SETTLING`.
     """
     hunt = spec.hunt if spec else None
     step, settling = (hunt.step, hunt.settle or SETTLING) if hunt else (1, SETTLING)
@@ -62,35 +58,36 @@ def available(now: int, retention_days: int, spec: TableSpec | None = None) -> W
     return Window(-(-start // step) * step, end // step * step)
 
 
-def forgotten_before(now: int, retention_days: int) -> int:
-    """Return the instant (ticks) before which the service may already have forgotten rows.
+def retention_edge(now: int, retention_days: int) -> int:
+    """Return the retention edge (ticks): the service may have deleted rows before this instant.
 
-    `now` is taken to be uncertain by a minute.
+    `now` may be wrong by a minute.
     """
     return now - retention_days * DAY + _MINUTE
 
 
 def available_partitions(spec: TableSpec, available: Window, *, start: int) -> tuple[Partition, ...]:
-    """Return every partition from `start` (ticks) on that touches the available window, oldest first."""
+    """Return the partitions from `start` (ticks) on that overlap the available window, oldest first."""
     return partitions_in(spec, Window(max(start, available.start), max(start, available.end)))
 
 
 def null_time_spec(spec: TableSpec) -> TableSpec:
-    """Return the null-time rows of a table as a table without a time column."""
+    """Return a spec for the null-time rows of a table. It has no time column."""
     condition = f"isnull({spec.time_column})"
-    where = f"{condition} and ({spec.where}\n)" if spec.where else condition  # a comment ends with its line
+    # the newline ends a comment in `where`
+    where = f"{condition} and ({spec.where}\n)" if spec.where else condition
     return replace(spec, time_column=None, where=where)
 
 
 def partition_of(spec: TableSpec, ticks: int) -> Partition:
-    """Return the partition that holds the instant `ticks`; a partition of a snapshot table is a day."""
+    """Return the partition that contains the instant `ticks`. A partition of a snapshot table is a day."""
     length = DAY if spec.time_column is None else spec.grain.ticks
     start = ticks // length * length
     return Partition(spec.name, Window(start, start + length))
 
 
 def partitions_in(spec: TableSpec, asked: Window) -> tuple[Partition, ...]:
-    """Return every partition that `asked` touches, oldest first."""
+    """Return the partitions that overlap `asked`, oldest first."""
     length = partition_of(spec, asked.start).window.ticks
     first = asked.start // length * length
     return tuple(partition_of(spec, start) for start in range(first, asked.end, length))
@@ -99,15 +96,15 @@ def partitions_in(spec: TableSpec, asked: Window) -> tuple[Partition, ...]:
 def backlog_of(
     partitions: Iterable[Partition], covered: Mapping[Partition, Iterable[Window]], *, available: Window
 ) -> Backlog:
-    """Sort `partitions` by what is missing of them.
+    """Sort `partitions` into the lists of a `Backlog`.
 
-    A part of a partition may lie behind the retention edge. That part is left out silently as long as another
-    part is archived or missing: the partition's manifest shows the gap.
+    A part of a partition may lie before the available window. This part is left out without an error if
+    another part is archived or missing. The partition's manifest shows the gap.
 
     Args:
-        partitions: the partitions asked for.
-        covered: the spans of each archived partition that its file already holds.
-        available: what the service can be asked for, see `available`.
+        partitions: the requested partitions.
+        covered: the spans that each archived partition's file already holds.
+        available: the available window, see `available`.
     """
     spans: list[tuple[Partition, Window]] = []
     done, forgotten, future = [], [], []
@@ -127,7 +124,7 @@ def backlog_of(
 
 
 def snapshot_backlog(partitions: Iterable[Partition], taken: Iterable[Partition], *, now: int) -> Backlog:
-    """Sort the partitions of a table without a time column: only the present day can be taken, once."""
+    """Sort the partitions of a snapshot table. Only the snapshot of the current day can be fetched, once."""
     taken = set(taken)
     spans: list[tuple[Partition, Window]] = []
     done, forgotten, future = [], [], []

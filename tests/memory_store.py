@@ -1,4 +1,4 @@
-"""A store in memory: the proof that the protocol of stores is enough for a whole pull."""
+"""A store in memory. It proves that a whole pull needs only the protocol of stores."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from hunting_pipeline.lake.stores.protocol import refuse_conflict
 
 
 class MemoryStore:
-    """Objects of this process; versions are numbers in order of the puts."""
+    """Objects in the memory of this process. Versions are numbers in the order of puts."""
 
     def __init__(self) -> None:
         self._files = MemoryFileSystem()

@@ -1,4 +1,4 @@
-"""A Postgres server of a test's own, from the machine's own binaries."""
+"""A separate Postgres server for tests, started with the installed binaries."""
 
 import glob
 import os
@@ -27,7 +27,7 @@ BINARIES = [
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """The URL of a new server, reached over a socket; the test is skipped where there is none."""
+    """Start a server and yield its URL over a socket. Skips the test if Postgres is not installed."""
     if not BINARIES:
         pytest.skip("no Postgres binaries on this machine (initdb, postgres)")
     folder = Path(tempfile.mkdtemp(prefix="quota-pg-", dir="/tmp"))
@@ -42,7 +42,7 @@ def serving() -> Iterator[str]:
 
 
 def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A server in `folder`, never run as root."""
+    """Start a server in `folder`, never as root."""
     user = pwd.getpwuid(os.getuid()).pw_name
     if os.getuid() == 0:
         user = next(n for n in ("postgres", "nobody") if any(n == entry.pw_name for entry in pwd.getpwall()))

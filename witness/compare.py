@@ -1,8 +1,8 @@
-"""A comparison of the lake with an independent client: both pull the same day from each API.
+"""A comparison of the lake with msticpy, an independent client: both pull the same day from each API.
 
-Known changes by msticpy are named and undone, and the rows are compared again. Exit code 1 means that a
-difference remains. msticpy flattens some dynamic columns into one column per key. Such columns cannot be
-restored: they are named and not compared.
+msticpy (the witness) changes some values. The output names the known changes. The comparison undoes them and
+compares the rows again. Exit code 1 means that a difference remains. msticpy flattens some dynamic columns
+into one column per key. Such columns cannot be restored, so the output names them and they are not compared.
 """
 
 import json
@@ -51,7 +51,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class Finding:
-    """One comparison: rows that differ in the witness's output, the reasons, and rows without a reason."""
+    """One comparison: the rows that differ in the witness's output, the reasons, and rows without one."""
 
     witness: int
     lake: int
@@ -62,19 +62,19 @@ class Finding:
 
 
 def main() -> int:
-    """Print a line for each probe. Returns 1 if a difference has no explanation."""
+    """Print a line for each probe. Return 1 if a difference has no explanation."""
     today = ticks_of(datetime.now(UTC)) // DAY * DAY
     asked = Window(today - 2 * DAY, today - DAY)
-    say("api", "table", "asked by", "witness", "lake", "columns", "differ", "unexplained")
+    print_row("api", "table", "query by", "witness", "lake", "columns", "differ", "unexplained")
     failed = False
     with (
         tempfile.TemporaryDirectory() as folder,
         running(profile="test", seed=20, scale=0.01, rows=ROWS) as endpoint,
     ):
-        for api, table, manner in PROBES:
-            lake = landed(endpoint, Path(folder), api, table, asked)
-            found = probe(endpoint, api, table, manner, lake, asked)
-            say(api, table, manner, *map(str, (found.witness, found.lake, found.columns)),
+        for api, table, mode in PROBES:
+            lake = archived(endpoint, Path(folder), api, table, asked)
+            found = probe(endpoint, api, table, mode, lake, asked)
+            print_row(api, table, mode, *map(str, (found.witness, found.lake, found.columns)),
                 str(found.differing), str(found.unexplained))  # fmt: skip
             for reason in found.reasons:
                 sys.stdout.write(f"    msticpy: {reason}\n")
@@ -82,15 +82,15 @@ def main() -> int:
     return int(failed)
 
 
-def say(*cells: str) -> None:
-    """Print a line of the table."""
+def print_row(*cells: str) -> None:
+    """Print one row of the results."""
     widths = (9, 20, 12, 8, 8, 8, 8, 11)
     sys.stdout.write(" ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)) + "\n")
     sys.stdout.flush()
 
 
-def landed(endpoint: Endpoint, home: Path, api: str, table: str, asked: Window) -> pa.Table:
-    """Pull the window from this API with the pipeline and return the rows in the lake."""
+def archived(endpoint: Endpoint, home: Path, api: str, table: str, asked: Window) -> pa.Table:
+    """Pull the window from this API with the pipeline. Return the rows in the lake."""
     settings = Settings(
         tenant_id=endpoint.tenant_id,
         client_id=endpoint.client_id,
@@ -112,11 +112,11 @@ def landed(endpoint: Endpoint, home: Path, api: str, table: str, asked: Window) 
     return rows.drop_columns([name for name in ("date", RESCUED) if name in rows.column_names])
 
 
-def probe(endpoint: Endpoint, api: str, table: str, manner: str, lake: pa.Table, asked: Window) -> Finding:
-    """Ask the witness for the same window and compare; `list_alerts` ends at the time of an archived row."""
+def probe(endpoint: Endpoint, api: str, table: str, mode: str, lake: pa.Table, asked: Window) -> Finding:
+    """Pull the window with the witness, and compare. `list_alerts` ends at the time of an archived row."""
     ours = [dict(zip(lake.column_names, row, strict=True)) for row in _rows(lake)]
     end = asked.end
-    if manner == "list_alerts":
+    if mode == "list_alerts":
         end = sorted(row["Timestamp"] for row in ours)[len(ours) // 2]
         ours = [row for row in ours if row["Timestamp"] < end]
         arguments = ["--list-alerts", table, iso_of(asked.start), iso_of(end)]
@@ -125,16 +125,16 @@ def probe(endpoint: Endpoint, api: str, table: str, manner: str, lake: pa.Table,
         arguments = ["--query", f"{table} | where {bounds}"]
     found = compared(pulled(endpoint, api, arguments), ours, lake.schema, end)
     if fine := _TOO_FINE.search(last_query(endpoint)):
-        found.reasons.append(f"writes more digits than a tick has: {fine[0]}")
+        found.reasons.append(f"its query has times with more digits than a tick: {fine[0]}")
     return found
 
 
 def pulled(endpoint: Endpoint, api: str, arguments: list[str]) -> Rows:
-    """Return the witness's rows, from a process with its own interpreter."""
+    """Return the witness's rows, pulled by a process with its own interpreter."""
     command = [str(WITNESS), str(ROOT / "witness/pull.py"), api, *arguments]
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder, "msticpyconfig.yaml")
-        # msticpy looks up the hosts of its cloud here; the default is the real cloud
+        # msticpy requests the hosts of its cloud from this URL; the default is the real cloud
         configuration.write_text(f"Azure:\n  resource_manager_url: {endpoint.url}\n", encoding="utf-8")
         own = {"SSL_CERT_FILE": endpoint.ca_bundle, "MSTICPYCONFIG": str(configuration)}
         environment = os.environ | endpoint.settings() | own
@@ -152,7 +152,7 @@ def last_query(endpoint: Endpoint) -> str:
 
 
 def compared(theirs: Rows, ours: Rows, schema: pa.Schema, end: int) -> Finding:
-    """Compare multisets over the common columns, before and after undoing msticpy's known changes."""
+    """Compare multisets over the common columns. Undo msticpy's known changes, and compare again."""
     given = list(theirs[0]) if theirs else []
     plain = [name for name in given if "." not in name and "@" not in name]
     names = dict(zip(lake_names([Column(name, "") for name in plain]), plain, strict=True))
@@ -168,19 +168,21 @@ def compared(theirs: Rows, ours: Rows, schema: pa.Schema, end: int) -> Finding:
     right = [{name: row[name] for name in columns} for row in ours]
     found = Finding(len(theirs), len(ours), len(columns), differing(left, right))
     if flat:
-        found.reasons.append(f"flattens dynamic objects, not compared: {', '.join(flat)}")
+        found.reasons.append(f"flattens dynamic objects; not compared: {', '.join(flat)}")
     if marks := sum("@odata.type" in name for name in given):
         found.reasons.append(f"keeps {marks} @odata.type annotations as columns of data")
     if over := sum(row["Timestamp"] == end for row in left):
         left = [row for row in left if row["Timestamp"] != end]
-        found.reasons.append(f"its end is inclusive: {over} row(s) at {iso_of(end)}, the end, read as well")
+        found.reasons.append(f"its end is inclusive: it also reads {over} row(s) at {iso_of(end)}")
     whole = [name for name in columns if pa.types.is_integer(schema.field(name).type)]
     if blurred := [name for name in whole if differing_in(name, left, right)]:
         for row in (*left, *right):
             row.update({name: None if row[name] is None else float(row[name]) for name in blurred})
         blurred = [name for name in blurred if not differing_in(name, left, right)]
     if blurred:
-        found.reasons.append(f"reads integers with nulls as floats, digits lost in: {', '.join(blurred)}")
+        found.reasons.append(
+            f"reads integers with nulls as floats, and loses digits in: {', '.join(blurred)}"
+        )
     found.unexplained = differing(left, right)
     if found.unexplained:
         named = [name for name in columns if differing_in(name, left, right)]
@@ -195,7 +197,7 @@ def differing(left: Rows, right: Rows) -> int:
 
 
 def differing_in(name: str, left: Rows, right: Rows) -> bool:
-    """Compare one column of both sides without regard to order."""
+    """Compare one column of both sides, in any order."""
     return Counter(row[name] for row in left) != Counter(row[name] for row in right)
 
 
@@ -227,7 +229,7 @@ def _as_in_lake(value: Any, kind: pa.DataType) -> Any:
 
 
 def _canonical(value: Any) -> str:
-    """Return JSON with sorted keys, parsed strings and times without padding: the APIs differ in these."""
+    """Return JSON with sorted keys, parsed strings and times without padding. The APIs differ in these."""
     return _PADDED.sub(lambda match: match[1] + "Z", json.dumps(_unfolded(value), sort_keys=True))
 
 

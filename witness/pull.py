@@ -1,11 +1,12 @@
-"""Rows of a table from msticpy, one JSON object a line.
+"""Rows of a table from msticpy, one JSON object on each line.
 
-Runs with the interpreter of `.venv-witness`. `HUNTING_*` variables name the service, as for the pipeline;
-`SSL_CERT_FILE` names the authorities to trust (msticpy calls httpx), `MSTICPYCONFIG` msticpy's settings.
+Run this program with the interpreter of `.venv-witness`. `HUNTING_*` variables set the service, as for the
+pipeline. `SSL_CERT_FILE` is the file of the authorities to trust (msticpy uses httpx). `MSTICPYCONFIG` is the
+file of msticpy's settings.
 
 `apiRoot` and the credentials are arguments of `connect`. msticpy has no argument for the login host, so this
 program sets the driver's public attribute `oauth_url`. For its provider M365D, msticpy 3.0.2 calls the
-Endpoint API. So this program sets the public attribute `api_suffix` to the route of Defender XDR.
+Endpoint API. This program therefore sets the public attribute `api_suffix` to the route of Defender XDR.
 """
 
 import argparse
@@ -22,7 +23,7 @@ PROVIDERS = {"graph": "M365DGraph", "xdr": "M365D", "endpoint": "MDE"}
 
 
 def main() -> None:
-    """Print the rows of a query, or of msticpy's own `list_alerts` for a table and two times."""
+    """Print the rows of a query, or of msticpy's `list_alerts` for a table and two times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("api", choices=PROVIDERS)
     parser.add_argument("--query", help="KQL, sent unchanged")
@@ -56,7 +57,7 @@ def connected(api: str) -> QueryProvider:
 
 
 def plain(value: object) -> object:
-    """Convert a value for JSON: times with every digit that msticpy kept, null for pandas' missing values."""
+    """Convert a value for JSON. Times keep every digit that msticpy kept; a missing value is null."""
     if not isinstance(value, list | dict) and pd.isna(value):
         return None
     if isinstance(value, pd.Timestamp):

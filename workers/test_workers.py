@@ -93,7 +93,7 @@ def launch(location: Dagster, tables: list[str]) -> None:
     assert done["__typename"] == "LaunchBackfillSuccess", done
 
 
-def test_two_workers_eight_runs_no_call_over_quota_and_an_exact_lake(
+def test_two_workers_with_eight_runs_send_no_call_over_quota_and_leave_an_exact_lake(
     tenant: Emulated, variables: dict[str, str]
 ) -> None:
     instance = (DEPLOY / "dagster.celery.yaml").read_text()

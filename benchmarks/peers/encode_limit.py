@@ -1,4 +1,4 @@
-"""The limit of writing: pyarrow writes the finished table with zstd and otherwise its own defaults."""
+"""The limit of writing: pyarrow writes the finished table, with zstd and all other defaults."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The measurement of one job in one process. Standard library only, to run in every environment."""
+"""The measurement of one job in one process. Uses the standard library only: any environment runs it."""
 
 import gc
 import json

@@ -1,4 +1,4 @@
-"""polars reads the JSON itself and writes Parquet. It cannot read Graph's `{}`: there Python reads."""
+"""polars reads the JSON itself and writes Parquet. Python reads Graph's replies: polars refuses `{}`."""
 
 import gzip
 from pathlib import Path

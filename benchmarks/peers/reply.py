@@ -7,7 +7,7 @@ from typing import Any
 
 
 def rows(body: Path) -> list[dict[str, Any]]:
-    """Return the rows like `response.json()`. In Graph's, `{}` becomes None: no library writes both."""
+    """Return the rows like `response.json()`. In Graph's rows, `{}` becomes None: no library writes both."""
     plain = gzip.decompress(body.read_bytes())
     if "-graph-" in body.name:
         return json.loads(plain, object_hook=lambda value: value or None)["results"]

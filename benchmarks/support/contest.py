@@ -49,7 +49,7 @@ def quick() -> Iterator[Comparison]:
 
 
 def usual() -> Iterator[Comparison]:
-    """List the usual comparisons: all contestants on full XDR replies; fewer for other sizes and Graph."""
+    """List the usual comparisons: all contestants on full XDR replies, fewer on other sizes and on Graph."""
     for megabytes in (1, 10):
         yield Comparison("process", "xdr", megabytes, (*OURS, *LIMITS, *PEERS))
     yield Comparison("process", "graph", 10, (*OURS, *LIMITS, *PEERS))

@@ -1,4 +1,4 @@
-"""Pulls in fresh processes from an emulator in its own process."""
+"""Pulls in new processes, from an emulator in its own process."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 """A pull in its own process: `python -m benchmarks.support.pulled TABLE GRAIN START END [--profile]`.
 
-START and END are ISO dates. Settings come from `HUNTING_*`, as for every program of the pipeline. Prints
-JSON: the rows and bytes pulled, and the time and memory since the imports.
+START and END are ISO dates. Settings come from `HUNTING_*` variables. The output is JSON: the rows and bytes
+pulled, and the time and memory since the imports.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Measurements in fresh processes, in turn, round after round, and their medians."""
+"""Measurements in new processes, in turn, round after round, and their medians."""
 
 import json
 import os
@@ -33,7 +33,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Spent:
-    """One measurement: rows read, CPU and wall seconds up to each lap, peak memory (bytes)."""
+    """One measurement: rows, CPU and wall seconds from the start to each named step, peak memory (bytes)."""
 
     rows: int
     cpu: dict[str, float]
@@ -60,7 +60,7 @@ def once(command: Sequence[str], scratch: Path) -> Spent:
 
 
 def alternated(commands: dict[str, list[str]], scratch: Path, rounds: int) -> dict[str, Spent]:
-    """Run all commands in turn, round after round, every second round backwards. Returns medians."""
+    """Run all commands in turn, every second round in reverse order. Return the medians."""
     found: dict[str, list[Spent]] = {name: [] for name in commands}
     for number in range(rounds):
         for name in _in_order(list(commands), number):

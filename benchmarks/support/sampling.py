@@ -1,8 +1,9 @@
 """A profile of CPU time by part of the pipeline, over all threads.
 
 Fifty times a second, each thread's CPU time since the last sample is added to the innermost frame of the
-pipeline on its stack. So the time of a library, C or not, counts for the part that called the library.
-Waiting counts nothing. Arrow's own threads have no such frame and get their own line.
+pipeline on its stack. The time of a library, in C or Python, therefore counts for the part that called it.
+Waiting takes no CPU time and does not count. Arrow's own threads have no such frame, so they get a separate
+line.
 """
 
 import sys

@@ -88,9 +88,10 @@ def _root(url: str, *, name: str) -> str:
         raise Misconfigured(
             f"{setting(name)} must be an https URL such as https://host:port, because tokens are sent to it"
         )
-    if "@" in parsed.netloc or parsed.query or parsed.fragment or any(c <= " " for c in url):
+    if "@" in parsed.netloc or parsed.query or parsed.fragment or any(c <= " " or c == "\x7f" for c in url):
         raise Misconfigured(
-            f"{setting(name)} must be a root URL, https://host:port, without user, query, fragment or spaces"
+            f"{setting(name)} must be a root URL, https://host:port, without user, query, fragment, spaces or"
+            " control characters"
         )
     return url.rstrip("/")
 

@@ -233,7 +233,7 @@ class Calls:
             self.spent.add(calls=1, running_seconds=measured)
         if reply.table.num_rows >= self.limits.rows:
             raise TooBig(
-                f"the reply holds {reply.table.num_rows} rows, so rows are missing", Reason.CUT_SHORT
+                f"the reply holds {reply.table.num_rows} rows, so rows are missing", Reason.TRUNCATED
             )
         return reply
 

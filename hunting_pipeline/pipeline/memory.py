@@ -1,6 +1,7 @@
 """Memory that a reply needed goes back to the system: a pull stays as small as the replies in flight."""
 
 import ctypes
+import sys
 
 import pyarrow as pa
 
@@ -22,8 +23,7 @@ def free_at_once() -> None:
     large blocks too, so its threshold is fixed. Other C libraries keep their defaults.
     """
     pa.set_memory_pool(pa.system_memory_pool())
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 

@@ -41,7 +41,7 @@ __all__ = ["Pipeline", "TablePlan"]
 _FRESH = 2 * DAY
 """Ticks: partitions younger than this go before a backfill."""
 
-_SECONDS_A_CALL = 4.0
+_SECONDS_PER_CALL = 4.0
 """Running time assumed for a call of a table that was never asked: near the figure of the original document's
 example reply (4.6 s)."""
 
@@ -59,7 +59,7 @@ class TablePlan:
         slices: calls that fetch rows.
         planning_calls: calls that counting took.
         cost: the whole cost, planning included.
-        dues: what each missing partition costs, and until when it can be fetched.
+        partition_costs: the cost and the deadline of each missing partition.
     """
 
     spec: TableSpec
@@ -67,7 +67,7 @@ class TablePlan:
     slices: int
     planning_calls: int
     cost: plan.Cost
-    dues: tuple[plan.Due, ...]
+    partition_costs: tuple[plan.PartitionCost, ...]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,9 @@ class Pipeline:
 
         Raises:
             Refused: the table is absent or not licensed, or a permission is missing.
+            Misconfigured: a hunt is written for another API.
         """
+        self._refuse_other_api(spec)
         calls = self._calls(_tracker(spec, None), Priority.FRESH)
         return calls.ask_whole(queries.schema_query(spec)).columns
 
@@ -114,6 +116,7 @@ class Pipeline:
         Raises:
             HuntingError: as in a pull; nothing is written.
         """
+        self._refuse_other_api(spec)
         pull = self._prepare(spec, partitions, renew=renew)
         slices = pull.dry_run()
         calls = pull.report.calls
@@ -123,25 +126,25 @@ class Pipeline:
             width=pull.width,
             limits=self.limits,
             share=self.share,
-            seconds_a_call=_SECONDS_A_CALL,
+            seconds_per_call=_SECONDS_PER_CALL,
         )
-        dues = plan.dues(
+        costs = plan.partition_costs(
             slices,
             list(dict.fromkeys(partition for partition, _ in pull.backlog.missing)),
-            seconds_a_call=_SECONDS_A_CALL,
+            seconds_per_call=_SECONDS_PER_CALL,
             retention_days=self.limits.retention_days,
         )
-        return TablePlan(spec, pull.backlog, len(slices), calls, cost, tuple(dues))
+        return TablePlan(spec, pull.backlog, len(slices), calls, cost, tuple(costs))
 
     def at_risk(self, plans: Iterable[TablePlan]) -> tuple[Partition, ...]:
         """Return the partitions that the service will begin to forget before the quota allows their calls.
 
         They are whole today. `plans` must be everything that the tenant is asked for.
         """
-        edge = self._forgotten_before()
-        dues = [due for planned in plans for due in planned.dues]
-        turns = plan.by_deadline(dues, self.limits, share=self.share, now=self.now())
-        return tuple(turn.partition for turn in turns if turn.lost and turn.partition.window.start >= edge)
+        edge = self._retention_edge()
+        costs = [one for planned in plans for one in planned.partition_costs]
+        schedule = plan.by_deadline(costs, self.limits, share=self.share, now=self.now())
+        return tuple(one.partition for one in schedule if one.lost and one.partition.window.start >= edge)
 
     @contextmanager
     def pull(
@@ -303,7 +306,7 @@ class Pipeline:
         tracker: Tracker,
         priority: Priority,
     ) -> Splitter:
-        return Splitter(spec, self._calls(tracker, priority), _width(spec, archive), self._forgotten_before)
+        return Splitter(spec, self._calls(tracker, priority), _width(spec, archive), self._retention_edge)
 
     def _calls(self, tracker: Tracker, priority: Priority) -> Calls:
         return Calls(
@@ -320,8 +323,8 @@ class Pipeline:
             spent=tracker.spent,
         )
 
-    def _forgotten_before(self) -> int:
-        return window.forgotten_before(self.now(), self.limits.retention_days)
+    def _retention_edge(self) -> int:
+        return window.retention_edge(self.now(), self.limits.retention_days)
 
     def _refuse_other_api(self, spec: TableSpec) -> None:
         wanted = spec.hunt and spec.hunt.api

@@ -33,12 +33,12 @@ class Splitter:
     """
 
     def __init__(
-        self, spec: TableSpec, calls: Calls, width: plan.Width, forgotten_before: Callable[[], int]
+        self, spec: TableSpec, calls: Calls, width: plan.Width, retention_edge: Callable[[], int]
     ) -> None:
         self.spec = spec
         self.calls = calls
         self._width = width
-        self._forgotten_before = forgotten_before
+        self._retention_edge = retention_edge
         self._lock = threading.Lock()
 
     @property
@@ -57,7 +57,7 @@ class Splitter:
 
     def for_null_time(self, spec: TableSpec) -> "Splitter":
         """Return a splitter for the same table's rows without a time; it shares calls and width so far."""
-        return Splitter(spec, self.calls, self._width, self._forgotten_before)
+        return Splitter(spec, self.calls, self._width, self._retention_edge)
 
     def histograms(self, windows: Sequence[Window]) -> tuple[Histogram, ...]:
         """Count the rows of disjoint, ascending windows by bin: one call, and more where that saves calls.
@@ -133,7 +133,7 @@ class Splitter:
 
     def evidence(self) -> Evidence:
         """Return what is known before a slice is asked for."""
-        return Evidence(self._width, self._forgotten_before())
+        return Evidence(self._width, self._retention_edge())
 
     def learn(self, reply: Reply) -> None:
         """Learn the width of a row from a reply."""
@@ -172,10 +172,10 @@ class _Attempt:
                 case cut:
                     reason = self._execute(cut)
 
-    def _decide(self, reason: Reason) -> split.Cut:
+    def _decide(self, reason: Reason) -> split.Action:
         now = self._splitter.evidence()
         self._evidence = replace(self._evidence, width=now.width, edge=now.edge)
-        return split.next_cut(
+        return split.next_action(
             self._slice,
             reason,
             self._evidence,
@@ -216,7 +216,7 @@ class _Attempt:
         except TooBig as error:
             splitter.learn_from_refusal(self._slice)
             self._refusal = error
-            self._evidence = replace(self._evidence, said=str(error))
+            self._evidence = replace(self._evidence, refusal=str(error))
             return error.reason
         splitter.learn(reply)
         self._evidence = self._evidence.after_reply(proof_of_reply(reply, splitter.spec))

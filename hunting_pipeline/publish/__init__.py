@@ -1,44 +1,46 @@
-"""Table formats: what the lake holds, kept equal in another table. The seam after a pull's commits.
+"""Table formats: after its commits, a pull publishes the lake's table in other table formats.
 
-A new format is one file in this folder and one line in `PUBLISHERS`. The lake stays the source of truth: a
-published table can always be rebuilt from the lake.
+A new format is one file of this folder that defines `open_publisher()`, and the file's name in `FORMATS`. The
+lake stays the source of truth: a published table can always be rebuilt from the lake.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Protocol
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Receipt, TableSpec
 
-__all__ = ["PUBLISHERS", "Publisher", "open_publishers"]
+__all__ = ["FORMATS", "Publisher", "open_publishers"]
 
 
 class Publisher(Protocol):
-    """Keeps one table format equal to the lake.
+    """A publisher keeps the tables of one format equal to the lake.
 
-    A pull calls `publish` once, after its last commit, also if nothing was committed or a partition failed.
-    So a run that died before publishing is healed by the next run.
+    A pull calls `publish` once, after its last commit, even if nothing was committed or a partition failed.
+    So if a run dies before it publishes, the next run publishes its commits.
     """
 
     def publish(self, store: Store, spec: TableSpec, receipts: Sequence[Receipt]) -> None:
         """Make the published table equal to the manifests of the lake.
 
-        Compare the manifests with what the table holds, and commit the difference. The receipts say what this
-        run has committed; an earlier run may have committed more. A second call must change nothing.
+        Compare the manifests with the published table, and commit the difference. The receipts are not
+        enough: an earlier run may have committed partitions without publishing them. A second call must
+        change nothing.
 
         Args:
             store: the lake.
             spec: the table, or the hunt.
-            receipts: the partitions that this run committed, in the order of their commits; may be empty.
+            receipts: the receipts of this run, in the order of their commits; may be empty.
 
         Raises:
-            HuntingError: the table is not equal to the lake. The commits to the lake stay.
+            HuntingError: publishing failed. The commits to the lake stay.
         """
 
 
-PUBLISHERS: dict[str, Callable[[], Publisher]] = {}
-"""What opens a publisher, by the name of its format."""
+FORMATS: tuple[str, ...] = ()
+"""The files of the formats. A format has the name of its file."""
 
 
 def open_publishers(names: Iterable[str]) -> tuple[Publisher, ...]:
@@ -48,9 +50,9 @@ def open_publishers(names: Iterable[str]) -> tuple[Publisher, ...]:
         Misconfigured: a format is unknown.
     """
     chosen = tuple(names)
-    if unknown := sorted({*chosen} - {*PUBLISHERS}):
+    if unknown := sorted({*chosen} - {*FORMATS}):
         raise Misconfigured(
-            f"`publish` names {', '.join(unknown)}; the known formats are:"
-            f" {', '.join(sorted(PUBLISHERS)) or 'none'}. Nothing was asked or written. Name a known format"
+            f"`publish` names unknown formats: {', '.join(unknown)}. No request was sent and no data was"
+            f" written. Known formats: {', '.join(FORMATS) or 'none'}"
         )
-    return tuple(PUBLISHERS[name]() for name in chosen)
+    return tuple(import_module(f"{__name__}.{name}").open_publisher() for name in chosen)

@@ -1,4 +1,4 @@
-"""The quota of a tenant: one record of all calls, shared by every process that calls for that tenant."""
+"""The quota of a tenant: one ledger of all calls, shared by all processes that query the tenant."""
 
 from hunting_pipeline.quota.ledger import Ledger, Reservation, Usage, open_ledger
 from hunting_pipeline.quota.rules import Priority, WaitUntil

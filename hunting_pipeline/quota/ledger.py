@@ -1,10 +1,10 @@
 """The quota ledger: a shared record of a tenant's calls. Reserve before each call, settle after it.
 
-The rules decide (`rules.decide`), `records` reads and writes the rows of a tenant, the store makes each step
-atomic. The service counts one quota per tenant, for all APIs together. So the history is kept by tenant only.
+`rules.decide` decides, `records` reads and writes the rows of a tenant, and `store` makes each step atomic.
+The service counts one quota per tenant, for all APIs together. So the history is kept by tenant only.
 
-The ledger has its own time line, which only moves forward. Callers use unix seconds of their own clock: the
-ledger converts each time that it receives or returns.
+The ledger has its own time line, which only moves forward. Callers use Unix seconds of their own clock. The
+ledger converts all times that it receives and returns.
 """
 
 import math
@@ -35,13 +35,13 @@ from hunting_pipeline.quota.windows import TRANSIT_SECONDS, RateUse, rate_uses
 __all__ = ["Ledger", "Reservation", "StoredLedger", "Usage", "open_ledger"]
 
 EXPIRY_SECONDS = 60.0
-"""A reservation expires this long after the service would have ended the request: time to read the reply."""
+"""Time from the service's limit for one request until the reservation expires: time to read the reply."""
 LONGEST_BLOCK_SECONDS = 86400.0
-"""A block lasts at most a day, the service's longest documented period. After that a call tries again."""
+"""Longest block: a day, the service's longest documented period."""
 PRUNE_SECONDS = 60.0
-"""How often a ledger deletes old rows. Old rows are never counted: they only take space."""
+"""Time between two deletions of old rows. Old rows are never counted: they only take space."""
 _HORIZON_SECONDS = max(rate.period for limits in PROFILES.values() for rate in limits.rates) + TRANSIT_SECONDS
-"""History is kept as long as any profile needs it, because another process may use another profile."""
+"""Age at which history is deleted: no profile needs older rows. Another process may use another profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Reservation:
         id: its id in the ledger.
         table: the table that the call queries.
         seconds: running seconds reserved.
-        expires: when the ledger assumes that the owner has died (unix seconds).
+        expires: when the reservation counts as ended if it is never settled (Unix seconds).
     """
 
     id: str
@@ -67,14 +67,14 @@ class Usage:
 
     Attributes:
         tenant: the tenant's id.
-        at: when this was true (unix seconds).
+        at: time of this state (Unix seconds).
         share: the part of every rate that this ledger uses.
-        rates: spent, reserved and left, for each rate.
-        blocked_until: end of the block after a 429 (unix seconds); None without a block.
+        rates: the amounts spent, reserved and left of each rate.
+        blocked_until: end of the block after a 429 (Unix seconds); None without a block.
         block_reason: the service's own words.
         running: number of calls sent and not settled.
         waiting: number of waiting callers, by priority.
-        longest_wait: seconds since the first waiting caller asked; 0 with an empty queue.
+        longest_wait: seconds since the earliest caller in the queue first asked; 0 if the queue is empty.
         owners: calls within the longest period, by owner.
         priorities: calls within the longest period, by priority.
     """
@@ -96,24 +96,24 @@ class Ledger(Protocol):
     """The quota of one tenant. Every method may raise `ServiceFailed` if the ledger is unreachable."""
 
     def reserve(self, *, table: str, priority: Priority, owner: str) -> Reservation | WaitUntil:
-        """Return a permit to send one call now, or the time to ask again. Never waits for quota.
+        """Return a permit to send one call now, or the time to ask again. Does not wait for quota.
 
-        After a permit, send the call at once: it counts from now. After `WaitUntil`, the caller (owner and
-        thread) keeps its queue entry until a few seconds after the returned time.
+        Send the call at once after a permit, because the call counts from now on. After `WaitUntil`, the
+        caller (owner and thread) keeps its queue entry until a few seconds after the returned time.
         """
 
     def settle(self, reservation: Reservation, *, seconds: float) -> None:
         """Record that the call ended after `seconds` of running time. A second call changes nothing.
 
         Raises:
-            ValueError: seconds is negative or no number.
+            ValueError: `seconds` is negative or not finite.
         """
 
     def cancel(self, reservation: Reservation) -> None:
         """Remove a reservation whose call was never sent. It no longer counts."""
 
     def block(self, *, until: float, reason: str) -> None:
-        """Stop all calls of the tenant until `until` (unix seconds), because the service answered 429."""
+        """Block all calls of the tenant until `until` (Unix seconds), because the service answered 429."""
 
     def usage(self) -> Usage:
         """Return the amounts spent, reserved and left, and the calls of each owner."""
@@ -131,19 +131,18 @@ def open_ledger(
     clock: Callable[[], float] | None = None,
     monotonic: Callable[[], float] | None = None,
 ) -> Ledger:
-    """Open a tenant's ledger. Creates the ledger if there is none.
+    """Open a tenant's ledger. Create it if it does not exist.
 
     Args:
         url: `sqlite:///path/ledger.db` or a bare path, on a local disk; `postgresql://...` for many machines.
         tenant: the tenant's id.
         limits: the profile whose rates apply.
         share: part of every rate to use, 0 < share ≤ 1; the rest is for the tenant's analysts.
-        clock: a clock in unix seconds that replaces the clocks of the system and the database.
-        monotonic: a clock that never goes back, in place of the seconds since boot; defaults to `clock` if
-            that is given.
+        clock: a clock in Unix seconds that replaces the clocks of the system and the database.
+        monotonic: a monotonic clock that replaces the seconds since boot; `clock` by default if it is given.
 
     Raises:
-        Misconfigured: the ledger cannot be opened, has another version, or share is out of range.
+        Misconfigured: the ledger cannot be opened or has another version, or `share` is out of range.
         ServiceFailed: the database server does not answer.
     """
     if not 0 < share <= 1:
@@ -208,7 +207,7 @@ class StoredLedger:
 
     def settle(self, reservation: Reservation, *, seconds: float) -> None:
         if not (math.isfinite(seconds) and seconds >= 0):
-            raise ValueError(f"{seconds} is no running time in seconds")
+            raise ValueError(f"a running time of {seconds} seconds is not finite and at least 0")
         with self._opened() as (records, _):
             records.settle(reservation.id, table=reservation.table, seconds=seconds)
 
@@ -257,7 +256,7 @@ class StoredLedger:
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[TenantRecords, float]]:
-        """Open a transaction; yields the tenant's records, and the caller's clock minus the ledger's."""
+        """Open a transaction. Yield the tenant's records, and the caller's time minus the ledger's time."""
         with self._store.transaction() as run:
             records = TenantRecords(run, self._tenant, reading=self._store.reading(run))
             yield records, self._clock() - records.now

@@ -16,15 +16,14 @@ from hunting_pipeline.quota.windows import Spend
 __all__ = ["Estimate", "TenantRecords", "elapsed", "learned"]
 
 SUM_AFTER_SECONDS = 3700.0
-"""Calls that ended longer ago are read as sums, because only rates per day still count them. Just above an
-hour."""
+"""Calls that ended longer ago are read as sums: only rates per day still count them. Just above an hour."""
 SUM_SECONDS = 300.0
-"""One sum covers this much time. A rate per day therefore renews at most 0.35 % later."""
+"""The time that one sum covers. A rate per day therefore renews at most 0.35 % later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An estimate of a table's running seconds: smoothed mean and mean deviation."""
+    """An estimate of the running seconds of a table's calls: smoothed mean and mean deviation."""
 
     mean: float
     deviation: float
@@ -46,9 +45,9 @@ def learned(before: Estimate | None, seconds: float) -> Estimate:
 def elapsed(before: tuple[float, float | None], after: tuple[float, float | None]) -> float:
     """Return the seconds between two readings `(wall clock, monotonic clock)`; never negative.
 
-    The monotonic clock decides, so setting the wall clock changes nothing. The wall clock decides if there is
-    no monotonic clock or if a reboot has restarted it. A wall clock that was set back counts as no time
-    passed: too little time only makes the ledger wait, too much would exceed the quota.
+    The monotonic clock is used, so a change of the wall clock has no effect. The wall clock is used if there
+    is no monotonic clock or if a reboot has restarted it. If the wall clock was set back, no time has passed:
+    too little time only makes the ledger wait, but too much would exceed the quota.
     """
     (wall, monotonic), (wall_after, monotonic_after) = before, after
     if monotonic is not None and monotonic_after is not None and monotonic_after >= monotonic:
@@ -57,7 +56,7 @@ def elapsed(before: tuple[float, float | None], after: tuple[float, float | None
 
 
 class TenantRecords:
-    """The rows of one tenant that a transaction may read and write. Call `write` at its end.
+    """The rows of one tenant in the ledger, within one transaction. Call `write` at its end.
 
     Attributes:
         now: the ledger's time.
@@ -103,7 +102,7 @@ class TenantRecords:
         self._run(gone, self._tenant, self.now - GRACE_SECONDS)
 
     def history(self, *, longest: float) -> list[Spend]:
-        """Return calls that ended within `longest` seconds or may still run; old calls come as sums."""
+        """Return the calls that ended within `longest` seconds or may still run. Old calls come as sums."""
         oldest = self.now - longest
         slot = math.floor((self.now - SUM_AFTER_SECONDS) / SUM_SECONDS)
         columns = "reserved_at, 1, seconds, expires, ended, expected FROM quota_spend WHERE tenant = ?"
@@ -116,7 +115,7 @@ class TenantRecords:
         return [Spend(*row) for row in rows]
 
     def calls_by(self, column: str, *, longest: float) -> dict[str, int]:
-        """Count the calls of the history by `column`, which is owner or priority."""
+        """Count the calls of the history by `column`: owner or priority."""
         rows = self._run(
             f"SELECT {column}, count(*) FROM quota_spend WHERE tenant = ?"  # noqa: S608 - one of two names
             f" AND (ended IS NULL OR ended > ?) GROUP BY {column} ORDER BY {column}",
@@ -139,7 +138,7 @@ class TenantRecords:
         return name
 
     def settle(self, name: str, *, table: str, seconds: float) -> None:
-        """Record the true running time and update the table's estimate.
+        """Record the measured running time and update the table's estimate.
 
         Changes nothing if the reservation is already settled, cancelled or pruned.
         """
@@ -168,7 +167,7 @@ class TenantRecords:
         self._run("DELETE FROM quota_spend WHERE id = ? AND ended IS NULL", name)
 
     def estimate(self, table: str) -> Estimate | None:
-        """Return the table's estimate, or else the highest of all tables; None if no call was settled yet."""
+        """Return the table's estimate, or else the highest of all tables; None if no call was settled."""
         known = self._estimate_of(table)
         if known is not None:
             return known
@@ -183,7 +182,7 @@ class TenantRecords:
         return Estimate(*rows[0]) if rows else None
 
     def queue(self, caller: str, *, priority: Priority) -> tuple[int, float, tuple[QueueEntry, ...]]:
-        """Return the caller's queue number, when the caller got the number, and all other entries.
+        """Return the caller's queue number, the time of its assignment, and all other entries.
 
         Assigns a new number if the caller has none or its last one has expired.
         """

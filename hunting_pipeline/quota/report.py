@@ -1,4 +1,4 @@
-"""How a tenant's quota stands, in words."""
+"""The state of a tenant's quota as text."""
 
 from datetime import UTC, datetime
 
@@ -9,8 +9,8 @@ from hunting_pipeline.quota.windows import RateUse
 __all__ = ["describe_left", "problems_of", "rate_name"]
 
 _LONG_WAIT = 900.0
-"""Seconds that a call may wait in the queue before the wait is a problem: the renewal period of the service's
-CPU share. A call that must wait longer for quota leaves the queue, and its step is retried later."""
+"""Seconds in the queue after which a wait is reported as a problem: the renewal period of the service's CPU
+share. A call that must wait longer for quota leaves the queue, and its step is retried later."""
 
 
 def rate_name(use: RateUse) -> str:
@@ -20,12 +20,12 @@ def rate_name(use: RateUse) -> str:
 
 
 def describe_left(usage: Usage) -> str:
-    """Return what is left of each rate, such as `30 of 36 calls in 60 s left`."""
+    """Return the amount left of each rate, such as `30 of 36 calls in 60 s left`."""
     return ", ".join(f"{use.left:.0f} of {use.amount:g} {rate_name(use)} left" for use in usage.rates)
 
 
 def problems_of(usage: Usage) -> list[str]:
-    """Return why calls do not get through: the service throttles the tenant, or a call waits too long."""
+    """Return the problems of a tenant's quota: the service throttles the tenant, or a call waits too long."""
     problems = []
     if usage.blocked_until is not None:
         until = datetime.fromtimestamp(usage.blocked_until, UTC)

@@ -1,17 +1,17 @@
 """The rules of the quota: when the next call may be sent. Pure decisions: no clock, no I/O, no processes.
 
-A limit is a sum over a sliding window. `windows` says what enters the sum and for how long.
+A limit is a sum over a sliding window. `windows` defines which calls count in the sum, and for how long.
 
-A caller that must wait gets the time to ask again. All waiting callers form one queue. The rules first place
-the calls ahead into the windows, as if they had been sent. So every caller gets its own slot, and no two
-callers wake up for the same slot. Three rules order the queue:
+A caller that must wait gets the time to ask again. All waiting callers form one queue. The rules first add
+the calls ahead in the queue to the windows, as if they were sent. So every caller gets its own slot, and no
+two callers wake up for the same slot. Three rules order the queue:
 
 *   Fresh calls go before backfill. After `MAX_FRESH_IN_A_ROW` fresh calls one backfill call goes first.
 *   A low-cost call may overtake a high-cost call that does not fit, until the high-cost call has waited
     `MAX_OVERTAKE_SECONDS`. Backfill never overtakes a fresh call.
 *   A queue entry expires `GRACE_SECONDS` after its time. A caller that must wait longer than
-    `SHORT_WAIT_SECONDS` may come back as another process, so its entry holds no position. It only spreads
-    the times of other callers that must wait as long.
+    `SHORT_WAIT_SECONDS` may come back as another process, so its entry holds no position for a short wait.
+    It only gives other callers with a long wait a later time.
 
 All times are seconds on the ledger's own time line, which only moves forward (see `records.elapsed`).
 """
@@ -27,15 +27,16 @@ from hunting_pipeline.quota.windows import RateWindow, Spend, windows
 __all__ = ["Block", "Go", "Priority", "Queue", "QueueEntry", "WaitUntil", "decide"]
 
 GRACE_SECONDS = 5.0
-"""How late a caller may come back and keep its queue entry. Above the worst wait for the ledger's lock (1.0 s
-measured with 8 processes)."""
+"""A caller that comes back this much too late keeps its queue entry. Above the longest wait for the ledger's
+lock (1.0 s measured with 8 processes)."""
 SPREAD_SECONDS = 0.1
-"""Least distance between the wake-ups of two callers: several times the duration of one transaction."""
+"""Shortest time between the wake-ups of two callers: several times the duration of one transaction."""
 SHORT_WAIT_SECONDS = 120.0
-"""A caller sleeps through a wait up to this long, so its entry keeps its position. Twice the period of the
+"""Longest wait that a caller sleeps through, so its entry keeps its position. Twice the period of the
 shortest rate, so a queue for the calls of a minute keeps its order."""
 MAX_OVERTAKE_SECONDS = 600.0
-"""How long low-cost calls may overtake a high-cost one: a sixth of the shortest period of running seconds."""
+"""Time during which low-cost calls may overtake a high-cost call: a sixth of the shortest period of running
+seconds."""
 MAX_FRESH_IN_A_ROW = 4
 """Fresh calls in a row before one backfill call: backfill keeps at least a fifth of the quota."""
 
@@ -55,10 +56,10 @@ class QueueEntry:
         number: the order in which callers first asked; unique.
         priority: the urgency of the call.
         seconds: running seconds that the call will reserve.
-        expected: the part of them that the call will probably use; the rest comes back soon.
-        since: when the caller first asked.
-        asked: when the caller last asked.
-        at: when the caller may ask again.
+        expected: the running seconds that the call will probably use; the rest becomes free when it ends.
+        since: time at which the caller first asked.
+        asked: time at which the caller last asked.
+        at: time at which the caller may ask again.
     """
 
     number: int
@@ -71,13 +72,13 @@ class QueueEntry:
 
     @property
     def waits_briefly(self) -> bool:
-        """Whether the caller sleeps until its time, and does not come back as another process."""
+        """Whether the caller sleeps until `at`, so it does not come back as another process."""
         return self.at <= self.asked + SHORT_WAIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """The queue from the point of view of one caller.
+    """The queue as one caller sees it.
 
     Attributes:
         number: this caller's own queue number.
@@ -105,7 +106,7 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class WaitUntil:
-    """The decision to wait: ask again at `at` (unix seconds), not before. `reason` is text for people."""
+    """The decision to wait: ask again at `at` (Unix seconds), not before. `reason` is text for people."""
 
     at: float
     reason: str
@@ -125,18 +126,18 @@ def decide(
 ) -> Go | WaitUntil:
     """Decide if one call may be sent now, or when to ask again.
 
-    No window of a rate ever exceeds its amount, as long as no call takes longer than its reservation. A
-    window exceeds the share only by the time that calls took beyond their expected time. A call that runs
-    longer than reserved counts its true time from that moment on.
+    The sum of a rate never exceeds its amount if no call runs longer than its reservation. The sum exceeds
+    the share only by the time that calls run beyond their expected time. If a call runs longer than its
+    reservation, its elapsed time counts.
 
     Args:
         history: the calls within the longest period, in any order.
-        limits: the rates; all of them must hold.
+        limits: the rates; every rate applies.
         now: the ledger's time.
-        share: part of every rate that may be used, 0 < share ≤ 1; one call always fits.
+        share: the part of every rate that may be used, 0 < share ≤ 1; one call always fits.
         priority: the urgency of this call.
         estimate: running seconds to reserve; more than a whole rate counts as the whole rate.
-        expected: the part of them that the call will probably use.
+        expected: running seconds that the call will probably use.
         blocks: the blocks that followed a 429.
         queue: the other waiting callers.
     """
@@ -157,10 +158,10 @@ def decide(
 
 
 def _fits_now(rates: Sequence[RateWindow], ahead: Iterable[QueueEntry], own: QueueEntry, now: float) -> bool:
-    """Return whether this call fits now, after the calls ahead that fit now too.
+    """Return whether this call fits now, after all calls ahead that fit now too.
 
-    If a call ahead needs more running seconds than are left, a call with a lower cost may overtake it for a
-    while. Backfill never overtakes a fresh call.
+    A call ahead may need more running seconds than are left. For a limited time, a call with a lower cost may
+    overtake such a call. Backfill never overtakes a fresh call.
     """
     for entry in ahead:
         if all(window.fits(entry, now) for window in rates):
@@ -177,9 +178,9 @@ def _fits_now(rates: Sequence[RateWindow], ahead: Iterable[QueueEntry], own: Que
 
 
 def _slot(rates: Sequence[RateWindow], entries: Iterable[QueueEntry], *, start: float) -> tuple[float, str]:
-    """Return when the last of these calls fits, one after the other, and the reason of the window that binds.
+    """Return when the last of these calls fits after all others, and the reason for the wait.
 
-    The reason is "" if no window binds.
+    The reason is "" if no window causes a wait.
     """
     at, bound = start - SPREAD_SECONDS, ""
     for entry in entries:
@@ -194,7 +195,7 @@ def _slot(rates: Sequence[RateWindow], entries: Iterable[QueueEntry], *, start: 
 
 
 def _ahead(entries: Iterable[QueueEntry], own: QueueEntry, *, fresh_in_a_row: int) -> list[QueueEntry]:
-    """List the entries before `own`: fresh before backfill, with one backfill call in between at times."""
+    """List the entries before `own`: fresh calls first, with a backfill call after every few fresh calls."""
     last_first = sorted((*entries, own), key=lambda entry: -entry.number)
     fresh = [entry for entry in last_first if entry.priority is Priority.FRESH]
     backfill = [entry for entry in last_first if entry.priority is Priority.BACKFILL]

@@ -1,7 +1,7 @@
 """The database of a ledger: one transaction at a time, over threads, processes and, with Postgres, machines.
 
-A store offers transactions that exclude each other, and the readings of its clocks. Nothing here is about
-quotas. Statements use `?` for values and mean the same in both databases.
+A store runs one transaction at a time and reads its clocks. It contains no rules of the quota. Statements use
+`?` for values and work in both databases.
 """
 
 import os
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["Run", "Store", "create", "open_store"]
 
 LOCK_SECONDS = 30.0
-"""How long to wait for the lock: 30 times the worst wait measured with 8 processes."""
+"""Longest wait for the lock: 30 times the longest wait measured with 8 processes."""
 CONNECT_SECONDS = 10
-"""How long a database server may take to accept a connection: libpq itself would wait for minutes."""
+"""Longest time for a connection to the database server: without it, libpq waits for minutes."""
 SCHEMA_VERSION = 3
 _LOCK_KEY = int.from_bytes(blake2b(b"hunting-pipeline quota ledger", digest_size=8).digest(), signed=True)
 """The number of the ledger's advisory lock in Postgres."""
 _POSTGRES_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _LEFT_TO_THE_PARENT: list[object] = []
-"""Connections that a fork copied. They belong to the parent: the child must neither use nor close them."""
+"""Connections that a fork copied. They belong to the parent process: the child must not use or close them."""
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS quota_tenant (tenant TEXT PRIMARY KEY, now DOUBLE PRECISION NOT NULL,
@@ -59,17 +59,17 @@ _TABLES = (
 )
 
 Run = Callable[..., list[tuple[Any, ...]]]
-"""A function `run(statement, *values)` that returns the rows of a SELECT or a RETURNING."""
+"""A function `run(statement, *values)` that returns the rows of a SELECT or a RETURNING clause."""
 
 
 class Store(Protocol):
-    """Transactions that exclude each other."""
+    """A database that runs one transaction at a time."""
 
     def transaction(self) -> AbstractContextManager[Run]:
-        """Begin a transaction: committed when the block ends, rolled back when it raises."""
+        """Begin a transaction. It is committed when the block ends, and rolled back when the block raises."""
 
     def reading(self, run: Run) -> tuple[float, float | None]:
-        """Return the wall clock (unix seconds) and the monotonic clock (seconds; None without one)."""
+        """Return the wall clock (Unix seconds), and the monotonic clock (seconds) or None without one."""
 
     def close(self) -> None:
         """Close the database."""
@@ -90,17 +90,17 @@ def open_store(
     path = rest.removeprefix("/") if separator else url
     if (separator and scheme != "sqlite") or not path or rest[:1] not in {"", "/"}:
         raise Misconfigured(
-            f"{setting('ledger')} has the scheme {scheme!r} or no path. Set {setting('ledger')} to a path, to"
-            " sqlite:///path/ledger.db or to postgresql://..."
+            f"{setting('ledger')} is neither a path nor a URL of SQLite or Postgres. Set {setting('ledger')}"
+            " to a path, to sqlite:///path/ledger.db or to postgresql://..."
         )
     own = monotonic or clock or boot_seconds
     return SqliteStore(Path(path), clock=clock or time.time, monotonic=own)
 
 
 def boot_seconds() -> float:
-    """Return a clock that cannot be set and that all processes of the machine share.
+    """Return the seconds since boot: a clock that no one can set and that all processes share.
 
-    The clock includes time in suspend where the platform offers that.
+    The clock counts the time in suspend, if the platform offers such a clock.
     """
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -108,16 +108,16 @@ def boot_seconds() -> float:
 
 
 class SqliteStore:
-    """A file on a local disk, with a lock file beside it for which processes wait.
+    """A SQLite file on a local disk. Processes wait for a lock file beside it.
 
-    SQLite's own waiting is unfair: one of eight processes got one transaction in 6 s. So the lock file orders
-    the processes; the transaction is immediate all the same. Every commit is synced, because a ledger that
-    loses calls would exceed the quota.
+    SQLite's own lock is unfair: one of eight processes got one transaction in 6 s. So processes wait for the
+    lock file. The transaction is still immediate. Every commit is synced: if a ledger lost calls, the
+    pipeline would exceed the quota.
 
     Raises:
-        Misconfigured: the folder is unknown, cannot be created or written, or the file is no ledger of this
-            version.
-        ServiceFailed: the disk fails, or the lock was not free in time.
+        Misconfigured: the home folder is unknown, the folder cannot be created or written, or the file is not
+            a ledger of this version.
+        ServiceFailed: the disk failed, or the lock was not free in time.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
@@ -133,8 +133,8 @@ class SqliteStore:
                 self._connected()
         except (OSError, RuntimeError, sqlite3.Error) as error:  # RuntimeError: an unknown home folder
             raise Misconfigured(
-                f"the quota ledger {path} cannot be opened ({error}). Set {setting('ledger')} to a file on a"
-                " local disk that this user may write"
+                f"the quota ledger {path} cannot be opened ({error}). No call was sent. Set"
+                f" {setting('ledger')} to a file on a local disk that this user may write"
             ) from error
 
     @contextmanager
@@ -147,7 +147,8 @@ class SqliteStore:
                     yield lambda statement, *values: connection.execute(statement, values).fetchall()
         except (OSError, sqlite3.Error) as error:
             raise ServiceFailed(
-                f"the quota ledger {self._path} failed: {error}. No call was allowed"
+                f"the quota ledger {self._path} failed: {error}. No call is sent without the ledger."
+                " Run again"
             ) from error
 
     def reading(self, run: Run) -> tuple[float, float | None]:
@@ -186,12 +187,13 @@ class SqliteStore:
 
 
 class PostgresStore:
-    """A database server, with an advisory lock for which sessions wait. The server's clock decides.
+    """A Postgres database. Sessions wait for an advisory lock. The server's clock is used.
 
-    The lock covers the whole database, so tenants that share a database wait for each other: milliseconds.
+    The lock covers the whole database, so tenants that share a database wait for each other for some
+    milliseconds.
 
     Raises:
-        Misconfigured: psycopg is missing, the URL is malformed, or the tables are of another version.
+        Misconfigured: psycopg is missing, the URL is malformed, or the tables have another version.
         ServiceFailed: the server does not answer, or refuses.
     """
 
@@ -216,7 +218,9 @@ class PostgresStore:
         try:
             self._where = _without_secrets(psycopg.conninfo.conninfo_to_dict(url))
         except psycopg.ProgrammingError:  # its text repeats the URL
-            raise Misconfigured(f"{setting('ledger')} is no valid postgresql:// URL") from None
+            raise Misconfigured(
+                f"{setting('ledger')} is not a valid postgresql:// URL. Correct {setting('ledger')}"
+            ) from None
         with self.transaction() as run:
             create(run)
 
@@ -231,7 +235,8 @@ class PostgresStore:
                 yield lambda statement, *values: self._run(connection, statement, values)
         except self._driver.Error as error:
             raise ServiceFailed(
-                f"the quota ledger {self._where} failed: {error}. No call was allowed"
+                f"the quota ledger {self._where} failed: {error}. No call is sent without the ledger."
+                " Run again"
             ) from error
 
     def reading(self, run: Run) -> tuple[float, float | None]:
@@ -247,9 +252,9 @@ class PostgresStore:
             self._connection = None
 
     def _begun(self, stack: ExitStack) -> "psycopg.Connection[tuple[Any, ...]]":
-        """Begin a transaction that excludes all others and return its session; `stack` ends the transaction.
+        """Begin a transaction that excludes all others, and return its connection. `stack` ends it.
 
-        Opens a new session if the last one is broken, for example after a restart of the server.
+        Opens a new connection if the last one is broken, for example after a restart of the server.
         """
         while True:
             opened = self._connection is None
@@ -288,14 +293,18 @@ def _without_secrets(parts: Mapping[str, Any]) -> str:
 
 
 def create(run: Run) -> None:
-    """Create the tables, or refuse tables of another version, because their history must not be lost."""
+    """Create the tables, or refuse tables of another version: their history must not be lost.
+
+    Raises:
+        Misconfigured: the tables have another version.
+    """
     run("CREATE TABLE IF NOT EXISTS quota_schema (version INTEGER PRIMARY KEY)")
     versions = [version for (version,) in run("SELECT version FROM quota_schema")]
     if versions and max(versions) != SCHEMA_VERSION:
         raise Misconfigured(
-            f"the quota ledger has schema version {max(versions)}, this version of hunting-pipeline needs"
-            f" {SCHEMA_VERSION}. Set {setting('ledger')} to a new file or database, or use the version that"
-            " created the ledger. A day after the last call the old history no longer counts"
+            f"the quota ledger has schema version {max(versions)}, and this hunting-pipeline needs version"
+            f" {SCHEMA_VERSION}. Set {setting('ledger')} to a new file or database when the last call is a"
+            " day old: until then its history counts. Or use the version that created the ledger"
         )
     for statement in _TABLES:
         run(statement)

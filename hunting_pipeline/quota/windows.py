@@ -1,20 +1,20 @@
 """The sliding window of a rate: which calls count in its sum, and until when. Arithmetic only: no clock.
 
-How each kind of spending enters the sum:
+How calls and running seconds count in the sum:
 
-*   A call counts from its reservation until one transit time longer than the rate's period. The service
+*   A call counts from its reservation until the rate's period plus one transit time have passed: the service
     counts the call when it arrives, a little after the reservation. A call that is not settled always counts,
-    because it may still be on its way.
+    because the service may not have received it yet.
 *   Running seconds count from the reservation until one period after the call *ended*. The service does not
-    say whether it counts them at the start or at the end. While a call is not settled, its seconds grow with
-    the time since the reservation, up to the service's limit for one request.
-*   A reservation that is never settled (its process died) counts in full until it expires. Afterwards it
-    counts like a call that ended at that moment and took all that was reserved.
+    document whether it counts them at the start or at the end. While a call is not settled, its seconds grow
+    with the time since the reservation, up to the service's limit for one request.
+*   If a process dies, its reservation is never settled. The reservation counts in full until it expires. Then
+    it counts like a call that ended at this moment and used all reserved seconds.
 
-Every rate has two windows. The whole rate must hold the worst case: the reserved running seconds, which
-almost no call exceeds, and a long transit. So the tenant's quota is not exceeded. The share must hold the
-expected case: the running seconds that calls probably use, and a usual transit. The share may be exceeded for
-a moment, which does no harm.
+Every rate has two windows. The window of the whole rate counts the worst case: the reserved running seconds,
+which almost no call exceeds, and a long transit. So the tenant's quota is not exceeded. The window of the
+share counts the expected case: the running seconds that calls probably use, and a usual transit. Calls may
+exceed the share for a moment, which does no harm.
 
 All times are seconds on the ledger's own time line, which only moves forward (see `records.elapsed`).
 """
@@ -31,17 +31,17 @@ from hunting_pipeline.limits import Kind, Limits, Rate
 __all__ = ["TRANSIT_SECONDS", "RateUse", "RateWindow", "Spend", "rate_uses", "windows"]
 
 TRANSIT_SECONDS = 1.0
-"""How much longer one call may take than another to reach the service: a lost SYN is sent again after 1 s
-(RFC 6298, 2.1)."""
+"""The greatest difference between the transit times of two calls: a lost SYN is sent again after 1 s (RFC
+6298, 2.1)."""
 EXPECTED_TRANSIT_SECONDS = 0.5
 """The same on an open connection: a lost packet is sent again after 0.2 s or a little more (TCP_RTO_MIN of
 Linux)."""
 RECHECK_SECONDS = 5.0
-"""When to ask again if only running calls fill the window: a typical query ends within seconds."""
+"""Wait before the next try if only running calls fill the window: a typical query ends within seconds."""
 _EPSILON = 1e-6
 """The tolerance when sums of floats are compared (seconds of running time)."""
 _Charge = tuple[float, float]
-"""A pair: until when a call counts in a window, and how much it counts."""
+"""A pair: the time until which a call counts in a window, and the amount that it counts."""
 _PERIODS = {60.0: "minute", 3600.0: "hour", 86400.0: "day"}
 
 
@@ -50,14 +50,15 @@ class Spend:
     """One or more calls that were reserved, and perhaps settled.
 
     Attributes:
-        at: when they were reserved.
+        at: time of the reservation.
         calls: number of calls.
-        seconds: running seconds: reserved while `ended` is None, true afterwards.
-        expires: when the reservation counts as ended, if it is never settled.
-        ended: when it was settled; None until then.
-        expected: running seconds that it will probably use.
+        seconds: running seconds: reserved while `ended` is None, measured afterwards.
+        expires: time at which the reservation counts as ended, if it is never settled.
+        ended: time of the settlement; None until then.
+        expected: running seconds that the call will probably use.
 
-    Several settled calls may share one value: the latest `at` and `ended` of all, and their sums.
+    Several settled calls may be one `Spend`: the latest `at` and `ended` of all, and the sums of their
+    `calls` and `seconds`.
     """
 
     at: float
@@ -68,7 +69,7 @@ class Spend:
     expected: float = 0.0
 
     def end(self, now: float) -> float | None:
-        """Return when it ended, by settlement or by expiry; None while it may still be running."""
+        """Return the end of the call, by settlement or by expiry; None while it may still be running."""
         if self.ended is None and self.expires <= now:
             return self.expires
         return self.ended
@@ -79,12 +80,12 @@ class RateUse:
     """The state of one rate.
 
     Attributes:
-        rate: as in the profile.
+        rate: the rate, as in the profile.
         amount: the amount within the share.
         spent: the amount that settled calls used.
         reserved: the amount that running calls reserved.
         left: the amount that may still be reserved; never negative.
-        renews_at: when the next part of `spent` comes back; None if nothing is spent.
+        renews_at: time at which the next part of `spent` becomes free; None if nothing is spent.
     """
 
     rate: Rate
@@ -96,7 +97,7 @@ class RateUse:
 
 
 class Demand(Protocol):
-    """A call that must fit: the running seconds to reserve, and the part that it will probably use."""
+    """The demand of a call: the running seconds to reserve, and the part that it will probably use."""
 
     @property
     def seconds(self) -> float: ...
@@ -121,7 +122,7 @@ def rate_uses(history: Iterable[Spend], limits: Limits, now: float, *, share: fl
 
 
 class RateWindow:
-    """The window of one rate, which moves forward in time. Each part of its sum leaves at a known time."""
+    """The window of one rate. It moves forward in time, and each charge leaves its sum at a known time."""
 
     def __init__(self, rate: Rate, charges: Iterable[_Charge], amount: float, *, expected: bool) -> None:
         self._rate = rate
@@ -137,7 +138,7 @@ class RateWindow:
         return new
 
     def first_fit(self, call: Demand, at: float) -> float:
-        """Return the first time, `at` or later, when one more call fits. Moves the window there."""
+        """Return the first time from `at` on when one more call fits. Moves the window to this time."""
         limit = self._amount - self._cost(call) + _EPSILON
         while self._releases and (self._releases[0][0] <= at or self._used > limit):
             release, cost = heapq.heappop(self._releases)
@@ -146,13 +147,16 @@ class RateWindow:
         return at
 
     def fits(self, call: Demand, at: float) -> bool:
-        """Return whether one more call fits at `at`. Moves the window there."""
+        """Return whether one more call fits at `at`. Moves the window to this time."""
         while self._releases and self._releases[0][0] <= at:
             self._used -= heapq.heappop(self._releases)[1]
         return self._used + self._cost(call) <= self._amount + _EPSILON
 
     def add(self, call: Demand, at: float) -> None:
-        """Add a call sent at `at`. All its seconds count now; the expected part stays for a whole period."""
+        """Add a call that is sent at `at`.
+
+        All reserved seconds count while the call runs. The expected part counts for a whole period more.
+        """
         whole = stays = self._cost(call)
         running = _transit(expected=self._expected)
         if self._rate.kind is Kind.SECONDS:
@@ -168,14 +172,14 @@ class RateWindow:
 
     @property
     def reason(self) -> str:
-        """The rate that is spent, as text for people."""
+        """The rate that causes the wait, as text for people."""
         period = _PERIODS.get(self._rate.period, f"{self._rate.period:g} s")
         what = "calls" if self._rate.kind is Kind.CALLS else "running seconds"
         return f"{what} per {period} ({self._spent:.0f} of {self._amount:.0f} spent)"
 
 
 def windows(history: Iterable[Spend], limits: Limits, now: float, *, share: float) -> list[RateWindow]:
-    """Return every window in which a call must fit; with a share of 1 the worst case alone."""
+    """Return every window in which a call must fit; with a share of 1, only those of the worst case."""
     settled, running = _ended_and_running(history, now)
     found = []
     for rate in limits.rates:
@@ -208,7 +212,7 @@ def _transit(*, expected: bool) -> float:
 def _settled_charges(
     settled: Iterable[tuple[float, Spend]], rate: Rate, now: float, *, expected: bool
 ) -> list[_Charge]:
-    """Return until when each ended call still counts in a rate's window, and how much."""
+    """Return the charges of ended calls that still count in a rate's window."""
     if rate.kind is Kind.SECONDS:
         oldest = now - rate.period
         return [(end + rate.period, spend.seconds) for end, spend in settled if end > oldest]
@@ -220,9 +224,9 @@ def _settled_charges(
 def _running_charges(
     running: Iterable[Spend], rate: Rate, now: float, *, longest: float, expected: bool
 ) -> list[_Charge]:
-    """Return the same for calls that may still be running. All count now; until when is a guess.
+    """Return the charges of calls that may still be running. Their ends are estimated.
 
-    The seconds reserved beyond the expected part come back when the call ends.
+    The seconds reserved beyond the expected part become free when the call ends.
     """
     soon, hold = now + RECHECK_SECONDS, _transit(expected=expected) + rate.period
     charges = []

@@ -1,4 +1,4 @@
-"""Settings of a test's own, whatever the machine has configured."""
+"""Separate settings for each test, independent of the settings of the machine."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def unconfigured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No tenant, and a lake and a ledger in the test's folder."""
+    """Remove the tenant from the settings, and put lake and ledger into the test's folder."""
     for name in [name for name in os.environ if name.startswith("HUNTING_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HUNTING_CONFIG", os.devnull)

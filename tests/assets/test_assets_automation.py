@@ -1,4 +1,4 @@
-"""What the automation asks for, hour by hour, with Dagster's own evaluation and a clock of the test's."""
+"""The requests of the automation, hour by hour, with Dagster's own evaluation and a clock set by the test."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ MORNING = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
 
 
 class Watched:
-    """A table's conditions, evaluated again and again as the sensor would."""
+    """A table whose conditions are evaluated repeatedly, as the sensor does."""
 
     def __init__(
         self, table: TableConfig, instance: dg.DagsterInstance, now: datetime, start: str = "2026-01-01"
@@ -25,7 +25,7 @@ class Watched:
         self.at(now)
 
     def at(self, now: datetime) -> set[str]:
-        """The partitions requested at `now`."""
+        """Return the partitions requested at `now`."""
         result = dg.evaluate_automation_conditions(
             self.defs,
             self.instance,
@@ -44,14 +44,14 @@ def days(last: datetime, count: int) -> set[str]:
     return {str((last - timedelta(days=back)).date()) for back in range(count)}
 
 
-def test_gaps_that_can_still_be_had_are_asked_for_at_once(instance: dg.DagsterInstance) -> None:
+def test_gaps_that_are_still_available_are_requested_at_once(instance: dg.DagsterInstance) -> None:
     watched = Watched(TableConfig(name="AlertInfo"), instance, MORNING)
     watched.archived("2026-11-10", "2026-11-12")
     asked = watched.at(MORNING + timedelta(minutes=1))
     assert asked == days(MORNING, 29) - {"2026-11-20", "2026-11-10", "2026-11-12"}
 
 
-def test_the_running_day_is_asked_for_every_hour_and_yesterday_at_night(instance: dg.DagsterInstance) -> None:
+def test_the_current_day_is_requested_every_hour_and_yesterday_at_night(instance: dg.DagsterInstance) -> None:
     watched = Watched(TableConfig(name="AlertInfo"), instance, MORNING)
     watched.archived(*days(MORNING, 40))
     assert watched.at(MORNING + timedelta(minutes=5)) == set()
@@ -64,14 +64,14 @@ def test_the_running_day_is_asked_for_every_hour_and_yesterday_at_night(instance
     assert watched.at(night + timedelta(minutes=6)) == {"2026-11-20", "2026-11-21"}
 
 
-def test_an_hourly_table_finishes_the_hour_before(instance: dg.DagsterInstance) -> None:
+def test_an_hourly_table_requests_the_current_and_the_previous_hour(instance: dg.DagsterInstance) -> None:
     table = TableConfig(name="AlertInfo", grain=Grain.HOUR)
     watched = Watched(table, instance, MORNING, start="2026-11-20")
     watched.archived(*(f"2026-11-20T{hour:02}" for hour in range(10)))
     assert watched.at(MORNING + timedelta(minutes=20)) == {"2026-11-20T09", "2026-11-20T08"}
 
 
-def test_of_a_snapshot_table_only_today_is_asked_for_until_it_is_there(instance: dg.DagsterInstance) -> None:
+def test_a_snapshot_table_requests_only_today_until_it_is_archived(instance: dg.DagsterInstance) -> None:
     watched = Watched(TableConfig(name="ExposureGraphNodes"), instance, MORNING)
     assert watched.at(MORNING + timedelta(minutes=1)) == {"2026-11-20"}
     watched.archived("2026-11-20")
@@ -80,7 +80,7 @@ def test_of_a_snapshot_table_only_today_is_asked_for_until_it_is_there(instance:
 
 
 @pytest.mark.parametrize("table", ["AlertInfo", "ExposureGraphNodes"])
-def test_nothing_forgotten_is_ever_asked_for(table: str, instance: dg.DagsterInstance) -> None:
+def test_forgotten_partitions_are_never_requested(table: str, instance: dg.DagsterInstance) -> None:
     watched = Watched(TableConfig(name=table), instance, MORNING)
     for hours in range(1, 72, 7):
         now = MORNING + timedelta(hours=hours)

@@ -1,4 +1,4 @@
-"""A `defs.yaml` in a project of somebody else's: what it may say, and how it is told what is wrong."""
+"""A `defs.yaml` in another project: its settings, and the messages for its errors."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ root_module = "{module}"
 
 
 def located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *files: str) -> dg.Definitions:
-    """Load a project that has nothing but these `defs.yaml`; attributes begin on the third line of each."""
+    """Load a project that has only these `defs.yaml`. Attributes begin on the third line of each file."""
     module = f"team_{uuid4().hex}"
     (tmp_path / "pyproject.toml").write_text(PROJECT.format(module=module))
     for number, attributes in enumerate(files):
@@ -56,7 +56,7 @@ def test_another_project_uses_the_component(tmp_path: Path, monkeypatch: pytest.
     dg.Definitions.validate_loadable(found)
 
 
-def test_a_table_is_told_to_the_pipeline_as_it_stands() -> None:
+def test_a_configured_table_becomes_the_same_table_of_the_pipeline() -> None:
     table = TableConfig(
         name="EmailEvents", grain=Grain.HOUR, columns=["Subject"], where="Subject != ''", policy="freeze"
     )
@@ -72,12 +72,12 @@ def test_a_table_is_told_to_the_pipeline_as_it_stands() -> None:
     )
 
 
-def test_what_only_looks_like_a_call_of_the_clock_is_a_predicate() -> None:
+def test_a_predicate_may_contain_text_that_looks_like_a_call_of_the_clock() -> None:
     where = "Title != 'ago(1d)' and Now > 1 // now()"
     assert TableConfig(name="AlertInfo", where=where).spec.where == where
 
 
-def test_the_predicate_of_a_snapshot_may_move_but_not_be_chance() -> None:
+def test_the_predicate_of_a_snapshot_may_use_the_clock_but_no_random_number() -> None:
     moving = "todatetime(ExpirationDate) < now()"
     assert TableConfig(name="DeviceTvmCertificateInfo", where=moving).spec.where == moving
     with pytest.raises(ValueError, match=r"rand\(\)"):
@@ -91,7 +91,7 @@ def test_the_predicate_of_a_snapshot_may_move_but_not_be_chance() -> None:
 def test_dg_scaffolds_a_folder_that_loads(
     component: str, asset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a project that says nothing of this package: `dg` finds the component of what is installed."""
+    """The project does not mention this package: `dg` finds the component among the installed packages."""
     module = f"team_{uuid4().hex}"
     (tmp_path / module / "defs").mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text(PROJECT.format(module=module))
@@ -124,7 +124,7 @@ def test_dg_scaffolds_a_folder_that_loads(
 def test_tables_of_different_partitions_load_with_a_sensor_for_each_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dagster lets no sensor target both. Where there is one kind, whichever, the names stay."""
+    """Dagster allows no sensor for both kinds. With one kind only, the names of the sensors stay the same."""
     hourly = "- name: EmailEvents\n  grain: hour\n"
     usual = {"keep_complete", "reconcile_stale", "last_call"}
     for number, (tables, more) in enumerate({
@@ -188,23 +188,23 @@ WRONG = {
 }
 
 
-def told_by(error: BaseException | None) -> Iterator[str]:
-    """An error and its causes, as Dagster shows them."""
+def messages_of(error: BaseException | None) -> Iterator[str]:
+    """Yield the messages of an error and of its causes, as Dagster shows them."""
     while error is not None:
         yield str(error)
         error = error.__cause__
 
 
 @pytest.mark.parametrize("attributes", WRONG)
-def test_what_is_wrong_is_named_with_file_and_line(
+def test_every_error_names_its_file_and_line(
     attributes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line, words = WRONG[attributes]
     with pytest.raises(Exception) as caught:  # noqa: PT011 # Dagster wraps what it finds in several types
         located(tmp_path, monkeypatch, attributes)
-    told = "\n".join(told_by(caught.value))
-    assert f"defs.yaml:{line}" in told
-    assert words in told
+    message = "\n".join(messages_of(caught.value))
+    assert f"defs.yaml:{line}" in message
+    assert words in message
 
 
 def test_a_table_in_two_files_is_refused_with_both_places(

@@ -1,4 +1,4 @@
-"""Dagster's daemon at work: runs that wait for the pool, and late rows that are found and brought by it."""
+"""Dagster's daemon: runs wait for the pool, and a sensor requests the partitions of late rows."""
 
 import datetime
 import time
@@ -15,14 +15,14 @@ from support import Emulated
 TABLES = ("AlertInfo", "AlertEvidence")
 TODAY = datetime.datetime.now(datetime.UTC).date()
 PASS = 5.0
-"""Seconds between two looks of the daemon at the queue."""
+"""Seconds after which the daemon reads the queue again."""
 
-HELD = [str(TODAY - datetime.timedelta(days=back)) for back in range(28, 0, -1)]
+AVAILABLE = [str(TODAY - datetime.timedelta(days=back)) for back in range(28, 0, -1)]
 
 
 @pytest.fixture(scope="module")
 def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    """A tenant where one row in twenty comes up to four days after its time."""
+    """Start a tenant where one row in twenty arrives up to four days late."""
     late = {"late_share": 0.05, "late_seconds": 4 * 86400.0}
     with running(profile="test", rows=dict.fromkeys(TABLES, 3_000), **late) as endpoint:
         yield Emulated(endpoint, tenant=None, home=tmp_path_factory.mktemp("daemon"))  # type: ignore[arg-type] # rows are not compared here
@@ -30,7 +30,7 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 @pytest.fixture(scope="module")
 def location(tenant: Emulated) -> Iterator[Dagster]:
-    """The checkout's own instance, but for a pool of one."""
+    """Start Dagster with the instance of this repository, but with a pool of one."""
     instance = (ROOT / "dagster.yaml").read_text()
     assert "default_limit: 4" in instance
     with dagster(tenant.one_by_one(), instance.replace("default_limit: 4", "default_limit: 1")) as started:
@@ -40,9 +40,9 @@ def location(tenant: Emulated) -> Iterator[Dagster]:
 def test_a_run_waits_in_the_queue_until_the_pool_has_room(location: Dagster, tenant: Emulated) -> None:
     tenant.post("config", manners={"slow_seconds": 4.0})
     tenant.post("config", faults={"on": "rows", "queue": ["slow"] * 200})
-    first = location.materialize(TABLES[0], HELD[0], HELD[-1])
+    first = location.materialize(TABLES[0], AVAILABLE[0], AVAILABLE[-1])
     location.until(lambda: location.status(first) == "STARTED", seconds=90)
-    second = location.materialize(TABLES[1], HELD[0], HELD[-1])
+    second = location.materialize(TABLES[1], AVAILABLE[0], AVAILABLE[-1])
     location.until(lambda: location.status(second) == "QUEUED", seconds=60)
     time.sleep(2 * PASS)
     assert [location.status(run) for run in (first, second)] == ["STARTED", "QUEUED"]
@@ -56,19 +56,19 @@ def files(lake: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def recounted(location: Dagster) -> tuple[bool, list[str]]:
-    """Whether archive and source agree, and which partitions are stale."""
+    """Run the recount check; return whether it passed, and the stale partitions."""
     run = location.check("AlertInfo", RECONCILED)
     assert location.until(lambda: location.ended(run), seconds=120) == "SUCCESS"
     passed, lists = location.checked("AlertInfo", RECONCILED)
     return passed, lists[STALE_PARTITIONS]
 
 
-def test_late_rows_turn_the_check_and_the_sensor_brings_exactly_them(
+def test_late_rows_fail_the_check_and_the_sensor_updates_exactly_their_partitions(
     location: Dagster, tenant: Emulated
 ) -> None:
     assert recounted(location) == (True, [])
     before = files(tenant.home / "lake")
-    tenant.post("config", late_share=0.0)  # everything that was late has arrived
+    tenant.post("config", late_share=0.0)  # all late rows have arrived
     passed, stale = recounted(location)
     assert not passed
     assert 1 <= len(stale) <= 5

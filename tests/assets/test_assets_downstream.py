@@ -1,4 +1,4 @@
-"""Assets downstream of a table: its partitions by annotation, and a table of their own."""
+"""Assets downstream of a table: they load its partitions by annotation and write computed tables."""
 
 import datetime
 import re
@@ -39,7 +39,7 @@ TABLES = [TableConfig(name="DeviceProcessEvents"), TableConfig(name="AlertInfo",
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake with three days of processes, and the alerts of one of them by hours. Its tenant is gone."""
+    """Archive three days of processes, and the hourly alerts of one day. Then the tenant ends."""
     home = tmp_path_factory.mktemp("archive")
     rows = {"DeviceProcessEvents": 6_000, "AlertInfo": 3_000}
     with (
@@ -63,7 +63,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def lake(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The same, as the settings name it. They name no tenant: reading needs none."""
+    """Open the archive through the settings. They name no tenant: reading needs none."""
     monkeypatch.setenv("HUNTING_LAKE", str(archive))
     return open_store(str(archive))
 
@@ -80,7 +80,7 @@ def archived(lake: Store, *keys: str, table: str = "DeviceProcessEvents") -> int
 def asking(
     form: Any, *, upstream: dg.AssetKey = PROCESSES, **options: Any
 ) -> tuple[dg.AssetsDefinition, list[Any]]:
-    """An asset that asks for `upstream` as `form`, and the list that what it gets is put into."""
+    """Build an asset that loads `upstream` as `form`, and the list that receives the loaded value."""
     got: list[Any] = []
 
     def body(events: Any) -> None:
@@ -94,7 +94,7 @@ def asking(
 def run(
     asset: dg.AssetsDefinition, *, day: str | None = None, to: str | None = None, **resources: Any
 ) -> dg.ExecuteInProcessResult:
-    """Materialize one asset of a code location that has the tables; no table runs."""
+    """Materialize one asset of a code location that has the tables. No table runs."""
     tables = component()
     tags = {"dagster/asset_partition_range_start": day, "dagster/asset_partition_range_end": to} if to else {}
     return dg.materialize(
@@ -109,9 +109,9 @@ def run(
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
     assert not result.success
-    (told,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    assert told.user_failure_data is not None, told.error
-    return str(told.user_failure_data.description)
+    (failed,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert failed.user_failure_data is not None, failed.error
+    return str(failed.user_failure_data.description)
 
 
 DAILY: dict[str, Any] = {"partitions_def": partitions_for(Grain.DAY)}
@@ -124,7 +124,7 @@ COUNTED: dict[type, Callable[[Any], int]] = {
 
 
 @pytest.mark.parametrize("form", COUNTED)
-def test_a_partition_comes_as_it_is_annotated(form: type, lake: Store) -> None:
+def test_a_partition_is_loaded_in_the_annotated_type(form: type, lake: Store) -> None:
     asset, got = asking(form, **DAILY)
     assert run(asset, day=DAYS[1]).success
     (events,) = got
@@ -138,7 +138,7 @@ def test_a_frame_keeps_every_tick(lake: Store) -> None:
     assert str(got[0]["Timestamp"].dtype) == "timestamp[ns, tz=UTC][pyarrow]"
 
 
-def test_a_range_comes_as_one_table_and_in_no_other_rows(lake: Store) -> None:
+def test_a_range_is_loaded_as_one_table_without_other_rows(lake: Store) -> None:
     asset, got = asking(pa.Table, **DAILY, backfill_policy=dg.BackfillPolicy.single_run())
     assert run(asset, day=DAYS[0], to=DAYS[1]).success
     (events,) = got
@@ -146,20 +146,20 @@ def test_a_range_comes_as_one_table_and_in_no_other_rows(lake: Store) -> None:
     assert sorted({str(day) for day in events["date"].to_pylist()}) == DAYS[:2]
 
 
-def test_an_asset_without_partitions_gets_all_that_is_archived(lake: Store) -> None:
+def test_an_asset_without_partitions_gets_all_archived_rows(lake: Store) -> None:
     asset, got = asking(ds.Dataset)
     assert run(asset).success
     assert got[0].count_rows() == archived(lake, *DAYS)
 
 
-def test_the_hours_of_a_day_come_to_an_asset_by_days(lake: Store) -> None:
+def test_a_daily_asset_gets_the_hours_of_its_day(lake: Store) -> None:
     asset, got = asking(pa.Table, upstream=ALERTS, **DAILY)
     assert run(asset, day=DAYS[1]).success
     hours = [f"{DAYS[1]}T{hour:02}" for hour in range(24)]
     assert got[0].num_rows == archived(lake, *hours, table="AlertInfo") > 0
 
 
-def test_the_running_day_follows_the_hours_that_have_begun_as_documented(
+def test_the_current_day_contains_the_hours_that_have_begun_as_documented(
     own: Store, instance: dg.DagsterInstance
 ) -> None:
     page = (ROOT / "docs" / "downstream.md").read_text("utf-8")
@@ -176,7 +176,7 @@ def test_the_running_day_follows_the_hours_that_have_begun_as_documented(
     now, today = datetime.datetime.now(datetime.UTC), str(TODAY)
     before = dg.evaluate_automation_conditions(project, instance, evaluation_time=now)
     begun = [key for key in hourly.get_partition_keys(current_time=now) if key.startswith(today)]
-    for hour in range(24):  # those to come, too: an hour may begin while this runs
+    for hour in range(24):  # also hours that have not begun: one may begin during the test
         derived.write(own, partition_from_key("DeviceProcessEvents", f"{today}T{hour:02}"), ROWS)
     for key in begun:
         instance.report_runless_asset_event(dg.AssetMaterialization(PROCESSES, partition=key))
@@ -197,44 +197,44 @@ def test_the_running_day_follows_the_hours_that_have_begun_as_documented(
 def test_partitions_that_are_not_archived_are_named_and_nothing_is_computed(lake: Store) -> None:
     asset, got = asking(pa.Table, **DAILY, backfill_policy=dg.BackfillPolicy.single_run())
     first = str(TODAY - datetime.timedelta(days=4))
-    told = failure(run(asset, day=first, to=DAYS[0]))
-    assert f"DeviceProcessEvents: these partitions are not in the lake {lake.uri()}: {first}." in told
+    message = failure(run(asset, day=first, to=DAYS[0]))
+    assert f"DeviceProcessEvents: these partitions are not in the lake {lake.uri()}: {first}." in message
     assert got == []
 
 
 def test_another_tenants_lake_is_refused(lake: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUNTING_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47")
     asset, got = asking(pa.Table, **DAILY)
-    told = failure(run(asset, day=DAYS[1]))
-    assert "this lake holds tenant" in told
-    assert "72f988bf" in told
+    message = failure(run(asset, day=DAYS[1]))
+    assert "this lake holds tenant" in message
+    assert "72f988bf" in message
     assert got == []
 
 
-def test_another_annotation_is_refused_with_those_that_will_do(lake: Store) -> None:
+def test_an_unsupported_annotation_is_refused_with_the_supported_ones(lake: Store) -> None:
     for other in (list, Any):
         asset, _ = asking(other, **DAILY)
-        told = failure(run(asset, day=DAYS[1]))
-        assert "the input 'events' is annotated with" in told
-        assert "Annotate it with one of pyarrow.dataset.Dataset, pyarrow.Table, pandas.DataFrame." in told
+        message = failure(run(asset, day=DAYS[1]))
+        assert "the input 'events' is annotated with" in message
+        assert "Annotate it with one of pyarrow.dataset.Dataset, pyarrow.Table, pandas.DataFrame." in message
 
 
-def test_another_project_asks_with_nothing_but_the_key(lake: Store) -> None:
-    """The table is somebody else's asset: this code location knows its key and its partitions."""
-    told = dg.AssetSpec(PROCESSES, partitions_def=partitions_for(Grain.DAY)).with_io_manager_key("ours")
+def test_another_project_loads_a_table_by_its_key_alone(lake: Store) -> None:
+    """The table is an asset of another project: this code location has only its key and its partitions."""
+    table = dg.AssetSpec(PROCESSES, partitions_def=partitions_for(Grain.DAY)).with_io_manager_key("ours")
     asset, got = asking(pa.Table, **DAILY)
     result = dg.materialize(
-        [asset, told], selection=[asset], resources={"ours": HuntingLake()}, partition_key=DAYS[1]
+        [asset, table], selection=[asset], resources={"ours": HuntingLake()}, partition_key=DAYS[1]
     )
     assert result.success
     assert got[0].num_rows == archived(lake, DAYS[1])
 
 
-def test_a_table_whose_partitions_are_unknown_is_not_guessed_at(lake: Store) -> None:
+def test_a_table_with_unknown_partitions_is_refused(lake: Store) -> None:
     asset, got = asking(pa.Table, **DAILY)
-    told = dg.AssetSpec(PROCESSES).with_io_manager_key("ours")
+    table = dg.AssetSpec(PROCESSES).with_io_manager_key("ours")
     result = dg.materialize(
-        [asset, told],
+        [asset, table],
         selection=[asset],
         resources={"ours": HuntingLake()},
         partition_key=DAYS[1],
@@ -244,32 +244,32 @@ def test_a_table_whose_partitions_are_unknown_is_not_guessed_at(lake: Store) -> 
     assert got == []
 
 
-def test_the_worked_example_becomes_a_table_of_its_own(lake: Store) -> None:
+def test_the_worked_example_becomes_a_table(lake: Store) -> None:
     result = run(processes_by_day(hunting_of()), day=DAYS[1])
     assert result.success
     (event,) = result.get_asset_materialization_events()
-    told = event.step_materialization_data.materialization.metadata
+    metadata = event.step_materialization_data.materialization.metadata
     (found,) = duckdb.sql(
         f"SELECT sum(Starts), count(*) FROM read_parquet('{lake.uri()}/ProcessesByDay/**/*.parquet')"
         f" WHERE date = '{DAYS[1]}'"
     ).fetchall()
-    assert found == (archived(lake, DAYS[1]), told["dagster/partition_row_count"].value)
+    assert found == (archived(lake, DAYS[1]), metadata["dagster/partition_row_count"].value)
     expected = duckdb.sql(
         "SELECT FileName, ProcessVersionInfoCompanyName, count(*), count(DISTINCT DeviceId)"
         f" FROM read_parquet('{lake.uri()}/DeviceProcessEvents/date={DAYS[1]}/*.parquet') GROUP BY ALL"
     ).fetchall()
-    table = ds.dataset(told["dagster/uri"].value).to_table()
+    table = ds.dataset(metadata["dagster/uri"].value).to_table()
     assert sorted(map(str, expected)) == sorted(str(tuple(row.values())) for row in table.to_pylist())
 
 
 def computing(name: str, result: Any, **options: Any) -> dg.AssetsDefinition:
-    """An asset that gives `result` to the lake."""
+    """Build an asset that writes `result` to the lake."""
     return dg.asset(name=name, io_manager_key="hunting_lake", **options)(lambda: result)
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Store:
-    """An empty lake, as the settings name it."""
+    """Open the empty lake of the settings."""
     return open_store(str(tmp_path / "lake"))
 
 
@@ -277,7 +277,7 @@ ROWS = pa.table({"A": [1, 2]})
 
 
 @pytest.mark.parametrize("result", [ROWS, ROWS.to_pandas()])
-def test_a_computed_table_is_replaced_whole_and_can_be_asked_for_in_turn(result: Any, own: Store) -> None:
+def test_a_computed_partition_is_replaced_whole_and_can_be_loaded_downstream(result: Any, own: Store) -> None:
     assert run(computing("ours", ROWS.slice(1), **DAILY), day=DAYS[0]).success
     made = computing("ours", result, **DAILY)
     assert run(made, day=DAYS[0]).success
@@ -298,23 +298,25 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_is_no_partition_of_a_table_is_refused_and_nothing_is_written(words: str, own: Store) -> None:
+def test_an_output_that_is_no_partition_is_refused_and_nothing_is_written(words: str, own: Store) -> None:
     asset = REFUSED[words]
     assert words in failure(run(asset, day=DAYS[0] if asset.partitions_def else None))
     assert not Path(own.uri()).exists()
 
 
-def test_archived_rows_are_never_replaced_by_computed_ones(lake: Store) -> None:
+def test_computed_rows_never_replace_archived_rows(lake: Store) -> None:
     before = archived(lake, DAYS[0])
     asset = computing("DeviceProcessEvents", ROWS, **DAILY)
     assert "archived from the service" in failure(run(asset, day=DAYS[0]))
-    rmtree(lake.uri("_hunting/manifest/DeviceProcessEvents"))  # what it proves stands in each file, too
+    rmtree(lake.uri("_hunting/manifest/DeviceProcessEvents"))  # each file has the same proof in its footer
     assert "archived from the service" in failure(run(asset, day=DAYS[0]))
     assert archived(lake, DAYS[0]) == before
 
 
-def test_within_the_run_of_its_table_an_asset_is_skipped(lake: Store, instance: dg.DagsterInstance) -> None:
-    """For the table yields an event a partition, and no output that a step of its run could wait for."""
+def test_a_downstream_asset_is_skipped_within_the_run_of_its_table(
+    lake: Store, instance: dg.DagsterInstance
+) -> None:
+    """The table yields one event for each partition, but no output. So no step of its run can wait for it."""
     asset, got = asking(pa.Table, **DAILY)
     tables = component()
     spec = next(each for each in tables.assets or () if isinstance(each, dg.AssetsDefinition))
@@ -333,7 +335,7 @@ def test_within_the_run_of_its_table_an_asset_is_skipped(lake: Store, instance: 
 
 
 class Followed:
-    """A table and what is computed of it, under Dagster's own evaluation and a clock of the test's."""
+    """A table and a computed asset, with Dagster's own evaluation and a clock set by the test."""
 
     def __init__(
         self, instance: dg.DagsterInstance, condition: dg.AutomationCondition[Any] | None = None
@@ -351,7 +353,7 @@ class Followed:
         self.now = datetime.datetime.combine(TODAY, datetime.time(9, 0, 30), datetime.UTC)
 
     def requested(self) -> set[str]:
-        """A minute later."""
+        """Return the partitions that are requested a minute later."""
         self.now += datetime.timedelta(minutes=1)
         result = dg.evaluate_automation_conditions(
             self.defs, self.instance, evaluation_time=self.now, cursor=self.cursor
@@ -364,7 +366,7 @@ class Followed:
             self.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
 
 
-def test_a_computed_partition_follows_each_commit_of_its_table_and_no_other_does(
+def test_each_commit_of_a_table_updates_exactly_its_computed_partition(
     instance: dg.DagsterInstance,
 ) -> None:
     followed = Followed(instance)
@@ -373,12 +375,12 @@ def test_a_computed_partition_follows_each_commit_of_its_table_and_no_other_does
     assert followed.requested() == {DAYS[0], DAYS[2]}
     assert followed.requested() == set(), "once for each commit"
     followed.committed(followed.key, DAYS[0], DAYS[2])
-    followed.committed(PROCESSES, DAYS[0])  # late rows, long after
+    followed.committed(PROCESSES, DAYS[0])  # late rows, much later
     assert followed.requested() == {DAYS[0]}
     assert followed.requested() == set()
 
 
-def test_it_does_not_join_the_run_that_commits_its_table(instance: dg.DagsterInstance) -> None:
+def test_a_computed_asset_does_not_join_the_run_that_commits_its_table(instance: dg.DagsterInstance) -> None:
     minutely = dg.AutomationCondition.cron_tick_passed("5 9 * * *")
     followed = Followed(instance, minutely & dg.AutomationCondition.in_latest_time_window())
     today = str(TODAY)

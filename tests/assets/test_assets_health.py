@@ -1,4 +1,4 @@
-"""Fresh, drift and deadline: from manifests alone, and so without a tenant."""
+"""The checks fresh, drift and deadline. They read only manifests and need no tenant."""
 
 import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ TODAY = datetime.datetime.now(datetime.UTC).date()
 
 
 def archived(key: str, fingerprint: str = "f", *columns: str, until: int | None = None) -> Manifest:
-    """A partition, whole or up to an instant, of text columns."""
+    """Build the manifest of a partition, whole or up to an instant. Columns are given as `name:type`."""
     partition = partition_from_key("AlertInfo", key)
     span = Window(partition.window.start, until or partition.window.end)
     return Manifest(
@@ -79,7 +79,7 @@ def test_a_gap_near_the_edge_is_named_and_one_far_from_it_is_not() -> None:
 
 
 def checked(instance: dg.DagsterInstance, start: str) -> dict[str, dg.AssetCheckEvaluation]:
-    """The checks that ask nobody, of an archive that begins at `start`, run by themselves."""
+    """Run the checks that need no tenant, without a pull, for an archive that begins at `start`."""
     component = HuntingTables(tables=[TableConfig(name="AlertInfo")], start=start)
     checks = [dg.AssetCheckKey(KEY, name) for name in (COMPLETE, FRESH, DRIFT, DEADLINE)]
     job = dg.define_asset_job("watch", dg.AssetSelection.checks(*checks))
@@ -95,13 +95,15 @@ def test_an_empty_lake_is_stale_and_about_to_lose_its_first_days(instance: dg.Da
     assert [found[name].passed for name in (FRESH, DRIFT, DEADLINE)] == [False, True, False]
     assert all(found[name].severity is dg.AssetCheckSeverity.WARN for name in (FRESH, DRIFT, DEADLINE))
     yesterday = str(TODAY - datetime.timedelta(days=1))
-    assert checked(instance, yesterday)[DEADLINE].passed, "what is before the archive's start is not missed"
+    assert checked(instance, yesterday)[DEADLINE].passed, (
+        "partitions before the archive's start are not missing"
+    )
 
 
-def test_what_is_about_to_be_lost_is_requested_before_all_else_and_once(
+def test_partitions_that_are_soon_forgotten_are_requested_first_and_once(
     instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Whether or not its run has failed before: nothing is asked of Dagster but the check's evaluation."""
+    """The sensor reads only the check's evaluation. So a failed run of a partition does not matter."""
     near = checked(instance, "2026-01-01")[DEADLINE].metadata[NEAR_DEADLINE].value
     assert isinstance(near, list)
     assert len(near) == 3
@@ -126,7 +128,7 @@ def test_what_is_about_to_be_lost_is_requested_before_all_else_and_once(
     assert not tick(found.cursor).run_requests
 
 
-def test_a_pull_that_ends_now_makes_all_of_them_green(
+def test_all_checks_pass_after_a_pull_up_to_now(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, last = str(TODAY - datetime.timedelta(days=2)), str(TODAY)
@@ -136,6 +138,6 @@ def test_a_pull_that_ends_now_makes_all_of_them_green(
         for name, value in endpoint.settings().items():
             configured.setenv(name, value)
         assert materialize_range(defs, ["AlertInfo"], first=first, last=last, instance=instance).success
-    found = checked(instance, first)  # with the tenant gone
+    found = checked(instance, first)  # the tenant no longer runs
     assert {name for name, each in found.items() if each.passed} == {COMPLETE, FRESH, DRIFT, DEADLINE}
     assert found[COMPLETE].metadata["partitions"].value in {2, 3}, "today may not have settled yet"

@@ -9,7 +9,7 @@ from uuid import uuid4
 import dagster as dg
 import pyarrow as pa
 import pytest
-from test_assets_config import PROJECT, told_by
+from test_assets_config import PROJECT, messages_of
 
 from hunting_pipeline.apis import APIS
 from hunting_pipeline.definitions import defs
@@ -66,8 +66,10 @@ def test_a_manual_hunt_is_not_requested_before_its_source_forgets() -> None:
     assert "persistence" not in watched
 
 
-def test_checks_are_those_that_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows of a summary change and their number does not, so a summary has no check of counts."""
+def test_a_hunt_has_only_checks_that_can_detect_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Late rows change the values of a summary but not its number of rows. So it has no check of counts."""
     found = located(
         tmp_path,
         monkeypatch,
@@ -124,7 +126,7 @@ def test_a_header_configures_the_pull(tmp_path: Path) -> None:
         "// description: x\n \n\n// schedule: manual\n\n",
     ],
 )
-def test_a_key_counts_however_it_is_written_before_the_query(header: str, tmp_path: Path) -> None:
+def test_a_key_before_the_query_is_read_in_every_spelling(header: str, tmp_path: Path) -> None:
     assert written(tmp_path, f"{header}\nDeviceLogonEvents").schedule == MANUAL
 
 
@@ -138,12 +140,12 @@ def test_a_key_counts_however_it_is_written_before_the_query(header: str, tmp_pa
         "//",
     ],
 )
-def test_other_comments_say_nothing(comments: str, tmp_path: Path) -> None:
+def test_other_comments_are_ignored(comments: str, tmp_path: Path) -> None:
     found = written(tmp_path, f"{comments}\n\n// grain: hour\n\n// todo: fewer rows\nDeviceLogonEvents")
     assert (found.name, found.spec.grain, found.description, found.schedule) == ("h", Grain.HOUR, "", None)
 
 
-def test_a_description_goes_on_to_the_next_key_or_blank_line(tmp_path: Path) -> None:
+def test_a_description_ends_at_the_next_key_or_blank_line(tmp_path: Path) -> None:
     lines = "// Description:Logons,\n//\n//   by hour: all.\n//   Note: cloud, too.\n"
     described = "Logons,\nby hour: all.\nNote: cloud, too."
     for after in ("// Grain: day\n// of the query", "\n// of the query"):
@@ -176,15 +178,15 @@ WRONG = {
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_wrong_is_named_with_file_and_line(
+def test_every_error_names_its_file_and_line(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line, words = WRONG[text]
     with pytest.raises(Exception) as caught:  # noqa: PT011 # Dagster wraps what it finds
         located(tmp_path, monkeypatch, wrong=text)
-    told = "\n".join(told_by(caught.value))
-    assert f"wrong.kql:{line}: " in told
-    assert words in told
+    message = "\n".join(messages_of(caught.value))
+    assert f"wrong.kql:{line}: " in message
+    assert words in message
 
 
 @pytest.mark.parametrize(("encoding", "line"), [("utf-16", 1), ("latin-1", 2)])
@@ -199,15 +201,15 @@ def test_a_file_that_is_not_utf8_is_named(encoding: str, line: int, tmp_path: Pa
 def test_two_hunts_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
         located(tmp_path, monkeypatch, a="DeviceInfo", b="// name: A\nDeviceInfo")
-    assert "b.kql:1: a.kql has the same name A" in "\n".join(told_by(caught.value))
+    assert "b.kql:1: a.kql has the same name A" in "\n".join(messages_of(caught.value))
 
 
 def test_a_wrong_attribute_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
         located(tmp_path, monkeypatch, "attributes:\n  owners: [nobody]")
-    told = "\n".join(told_by(caught.value))
-    assert "defs.yaml:3" in told
-    assert "must be an email address or a team name" in told
+    message = "\n".join(messages_of(caught.value))
+    assert "defs.yaml:3" in message
+    assert "must be an email address or a team name" in message
 
 
 @pytest.fixture(scope="module")
@@ -246,13 +248,13 @@ def test_a_run_commits_and_checks_each_partition(
 
     failed = materialize_range(found, ["bad"], first=FIRST, last=LAST, instance=instance)
     (event,) = failed.get_step_failure_events()
-    told = str(event.step_failure_data.error)
-    assert "bad.kql: 400 BadRequest" in told
-    assert "Failed to resolve column or scalar expression named 'ActionTyp'" in told
+    message = str(event.step_failure_data.error)
+    assert "bad.kql: 400 BadRequest" in message
+    assert "Failed to resolve column or scalar expression named 'ActionTyp'" in message
 
 
 @pytest.mark.usefixtures("configured")
-def test_assets_downstream_ask_for_its_partitions_as_for_a_tables(
+def test_downstream_assets_load_partitions_of_a_hunt_like_those_of_a_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
 ) -> None:
     found = located(tmp_path, monkeypatch, good="DeviceLogonEvents | where ActionType == 'LogonFailed'")

@@ -1,4 +1,4 @@
-"""Names that code reads back from Dagster: each one has a writer, and nobody spells it a second time."""
+"""Names that code reads back from Dagster: each has a writer and is written in one place only."""
 
 import ast
 from pathlib import Path
@@ -9,9 +9,10 @@ import pytest
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.model import DAY, Bin, Proof, Window, partition_from_key
 from hunting_pipeline.orchestration import keys
-from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, RECONCILE_STALE, Trigger
+from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, RECONCILE_STALE, Trigger, sensor_for
 from hunting_pipeline.orchestration.checks.health import deadline_result, health_specs
 from hunting_pipeline.orchestration.checks.reconciled import reconciled_result, reconciled_spec
+from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.pipeline import Recount
 from hunting_pipeline.pipeline.health import deadline
 from hunting_pipeline.window import backlog_of
@@ -24,14 +25,14 @@ SPAN = Window(FIRST.window.start, SECOND.window.end)
 
 
 def late_rows() -> dg.AssetCheckResult:
-    """A recount that found late rows on the first day."""
+    """Return the check result of a recount that found late rows on the first day."""
     bins = tuple(Bin(each.window, Proof(5, 0)) for each in (FIRST, SECOND))
     found = Recount("AlertInfo", (SPAN,), bins, (FIRST.window,), ())
     return reconciled_result(found, [FIRST, SECOND], spec("AlertInfo"))
 
 
 def gap_near_the_edge() -> dg.AssetCheckResult:
-    """An empty archive whose first day is near the edge."""
+    """Return the check result of an empty archive whose first day is near the edge."""
     edge = FIRST.window.start - DAY
     return deadline_result(deadline(backlog_of([FIRST], {}, available=SPAN), edge=edge), edge=edge)
 
@@ -47,8 +48,21 @@ def test_a_sensor_reads_what_its_check_writes(trigger: Trigger, check: object) -
     assert trigger.check in {each.name for each in defined}
 
 
-def test_no_key_is_spelt_a_second_time() -> None:
-    """A label beside a key of the same text would drift apart from it."""
+@pytest.mark.parametrize("trigger", [RECONCILE_STALE, LAST_CALL])
+def test_an_evaluation_without_the_key_does_not_stop_the_sensor(trigger: Trigger) -> None:
+    """The instance keeps evaluations of earlier versions, whose metadata had other keys."""
+    check = dg.AssetCheckKey(KEY, trigger.check)
+    old = dg.AssetCheckEvaluation(
+        asset_key=KEY, check_name=trigger.check, passed=False, metadata={"another key": [FIRST.key]}
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(old)
+        sensor = sensor_for(trigger, [check], hunting_of())
+        assert not sensor.evaluate_tick(dg.build_sensor_context(instance)).run_requests
+
+
+def test_each_key_is_written_in_one_place_only() -> None:
+    """A copy of the text would differ from the key after a change of one of them."""
     ours = {getattr(keys, name) for name in keys.__all__}
     spelt = [
         f"{path.relative_to(ROOM)}:{node.lineno} {node.value!r}"

@@ -1,4 +1,4 @@
-"""The code location as it is: it loads anywhere, and says all there is to say of every table."""
+"""The code location of this repository: it loads without a tenant and describes every table."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def location() -> dg.Definitions:
 
 @pytest.fixture(scope="module")
 def specs(location: dg.Definitions) -> dict[str, dg.AssetSpec]:
-    """Of the tables, by name; `test_assets_hunts` looks at the hunts."""
+    """Return the asset specs of the tables by name. `test_assets_hunts` tests the hunts."""
     tables = (spec for spec in location.resolve_all_asset_specs() if "parquet" in spec.kinds)
     return {spec.key.path[-1]: spec for spec in tables if spec.key.path[0] == "defender"}
 
@@ -44,7 +44,7 @@ def test_groups_are_the_folders_of_the_services(specs: dict[str, dg.AssetSpec]) 
             assert {specs[table["name"]].group_name for table in listed} <= {folder.name}
 
 
-def test_an_asset_says_what_it_is(specs: dict[str, dg.AssetSpec]) -> None:
+def test_an_asset_has_its_kinds_description_and_schema(specs: dict[str, dg.AssetSpec]) -> None:
     spec = specs["DeviceProcessEvents"]
     assert spec.kinds == {"microsoft", "parquet"}
     assert "Defender for Endpoint" in str(spec.description)
@@ -53,7 +53,7 @@ def test_an_asset_says_what_it_is(specs: dict[str, dg.AssetSpec]) -> None:
     assert (time.type, time.tags["kusto"]) == ("timestamp[ns, tz=UTC]", "datetime")
 
 
-def test_every_asset_leads_to_where_it_is_written(location: dg.Definitions) -> None:
+def test_every_asset_links_the_line_that_defines_it(location: dg.Definitions) -> None:
     written = {
         "AlertInfo": ("assets/alerts/defs.yaml", "- name: AlertInfo"),
         "DeviceProcessEvents": ("assets/device/defs.yaml", "- name: DeviceProcessEvents"),
@@ -104,7 +104,7 @@ def test_automation_starts_by_itself_where_there_is_a_tenant(
 
 
 @pytest.mark.parametrize("grain", Grain)
-def test_partitions_are_the_lakes_and_include_the_running_one(grain: Grain) -> None:
+def test_partitions_equal_those_of_the_lake_and_include_the_current_one(grain: Grain) -> None:
     import datetime
 
     start = datetime.date(2026, 1, 1)
@@ -124,8 +124,8 @@ def test_partitions_are_the_lakes_and_include_the_running_one(grain: Grain) -> N
     [("dagster", "definitions", "validate", "-w", "workspace.yaml"), ("dg", "check", "yaml")],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_the_tools_accept_it(command: tuple[str, ...], tmp_path: Path) -> None:
-    """As a person types them: from the root, with no tenant."""
+def test_the_tools_accept_the_code_location(command: tuple[str, ...], tmp_path: Path) -> None:
+    """The commands run as a person types them: in the root folder, without a tenant."""
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path), "DAGSTER_DISABLE_TELEMETRY": "yes"}
     done = subprocess.run(
         [BIN / command[0], *command[1:]],

@@ -1,4 +1,4 @@
-"""Runs against an emulated tenant: what is committed is told, partition by partition, and never lost."""
+"""Runs against an emulated tenant: each committed partition is reported and never lost."""
 
 import datetime
 import random
@@ -44,7 +44,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture
 def tenant(endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emulated:
-    """The settings point at the emulated tenant."""
+    """Set the variables to the emulated tenant."""
     for name, value in (endpoint.settings() | {"HUNTING_LIMITS": "test"}).items():
         monkeypatch.setenv(name, value)
     emulated = Emulated(endpoint, tenant=None, home=tmp_path)  # type: ignore[arg-type] # rows are not compared here
@@ -53,7 +53,7 @@ def tenant(endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def materialized(result: dg.ExecuteInProcessResult, table: str) -> list[str]:
-    """Oldest first: partitions are committed as replies come."""
+    """Return the sorted keys of the materialized partitions. Runs commit them in the order of replies."""
     return sorted(
         str(event.partition)
         for event in result.get_asset_materialization_events()
@@ -62,26 +62,26 @@ def materialized(result: dg.ExecuteInProcessResult, table: str) -> list[str]:
 
 
 def row_counts(result: dg.ExecuteInProcessResult, table: str) -> list[int]:
-    """Of the whole table, in the order of commits."""
-    return told_of(result, table, "dagster/row_count")
+    """Return the rows of the whole table after each commit, in the order of commits."""
+    return metadata_of(result, table, "dagster/row_count")
 
 
 def partition_rows(result: dg.ExecuteInProcessResult, table: str) -> list[int]:
-    return told_of(result, table, "dagster/partition_row_count")
+    return metadata_of(result, table, "dagster/partition_row_count")
 
 
-def told_of(result: dg.ExecuteInProcessResult, table: str, name: str) -> list[int]:
+def metadata_of(result: dg.ExecuteInProcessResult, table: str, name: str) -> list[int]:
     events = (
         e
         for e in result.get_asset_materialization_events()
         if e.asset_key == dg.AssetKey(["defender", table])
     )
-    told = [event.step_materialization_data.materialization.metadata[name].value for event in events]
-    return [int(str(value)) for value in told]
+    values = [event.step_materialization_data.materialization.metadata[name].value for event in events]
+    return [int(str(value)) for value in values]
 
 
 def checked(result: dg.ExecuteInProcessResult) -> list[tuple[str, bool]]:
-    """By partition; that of the whole run, which has none, comes first."""
+    """Return the partition and the result of each check. The check of the whole run has no partition."""
     return sorted((each.partition or "", each.passed) for each in result.get_asset_check_evaluations())
 
 
@@ -97,7 +97,7 @@ def files(lake: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in lake.rglob("*.parquet")}
 
 
-def test_a_range_tells_each_partition_with_its_rows_and_its_check(
+def test_a_range_reports_each_partition_with_its_rows_and_its_check(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     tables = ["AlertInfo", "EmailEvents"]
@@ -109,16 +109,16 @@ def test_a_range_tells_each_partition_with_its_rows_and_its_check(
     for table in tables:
         assert row_counts(result, table)[-1] == sum(partition_rows(result, table))
     for event in result.get_asset_materialization_events():
-        told = event.step_materialization_data.materialization.metadata
-        assert Path(str(told["dagster/uri"].value)).exists()
-        rows = told["dagster/partition_row_count"].value
+        metadata = event.step_materialization_data.materialization.metadata
+        assert Path(str(metadata["dagster/uri"].value)).exists()
+        rows = metadata["dagster/partition_row_count"].value
         assert isinstance(rows, int)
         assert rows > 0
-        assert {"calls", "quota seconds", "first row", "last row"} <= told.keys()
-        assert "data:image/svg+xml" in str(told["preview"].value)
+        assert {"calls", "quota seconds", "first row", "last row"} <= metadata.keys()
+        assert "data:image/svg+xml" in str(metadata["preview"].value)
 
 
-def test_an_hourly_table_is_told_hour_by_hour(tenant: Emulated, instance: dg.DagsterInstance) -> None:
+def test_an_hourly_table_is_reported_hour_by_hour(tenant: Emulated, instance: dg.DagsterInstance) -> None:
     component = HuntingTables(tables=[TableConfig(name="AlertInfo", grain=Grain.HOUR)])
     hourly = component.build_defs(None)  # type: ignore[arg-type] # needs no context
     hours = [f"{day(back)}T{hour:02}" for back in (3, 2) for hour in range(24)][20:30]
@@ -130,7 +130,7 @@ def test_an_hourly_table_is_told_hour_by_hour(tenant: Emulated, instance: dg.Dag
     assert set(files(tenant.home / "lake")) == {f"AlertInfo-{hour}.parquet" for hour in hours}
 
 
-def test_what_the_lake_holds_is_told_to_a_dagster_that_does_not_know_it_and_to_no_other(
+def test_archived_partitions_are_reported_to_a_new_dagster_instance_and_only_once(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     materialize_range(location, ["AlertInfo"], first=day(4), last=day(1), instance=instance)
@@ -143,7 +143,7 @@ def test_what_the_lake_holds_is_told_to_a_dagster_that_does_not_know_it_and_to_n
     assert (files(tenant.home / "lake"), tenant.stats()["calls"]) == (before, calls)
 
 
-def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_does_the_rest(
+def test_a_failed_run_keeps_finished_partitions_and_the_next_run_archives_the_rest(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HUNTING_WORKERS", "1")
@@ -167,7 +167,7 @@ def test_a_failure_in_the_middle_keeps_what_was_done_and_the_next_run_does_the_r
 
 
 def seed_that_strikes(share: float, *, after: int) -> int:
-    """A seed whose first draw under `share` is the one after `after` others."""
+    """Return a seed for which the first fault comes after `after` calls without a fault."""
 
     def draws(seed: int) -> Sequence[bool]:
         chance = random.Random(seed)
@@ -176,24 +176,24 @@ def seed_that_strikes(share: float, *, after: int) -> int:
     return next(seed for seed in count() if draws(seed) == [False] * after + [True])
 
 
-def test_what_the_service_has_forgotten_is_refused_after_all_else_is_done(
+def test_forgotten_days_are_refused_after_all_other_days_are_archived(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     result = materialize_range(location, ["AlertInfo"], first=day(33), last=day(27), instance=instance)
     assert not result.success
     assert materialized(result, "AlertInfo")[-3:] == days(29, 27)
-    (told,) = failures(result)
-    assert f"{day(33)}, {day(32)}, {day(31)}" in told
-    assert "forgotten" in told
+    (message,) = failures(result)
+    assert f"{day(33)}, {day(32)}, {day(31)}" in message
+    assert "forgotten" in message
 
 
-def test_of_a_snapshot_table_today_is_taken_and_other_days_are_named(
+def test_a_run_of_a_snapshot_table_archives_today_and_names_the_other_days(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     result = materialize_range(location, ["ExposureGraphNodes"], first=day(2), last=day(0), instance=instance)
     assert (result.success, materialized(result, "ExposureGraphNodes")) == (False, [day(0)])
-    (told,) = failures(result)
-    assert f"{day(2)}, {day(1)}" in told
+    (message,) = failures(result)
+    assert f"{day(2)}, {day(1)}" in message
     assert materialize_range(
         location, ["ExposureGraphNodes"], first=day(0), last=day(0), instance=instance
     ).success
@@ -208,9 +208,7 @@ def test_a_table_that_fails_does_not_stop_the_others(
     assert "CloudDnsEvents" in failures(result)[0]
 
 
-def test_a_spent_quota_is_waited_for_as_a_retry_of_the_step(
-    tenant: Emulated, instance: dg.DagsterInstance
-) -> None:
+def test_a_step_waits_for_a_spent_quota_as_a_retry(tenant: Emulated, instance: dg.DagsterInstance) -> None:
     class Impatient(HuntingTables):
         def resource(self, tenant: str) -> HuntingResource:
             return HuntingResource(tenant=tenant, max_wait=0.5)
@@ -224,20 +222,20 @@ def test_a_spent_quota_is_waited_for_as_a_retry_of_the_step(
     assert materialized(result, "AlertInfo") == days(3, 1)
 
 
-def test_without_a_tenant_nothing_is_asked_or_written_and_the_message_says_what_to_do(
+def test_without_a_tenant_a_run_writes_nothing_and_its_message_says_what_to_do(
     location: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     result = materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=instance)
     assert not result.success
-    (told,) = failures(result)
-    assert "HUNTING_TENANT_ID" in told
-    assert "hunting demo" in told
+    (message,) = failures(result)
+    assert "HUNTING_TENANT_ID" in message
+    assert "hunting demo" in message
     assert not (tmp_path / "lake").exists()
     assert not list(tmp_path.glob("quota*"))
 
 
 @pytest.mark.parametrize("path", ["~nosuch/lake", "/proc/lake", "/dev/null"])
-def test_a_lake_that_cannot_be_used_is_told_before_anything_is_asked(
+def test_an_unusable_lake_is_reported_before_any_call(
     tenant: Emulated,
     location: dg.Definitions,
     instance: dg.DagsterInstance,
@@ -246,12 +244,12 @@ def test_a_lake_that_cannot_be_used_is_told_before_anything_is_asked(
 ) -> None:
     monkeypatch.setenv("HUNTING_LAKE", path)
     result = materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=instance)
-    (told,) = failures(result)
-    assert "HUNTING_LAKE" in told
+    (message,) = failures(result)
+    assert "HUNTING_LAKE" in message
     assert tenant.stats()["calls"] == 0
 
 
-def test_rows_without_a_time_are_told_as_an_observation(
+def test_rows_without_a_time_are_reported_as_an_observation(
     location: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noon = datetime.datetime.combine(TODAY, datetime.time(12), datetime.UTC) - datetime.timedelta(days=1)
@@ -268,7 +266,7 @@ def test_rows_without_a_time_are_told_as_an_observation(
     assert checked(result) == [("", True), (day(2), True), (day(1), True)]
 
 
-def test_a_row_that_vanished_from_a_file_turns_the_check_red(
+def test_the_check_fails_if_a_row_vanished_from_a_file(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=instance)

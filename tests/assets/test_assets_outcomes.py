@@ -1,4 +1,4 @@
-"""Errors, metadata, checks and the log: values in, Dagster's words out."""
+"""Errors, metadata, checks and the log: values become Dagster's objects."""
 
 from base64 import b64decode
 from dataclasses import replace
@@ -28,7 +28,7 @@ KEY = dg.AssetKey(["defender", "AlertInfo"])
 
 
 def seen(*segments: Proof, archived: Proof) -> Inspection:
-    """A partition of which the service counted `pieces`, and whose file holds `archived`."""
+    """Build a partition for which the service counted `segments`, and whose file holds `archived`."""
     manifest = Manifest(
         partition=DAY,
         tenant="t",
@@ -67,7 +67,7 @@ def test_every_error_has_an_outcome() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(LEAVES) - {"QuotaExhausted", "ServiceFailed"}))
-def test_what_a_person_must_fix_is_not_retried(name: str) -> None:
+def test_an_error_that_a_person_must_fix_is_not_retried(name: str) -> None:
     error = raised(name)
     error.add_note("and another partition")
     outcome = outcome_of(error, now=NOW)
@@ -77,20 +77,20 @@ def test_what_a_person_must_fix_is_not_retried(name: str) -> None:
     assert outcome.metadata["error"].value == name
 
 
-def test_a_spent_quota_comes_back_when_it_is_there_again() -> None:
+def test_a_spent_quota_is_retried_when_it_renews() -> None:
     outcome = outcome_of(raised("QuotaExhausted"), now=NOW)
     assert isinstance(outcome, dg.RetryRequested)
     assert outcome.seconds_to_wait == 91
     assert outcome.max_retries >= 96, "a day's budget returns by quarters of an hour"
 
 
-def test_a_failed_service_is_given_a_few_chances() -> None:
+def test_a_failed_service_is_retried_a_few_times() -> None:
     outcome = outcome_of(raised("ServiceFailed"), now=NOW)
     assert isinstance(outcome, dg.RetryRequested)
     assert (outcome.max_retries, outcome.seconds_to_wait) == (3, 300)
 
 
-def test_a_partition_is_complete_when_rows_and_checksum_are_what_the_service_counted() -> None:
+def test_a_partition_is_complete_if_rows_and_checksum_equal_the_count_of_the_service() -> None:
     parts = (Proof(2, 10), Proof(1, 5))
     whole = compare(seen(*parts, archived=Proof(3, 15)))
     short = compare(seen(*parts, archived=Proof(2, 15)))
@@ -100,25 +100,25 @@ def test_a_partition_is_complete_when_rows_and_checksum_are_what_the_service_cou
     assert (evaluation.passed, evaluation.partition) == (False, "2026-11-20")
     assert evaluation.metadata["rows counted"].value == 3
     assert complete_result(KEY, [whole]).passed
-    told = complete_result(KEY, [whole, short])
-    assert not told.passed
-    assert told.description == "1 of 2 partitions differ from the counts of the service: 2026-11-20"
+    result = complete_result(KEY, [whole, short])
+    assert not result.passed
+    assert result.description == "1 of 2 partitions differ from the counts of the service: 2026-11-20"
 
 
-def test_a_partitions_metadata_is_what_dagster_displays() -> None:
-    told = metadata.of_archived(seen(Proof(4, 1), archived=Proof(4, 1)), uri="/lake/x.parquet")
-    assert told["dagster/partition_row_count"].value == 4
-    assert told["dagster/uri"].value == "/lake/x.parquet"
-    assert [column.type for column in told["dagster/column_schema"].value.columns] == [
+def test_the_metadata_of_a_partition_has_the_form_that_dagster_displays() -> None:
+    found = metadata.of_archived(seen(Proof(4, 1), archived=Proof(4, 1)), uri="/lake/x.parquet")
+    assert found["dagster/partition_row_count"].value == 4
+    assert found["dagster/uri"].value == "/lake/x.parquet"
+    assert [column.type for column in found["dagster/column_schema"].value.columns] == [
         "timestamp[ns, tz=UTC]",
         "string",
     ]
-    assert (told["bytes"].value, told["slices"].value) == (1234, 1)
-    assert "data:image/svg+xml" in str(told["preview"].value)
-    assert "| a\\|b |" in str(told["preview"].value)
+    assert (found["bytes"].value, found["slices"].value) == (1234, 1)
+    assert "data:image/svg+xml" in str(found["preview"].value)
+    assert "| a\\|b |" in str(found["preview"].value)
 
 
-def test_a_commit_tells_what_changed_and_what_it_cost() -> None:
+def test_a_commit_reports_its_changes_and_its_cost() -> None:
     receipt = Receipt(
         DAY,
         covered=(DAY.window,),
@@ -132,8 +132,8 @@ def test_a_commit_tells_what_changed_and_what_it_cost() -> None:
         previous_rows=7,
         time_range=(DAY.window.start, DAY.window.start + 1),
     )
-    told = metadata.of_receipt(receipt, added="late rows")
-    assert {name: value.value for name, value in told.items()} == {
+    changes = metadata.of_receipt(receipt, added="late rows")
+    assert {name: value.value for name, value in changes.items()} == {
         "late rows": 3,
         "first row": "2026-11-20T00:00:00Z",
         "last row": "2026-11-20T00:00:00.0000001Z",
@@ -150,13 +150,13 @@ def test_a_commit_tells_what_changed_and_what_it_cost() -> None:
     }
 
 
-def test_a_tables_schema_is_that_of_the_columns_asked_for() -> None:
-    told = metadata.of_asset(spec("AlertInfo", columns=("Title",), where="Title != ''"), entry("AlertInfo"))
-    assert {column.name for column in told["dagster/column_schema"].value.columns} == {"Timestamp", "Title"}
-    assert "Title != ''" in str(told["where"].value)
+def test_the_schema_of_an_asset_has_only_the_configured_columns() -> None:
+    found = metadata.of_asset(spec("AlertInfo", columns=("Title",), where="Title != ''"), entry("AlertInfo"))
+    assert {column.name for column in found["dagster/column_schema"].value.columns} == {"Timestamp", "Title"}
+    assert "Title != ''" in str(found["where"].value)
 
 
-def test_bars_are_an_image_whose_greatest_fills_it() -> None:
+def test_bars_are_an_image_and_the_highest_one_fills_it() -> None:
     markdown = bars([0, 5, 10], first="00:00", last="24:00")
     svg = ElementTree.fromstring(b64decode(markdown.split("base64,")[1].rstrip(")")))
     heights = [float(bar.get("height", 0)) for bar in svg.iter("{http://www.w3.org/2000/svg}rect")]
@@ -164,7 +164,7 @@ def test_bars_are_an_image_whose_greatest_fills_it() -> None:
     ElementTree.fromstring(b64decode(bars([], first="", last="").split("base64,")[1].rstrip(")")))
 
 
-def test_a_preview_is_a_markdown_table_whatever_the_values() -> None:
+def test_a_preview_is_a_markdown_table_for_any_value() -> None:
     rows = pa.table({"A": ["x|y", "<b>", "a\nb", "z" * 99, None], "B": [1, 2, 3, 4, 5]})
     lines = preview(rows).splitlines()
     assert lines[:2] == ["| A | B |", "| --- | --- |"]
@@ -188,7 +188,7 @@ def progress(step: Step, rows: int = 250) -> Progress:
     )
 
 
-def test_a_line_of_the_log_says_how_far_how_fast_and_until_when() -> None:
+def test_a_log_line_shows_progress_speed_and_expected_end() -> None:
     now = NOW.timestamp()
     end = f"{NOW + timedelta(seconds=30):%H:%M:%S}"
     assert line_of(progress(Step.FETCHED), seconds=10, now=now, quota="9 of 36 calls in 60 s left") == (
@@ -199,12 +199,12 @@ def test_a_line_of_the_log_says_how_far_how_fast_and_until_when() -> None:
     assert nothing.endswith("0 rows/s; all")
 
 
-def test_the_log_tells_plans_and_waits_at_once_and_slices_now_and_then() -> None:
-    now, told = [0.0], list[str]()
-    report = Reporter(told.append, lambda: now[0], quota=lambda: "enough")
+def test_the_log_reports_plans_and_waits_at_once_and_slices_at_intervals() -> None:
+    now, lines = [0.0], list[str]()
+    report = Reporter(lines.append, lambda: now[0], quota=lambda: "enough")
     report(progress(Step.PLANNED))
     for now[0] in (1.0, 9.0, 11.0, 12.0):
         report(progress(Step.FETCHED))
     report(progress(Step.COMMITTED))
     report(progress(Step.WAITING))
-    assert [line.split(",")[0] for line in told] == ["T: planned", "T: fetched", "T: waiting"]
+    assert [line.split(",")[0] for line in lines] == ["T: planned", "T: fetched", "T: waiting"]

@@ -1,4 +1,4 @@
-"""The quota as an asset: its figures are the ledger's, and a refused or starving tenant is a warning."""
+"""The quota as an asset: it shows the figures of the ledger, and warns of a block or a long wait."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from hunting_pipeline.quota.report import describe_left
 
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """That of the settings, which name a tenant that nobody asks."""
+    """Open the ledger of the settings. They name a tenant that receives no call."""
     for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"):
         monkeypatch.setenv(f"HUNTING_{name}", "t")
     opened = open_ledger(str(tmp_path / "quota.sqlite"), tenant="t", limits=GRAPH)
@@ -38,22 +38,22 @@ def run() -> dg.ExecuteInProcessResult:
     return dg.materialize([quota_asset(hunting)], resources=resources, raise_on_error=False)
 
 
-def test_it_tells_what_is_spent_and_left_and_by_whom(ledger: Ledger) -> None:
+def test_the_asset_reports_spent_and_remaining_calls_and_their_owners(ledger: Ledger) -> None:
     spend(ledger, 6)
     result = run()
     (event,) = result.get_asset_materialization_events()
-    told = event.step_materialization_data.materialization.metadata
-    assert {name: told[f"calls in 60 s: {name}"].value for name in ("spent", "reserved", "left")} == {
+    metadata = event.step_materialization_data.materialization.metadata
+    assert {name: metadata[f"calls in 60 s: {name}"].value for name in ("spent", "reserved", "left")} == {
         "spent": 6.0,
         "reserved": 0.0,
         "left": 30.0,
     }
-    assert told["calls by owner"].value == {"me": 6}
+    assert metadata["calls by owner"].value == {"me": 6}
     (check,) = result.get_asset_check_evaluations()
     assert (check.passed, check.description) == (True, "30 of 36 calls in 60 s left")
 
 
-def test_a_refused_tenant_is_a_warning_that_says_until_when_and_why(ledger: Ledger) -> None:
+def test_a_throttled_tenant_gives_a_warning_with_end_and_reason(ledger: Ledger) -> None:
     ledger.block(until=time.time() + 2871, reason="CpuQuotaExceeded")
     result = run()
     (check,) = result.get_asset_check_evaluations()
@@ -62,7 +62,7 @@ def test_a_refused_tenant_is_a_warning_that_says_until_when_and_why(ledger: Ledg
     assert str(check.description).endswith("UTC: CpuQuotaExceeded")
 
 
-def test_a_call_that_starves_is_a_warning(ledger: Ledger) -> None:
+def test_a_call_that_waits_too_long_gives_a_warning(ledger: Ledger) -> None:
     usage: Usage = ledger.usage()
     assert healthy_result(replace(usage, longest_wait=900)).passed
     starving = healthy_result(replace(usage, longest_wait=901))
@@ -71,8 +71,8 @@ def test_a_call_that_starves_is_a_warning(ledger: Ledger) -> None:
     assert describe_left(usage) == "36 of 36 calls in 60 s left"
 
 
-def test_without_a_tenant_it_says_what_to_set() -> None:
+def test_without_a_tenant_the_error_says_what_to_set() -> None:
     result = run()
-    (told,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    assert told.user_failure_data is not None
-    assert "HUNTING_TENANT_ID" in str(told.user_failure_data.description)
+    (failed,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert failed.user_failure_data is not None
+    assert "HUNTING_TENANT_ID" in str(failed.user_failure_data.description)

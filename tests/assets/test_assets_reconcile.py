@@ -1,4 +1,4 @@
-"""Late rows turn a check yellow; the sensor requests the stale partitions and no other; then all is well."""
+"""Late rows fail a check, the sensor requests exactly the stale partitions, and the check passes again."""
 
 import datetime
 from collections.abc import Iterator, Sequence
@@ -31,12 +31,12 @@ from support import Emulated
 KEY = dg.AssetKey(["defender", "AlertInfo"])
 CHECK = dg.AssetCheckKey(KEY, RECONCILED)
 TODAY = datetime.datetime.now(datetime.UTC).date()
-HELD = [str(TODAY - datetime.timedelta(days=back)) for back in range(28, 0, -1)]
+AVAILABLE = [str(TODAY - datetime.timedelta(days=back)) for back in range(28, 0, -1)]
 
 
 @pytest.fixture
 def tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulated]:
-    """A tenant where one row in fifty comes up to twenty days after its time."""
+    """Start a tenant where one row in fifty arrives up to twenty days late."""
     late = {"late_share": 0.02, "late_seconds": 20 * 86400.0}
     with running(profile="test", rows={"AlertInfo": 3_000}, **late) as endpoint:
         for name, value in (endpoint.settings() | {"HUNTING_LIMITS": "test"}).items():
@@ -45,7 +45,7 @@ def tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulated
 
 
 class Operated:
-    """The code location and an instance, driven as the daemon would."""
+    """The code location and an instance. Its methods do what the daemon does."""
 
     def __init__(
         self, instance: dg.DagsterInstance, trigger: Trigger = RECONCILE_STALE, *, start: str = "2026-01-01"
@@ -58,14 +58,14 @@ class Operated:
         self.cursor: str | None = None
 
     def materialize(self) -> None:
-        """Archive every day that is held."""
+        """Archive every day that the service still has."""
         pulled = materialize_range(
-            self.defs, ["AlertInfo"], first=HELD[0], last=HELD[-1], instance=self.instance
+            self.defs, ["AlertInfo"], first=AVAILABLE[0], last=AVAILABLE[-1], instance=self.instance
         )
         assert pulled.success
 
     def evaluate(self) -> dg.AssetCheckEvaluation:
-        """Run the check by itself."""
+        """Run only the check."""
         job = dg.define_asset_job("recount", dg.AssetSelection.checks(CHECK))
         found = dg.Definitions.merge(self.defs, dg.Definitions(jobs=[job]))
         result = found.resolve_job_def("recount").execute_in_process(instance=self.instance)
@@ -74,7 +74,7 @@ class Operated:
         return evaluation
 
     def tick(self) -> list[dg.RunRequest]:
-        """What the sensor requests now."""
+        """Return the current requests of the sensor."""
         context = dg.build_sensor_context(
             self.instance, cursor=self.cursor, definitions=dg.Definitions.merge(self.defs)
         )
@@ -83,7 +83,7 @@ class Operated:
         return list(result.run_requests or ())
 
     def run(self, request: dg.RunRequest) -> list[str]:
-        """Run a request; the partitions it materialized."""
+        """Run a request and return the partitions that it materialized."""
         (asset,) = [each for each in self.defs.assets or () if isinstance(each, dg.AssetsDefinition)]
         checks = dg.AssetSelection.checks(*(request.asset_check_keys or ()))
         result = dg.materialize(
@@ -104,7 +104,7 @@ def files(lake: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_late_rows_are_found_requested_and_brought_and_no_other_partition_is_touched(
+def test_late_rows_are_found_requested_and_archived_and_no_other_partition_changes(
     tenant: Emulated, instance: dg.DagsterInstance
 ) -> None:
     operated = Operated(instance)
@@ -113,11 +113,11 @@ def test_late_rows_are_found_requested_and_brought_and_no_other_partition_is_tou
     assert operated.tick() == []
 
     before = files(tenant.home / "lake")
-    tenant.post("config", late_share=0.0)  # everything that was late has arrived
+    tenant.post("config", late_share=0.0)  # all late rows have arrived
     tenant.post("reset")
     red = operated.evaluate()
     assert (red.passed, red.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert set(tenant.stats()["by_kind"]) == {"histogram"}, "it counts, and fetches no row"
+    assert set(tenant.stats()["by_kind"]) == {"histogram"}, "the check counts and fetches no row"
     stale = red.metadata[STALE_PARTITIONS].value
     assert isinstance(stale, list)
     assert 3 < len(stale) < 20
@@ -139,32 +139,32 @@ def test_late_rows_are_found_requested_and_brought_and_no_other_partition_is_tou
     assert operated.tick() == []
 
 
-def test_what_was_archived_before_the_start_of_the_asset_is_not_requested(
+def test_partitions_before_the_start_of_the_asset_are_not_requested(
     tenant: Emulated, instance: dg.DagsterInstance
 ) -> None:
-    """Dagster has no such partitions: a run for them would fail."""
+    """Dagster does not have these partitions, so a run for them would fail."""
     Operated(instance).materialize()
     tenant.post("config", late_share=0.0)
-    red = Operated(instance, start=HELD[-6]).evaluate()
+    red = Operated(instance, start=AVAILABLE[-6]).evaluate()
     stale = red.metadata[STALE_PARTITIONS].value
     assert isinstance(stale, list)
-    assert stale[0] >= HELD[-6]
+    assert stale[0] >= AVAILABLE[-6]
     assert not red.passed
 
 
 def between(request: dg.RunRequest) -> list[str]:
     first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
-    return [key for key in HELD if first <= key <= last]
+    return [key for key in AVAILABLE if first <= key <= last]
 
 
 def late_rows(instance: dg.DagsterInstance, count: int) -> list[int]:
-    """Of the latest `count` materializations."""
+    """Return the late rows of the latest `count` materializations."""
     found = [each.asset_materialization for each in instance.fetch_materializations(KEY, limit=count).records]
     return [int(str(each.metadata["late rows"].value)) for each in found if each is not None]
 
 
 def sum_of_rows(instance: dg.DagsterInstance) -> int:
-    """Of the latest materialization of each partition."""
+    """Return the sum of the rows of all partitions, each from its latest materialization."""
     rows: dict[str, int] = {}
     for record in instance.fetch_materializations(KEY, limit=1000, ascending=True).records:
         materialization = record.asset_materialization
@@ -175,19 +175,21 @@ def sum_of_rows(instance: dg.DagsterInstance) -> int:
     return sum(rows.values())
 
 
-def test_what_a_reconciling_run_brings_makes_the_check_count_again(
+def test_the_check_counts_again_after_a_reconciling_run(
     tenant: Emulated, instance: dg.DagsterInstance
 ) -> None:
     operated = Operated(instance)
-    materialize_range(operated.defs, ["AlertInfo"], first=HELD[-9], last=HELD[-1], instance=instance)
+    materialize_range(
+        operated.defs, ["AlertInfo"], first=AVAILABLE[-9], last=AVAILABLE[-1], instance=instance
+    )
     night = datetime.datetime.combine(TODAY, datetime.time(4, 20), datetime.UTC)
     ticks = [night + datetime.timedelta(minutes=minutes) for minutes in range(0, 60, 5)]
     asked, cursor = [], None
     for number, now in enumerate(ticks):
         if number == 6:
             tenant.post("config", late_share=0.0)
-            tags = {"dagster/asset_partition_range_start": HELD[-9], "hunting/reconcile": "true"}
-            tags |= {"dagster/asset_partition_range_end": HELD[-1]}
+            tags = {"dagster/asset_partition_range_start": AVAILABLE[-9], "hunting/reconcile": "true"}
+            tags |= {"dagster/asset_partition_range_end": AVAILABLE[-1]}
             assert operated.run(dg.RunRequest(tags=tags))
         result = dg.evaluate_automation_conditions(
             operated.defs,
@@ -201,14 +203,14 @@ def test_what_a_reconciling_run_brings_makes_the_check_count_again(
     assert asked == [2, 6], "at half past four, and after the run"
 
 
-def test_a_second_evaluation_waits_until_the_first_has_been_dealt_with() -> None:
+def test_each_evaluation_is_used_once_and_the_next_one_after_six_hours() -> None:
     assert is_due(1, None, now=0.0)
     assert not is_due(1, LastRequest(1, 0.0), now=1e9)
     assert not is_due(2, LastRequest(1, 0.0), now=3600.0)
     assert is_due(2, LastRequest(1, 0.0), now=6 * 3600.0)
 
 
-def test_each_unbroken_stretch_is_one_run_of_its_own_key() -> None:
+def test_consecutive_partitions_are_one_run_with_its_own_key() -> None:
     stale = ["2026-11-03T23", "2026-11-04T00", "2026-11-04T02"]
     requests = list(run_requests(CHECK, 7, stale, tags=RECONCILE_STALE.tags))
     assert [request.run_key for request in requests] == [
@@ -229,7 +231,7 @@ def compared(
     return reconciled_result(found, partitions, replace(spec("AlertInfo"), where=where))
 
 
-def test_rows_that_vanished_are_an_error_and_nothing_is_requested_for_them() -> None:
+def test_vanished_rows_are_an_error_and_request_nothing() -> None:
     middle = partition_from_key("AlertInfo", "2026-11-04").window
     gone = compared(shrunk=[middle])
     assert (gone.passed, gone.severity) == (False, dg.AssetCheckSeverity.ERROR)
@@ -246,7 +248,7 @@ def test_rows_that_vanished_are_an_error_and_nothing_is_requested_for_them() -> 
     assert compared().metadata["archived by another query"].value == ["2026-11-03"]
 
 
-def test_every_timed_table_is_counted_again_and_no_snapshot() -> None:
+def test_every_table_with_a_time_is_counted_again_and_no_snapshot_is() -> None:
     tables = {check.asset_key.path[-1] for check in checks_of(defs(), RECONCILED, hunting_of())}
     assert "DeviceProcessEvents" in tables
     assert "ExposureGraphNodes" not in tables

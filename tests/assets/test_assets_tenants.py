@@ -1,4 +1,4 @@
-"""Several tenants in one code location: each has its lake, quota and keys, and none waits for another."""
+"""Several tenants in one code location: each has its own lake, quota and keys, and none waits for another."""
 
 import datetime
 import json
@@ -39,7 +39,7 @@ def endpoints() -> Iterator[dict[str, Endpoint]]:
 def tenants(
     endpoints: dict[str, Endpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Emulated]:
-    """Both, as a `hunting.toml` names them; secrets come from variables."""
+    """Write both tenants into a `hunting.toml`, and their secrets into variables."""
     lines = ['limits = "test"']
     for name, endpoint in endpoints.items():
         lines += [f"[tenants.{name}]"]
@@ -79,7 +79,7 @@ def usage(tenant: str) -> Usage:
 
 
 def materialized(result: dg.ExecuteInProcessResult) -> list[str]:
-    """`tenant partition`, in the order of the events."""
+    """Return a `tenant partition` for each materialization, in the order of the events."""
     return [
         f"{e.asset_key.path[0]} {e.partition}"
         for e in result.get_asset_materialization_events()
@@ -109,7 +109,7 @@ def test_each_tenant_has_every_asset_under_its_name(tenants: dict[str, Emulated]
     dg.Definitions.validate_loadable(location)
 
 
-def test_each_tenants_automation_starts_runs_of_its_own(tenants: dict[str, Emulated]) -> None:
+def test_the_automation_of_each_tenant_starts_separate_runs(tenants: dict[str, Emulated]) -> None:
     location = defs()
     sensors = {sensor.name: sensor for sensor in location.sensors or ()}
     daily = {f"{kind}_{name}" for name in NAMES for kind in ("reconcile_stale", "last_call")}
@@ -130,7 +130,7 @@ def test_a_component_can_belong_to_some_tenants_only(tenants: dict[str, Emulated
     assert [spec.key.to_user_string() for spec in specs] == ["fabrikam/defender/AlertInfo"]
 
 
-def test_each_lands_in_its_own_lake_and_spends_its_own_quota(
+def test_each_tenant_fills_its_own_lake_and_spends_its_own_quota(
     tenants: dict[str, Emulated], instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     tables = [f"{name}/AlertInfo" for name in NAMES]
@@ -141,10 +141,10 @@ def test_each_lands_in_its_own_lake_and_spends_its_own_quota(
         assert owner == emulated.endpoint.tenant_id
         assert len(list((tmp_path / "lake" / name).rglob("*.parquet"))) == 2
         assert sum(usage(name).owners.values()) == emulated.stats()["calls"] > 0
-    assert not list((tmp_path / "lake").glob("AlertInfo")), "nothing outside the two"
+    assert not list((tmp_path / "lake").glob("AlertInfo")), "nothing is written outside the two lakes"
 
 
-def test_a_hunt_is_asked_of_each(
+def test_a_hunt_runs_for_each_tenant(
     tenants: dict[str, Emulated],
     instance: dg.DagsterInstance,
     tmp_path: Path,
@@ -161,8 +161,10 @@ def test_a_hunt_is_asked_of_each(
 def test_while_one_tenant_is_throttled_the_other_is_not_slowed(
     tenants: dict[str, Emulated], instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    """Two processes at once. Every call of one is refused; the other's run costs what it costs alone, waits
-    for nothing, and has ended while the first still waits."""
+    """Two processes run at once, and the service refuses every call of one tenant.
+
+    The run of the other tenant sends as many calls as alone and never waits. It ends before the first.
+    """
     alone = materialize_range(alerts(), ["fabrikam/AlertInfo"], first=FIRST, last=LAST, instance=instance)
     (tmp_path / "lake" / "fabrikam").rename(tmp_path / "alone")
     tenants["contoso"].post("config", manners={"wait_seconds": 20}, faults={"share": 1, "kinds": ["cpu"]})
@@ -175,7 +177,7 @@ def test_while_one_tenant_is_throttled_the_other_is_not_slowed(
                 beside = materialize_range(
                     alerts(), ["fabrikam/AlertInfo"], first=FIRST, last=LAST, instance=another
                 )
-            assert throttled.poll() is None, "it waits still"
+            assert throttled.poll() is None, "it still waits"
         finally:
             throttled.kill()
     assert beside.success
@@ -195,14 +197,16 @@ def until_blocked(tenant: str, process: "subprocess.Popen[bytes]") -> None:
 
 
 def spent(result: dg.ExecuteInProcessResult) -> dict[str, float]:
-    told = [
+    reported = [
         e.step_materialization_data.materialization.metadata
         for e in result.get_asset_materialization_events()
     ]
-    return {name: sum(float(str(each[name].value)) for each in told) for name in ("calls", "seconds waited")}
+    return {
+        name: sum(float(str(each[name].value)) for each in reported) for name in ("calls", "seconds waited")
+    }
 
 
-def test_even_within_one_run_the_throttled_tenants_step_steps_back(
+def test_only_the_step_of_the_throttled_tenant_is_retried_within_one_run(
     tenants: dict[str, Emulated], instance: dg.DagsterInstance
 ) -> None:
     tenants["contoso"].post("config", manners={"wait_seconds": 3}, faults={"queue": ["cpu"]})
@@ -222,7 +226,7 @@ def test_a_tenants_wrong_setting_stops_the_load_with_its_line(
     line = len(path.read_text().splitlines())
     with pytest.raises(Exception) as caught:  # noqa: PT011 # Dagster wraps it
         defs()
-    told: BaseException | None = caught.value
-    while told is not None and not isinstance(told, Misconfigured):
-        told = told.__cause__
-    assert f"hunting.toml:{line}: share: Input should be less" in str(told)
+    error: BaseException | None = caught.value
+    while error is not None and not isinstance(error, Misconfigured):
+        error = error.__cause__
+    assert f"hunting.toml:{line}: share: Input should be less" in str(error)

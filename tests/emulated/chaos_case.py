@@ -1,4 +1,4 @@
-"""What a chaos run draws: a tenant's rows, its bad manners, and the moment at which the run dies."""
+"""The random part of a chaos run: a tenant's rows, its faults, and the moment at which the run dies."""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -18,7 +18,7 @@ WHOLE_DAYS = Window(MIDNIGHT - DAYS * DAY, MIDNIGHT)
 WITH_TODAY = Window(MIDNIGHT - DAYS * DAY, MIDNIGHT + DAY)
 
 SYNTHETIC = {"DeviceLogonEvents": 3_000, "CloudAppEvents": 1_500}
-"""Rows in 30 days of the tables that the emulator makes up itself."""
+"""Rows in 30 days of the tables that the emulator generates."""
 BURST = {"DeviceLogonEvents": "2026-11-18T09:00:00Z/1h/700"}
 LOADED = ("AlertInfo", "DeviceProcessEvents", "DeviceTvmSoftwareInventory")
 
@@ -28,18 +28,18 @@ NARROW = {
         *("LogonId", "IsProcessRemoteSession", "InitiatingProcessParentCreationTime", "LogonID"),
     )
 }
-"""Columns that a loaded table has, where all of them would only cost time."""
+"""The columns of a loaded table. All columns would only cost time."""
 
 SPREAD, ALIKE, TICK, TWINS, TIMELESS, BORDER = "spread", "alike", "tick", "twins", "timeless", "border"
 
-STUMBLES = ("error", "unknown_error", "unavailable", "reset", "cut", "half", "token", "quota", "quota_after")
+TRANSIENT = ("error", "unknown_error", "unavailable", "reset", "cut", "half", "token", "quota", "quota_after")
 REFUSED = ("too_big", "preempted", "timeout", "gateway", "cpu", "teapot")
 SLOW = ("hang", "slow")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A group of rows: how they lie in time, how many, and on which day of the window."""
+    """A group of rows: their distribution in time, their number, and their day in the window."""
 
     kind: str
     number: int
@@ -48,8 +48,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Death:
-    """How a run ends early: `receipt` drops the iterator, `observer` raises, `store` loses the disk
-    before, inside or after a put; at the n-th."""
+    """The early end of a run, at the n-th event of its kind.
+
+    `receipt` closes the iterator, `observer` raises, `store` loses the disk before, inside or after a put.
+    """
 
     how: str
     at: int
@@ -58,7 +60,7 @@ class Death:
 
 @dataclass(frozen=True)
 class Case:
-    """One drawn run."""
+    """One random run."""
 
     table: str
     api: str
@@ -94,19 +96,19 @@ class Case:
 
     @property
     def loaded(self) -> pa.Table | None:
-        """The table's rows, where they are not the emulator's own."""
+        """The table's rows, if the emulator does not generate them."""
         return _rows(self) if self.table in LOADED else None
 
 
 def columns_of(table: str) -> list[tuple[str, str]]:
-    """Names and Kusto types of a drawn tenant's table."""
+    """Return names and Kusto types of a table of the random tenant."""
     kept = NARROW.get(table)
     return [(name, kind) for name, kind in tables()[table].columns if kept is None or name in kept]
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    rare = draw(st.integers(0, 15)) == 7  # the emulator takes its time over rows of its own
+    rare = draw(st.integers(0, 15)) == 7  # the emulator generates rows slowly
     table = draw(st.sampled_from(sorted(SYNTHETIC) if rare else [*LOADED, *LOADED[:2]]))
     apis = ["graph", "xdr"] + ["endpoint"] * table.startswith("Device")
     late = draw(st.sampled_from([0.0, 0.0, 0.05, 0.4])) if table != "DeviceTvmSoftwareInventory" else 0.0
@@ -136,7 +138,7 @@ def _group() -> st.SearchStrategy[Rows]:
 
 @st.composite
 def _faults(draw: st.DrawFn) -> dict[str, Any]:
-    every = st.sampled_from(STUMBLES + STUMBLES + REFUSED + SLOW)
+    every = st.sampled_from(TRANSIENT + TRANSIENT + REFUSED + SLOW)
     return {
         "seed": draw(st.integers(0, 10_000)),
         "share": draw(st.sampled_from([0.0, 0.05, 0.2, 0.4])),
@@ -162,7 +164,7 @@ def _manners() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def _drift() -> st.SearchStrategy[dict[str, Any]]:
-    """Columns that come, go, or widen while the run is going."""
+    """Draw columns that are added, removed or widened during the run."""
     return st.sampled_from(
         [
             {},
@@ -186,7 +188,7 @@ def _death() -> st.SearchStrategy[Death]:
 
 
 def _rows(case: Case) -> pa.Table:
-    """The groups as one table in the emulator's terms: .NET ticks, and when each row arrives."""
+    """Return the groups as one table in the emulator's form: .NET ticks, and the arrival of each row."""
     chance = Random(case.seed)
     time_column, kinds = tables()[case.table].time_column, dict(columns_of(case.table))
     names = [name for name in kinds if name != time_column]
@@ -223,7 +225,7 @@ def _times(group: Rows, chance: Random) -> list[int | None]:
 
 
 def _arrival(time: int | None, late: float, chance: Random) -> int:
-    """Late rows come while the run is going, or up to three days afterwards."""
+    """Return the arrival of a row. Late rows arrive during the run, or up to three days afterwards."""
     if time is None or chance.random() >= late:
         return 0
     return max(time, ticks_of(NOW) + chance.choice([1, 1800 * SECOND, 2 * HOUR, chance.randrange(3 * DAY)]))

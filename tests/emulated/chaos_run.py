@@ -1,4 +1,4 @@
-"""A chaos case, played and judged: the lake must equal the tenant, or an error of the design must say why."""
+"""One chaos case is run and judged: the lake equals the tenant, or a documented error says why not."""
 
 import json
 import shutil
@@ -44,11 +44,11 @@ from support import DOTNET_EPOCH, NOW, Emulated, plain
 
 MAX_WAIT = 60.0
 LATER = 4 * DAY
-"""Ticks after `NOW` by which every late row has come."""
+"""Ticks after `NOW` when every late row has arrived."""
 
 
 class Leaping:
-    """A clock whose sleep takes no time: it leaps instead."""
+    """A clock that leaps instead of sleeping."""
 
     def __init__(self) -> None:
         self._start = NOW.timestamp() - time.monotonic()
@@ -65,11 +65,11 @@ class Leaping:
 
 
 class Killed(Exception):
-    """The run dies here."""
+    """The run ends at this step."""
 
 
 class DyingStore(LocalStore):
-    """A disk that is gone from the n-th put on: before it, in the middle of it, or right after it."""
+    """A store that fails from the n-th put on: before the put, in its middle, or right after it."""
 
     def __init__(self, root: Path, death: Death) -> None:
         super().__init__(root)
@@ -98,7 +98,7 @@ class DyingStore(LocalStore):
 
 
 class Tiny(Settings):
-    """Settings with limits of this case's own."""
+    """Settings with the limits of this case."""
 
     tiny: Limits = TEST
 
@@ -109,7 +109,7 @@ class Tiny(Settings):
 
 @dataclass
 class Tale:
-    """What happened in all the cases, for the report."""
+    """Counts over all cases, for the report."""
 
     cases: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -118,17 +118,17 @@ class Tale:
     commits: int = 0
     calls: int = 0
     rows: int = 0
-    late: int = 0  # bins that a reconcile found grown
+    late: int = 0  # bins in which a reconcile found late rows
 
     def figures(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the counts as plain values."""
         return {
             name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()
         }
 
 
 class Chaos:
-    """One long-lived emulator, one case after the other."""
+    """One emulator that runs one case after another."""
 
     def __init__(self, emulated: Emulated, home: Path) -> None:
         self.emulated = emulated
@@ -136,7 +136,7 @@ class Chaos:
         self.tale = Tale()
 
     def play(self, case: Case) -> None:
-        """Run the case, judge the lake; then without faults, and judge it again."""
+        """Run the case and judge the lake, then run it without faults and judge the lake again."""
         self._prepare(case)
         clock = Leaping()
         before = self._tenant(case)
@@ -169,7 +169,7 @@ class Chaos:
         self.emulated.post("reset")
 
     def _both(self, *, now: int, late_share: float | None = None) -> None:
-        """The emulator's clock and its twin's in this process."""
+        """Set the clock of the emulator and of its twin in this process."""
         changes: dict[str, Any] = {"late_seconds": 3 * 86_400.0}
         if late_share is not None:
             changes["late_share"] = late_share
@@ -184,23 +184,23 @@ class Chaos:
         self.tale.faults.update({k: n for k, n in stats["by_outcome"].items() if k != "ok"})
         self.tale.calls += stats["calls"]
         self.emulated.post("config", faults={"share": 0.0, "clear": True, "on": "any"})
-        clock.sleep(3600)  # whatever a 429 has blocked is free again
+        clock.sleep(3600)  # every block by a 429 has ended
         if case.late:
             clock.sleep(LATER / SECOND)
             self._both(now=ticks_of(NOW) + LATER)
 
     def _run(self, case: Case, clock: Leaping) -> BaseException | None:
-        """The disturbed run; what ended it."""
+        """Run the case with its faults and return the error that ended it, if any."""
         death = case.death
         seen = 0
 
-        def observe(told: Progress) -> None:
+        def observe(progress: Progress) -> None:
             nonlocal seen
             seen += 1
             if seen == case.turn:
                 self._turn(case, clock)
             if death and death.how == "observer" and seen == death.at:
-                raise Killed(str(told.step))
+                raise Killed(str(progress.step))
 
         try:
             with self._open(case, clock, request_seconds=0.5) as pipeline:
@@ -218,7 +218,7 @@ class Chaos:
         return None
 
     def _turn(self, case: Case, clock: Leaping) -> None:
-        """The world changes under the run: an hour passes, late rows come, a schema drifts."""
+        """Change the tenant during the run: an hour passes, late rows arrive, a schema drifts."""
         if case.late:
             clock.sleep(3600)
             self._both(now=ticks_of(NOW) + HOUR)
@@ -234,8 +234,10 @@ class Chaos:
             self.tale.errors[type(outcome).__name__] += 1
 
     def _finish(self, case: Case, clock: Leaping) -> bool:
-        """One more pull without faults, and a reconcile where rows came late; whether it was stopped by a
-        column whose old and new types no type holds."""
+        """Pull again without faults, and reconcile if rows came late.
+
+        Returns whether a column stopped the pull because no type holds its old and its new type.
+        """
         try:
             self._mend(case, clock)
         except CommitRefused as error:
@@ -269,17 +271,17 @@ class Chaos:
             yield pipeline
 
     def _tenant(self, case: Case) -> pa.Table:
-        """Every row that the tenant shows now, in the columns that are compared."""
+        """Return every row that the tenant shows now."""
         return self.emulated.tenant.rows(case.table)
 
     def _archived(self, case: Case) -> list[Manifest]:
         return list(load_all(open_lake(Tiny(lake=self.home / "lake")), case.table))
 
     def _judge(self, case: Case, before: pa.Table, after: pa.Table) -> None:
-        """Every committed partition is what the tenant had: no row more than now, none less than before."""
+        """Assert that committed partitions have every row of `before`, and no row that is not in `after`."""
         folder = self.home / "lake"
         for path in folder.rglob("*.parquet"):
-            pq.ParquetFile(path).read()  # whole, or this raises
+            pq.ParquetFile(path).read()  # raises if the file is damaged
         archived = self._archived(case)
         self.tale.commits += len(archived)
         if not archived:
@@ -299,7 +301,7 @@ class Chaos:
         assert not now - here, f"{(now - here).total()} rows missing"
 
     def _whole(self, case: Case) -> None:
-        """Nothing is owed any more, and nothing is left over."""
+        """Assert that nothing is missing and that nothing temporary is left."""
         archived = {manifest.partition: manifest for manifest in self._archived(case)}
         for partition in _partitions(case):
             if partition.window.end <= MIDNIGHT or case.spec.time_column is None:
@@ -321,7 +323,7 @@ def _partitions(case: Case) -> tuple[Partition, ...]:
 
 
 def _within(tenant: pa.Table, case: Case, windows: list[Window], *, timeless: bool) -> pa.Table:
-    """The tenant's rows in the archived spans."""
+    """Return the tenant's rows in the archived spans."""
     column = case.spec.time_column
     if column is None:
         return tenant
@@ -334,7 +336,7 @@ def _within(tenant: pa.Table, case: Case, windows: list[Window], *, timeless: bo
 
 
 def _comparable(lake: pa.Table, tenant: pa.Table, case: Case) -> tuple[pa.Table, pa.Table]:
-    """Both in the columns that were asked for all the time, under the lake's names."""
+    """Return both tables with the columns that did not drift, each under its own names."""
     drifting = {
         *case.drift.get("add", {}),
         *case.drift.get("remove", ()),
@@ -348,12 +350,12 @@ def _comparable(lake: pa.Table, tenant: pa.Table, case: Case) -> tuple[pa.Table,
 
 
 def _counted(table: pa.Table) -> Counter[tuple[Any, ...]]:
-    """The rows as a multiset."""
+    """Return the rows as a multiset."""
     return Counter(zip(*(column.to_pylist() for column in plain(table).columns), strict=True))
 
 
 def restored(table: pa.Table) -> pa.Table:
-    """Times as .NET ticks, those among them that Arrow could not hold."""
+    """Return the table with times as .NET ticks, including rescued times that Arrow could not hold."""
     rescued = table[RESCUED].to_pylist()
     columns = {}
     for name in table.column_names:

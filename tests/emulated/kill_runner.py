@@ -1,4 +1,4 @@
-"""Kill whole pulls with SIGKILL, at one step after the other. The next run must complete the lake.
+"""Whole pulls are killed with SIGKILL, at one step after another. The next run must complete the lake.
 
 A program with a JSON object on standard input. Python's audit hooks see each `open`, `rename`, `remove` and
 `mkdir` under the lake. The process counts them and the pull's own steps, and kills itself at the n-th. Each
@@ -46,7 +46,7 @@ class Step:
     def watch(self) -> None:
         sys.addaudithook(self._hook)
 
-    def take(self, told: object = None) -> None:
+    def take(self, progress: object = None) -> None:
         self.seen += 1
         if self.seen == self._kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -57,7 +57,7 @@ class Step:
 
 
 class Trial:
-    """One tenant, one lake at a time."""
+    """A tenant and the lake of one trial."""
 
     def __init__(self, given: dict[str, Any]) -> None:
         home = Path(given["home"])

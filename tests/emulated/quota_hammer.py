@@ -57,7 +57,7 @@ class Hammer:
 
 @contextmanager
 def running_together(hammers: Sequence[Hammer]) -> Iterator[list[subprocess.Popen[str]]]:
-    """Start a process for each; all begin when the last is ready. Kills them at the end."""
+    """Start a process for each job. All begin when the last is ready, and all are killed at the end."""
     command = [sys.executable, str(Path(__file__))]
     started = [
         subprocess.Popen(

@@ -1,7 +1,7 @@
-"""Whatever the service does and whenever the run dies: the lake holds what the tenant held.
+"""Random faults of the service and random crashes: the lake still equals the tenant.
 
-Each example draws a tenant, its faults and a death, and plays a whole pull. `HUNTING_CHAOS_EXAMPLES` sets how
-many; what was met is printed at the end of the session.
+Each example draws a tenant, its faults and a crash, and runs a whole pull. `HUNTING_CHAOS_EXAMPLES` sets the
+number of examples. A summary of faults and errors is printed at the end of the session.
 """
 
 import os
@@ -26,7 +26,7 @@ def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
         yield Chaos(tenant, home)
 
 
-def test_the_lake_equals_the_tenant_whatever_happens(
+def test_the_lake_equals_the_tenant_for_all_faults_and_crashes(
     chaos: Chaos, record_property: Callable[[str, object], None]
 ) -> None:
     @settings(

@@ -1,4 +1,4 @@
-"""The `hunting` command as a person or a scheduler runs it: words, JSON, exit codes."""
+"""The `hunting` command as a person or a scheduler runs it: text, JSON and exit codes."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def hunting(
     return done
 
 
-def test_check_names_what_is_readable_and_what_is_not(variables: dict[str, str]) -> None:
+def test_check_names_readable_and_unreadable_tables(variables: dict[str, str]) -> None:
     done = hunting(variables, "check", "AlertInfo", "CloudDnsEvents", "--json")
     found = {finding["name"]: finding for finding in json.loads(done.stdout)}
     assert list(found) == ["lake", "sign-in", "AlertInfo", "CloudDnsEvents"]
@@ -62,7 +62,7 @@ def test_check_names_what_is_readable_and_what_is_not(variables: dict[str, str])
     assert done.returncode == 3
 
 
-def test_check_ends_with_the_first_probe_that_no_later_one_can_pass(variables: dict[str, str]) -> None:
+def test_check_ends_at_a_failed_sign_in(variables: dict[str, str]) -> None:
     wrong = variables | {"HUNTING_CLIENT_SECRET": "not-the-secret"}
     done = hunting(wrong, "check", "AlertInfo", "--json")
     lake, sign_in = json.loads(done.stdout)
@@ -74,7 +74,7 @@ def test_check_ends_with_the_first_probe_that_no_later_one_can_pass(variables: d
     assert done.returncode == 3
 
 
-def test_plan_prices_a_pull_and_writes_nothing(variables: dict[str, str]) -> None:
+def test_plan_shows_the_cost_of_a_pull_and_writes_nothing(variables: dict[str, str]) -> None:
     done = hunting(variables, "plan", "AlertInfo", *DATES, "--json")
     (planned,) = json.loads(done.stdout)
     assert done.returncode == 0
@@ -86,7 +86,7 @@ def test_plan_prices_a_pull_and_writes_nothing(variables: dict[str, str]) -> Non
     assert "AlertInfo" in hunting(variables, "pull", "--dry-run", "AlertInfo", *DATES).stdout
 
 
-def test_of_several_tenants_one_is_named(
+def test_a_command_chooses_one_of_several_tenants(
     endpoint: Endpoint, variables: dict[str, str], tmp_path: Path
 ) -> None:
     settings = {key.removeprefix("HUNTING_").lower(): value for key, value in endpoint.settings().items()}
@@ -131,7 +131,9 @@ def test_pull_then_status_shows_full_coverage(variables: dict[str, str]) -> None
     assert quota["rates"][0]["spent"] >= 4
 
 
-def test_a_path_of_a_hunt_stands_where_a_tables_name_may(variables: dict[str, str], tmp_path: Path) -> None:
+def test_a_command_takes_the_path_of_a_hunt_instead_of_a_table(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
     path = tmp_path / "high.kql"
     path.write_text(
         "// schedule: manual\nAlertInfo\n| where Severity == 'High'\n| project Timestamp, AlertId"
@@ -160,7 +162,7 @@ def test_reconcile_finds_an_equal_archive_equal(variables: dict[str, str]) -> No
 
 
 def materialized(variables: dict[str, str], spec: TableSpec) -> None:
-    """The same days as `DATES`, archived as a `defs.yaml` asks for them."""
+    """Archive the days of `DATES` with the settings of a `defs.yaml`."""
     settings = Settings(**{  # type: ignore[arg-type]
         name.removeprefix("HUNTING_").lower(): value
         for name, value in variables.items()
@@ -174,7 +176,7 @@ def materialized(variables: dict[str, str], spec: TableSpec) -> None:
         list(pull)
 
 
-def test_a_table_that_is_archived_by_hours_stays_so(variables: dict[str, str]) -> None:
+def test_a_table_that_is_archived_by_hours_stays_hourly(variables: dict[str, str]) -> None:
     materialized(variables, replace(spec("AlertInfo"), grain=Grain.HOUR))
     done = hunting(variables, "status", "AlertInfo", *DATES, "--json")
     (status,) = json.loads(done.stdout)
@@ -182,7 +184,9 @@ def test_a_table_that_is_archived_by_hours_stays_so(variables: dict[str, str]) -
     assert hunting(variables, "pull", "AlertInfo", *DATES).returncode == 0
 
 
-def test_what_a_defs_file_filters_is_not_replaced_and_the_next_table_comes(variables: dict[str, str]) -> None:
+def test_rows_that_a_defs_file_filters_are_not_replaced_and_the_next_table_is_archived(
+    variables: dict[str, str],
+) -> None:
     materialized(variables, replace(spec("AlertInfo"), where='Severity == "High"'))
     lake = Path(variables["HUNTING_LAKE"])
     before = {path: path.read_bytes() for path in lake.rglob("AlertInfo/**/*.parquet")}
@@ -223,7 +227,7 @@ def test_progress_goes_to_standard_error_in_plain_lines(variables: dict[str, str
         (["pull", "--nonsense"], 2, "No such option"),
     ],
 )
-def test_a_wrong_word_is_named_with_its_exit_code(
+def test_a_wrong_argument_ends_with_the_exit_code_of_its_kind(
     variables: dict[str, str], words: list[str], code: int, said: str
 ) -> None:
     done = hunting(variables, *words)
@@ -255,7 +259,7 @@ def test_a_wrong_setting_is_named(variables: dict[str, str], change: dict[str, s
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Iterator[Path]:
-    """A folder that only root may list."""
+    """Make a folder that only root may list."""
     folder = tmp_path / "closed"
     folder.mkdir()
     (folder / "hunting.toml").write_text("workers = 2\n")
@@ -266,7 +270,7 @@ def closed(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def bound() -> list[str]:
-    """The words before a command that make file permissions hold even for root."""
+    """Return the prefix of a command that makes file permissions apply even to root."""
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):
@@ -296,7 +300,7 @@ def test_check_names_a_lake_that_cannot_be_written(
     assert "readable" not in done.stderr, "nothing was asked"
 
 
-def test_a_file_of_settings_is_read_and_its_mistakes_named(variables: dict[str, str], tmp_path: Path) -> None:
+def test_a_settings_file_is_read_and_its_errors_are_named(variables: dict[str, str], tmp_path: Path) -> None:
     config = tmp_path / "hunting.toml"
     config.write_text('tables = ["AlertInfo"]\nworkers = 2\n')
     with_file = variables | {"HUNTING_CONFIG": str(config)}
@@ -307,7 +311,7 @@ def test_a_file_of_settings_is_read_and_its_mistakes_named(variables: dict[str, 
     assert (done.returncode, f"{config}:1: tabels" in done.stderr) == (3, True)
 
 
-def test_every_command_explains_itself() -> None:
+def test_every_command_has_help() -> None:
     for word in COMMANDS:
         done = hunting(dict(os.environ), word, "--help")
         assert done.returncode == 0
@@ -334,7 +338,7 @@ def test_ctrl_c_ends_the_emulator_without_a_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-def test_ctrl_c_ends_a_pull_at_once_and_the_next_takes_it_up(variables: dict[str, str]) -> None:
+def test_ctrl_c_ends_a_pull_at_once_and_the_next_pull_resumes_it(variables: dict[str, str]) -> None:
     words = [sys.executable, "-m", "hunting_pipeline.cli.main", "pull", "DeviceNetworkEvents"]
     process = subprocess.Popen(words, env=variables, stderr=subprocess.PIPE, text=True)
     assert process.stderr
@@ -347,7 +351,9 @@ def test_ctrl_c_ends_a_pull_at_once_and_the_next_takes_it_up(variables: dict[str
     assert hunting(variables, "pull", "DeviceNetworkEvents").returncode == 0
 
 
-def test_two_pulls_of_the_same_partitions_at_once_end_with_one_whole_lake(variables: dict[str, str]) -> None:
+def test_two_simultaneous_pulls_of_the_same_partitions_leave_one_complete_lake(
+    variables: dict[str, str],
+) -> None:
     words = [sys.executable, "-m", "hunting_pipeline.cli.main", "pull", "AlertInfo", *DATES, "--json"]
     both = [
         subprocess.Popen(words, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

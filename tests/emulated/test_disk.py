@@ -1,5 +1,6 @@
-"""A full disk, a lake without write access, a clock that jumps: a clear error or the right rows, and an
-archive that stays the same byte for byte."""
+"""A full disk, a lake without write access, a clock that jumps.
+
+Each ends with a clear error or with the right rows. No byte of the archive changes."""
 
 import os
 import subprocess
@@ -79,7 +80,7 @@ def assert_exact(tenant: Emulated, asked: Window = WHOLE) -> None:
 
 
 @pytest.mark.parametrize("kilobytes", range(750, 1_350, 150))
-def test_a_full_disk_is_named_and_the_archive_stays(
+def test_a_full_disk_is_named_and_the_archive_stays_unchanged(
     tenant: Emulated, mounts: list[Path], kilobytes: int
 ) -> None:
     """The disk fills up while slices are staged, or while a partition or its manifest is written."""
@@ -98,7 +99,7 @@ def test_a_full_disk_is_named_and_the_archive_stays(
 
 
 @pytest.mark.parametrize("archived", [True, False])
-def test_a_lake_that_cannot_be_written_is_named_and_stays(
+def test_a_lake_without_write_access_is_named_and_stays_unchanged(
     tenant: Emulated, mounts: list[Path], archived: bool
 ) -> None:
     lake = tenant.home / "lake"
@@ -129,13 +130,13 @@ class Jumping(Shifted):
 
 @pytest.mark.parametrize("seconds", [3_600, 86_400, -3_600, -86_400, 40 * 86_400, -40 * 86_400])
 @pytest.mark.parametrize("step", [1, 3, 6])
-def test_a_clock_that_jumps_costs_no_row(tenant: Emulated, seconds: int, step: int) -> None:
+def test_a_clock_that_jumps_loses_no_row(tenant: Emulated, seconds: int, step: int) -> None:
     """The clock is set wrong by an hour, a day or weeks during a pull, and corrected before the next."""
     tenant.pull(spec(TABLE), ARCHIVED, limits="test")
     before = contents(tenant.home / "lake")
     clock, seen = Jumping(), 0
 
-    def jump(told: object) -> None:
+    def jump(progress: object) -> None:
         nonlocal seen
         seen += 1
         if seen == step:
@@ -148,7 +149,7 @@ def test_a_clock_that_jumps_costs_no_row(tenant: Emulated, seconds: int, step: i
         ) as pulling:  # fmt: skip
             list(pulling)
     except HuntingError as error:
-        if abs(seconds) < 30 * 86_400:  # within what the service remembers, every pull goes through
+        if abs(seconds) < 30 * 86_400:  # within the retention of the service, every pull succeeds
             raise AssertionError("a small jump stopped the pull") from error
     after = contents(tenant.home / "lake")
     assert {name: after[name] for name in before} == before
@@ -156,7 +157,7 @@ def test_a_clock_that_jumps_costs_no_row(tenant: Emulated, seconds: int, step: i
     assert_exact(tenant)
 
 
-def test_a_pull_under_a_clock_that_is_a_day_fast_or_slow_is_made_whole_by_the_next(tenant: Emulated) -> None:
+def test_the_next_pull_completes_a_pull_whose_clock_was_a_day_fast_or_slow(tenant: Emulated) -> None:
     for seconds in (-86_400.0, 86_400.0):
         clock = Jumping()
         clock.jump = seconds

@@ -20,12 +20,12 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_table_equals_the_tenants_as_a_multiset(tenant: Emulated, table: str) -> None:
+def test_a_table_equals_that_of_the_tenant_as_a_multiset(tenant: Emulated, table: str) -> None:
     tenant.pull(spec(table), WEEK)
     assert differences(tenant.landed(table), window_of_tenant(tenant, table, WEEK)) == (0, 0)
 
 
-def test_an_hour_of_more_rows_than_a_reply_carries_lands_whole(tenant: Emulated) -> None:
+def test_an_hour_with_more_rows_than_a_reply_is_archived_completely(tenant: Emulated) -> None:
     table, asked = "DeviceLogonEvents", days("2026-11-17", "2026-11-20")
     report, _ = tenant.pull(spec(table), asked)
     landed = tenant.landed(table)
@@ -34,7 +34,7 @@ def test_an_hour_of_more_rows_than_a_reply_carries_lands_whole(tenant: Emulated)
     assert report.calls > 3
 
 
-def test_a_snapshot_table_lands_whole(tenant: Emulated, tmp_path: Path) -> None:
+def test_a_snapshot_table_is_archived_completely(tenant: Emulated, tmp_path: Path) -> None:
     table = "DeviceTvmSoftwareInventory"
     today = Window(ticks_of(NOW) - 1, ticks_of(NOW))
     tenant.pull(spec(table), today)
@@ -49,7 +49,7 @@ def test_hourly_partitions_hold_the_same_rows(tenant: Emulated, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("api", ["graph", "xdr", "endpoint"])
-def test_every_surface_gives_the_same_parquet(tenant: Emulated, tmp_path: Path, api: str) -> None:
+def test_every_api_gives_the_same_parquet(tenant: Emulated, tmp_path: Path, api: str) -> None:
     asked = days("2026-11-17", "2026-11-18")
     for name in ("graph", api):
         tenant.pull(spec("DeviceProcessEvents"), asked, lake=tmp_path / name, api=name)

@@ -26,7 +26,7 @@ def tenant(running: Emulated, tmp_path: Path) -> Emulated:
 
 @pytest.mark.parametrize("fault", ["preempted", "timeout", "gateway", "too_big"])
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_histogram_that_fails_is_asked_again_over_halves(tenant: Emulated, fault: str, times: int) -> None:
+def test_a_histogram_that_fails_is_queried_again_in_halves(tenant: Emulated, fault: str, times: int) -> None:
     """Each failure costs three calls: the failed call, the count of a second half, and that half's rows."""
     tenant.post("config", faults={"queue": [fault] * times})
     report, _ = tenant.pull(spec(TABLE), WEEK)
@@ -36,7 +36,7 @@ def test_a_histogram_that_fails_is_asked_again_over_halves(tenant: Emulated, fau
     assert differences(tenant.landed(TABLE), window_of_tenant(tenant, TABLE, WEEK)) == (0, 0)
 
 
-def test_a_histogram_that_hangs_past_the_clients_patience_is_asked_again_over_halves(
+def test_a_histogram_that_hangs_past_the_timeout_is_queried_again_in_halves(
     tenant: Emulated,
 ) -> None:
     """The `test` limits allow eleven seconds without a reply."""

@@ -133,7 +133,7 @@ def test_a_snapshot_hunt_is_the_whole_query(tenant: Emulated) -> None:
     assert differences(tenant.landed(hunt.spec.name), answered(tenant, hunt.text)) == (0, 0)
 
 
-def test_a_hunt_with_more_rows_than_a_reply_carries_lands_whole(tenant: Emulated) -> None:
+def test_a_hunt_with_more_rows_than_a_reply_is_archived_completely(tenant: Emulated) -> None:
     text = "DeviceLogonEvents\n| where ActionType != ''\n| project Timestamp, DeviceId, ActionType // all"
     spec = hunt_of(tenant.home, text).spec
     span = lately(spec)
@@ -166,7 +166,7 @@ def test_bounds_reach_the_tables(tenant: Emulated) -> None:
     )
 
 
-def test_a_second_pull_asks_nothing_and_another_text_fetches_anew(tenant: Emulated) -> None:
+def test_a_second_pull_makes_no_call_and_a_changed_query_fetches_again(tenant: Emulated) -> None:
     day = Window(NOW_TICKS // DAY * DAY - 2 * DAY, NOW_TICKS // DAY * DAY - DAY)
     first = hunt_of(tenant.home, "DeviceLogonEvents | where ActionType == 'LogonFailed'").spec
     pulled(tenant, first, asked=day)
@@ -184,7 +184,7 @@ def test_a_second_pull_asks_nothing_and_another_text_fetches_anew(tenant: Emulat
     assert differences(landed, within(answered(tenant, wider.hunt.text), wider, day)) == (0, 0)
 
 
-def test_an_error_of_the_query_is_told_in_the_services_words(tenant: Emulated) -> None:
+def test_an_error_of_the_query_is_reported_with_the_message_of_the_service(tenant: Emulated) -> None:
     day = Window(NOW_TICKS // DAY * DAY - 2 * DAY, NOW_TICKS // DAY * DAY - DAY)
     for text, said in (
         ("DeviceLogonEvents | where ActionTyp == 'LogonFailed'", "ActionTyp"),
@@ -196,7 +196,7 @@ def test_an_error_of_the_query_is_told_in_the_services_words(tenant: Emulated) -
     assert not (tenant.home / "lake").exists()
 
 
-def test_a_bin_that_has_not_ended_is_left_for_later(tenant: Emulated) -> None:
+def test_a_bin_that_has_not_ended_is_archived_later(tenant: Emulated) -> None:
     text = (
         "// settle: 1h\n// time: At\nDeviceLogonEvents | summarize Rows = count() by At = bin(Timestamp, 6h)"
     )
@@ -221,7 +221,7 @@ def test_a_bin_that_has_not_ended_is_left_for_later(tenant: Emulated) -> None:
     assert [counts[at] for at in landed["At"].to_pylist()] == landed["Rows"].to_pylist()
 
 
-def test_what_counts_cannot_see_is_fetched_again_on_a_reconcile(tenant: Emulated) -> None:
+def test_a_reconcile_fetches_values_again_whose_change_counts_cannot_show(tenant: Emulated) -> None:
     """Late rows change the values of a summary, but neither the number of rows nor their times."""
     text = "// time: At\nDeviceLogonEvents | summarize Rows = count() by At = bin(Timestamp, 1d)"
     spec = hunt_of(tenant.home, text).spec
@@ -239,8 +239,13 @@ def test_what_counts_cannot_see_is_fetched_again_on_a_reconcile(tenant: Emulated
     assert late > early[0]
 
 
-def test_a_hunt_for_another_api_asks_nothing(tenant: Emulated) -> None:
+def test_a_hunt_for_another_api_makes_no_call(tenant: Emulated) -> None:
     spec = hunt_of(tenant.home, "// api: xdr\nDeviceLogonEvents").spec
     with pytest.raises(Misconfigured, match="written for the API 'xdr'"):
         pulled(tenant, spec)
+    with tenant.open() as pipeline:
+        with pytest.raises(Misconfigured, match="written for the API 'xdr'"):
+            pipeline.plan(spec, partitions_in(spec, lately(spec)))
+        with pytest.raises(Misconfigured, match="written for the API 'xdr'"):
+            pipeline.probe(spec)
     assert tenant.stats()["calls"] == 0

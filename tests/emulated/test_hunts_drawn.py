@@ -130,7 +130,7 @@ def test_bounds_change_no_row(
     assert all(row[at] is None or (row[at] % hunt.step == 0) for row in whole)
 
 
-def test_enough_was_drawn() -> None:
+def test_enough_queries_were_drawn() -> None:
     """Enough queries were accepted and refused to make the comparison meaningful."""
     assert seen["accepted"] > 40
     assert seen["pushed"] > 20

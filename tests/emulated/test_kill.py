@@ -22,7 +22,7 @@ POINTS = int(os.environ.get("HUNTING_KILL_POINTS", "24"))
 ASKED = Window(WEEK.start, WEEK.start + 4 * DAY)
 
 
-def test_a_pull_killed_at_any_step_is_mended_by_the_next(
+def test_the_next_pull_completes_a_pull_that_was_killed_at_any_step(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     chance = Random(3)

@@ -1,19 +1,21 @@
-"""The seam after commit: a publisher is called once a run, with every receipt, and undoes nothing."""
+"""Publishing after the commits: a publisher is called once a run, with every receipt, and undoes nothing."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from test_reconcile import alerts, loaded
 
+from hunting_pipeline import publish
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.errors import BeyondRetention, Misconfigured, ServiceFailed
 from hunting_pipeline.lake.manifest import load_all
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import DAY, HOUR, Receipt, TableSpec, Window
 from hunting_pipeline.pipeline import open_pipeline
-from hunting_pipeline.publish import PUBLISHERS
 from hunting_pipeline.window import partitions_in
 from support import WEEK, Emulated, Shifted, emulated
 
@@ -38,9 +40,12 @@ class Ledger:
 
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    """A format that the registry knows for the time of a test."""
+    """Register a format for the time of a test."""
     publisher = Ledger()
-    monkeypatch.setitem(PUBLISHERS, "ledger", lambda: publisher)
+    file = ModuleType("hunting_pipeline.publish.ledger")
+    vars(file)["open_publisher"] = lambda: publisher
+    monkeypatch.setitem(sys.modules, file.__name__, file)
+    monkeypatch.setattr(publish, "FORMATS", ("ledger",))
     return publisher
 
 
@@ -53,7 +58,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
 
 
 def pulled(running: Emulated, home: Path, asked: Window = ASKED) -> list[Receipt]:
-    """A pull that publishes to the ledger; its receipts, also where an error ends the pull."""
+    """Pull with publishing to the ledger, and return the receipts."""
     tenant = Emulated(running.endpoint, running.tenant, home)
     partitions = partitions_in(spec(TABLE), asked)
     with (
@@ -69,10 +74,10 @@ def test_a_run_publishes_once_with_every_receipt(running: Emulated, ledger: Ledg
     assert ledger.table == {"2026-11-13": 24, "2026-11-14": 24, "2026-11-15": 24}
 
 
-def test_a_failed_publisher_is_named_and_healed_by_the_next_run(
+def test_a_failed_publisher_is_named_and_the_next_run_publishes(
     running: Emulated, ledger: Ledger, tmp_path: Path
 ) -> None:
-    """Every partition is committed all the same; the next run commits nothing and publishes everything."""
+    """Every partition is still committed. The next run commits nothing and publishes everything."""
     ledger.fails = True
     with pytest.raises(ServiceFailed, match="catalogue does not answer"):
         pulled(running, tmp_path)
@@ -83,7 +88,7 @@ def test_a_failed_publisher_is_named_and_healed_by_the_next_run(
     assert ledger.table == {"2026-11-13": 24, "2026-11-14": 24, "2026-11-15": 24}
 
 
-def test_a_partition_that_fails_keeps_no_other_from_being_published(
+def test_a_partition_that_fails_does_not_stop_the_publishing_of_others(
     running: Emulated, ledger: Ledger, tmp_path: Path
 ) -> None:
     ledger.fails = True
@@ -104,8 +109,8 @@ def test_a_partition_that_fails_keeps_no_other_from_being_published(
     assert ledger.table == {"2026-11-13": 24, "2026-11-14": 24, "2026-11-15": 24}
 
 
-def test_an_unknown_format_is_refused_before_anything_is_asked(running: Emulated, tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused_before_any_call(running: Emulated, tmp_path: Path) -> None:
     running.post("reset")
-    with pytest.raises(Misconfigured, match=r"`publish` names ledger; the known formats are: none"):
+    with pytest.raises(Misconfigured, match="`publish` names unknown formats: ledger"):
         pulled(running, tmp_path)
     assert running.stats()["calls"] == 0

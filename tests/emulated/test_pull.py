@@ -28,7 +28,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
 
 @pytest.fixture
 def tenant(running: Emulated, tmp_path: Path) -> Emulated:
-    """The same tenant with a lake and a ledger of this test's own."""
+    """Return the same tenant with a separate lake and ledger for each test."""
     running.post("reset")
     return Emulated(running.endpoint, running.tenant, tmp_path)
 
@@ -37,7 +37,7 @@ def snapshot_of(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_a_second_pull_changes_no_byte_and_asks_nothing(tenant: Emulated) -> None:
+def test_a_second_pull_makes_no_call_and_changes_no_byte(tenant: Emulated) -> None:
     asked = days("2026-11-10", "2026-11-15")
     tenant.pull(spec("AlertInfo"), asked)
     before = snapshot_of(tenant.home / "lake")
@@ -48,7 +48,7 @@ def test_a_second_pull_changes_no_byte_and_asks_nothing(tenant: Emulated) -> Non
     assert tenant.stats()["calls"] == 0
 
 
-def test_calls_stay_near_what_the_row_cap_demands(tenant: Emulated) -> None:
+def test_the_number_of_calls_is_near_the_minimum_of_the_row_limit(tenant: Emulated) -> None:
     """With the byte limit off: calls <= 1.06 * ceil(rows / 100,000) + 2."""
     table = "DeviceNetworkInfo"
     tenant.pull(spec(table), WHOLE, api="xdr", limits="original")
@@ -58,7 +58,7 @@ def test_calls_stay_near_what_the_row_cap_demands(tenant: Emulated) -> None:
     assert tenant.stats()["by_outcome"].keys() == {"ok"}
 
 
-def test_no_call_fails_for_size_under_the_byte_limit(tenant: Emulated) -> None:
+def test_no_call_fails_because_of_the_byte_limit(tenant: Emulated) -> None:
     with emulated(tenant.home, rows={"EmailEvents": 120_000}, profile="graph") as small:
         small.pull(spec("EmailEvents"), WHOLE)
         assert small.stats()["too_big"] == 0
@@ -73,7 +73,7 @@ def test_a_small_table_costs_one_call_to_count_and_one_to_fetch(tenant: Emulated
     assert (report.calls, len(receipts)) == (2, 31)
 
 
-def test_the_running_day_is_extended_without_fetching_it_again(tenant: Emulated) -> None:
+def test_the_current_day_is_extended_without_fetching_it_again(tenant: Emulated) -> None:
     today = Window(ticks_of(NOW) // DAY * DAY, ticks_of(NOW) // DAY * DAY + DAY)
     table = spec("EmailEvents")
     _, (first,) = tenant.pull(table, today)
@@ -100,7 +100,7 @@ class _Later:
         raise AssertionError("nothing to wait for")
 
 
-def test_a_forgotten_day_is_refused_by_name_and_never_asked_for(tenant: Emulated) -> None:
+def test_a_forgotten_day_is_refused_by_name_and_never_queried(tenant: Emulated) -> None:
     asked = days("2026-10-10", "2026-10-12")
     with pytest.raises(BeyondRetention, match="2026-10-10, 2026-10-11"):
         tenant.pull(spec("AlertInfo"), asked)
@@ -108,7 +108,7 @@ def test_a_forgotten_day_is_refused_by_name_and_never_asked_for(tenant: Emulated
     assert not (tenant.home / "lake").exists()
 
 
-def test_past_days_of_a_snapshot_are_refused_after_today_has_landed(tenant: Emulated) -> None:
+def test_past_days_of_a_snapshot_are_refused_after_today_is_archived(tenant: Emulated) -> None:
     table = spec("DeviceTvmInfoGatheringKB")
     with pytest.raises(BeyondRetention, match="only today"):
         tenant.pull(table, Window(ticks_of(NOW) - 2 * DAY, ticks_of(NOW)))
@@ -116,7 +116,7 @@ def test_past_days_of_a_snapshot_are_refused_after_today_has_landed(tenant: Emul
     assert differences(landed, window_of_tenant(tenant, table.name)) == (0, 0)
 
 
-def test_an_absent_table_is_refused_with_the_services_words(tenant: Emulated) -> None:
+def test_a_missing_table_is_refused_with_the_message_of_the_service(tenant: Emulated) -> None:
     with pytest.raises(Refused, match=r"CloudDnsEvents.*not licensed") as caught:
         tenant.pull(spec("CloudDnsEvents"), WEEK)
     assert not caught.value.everything
@@ -150,7 +150,7 @@ def test_a_missing_permission_is_named(tenant: Emulated) -> None:
     assert not (tenant.home / "lake").exists()
 
 
-def test_another_tenants_lake_is_refused_before_anything_is_asked(tenant: Emulated) -> None:
+def test_the_lake_of_another_tenant_is_refused_before_any_call(tenant: Emulated) -> None:
     lake = tenant.home / "lake"
     (lake / "_hunting").mkdir(parents=True)
     owner = {"tenant": "11111111-1111-1111-1111-111111111111", "layout": 2}
@@ -162,7 +162,7 @@ def test_another_tenants_lake_is_refused_before_anything_is_asked(tenant: Emulat
     assert tenant.stats()["calls"] == 0
 
 
-def test_a_lake_that_cannot_be_written_is_refused_before_anything_is_asked(tenant: Emulated) -> None:
+def test_a_lake_without_write_access_is_refused_before_any_call(tenant: Emulated) -> None:
     lake = tenant.home / "lake"
     lake.symlink_to(tenant.home / "unmounted")
     for path in (lake, lake / "defender", Path("/proc/lake")):
@@ -174,7 +174,7 @@ def test_a_lake_that_cannot_be_written_is_refused_before_anything_is_asked(tenan
     assert not (tenant.home / "unmounted").exists()
 
 
-def test_staged_slices_of_a_dead_run_are_used_and_not_paid_again(tenant: Emulated) -> None:
+def test_staged_slices_of_a_crashed_run_are_used_and_not_fetched_again(tenant: Emulated) -> None:
     """A run is dropped after its first commit; the next one fetches only what was not staged."""
     table = spec("DeviceNetworkInfo")
     settings = {"api": "xdr", "limits": "original", "workers": 1}
@@ -226,7 +226,7 @@ def test_a_certificate_signs_in_as_well_as_a_secret(tenant: Emulated) -> None:
         assert report.calls == 2
 
 
-def test_a_service_that_refuses_for_ever_is_not_waited_for(tenant: Emulated) -> None:
+def test_a_run_does_not_wait_for_a_service_that_refuses_every_call(tenant: Emulated) -> None:
     with emulated(tenant.home, rows={"AlertInfo": 3_000}) as refusing:
         refusing.post("config", faults={"share": 1.0, "kinds": ["quota_after"]}, manners={"wait_seconds": 1})
         settings = refusing.settings()
@@ -241,14 +241,14 @@ def test_a_service_that_refuses_for_ever_is_not_waited_for(tenant: Emulated) -> 
         assert 1 <= refusing.stats()["over_quota"] <= 4
 
 
-def test_a_plan_names_what_will_be_forgotten_before_its_turn(tenant: Emulated) -> None:
+def test_a_plan_names_partitions_that_will_be_forgotten_before_their_turn(tenant: Emulated) -> None:
     """Queries five hundred times as heavy as assumed cannot all run before the service forgets."""
     table = spec("DeviceNetworkInfo")
     with tenant.open(api="xdr", share=0.0001, limits="original") as pipeline:
         planned = pipeline.plan(table, partitions_in(table, WHOLE))
         assert planned.cost.calls > 3
         assert not pipeline.at_risk([planned])
-        slow = [replace(due, running_seconds=500 * due.running_seconds) for due in planned.dues]
-        at_risk = pipeline.at_risk([replace(planned, dues=tuple(slow))])
+        slow = [replace(due, running_seconds=500 * due.running_seconds) for due in planned.partition_costs]
+        at_risk = pipeline.at_risk([replace(planned, partition_costs=tuple(slow))])
         assert at_risk
         assert set(at_risk) < {partition for partition, _ in planned.backlog.missing}

@@ -108,7 +108,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @long
 def test_eight_processes_renew_and_the_killed_leak_nothing(tenant: Emulated, ledger: str) -> None:
-    """Calls per minute renew twice, calls per hour run out in the third minute; half of the processes die."""
+    """Calls per minute renew twice, calls per hour run out in the third minute. Half of the processes die."""
     tenant.post("config", limits={"calls_per_minute": 40, "calls_per_hour": 100})
     rates = [("calls", 40, 60), ("calls", 100, 3600)]
     priorities = [Priority.FRESH, Priority.BACKFILL] * 4

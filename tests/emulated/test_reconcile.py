@@ -1,4 +1,4 @@
-"""Late rows, rows without a time, rows that are alike, an edge that moves: the lake stays exact."""
+"""Late rows, rows without a time, identical rows, a retention limit that moves: the lake stays exact."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ ALERTS = [
 
 
 def alerts(times: list[int | None], names: list[str]) -> pa.Table:
-    """AlertInfo rows at Unix ticks, otherwise alike but for their id."""
+    """Build AlertInfo rows at Unix ticks. Apart from the time, they differ only in their id."""
     dotnet = [None if time is None else time + DOTNET_EPOCH for time in times]
     rest = {name: pa.array(names if name == "AlertId" else ["x"] * len(names), kind) for name, kind in ALERTS}
     return pa.table({"Timestamp": pa.array(dotnet, pa.int64())} | rest)
@@ -47,8 +47,8 @@ def loaded(home: Path, table: pa.Table, name: str = "AlertInfo") -> Path:
     return path
 
 
-def test_a_reconcile_brings_late_rows_and_touches_nothing_else(tmp_path: Path) -> None:
-    """Rows arrive up to three days late: after a second look the lake is exact again."""
+def test_a_reconcile_archives_late_rows_and_changes_nothing_else(tmp_path: Path) -> None:
+    """Rows arrive up to three days late. After the reconcile, the lake is exact again."""
     late = {"late_share": 0.02, "late_seconds": 3 * 86400.0, "clock_runs": True}
     with emulated(tmp_path, rows={"DeviceLogonEvents": 200_000}, **late) as tenant:
         table = spec("DeviceLogonEvents")
@@ -89,7 +89,7 @@ def test_rows_without_a_time_are_fetched_once(tmp_path: Path) -> None:
         assert (again.calls, receipts) == (0, [])
 
 
-def test_one_tick_of_more_distinct_rows_than_a_reply_carries_lands_exactly(tmp_path: Path) -> None:
+def test_one_tick_with_more_distinct_rows_than_a_reply_is_archived_exactly(tmp_path: Path) -> None:
     data = loaded(tmp_path, alerts([WEEK.start + 5 * HOUR + 3] * 250_000, [f"a{n}" for n in range(250_000)]))
     with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
         tenant.tenant.load("AlertInfo", data)
@@ -97,7 +97,7 @@ def test_one_tick_of_more_distinct_rows_than_a_reply_carries_lands_exactly(tmp_p
         assert differences(tenant.landed("AlertInfo"), window_of_tenant(tenant, "AlertInfo")) == (0, 0)
 
 
-def test_one_tick_of_identical_rows_lands_exactly(tmp_path: Path) -> None:
+def test_one_tick_of_identical_rows_is_archived_exactly(tmp_path: Path) -> None:
     table = alerts([WEEK.start + 5 * HOUR + 3] * 250_000, ["a"] * 250_000)
     data = loaded(tmp_path, table)
     with emulated(tmp_path, load={"AlertInfo": data}) as tenant:
@@ -106,8 +106,8 @@ def test_one_tick_of_identical_rows_lands_exactly(tmp_path: Path) -> None:
         assert differences(tenant.landed("AlertInfo"), window_of_tenant(tenant, "AlertInfo")) == (0, 0)
 
 
-def test_a_recount_waits_for_no_pull(tmp_path: Path) -> None:
-    """A pull of the same table holds the lock all the time."""
+def test_a_recount_does_not_wait_for_a_pull(tmp_path: Path) -> None:
+    """A pull of the same table holds the lock during the recount."""
     times = [WEEK.start + n * HOUR for n in range(48)]
     data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(48)]))
     table, asked = spec("AlertInfo"), Window(WEEK.start, WEEK.start + 2 * DAY)
@@ -143,8 +143,8 @@ def test_fewer_rows_than_archived_are_refused_unless_forced(tmp_path: Path) -> N
         assert receipt.proof.rows == 23
 
 
-def test_what_another_query_archived_is_left_alone_until_it_is_to_be_renewed(tmp_path: Path) -> None:
-    """A row comes late after `columns` has changed."""
+def test_rows_of_another_query_are_replaced_only_on_request(tmp_path: Path) -> None:
+    """A row arrives late, after `columns` has changed."""
     times = [WEEK.start + n * HOUR for n in range(48)]
     data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(48)]))
     later = loaded(tmp_path, alerts([*times, WEEK.start + 7], [f"a{n}" for n in range(49)]), "Later")
@@ -167,8 +167,8 @@ def test_what_another_query_archived_is_left_alone_until_it_is_to_be_renewed(tmp
         assert landed["Title"].null_count == 49
 
 
-def test_a_partition_of_another_query_that_is_partly_forgotten_stays_as_it_is(tmp_path: Path) -> None:
-    """It could not be fetched whole any more."""
+def test_a_partly_forgotten_partition_of_another_query_stays_unchanged(tmp_path: Path) -> None:
+    """The whole partition can no longer be fetched."""
     first = (ticks_of(NOW) - 30 * DAY) // DAY * DAY
     asked = Window(first, first + DAY)
     data = loaded(tmp_path, alerts([first + n * HOUR for n in range(24)], [f"a{n}" for n in range(24)]))
@@ -181,7 +181,7 @@ def test_a_partition_of_another_query_that_is_partly_forgotten_stays_as_it_is(tm
 
 
 class _Waiting(Shifted):
-    """A clock that jumps when it is told to."""
+    """A clock that jumps when a test sets `jump`."""
 
     jump = 0.0
 
@@ -190,7 +190,7 @@ class _Waiting(Shifted):
 
 
 def test_an_edge_that_passes_a_slice_leaves_an_exact_partition(tmp_path: Path) -> None:
-    """Between planning and fetching, the service forgets half a day: what is left lands, and says so."""
+    """The service forgets half a day between plan and fetch. The rest is archived with its exact span."""
     first = ticks_of(NOW) - 30 * DAY
     with emulated(tmp_path, rows={"AlertInfo": 20_000}) as tenant:
         table, clock = spec("AlertInfo"), _Waiting()
@@ -215,17 +215,17 @@ def test_an_edge_that_passes_a_slice_leaves_an_exact_partition(tmp_path: Path) -
 def test_an_edge_that_passes_between_the_buckets_of_a_tick_leaves_an_exact_partition(
     tmp_path: Path, hours: float, available: int
 ) -> None:
-    """Buckets of a span that is partly forgotten are worth nothing: what is left is asked for anew."""
+    """Buckets of a partly forgotten span are useless: the remaining span is queried again."""
     first = ticks_of(NOW) // DAY * DAY - 29 * DAY
     asked, dense = Window(first, first + 2 * DAY), first + 8 * HOUR
     times = [first + n * HOUR for n in range(9, 48)] + [dense] * 3_000
     data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(len(times))]))
     with emulated(tmp_path, load={"AlertInfo": data}, limits={"rows": 1_000}) as tenant:
-        table, clock, told_so_far = spec("AlertInfo"), _Waiting(), []
+        table, clock, reports = spec("AlertInfo"), _Waiting(), []
 
-        def jump(told: Progress) -> None:
-            told_so_far.append(told)
-            if told.step is Step.FETCHED and "is cut into 8" in told_so_far[-2].message:
+        def jump(progress: Progress) -> None:
+            reports.append(progress)
+            if progress.step is Step.FETCHED and "is cut into 8" in reports[-2].message:
                 clock.jump = hours * 3600
                 later = NOW + timedelta(hours=hours)
                 tenant.post("config", now=f"{later:%Y-%m-%dT%H:%M:%SZ}")
@@ -247,7 +247,7 @@ def test_an_edge_that_passes_between_the_buckets_of_a_tick_leaves_an_exact_parti
 def _pull_while_time_passes(
     pipeline: Pipeline, tenant: Emulated, clock: _Waiting, asked: Window
 ) -> tuple[Receipt, ...]:
-    def jump(told: object) -> None:
+    def jump(progress: object) -> None:
         if not clock.jump:
             clock.jump = 36 * 3600.0
             tenant.post("config", now="2026-11-22T03:00:00Z")
@@ -259,8 +259,8 @@ def _pull_while_time_passes(
         return pull.report.receipts
 
 
-def test_a_row_wider_than_a_reply_is_named_and_everything_else_lands(tmp_path: Path) -> None:
-    """One row of 600 kB where a reply carries 500 kB: its day stays a gap, the other days land."""
+def test_a_row_larger_than_a_reply_is_named_and_all_other_days_are_archived(tmp_path: Path) -> None:
+    """One row has 600 kB, a reply at most 500 kB. The row's day stays a gap. All other days are archived."""
     times = [WEEK.start + n * HOUR for n in range(100)]
     table = alerts(times, [f"a{n}" for n in range(100)])
     titles = ["x"] * 50 + ["y" * 600_000] + ["x"] * 49
@@ -279,10 +279,10 @@ def test_a_row_wider_than_a_reply_is_named_and_everything_else_lands(tmp_path: P
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_a_row_without_a_time_and_wider_than_a_reply_is_named_and_all_rows_with_one_land(
+def test_a_null_time_row_larger_than_a_reply_is_named_and_all_rows_with_a_time_are_archived(
     tmp_path: Path, workers: int
 ) -> None:
-    """What has been cut of the given-up rows is not fetched any more."""
+    """The other slices of the rows that were given up are not fetched."""
     times = [WEEK.start + n * HOUR for n in range(100)]
     table = alerts([*times, *[None] * 3_000], [f"a{n}" for n in range(3_100)])
     titles = ["x"] * 200 + ["y" * 1_200_000] + ["x"] * 2_899
@@ -295,7 +295,7 @@ def test_a_row_without_a_time_and_wider_than_a_reply_is_named_and_all_rows_with_
 
 @pytest.mark.parametrize("fault", ["timeout", "gateway"])
 @pytest.mark.parametrize("hours", [[], [5]], ids=["no row", "one row"])
-def test_a_busy_service_is_asked_again_for_what_cannot_be_too_much(
+def test_a_query_for_at_most_one_row_is_retried_if_the_service_is_busy(
     tmp_path: Path, fault: str, hours: list[int]
 ) -> None:
     data = loaded(tmp_path, alerts([WEEK.start + n * HOUR for n in hours], ["a"] * len(hours)))
@@ -306,8 +306,8 @@ def test_a_busy_service_is_asked_again_for_what_cannot_be_too_much(
         assert [call["outcome"] for call in tenant.stats()["log"]] == ["ok", fault, "ok"]
 
 
-def test_a_failed_service_is_told_before_a_row_that_is_too_wide(tmp_path: Path) -> None:
-    """Run again, the rest lands; whoever were told of the row alone would not try."""
+def test_a_spent_quota_is_reported_before_a_row_that_is_too_large(tmp_path: Path) -> None:
+    """A second run archives the rest. A message about the row alone would suggest that it is useless."""
     times = [WEEK.start + n * HOUR // 2 for n in range(300)]
     titles = ["x" * 30_000] * 300
     titles[10] = "y" * 600_000
@@ -316,8 +316,8 @@ def test_a_failed_service_is_told_before_a_row_that_is_too_wide(tmp_path: Path) 
     with emulated(tmp_path, load={"AlertInfo": data}, limits={"bytes": 500_000}) as tenant:
         partitions = partitions_in(spec("AlertInfo"), WEEK)
 
-        def fail(told: Progress) -> None:
-            if told.step is Step.COMMITTED:
+        def fail(progress: Progress) -> None:
+            if progress.step is Step.COMMITTED:
                 tenant.post("config", faults={"share": 1.0, "kinds": ["cpu"]}, manners={"wait_seconds": 3000})
 
         with (
@@ -329,8 +329,8 @@ def test_a_failed_service_is_told_before_a_row_that_is_too_wide(tmp_path: Path) 
         assert any("cannot be cut further" in note for note in caught.value.__notes__)
 
 
-def test_a_first_run_that_only_staged_has_claimed_the_lake(tmp_path: Path) -> None:
-    """Staged rows of one tenant must never be taken up by another."""
+def test_a_first_run_that_only_staged_rows_has_claimed_the_lake(tmp_path: Path) -> None:
+    """Staged rows of one tenant must never be used by another."""
     times = [WEEK.start + n * HOUR for n in range(100)]
     data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(100)]))
     with emulated(tmp_path, load={"AlertInfo": data}) as tenant, tenant.open() as pipeline:
@@ -347,15 +347,15 @@ def test_a_first_run_that_only_staged_has_claimed_the_lake(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("changes", [False, True])
 def test_a_snapshot_read_in_parts_is_one_snapshot_or_none(tmp_path: Path, changes: bool) -> None:
-    """3,000 rows where a reply carries 1,000; in one case a value changes between two parts."""
+    """3,000 rows need several replies of 1,000. In one case, a value changes between two replies."""
     name = "DeviceTvmInfoGatheringKB"
     first = loaded(tmp_path, knowledge("old"), "First")
     second = loaded(tmp_path, knowledge("new"), "Second")
     today = Window(ticks_of(NOW) - 1, ticks_of(NOW))
     with emulated(tmp_path, load={name: first}, limits={"rows": 1_000}) as tenant:
 
-        def change(told: Progress) -> None:
-            if changes and told.step is Step.FETCHED:
+        def change(progress: Progress) -> None:
+            if changes and progress.step is Step.FETCHED:
                 tenant.post("config", load={name: str(second)})
 
         with tenant.open(limits="test", workers=1) as pipeline:
@@ -373,7 +373,7 @@ def test_a_snapshot_read_in_parts_is_one_snapshot_or_none(tmp_path: Path, change
 
 
 def knowledge(word: str) -> pa.Table:
-    """3,000 rows of a snapshot table; the last of them says `word`."""
+    """Build 3,000 rows of a snapshot table. The description of the last row is `word`."""
     numbers = [f"i{n}" for n in range(3_000)]
     described = [*numbers[:-1], word]
     return pa.table(

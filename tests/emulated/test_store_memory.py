@@ -1,4 +1,4 @@
-"""A whole pull into a store that is no folder: the protocol of stores is enough."""
+"""A whole pull into a store that is no folder. A pull needs only the protocol of stores."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ TABLE = "AlertInfo"
 ASKED = days("2026-11-10", "2026-11-14")
 
 
-def test_a_pull_into_memory_brings_the_tenants_rows(tmp_path: Path) -> None:
+def test_a_pull_into_memory_archives_the_rows_of_the_tenant(tmp_path: Path) -> None:
     store, table = MemoryStore(), spec(TABLE)
     partitions = partitions_in(table, ASKED)
     with emulated(tmp_path, rows={TABLE: 3_000}) as tenant:

@@ -72,7 +72,7 @@ def test_the_clock_hides_the_future_and_retention_the_past(tenant: Tenant) -> No
     assert NOW - ticks.HOUR < high <= NOW
 
 
-def test_volume_follows_the_working_day_and_comes_near_what_was_asked(tenant: Tenant) -> None:
+def test_volume_follows_the_working_day_and_is_near_the_requested_rows(tenant: Tenant) -> None:
     times = tenant.rows("DeviceNetworkEvents", MONTH_AGO).column("Timestamp").to_pylist()
     assert 34_000 < len(times) < 46_000
     hours = Counter(at // ticks.HOUR % 24 for at in times if at // ticks.DAY % 7 < 5)

@@ -57,9 +57,9 @@ def compressed(body: bytes, block: int, step: int, cut: int) -> None:
     """Compress the body. If it is cut by `cut` bytes, it must never be read as complete."""
     wire = gzip.compress(body, mtime=0)
     wire = wire[: len(wire) - cut]
-    pieces = (wire[i : i + step] for i in range(0, len(wire), step))
+    chunks = (wire[i : i + step] for i in range(0, len(wire), step))
     try:
-        plain = b"".join(inflate(pieces, "gzip", ceiling=LIMIT))
+        plain = b"".join(inflate(chunks, "gzip", ceiling=LIMIT))
     except NotAccepted:
         assert cut, "a whole body was not accepted"
         return

@@ -1,4 +1,4 @@
-"""A person in front of the browser: a backfill of two tables, what it brought, and a run that is killed."""
+"""Dagster's UI in a browser: a backfill of two tables, its result, and a run that is killed."""
 
 import datetime
 import importlib.util
@@ -29,10 +29,10 @@ _ABSENT = [
 ]
 
 _REQUIRED = "UI_REQUIRED"
-"""Where it is set, as on a build server, these tests fail without a browser and are not skipped."""
+"""A variable. If it is set, as on a build server, these tests fail without a browser and are not skipped."""
 
 _PICTURES = "UI_IMAGES"
-"""Names a folder that is to get the screenshots of the documentation."""
+"""A variable with the folder for the screenshots of the documentation."""
 
 _ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -40,7 +40,7 @@ _ARGUMENTS = (
 )
 
 _MAX_WAIT = 90_000
-"""Milliseconds for anything to appear, on a busy machine."""
+"""Milliseconds to wait for a part of a page, on a busy machine."""
 
 TABLES = ("AlertInfo", "AlertEvidence")
 KILLED = "DeviceLogonEvents"
@@ -58,7 +58,7 @@ def browser_is_there() -> None:
 
 @pytest.fixture(scope="module")
 def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    """A small tenant; the browser tests' own lake and ledger."""
+    """Start a small tenant with a separate lake and ledger for the browser tests."""
     rows = {"AlertInfo": 3_000, "AlertEvidence": 6_000, KILLED: 3_000}
     with running(profile="test", rows=rows) as endpoint:
         yield Emulated(endpoint, tenant=None, home=tmp_path_factory.mktemp("ui"))  # type: ignore[arg-type] # rows are not compared here
@@ -66,7 +66,7 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 @pytest.fixture(scope="module")
 def location(tenant: Emulated) -> Iterator[Dagster]:
-    """Dagster on it. Its calls are small and go one after another, so that a run can be met in its middle."""
+    """Start Dagster on the tenant. Small calls, one at a time, allow a test to act in the middle of a run."""
     with dagster(tenant.one_by_one()) as started:
         yield started
 
@@ -92,7 +92,7 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 def kept(page: Any, name: str) -> None:
-    """A screenshot for the documentation, where it is asked for."""
+    """Save a screenshot for the documentation, if `UI_IMAGES` is set."""
     if folder := os.environ.get(_PICTURES):
         page.wait_for_timeout(1500)  # for animations
         page.screenshot(path=Path(folder) / f"{name}.png")
@@ -103,7 +103,7 @@ def shown(page: Any, location: Dagster, path: str) -> None:
 
 
 def launch(page: Any, picture: str = "") -> None:
-    """In the dialog that `Materialize` opens: thirty days, and off they go."""
+    """Enter thirty days in the dialog that `Materialize` opens, and launch the backfill."""
     dialog = page.get_by_role("dialog")
     field = dialog.get_by_role("textbox")
     field.fill(RANGE)
@@ -116,7 +116,7 @@ def launch(page: Any, picture: str = "") -> None:
 
 
 def see_partitions(page: Any, location: Dagster, table: str, *, materialized: int, failed: int) -> None:
-    """On a table's page of partitions, how many are done and how many are not."""
+    """Wait until the partitions page of a table shows these numbers."""
     shown(page, location, f"/assets/defender/{table}?view=partitions")
     page.get_by_text(f"Materialized ({materialized})").wait_for()
     page.get_by_text(f"Failed ({failed})").wait_for()
@@ -157,7 +157,10 @@ def test_a_backfill_of_two_tables_is_launched_watched_and_inspected(location: Da
 
 
 def execute_again(page: Any, location: Dagster, run: str) -> str:
-    """From the page of a run that failed: the id of the new one. A backfill that is over asks once more."""
+    """Re-execute a failed run from its page and return the id of the new run.
+
+    Dagster asks for a confirmation if the run belongs to a backfill that has ended.
+    """
     shown(page, location, f"/runs/{run}")
     page.get_by_role("button", name="Re-execute all").click()
     sure = page.get_by_role("dialog").get_by_role("button", name="Confirm")
@@ -172,22 +175,22 @@ def execute_again(page: Any, location: Dagster, run: str) -> str:
 
 
 def received(tenant: Emulated) -> list[str]:
-    """The days that lie wholly before the end of the last reply that arrived."""
+    """Return the days that end before the end of the last reply that arrived."""
     (query,) = [call["query"] for call in tenant.stats()["log"] if call["outcome"] == "slow"][-1:]
     end = re.findall(r"datetime\(([\d-]{10})[^)]*\)", query)[-1]
     return [day for day in MONTH if day < end]
 
 
 def archived(tenant: Emulated) -> dict[str, int]:
-    """When each partition in the lake was committed, oldest partition first."""
+    """Return the time of each partition's commit, oldest partition first."""
     manifests = load_all(open_store(str(tenant.home / "lake")), KILLED)
     return {manifest.partition.key: manifest.committed_at for manifest in manifests}
 
 
-def test_a_killed_run_shows_what_is_done_and_executed_again_brings_the_rest(
+def test_a_killed_run_shows_its_finished_partitions_and_its_re_execution_archives_the_rest(
     location: Dagster, tenant: Emulated, page: Any
 ) -> None:
-    """Killed without a warning while its fourth reply is on its way, which never arrives."""
+    """The run is killed without a warning while it waits for its fourth reply."""
     tenant.post("reset")
     tenant.post("config", manners={"slow_seconds": 0.1})
     tenant.post("config", faults={"on": "rows", "queue": ["slow"] * 3 + ["hang"] * 200})
@@ -213,4 +216,4 @@ def test_a_killed_run_shows_what_is_done_and_executed_again_brings_the_rest(
     see_partitions(page, location, KILLED, materialized=30, failed=0)
     after = archived(tenant)
     assert list(after) == MONTH
-    assert done.items() <= after.items(), "what was done was not done again"
+    assert done.items() <= after.items(), "finished partitions were not archived again"

@@ -49,8 +49,8 @@ def endless() -> Iterator[bytes]:
 def packed() -> bytes:
     """Return 90 MB of rows, compressed to a few hundred kilobytes."""
     packer = zlib.compressobj(wbits=31)
-    piece = b'{"c0":"0123456789","c1":null},' * 50_000
-    return b"".join([packer.compress(head(2)), *(packer.compress(piece) for _ in range(60)), packer.flush()])
+    rows = b'{"c0":"0123456789","c1":null},' * 50_000
+    return b"".join([packer.compress(head(2)), *(packer.compress(rows) for _ in range(60)), packer.flush()])
 
 
 BODIES = {

@@ -1,8 +1,8 @@
-"""Kill a commit with SIGKILL at every file operation it makes, and let the next run mend what it left.
+"""A commit is killed with SIGKILL at each of its file operations, and the next run repairs the lake.
 
-Run as a program. Python's audit hooks see each `open`, `rename`, `remove` and `mkdir`; the child that commits
-counts them and ends itself at the n-th, for every n until a child comes through. Each step is a process of
-its own, forked before Arrow has threads.
+Run as a program. Python's audit hooks see each `open`, `rename`, `remove` and `mkdir`. The child that commits
+counts them and kills itself at the n-th, for every n until a child completes. Each step is a separate
+process, forked before Arrow has threads.
 """
 
 import os
@@ -26,7 +26,7 @@ LATE = [NOON + n * HOUR for n in range(10)]
 
 
 def in_child(work: Callable[..., None], *arguments: object) -> int:
-    """The wait status of a forked process that does `work`."""
+    """Run `work` in a forked process and return its wait status."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1]
@@ -34,14 +34,14 @@ def in_child(work: Callable[..., None], *arguments: object) -> int:
     try:
         work(*arguments)
         code = 0
-    except Exception:  # noqa: BLE001 - the parent sees the status, and what was printed
+    except Exception:  # noqa: BLE001 - the parent sees the status and the traceback
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
-def die_at(operation: int) -> None:
-    """SIGKILL at the n-th file operation from now on."""
+def kill_later(operation: int) -> None:
+    """Kill this process with SIGKILL at the n-th file operation from now on."""
     seen = 0
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -60,29 +60,29 @@ def values(ticks: list[int]) -> dict[str, object]:
 
 def morning(folder: Path, kill_at: int = 0) -> None:
     shop = Workshop(folder)
-    die_at(kill_at)
+    kill_later(kill_at)
     shop.land(EARLY, MORNING, values(EARLY))
 
 
 def afternoon(folder: Path, kill_at: int = 0) -> None:
     shop = Workshop(folder)
-    die_at(kill_at)
+    kill_later(kill_at)
     shop.land(LATE, AFTERNOON, values(LATE))
 
 
 def check(folder: Path, before: list[int], after: list[int]) -> None:
-    """A reader sees one state or the other; what the lake says of it is true; the next run mends it."""
+    """Assert that readers see one of two states, with a correct manifest, and a new run completes it."""
     shop = Workshop(folder)
     found = sorted(shop.ticks()) if shop.file().exists() else []
     assert found in (before, after), f"{len(found)} rows"
     manifest = load(shop.store, day())
     assert (manifest.proof.rows if manifest else 0) == len(found)
     assert [m.partition for m in load_all(shop.store, EVENTS.name)] == [day()] * bool(found)
-    mend(shop, after)
+    complete(shop, after)
 
 
-def mend(shop: Workshop, after: list[int]) -> None:
-    """The next run, a minute later: it takes up what is staged and still good, and asks for what is not."""
+def complete(shop: Workshop, after: list[int]) -> None:
+    """Run again a minute later: use the staged segments that are valid, and fetch the others."""
     shop.now += 600_000_000
     archived = load(shop.store, day())
     missing = [t for t in after if not archived or t >= archived.covered[-1].end]
@@ -98,8 +98,8 @@ def mend(shop: Workshop, after: list[int]) -> None:
     assert not left, left
 
 
-def everywhere(step: Callable[..., None], before: list[int], after: list[int]) -> int:
-    """Points at which the step was killed."""
+def kill_everywhere(step: Callable[..., None], before: list[int], after: list[int]) -> int:
+    """Kill the step at every point, and return the number of points."""
     for operation in range(1, 200):
         with TemporaryDirectory() as name:
             folder = Path(name)
@@ -110,8 +110,8 @@ def everywhere(step: Callable[..., None], before: list[int], after: list[int]) -
             assert in_child(check, folder, before, after) == 0, f"wrong after operation {operation}"
             if status == 0:
                 return operation - 1
-    raise AssertionError("no child came through")
+    raise AssertionError("no child completed")
 
 
 if __name__ == "__main__":
-    print(everywhere(morning, [], EARLY), everywhere(afternoon, EARLY, EARLY + LATE))  # noqa: T201 - for the test
+    print(kill_everywhere(morning, [], EARLY), kill_everywhere(afternoon, EARLY, EARLY + LATE))  # noqa: T201 - for the test

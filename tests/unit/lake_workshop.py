@@ -1,4 +1,4 @@
-"""A lake to try things on: replies made by hand, staged and committed as a pull does it."""
+"""A lake for tests: replies are made by hand, then staged and committed as in a pull."""
 
 import resource
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,11 +40,11 @@ TIME = pa.timestamp("ns", "UTC")
 NOON = MIDNIGHT + 12 * HOUR
 
 Values = Mapping[str, tuple[str, pa.DataType, Sequence[Any]]]
-"""Name of a column: Kusto's word for its type, its Arrow type, its values."""
+"""Column names with Kusto's name of the type, the Arrow type, and the values."""
 
 
 def day(number: int = 0, table: str = EVENTS.name) -> Partition:
-    """20 November 2026, or so many days after it."""
+    """Return the partition of 20 November 2026, or of the given number of days later."""
     return Partition(table, Window(MIDNIGHT + number * DAY, MIDNIGHT + (number + 1) * DAY))
 
 
@@ -53,7 +53,7 @@ def text(*values: str | None) -> tuple[str, pa.DataType, Sequence[Any]]:
 
 
 def reply(ticks: Sequence[int] | None, columns: Values | None = None, *, rescued: int = 0) -> Reply:
-    """A decoded reply with these instants in `Timestamp`, where the table has one."""
+    """Build a decoded reply with these instants in `Timestamp`; None means a table without a time column."""
     columns = dict(columns or {})
     if ticks is not None:
         columns = {"Timestamp": ("datetime", TIME, ticks), **columns}
@@ -73,7 +73,7 @@ def reply(ticks: Sequence[int] | None, columns: Values | None = None, *, rescued
 
 @dataclass
 class Workshop:
-    """A store and the clock of its runs; every step is a second later."""
+    """A store and the clock of its runs. Every step is a second later."""
 
     root: Path
     spec: TableSpec = EVENTS
@@ -151,14 +151,14 @@ class Workshop:
         return [moment // 100 for moment in self.rows(partition)["Timestamp"].cast(pa.int64()).to_pylist()]
 
     def contents(self) -> dict[str, bytes]:
-        """Every file of the lake, by path."""
+        """Return every file of the lake, by path."""
         files = (path for path in sorted(self.root.rglob("*")) if path.is_file())
         return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in files}
 
 
 @contextmanager
 def files_no_longer_than(length: int) -> Iterator[None]:
-    """As on a full disk: writing on fails."""
+    """Limit the length of every file: a longer write fails like on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (length, hard))
     try:

@@ -1,4 +1,4 @@
-"""Every API of the registry, and the URL, the scope and the login host of each in each cloud."""
+"""Every API of the registry, with its URL, scope and login host in each cloud."""
 
 import json
 from importlib import import_module
@@ -24,7 +24,7 @@ any_api = pytest.mark.parametrize("api", APIS.values(), ids=list(APIS))
 
 
 @any_api
-def test_an_api_is_whole(api: Api) -> None:
+def test_an_api_has_all_its_parts(api: Api) -> None:
     assert APIS[api.name] is api
     assert import_module(f"hunting_pipeline.apis.{api.name}").API is api
     assert Cloud.GLOBAL in api.hosts, "regions take their token's audience from the global cloud"
@@ -155,9 +155,10 @@ def test_given_urls_are_roots(root: str) -> None:
         "https://999.1.1.1",
         "https://ho*st",
         "https://höst",
+        "https://host/\x7f",
     ],
 )
-def test_urls_that_would_betray_a_token_or_lead_nowhere_are_refused(url: str) -> None:
+def test_urls_that_would_leak_a_token_or_are_invalid_are_refused(url: str) -> None:
     with pytest.raises(Misconfigured, match="api_url") as caught:
         connection(APIS["graph"], Cloud.GLOBAL, api_url=url)
     assert "pw" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The registry of credentials, and real MSAL against a small tenant: its requests, its memory, its errors."""
+"""The registry of credentials, and real MSAL against a small tenant: its requests, its cache, its errors."""
 
 import base64
 import contextlib
@@ -151,23 +151,23 @@ def test_a_certificate_signs_in_before_a_workload_identity_and_a_secret() -> Non
     assert order == sorted(order)
 
 
-def test_a_credential_that_was_begun_is_the_one_to_complete() -> None:
+def test_the_message_names_the_missing_setting_of_a_partly_set_credential() -> None:
     with pytest.raises(Misconfigured, match=r"set certificate$"):
         choose({"certificate_password": "pa55"})
 
 
 def test_the_registry_loads_no_msal() -> None:
-    """Settings import the registry, and most commands sign in nowhere."""
+    """Settings import the registry, but most commands do not sign in."""
     heavy = "{'msal', 'cryptography', 'httpx'}"
     code = f"import hunting_pipeline.settings, sys; sys.exit(str({heavy} & set(sys.modules) or ''))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
 
 
-def test_a_secret_brings_a_token_that_is_remembered_until_renewed(ca: trustme.CA, tmp_path: Path) -> None:
+def test_a_secret_gives_a_token_that_is_kept_until_its_renewal(ca: trustme.CA, tmp_path: Path) -> None:
     with tenant(ca, tmp_path) as (entra, server):
         app = signing_in(server)
-        app.renew()  # nothing to forget yet
+        app.renew()  # no token is cached yet
         assert [app.token(), app.token()] == ["token-1", "token-1"]
         app.renew()
         assert [app.token(), app.token()] == ["token-2", "token-2"]
@@ -180,7 +180,7 @@ def test_a_secret_brings_a_token_that_is_remembered_until_renewed(ca: trustme.CA
 
 def test_a_token_about_to_expire_is_replaced(ca: trustme.CA, tmp_path: Path) -> None:
     with tenant(ca, tmp_path) as (entra, server):
-        entra.lifetime = 200  # MSAL takes none that lives less than five minutes more
+        entra.lifetime = 200  # MSAL does not use a token that expires within five minutes
         app = signing_in(server)
         assert [app.token(), app.token()] == ["token-1", "token-2"]
 
@@ -225,7 +225,7 @@ def test_a_certificate_signs_the_login(kind: str, ca: trustme.CA, tmp_path: Path
     assert "client_secret" not in entra.logins[0]
 
 
-def test_a_federated_token_is_read_anew_at_each_login(ca: trustme.CA, tmp_path: Path) -> None:
+def test_a_federated_token_is_read_again_at_each_login(ca: trustme.CA, tmp_path: Path) -> None:
     path = tmp_path / "workload"
     path.write_text("first\n")
     with tenant(ca, tmp_path) as (entra, server):
@@ -258,7 +258,7 @@ def test_a_federated_token_is_read_anew_at_each_login(ca: trustme.CA, tmp_path: 
          "needless"),
     ],
 )  # fmt: skip
-def test_a_bad_certificate_is_told_before_anything_is_asked(
+def test_a_bad_certificate_is_reported_before_any_request(
     content: bytes, password: str | None, tmp_path: Path
 ) -> None:
     path = tmp_path / "app.pem"
@@ -360,7 +360,7 @@ def test_each_error_of_discovery_says_what_to_change(
             app.token()
         assert not entra.logins
         entra.discovery = None
-        assert app.token() == "token-1"  # the failure is not remembered
+        assert app.token() == "token-1"  # the failure is not cached
 
 
 def test_an_unreachable_login_host_and_an_unknown_authority(ca: trustme.CA, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def throttled(seconds: str = "17") -> httpx.Response:
     return reply(429, b'{"error":{"code":"TooManyRequests","message":""}}', retry_after=seconds)
 
 
-def stumbled() -> httpx.Response:
+def unavailable() -> httpx.Response:
     return reply(503)
 
 
@@ -155,12 +155,12 @@ def test_a_service_that_throttles_again_and_again_ends_in_quota_exhausted(bench:
     calls = bench.calls(lambda _: throttled("30"))
     with pytest.raises(QuotaExhausted):
         calls.ask("T")
-    assert len(bench.requests) == 4  # 4 times 30 seconds are more than the 100 allowed
+    assert len(bench.requests) == 4  # 4 times 30 seconds exceed the allowed 100
     assert sum(bench.clock.sleeps) <= MAX_WAIT + 30
 
 
-@pytest.mark.parametrize("failure", [stumbled, cut, lambda: reply(500), lambda: reply(200, b"<html>")])
-def test_a_stumble_is_asked_again_a_few_times(bench: Bench, failure: object) -> None:
+@pytest.mark.parametrize("failure", [unavailable, cut, lambda: reply(500), lambda: reply(200, b"<html>")])
+def test_a_transient_failure_is_retried_a_few_times(bench: Bench, failure: object) -> None:
     calls = bench.calls(replies(*[failure] * (ATTEMPTS - 1), answered))  # type: ignore[list-item]
     assert calls.ask("T").table.num_rows == 3
     assert (len(bench.requests), calls.spent.calls) == (ATTEMPTS, ATTEMPTS)
@@ -169,7 +169,7 @@ def test_a_stumble_is_asked_again_a_few_times(bench: Bench, failure: object) -> 
     assert {request.content for request in bench.requests} == {bench.requests[0].content}
 
 
-@pytest.mark.parametrize(("failure", "error"), [(stumbled, ServiceFailed), (cut, ReplyUnreadable)])
+@pytest.mark.parametrize(("failure", "error"), [(unavailable, ServiceFailed), (cut, ReplyUnreadable)])
 def test_a_failure_in_every_attempt_is_an_error(
     bench: Bench, failure: object, error: type[HuntingError]
 ) -> None:
@@ -180,7 +180,7 @@ def test_a_failure_in_every_attempt_is_an_error(
     assert calls.ledger.usage().running == 0
 
 
-def test_a_network_that_fails_is_a_stumble(bench: Bench) -> None:
+def test_a_failure_of_the_network_is_transient(bench: Bench) -> None:
     def unreachable(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("no route")
 
@@ -203,7 +203,7 @@ def test_a_fresh_token_that_is_not_accepted_is_refused(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("large", [timed_out, lambda: reply(502), lambda: reply(200, body(TEST.rows))])
-def test_too_much_is_never_asked_again(bench: Bench, large: object) -> None:
+def test_a_query_with_too_large_a_result_is_never_retried(bench: Bench, large: object) -> None:
     with pytest.raises(TooBig):
         bench.calls(replies(large)).ask("T")  # type: ignore[arg-type]
     assert len(bench.requests) == 1
@@ -217,14 +217,14 @@ def test_a_reply_of_exactly_the_limit_of_rows_is_too_big(bench: Bench) -> None:
     assert calls.ask("T").table.num_rows == TEST.rows - 1
 
 
-def test_the_least_question_is_asked_again_when_it_is_too_much(bench: Bench) -> None:
+def test_the_smallest_query_is_retried_if_its_result_is_too_large(bench: Bench) -> None:
     calls = bench.calls(replies(timed_out, timed_out, answered, *[timed_out] * ATTEMPTS))
     assert calls.ask_for_least("T").table.num_rows == 3
     with pytest.raises(TooBig):
         calls.ask_for_least("T")
 
 
-def test_a_whole_question_that_is_always_too_much_has_failed(bench: Bench) -> None:
+def test_an_indivisible_query_whose_result_is_always_too_large_fails(bench: Bench) -> None:
     calls = bench.calls(replies(*[timed_out] * ATTEMPTS))
     with pytest.raises(ServiceFailed, match="AlertInfo"):
         calls.ask_whole("T")
@@ -232,7 +232,9 @@ def test_a_whole_question_that_is_always_too_much_has_failed(bench: Bench) -> No
 
 
 @pytest.mark.parametrize(("status", "everything"), [(400, False), (413, False), (403, True), (418, True)])
-def test_a_refusal_is_final_and_says_how_far_it_reaches(bench: Bench, status: int, everything: bool) -> None:
+def test_a_refusal_is_final_and_says_whether_it_concerns_every_call(
+    bench: Bench, status: int, everything: bool
+) -> None:
     with pytest.raises(Refused) as caught:
         bench.calls(replies(lambda: reply(status))).ask("T")
     assert caught.value.everything is everything

@@ -1,4 +1,4 @@
-"""The architecture, the errors and the limits, as they are written down."""
+"""The architecture, the errors and the limits equal their documentation."""
 
 import ast
 import inspect
@@ -30,7 +30,9 @@ SHORT = {
     "hunting_emulator.kql.errors": "the one error of the room: in another module it would close a circle",
 }
 """Modules that are shorter than the rest on purpose, and why. Packages' `__init__` are not counted."""
-REGISTRIES = ("hunting_pipeline.apis", "hunting_pipeline.auth", "hunting_pipeline.lake.stores")
+REGISTRIES = tuple(
+    f"hunting_pipeline.{name}" for name in ("apis", "auth", "cli.commands", "lake.stores", "publish")
+)
 """Packages whose modules are one registry entry each, which may be short."""
 
 
@@ -109,7 +111,7 @@ def test_bodies_of_functions_are_short(module: str) -> None:
 
 
 def _drawn() -> dict[str, str | None]:
-    """Each error in the tree at the top of the file, and what it hangs from."""
+    """Return each error in the tree at the top of the file, with its parent."""
     found: dict[str, str | None] = {}
     root = None
     for line in str(errors.__doc__).splitlines():
@@ -119,7 +121,7 @@ def _drawn() -> dict[str, str | None]:
     return found
 
 
-def test_the_errors_are_those_that_are_drawn() -> None:
+def test_the_drawn_tree_equals_the_errors_of_the_module() -> None:
     drawn = _drawn()
     assert {*errors.__all__} - {"setting"} == set(drawn)
     defined = {

@@ -105,7 +105,7 @@ def test_the_documented_reply(step: int) -> None:
         ("Geography", ('"x"', '{"a": 1}'), ['"x"', '{"a":1}']),
     ],
 )
-def test_types(wire: str, values: tuple[str, ...], wanted: list[object]) -> None:
+def test_each_type_is_decoded(wire: str, values: tuple[str, ...], wanted: list[object]) -> None:
     assert column(wire, *values) == wanted
     assert one(wire, *values).rescued == 0
 
@@ -182,7 +182,7 @@ MARK = '"@odata.type":"#microsoft.graph.security.dynamicColumnValue"'
 def test_dynamic_text_is_the_same_on_every_api(xdr: str, graph: str, text: str | None) -> None:
     assert one("Object", xdr).table.column("C").to_pylist() == [text]
     assert one("Object", graph, graph=True).table.column("C").to_pylist() == [text]
-    # in one block with others, where values are written in one stroke
+    # in one block with rows whose values are written in one step
     assert column("Object", '{"a":1}', xdr, graph, "true") == ['{"a":1}', text, text, "true"]
 
 
@@ -276,7 +276,7 @@ def test_invalid_utf8_and_nul_are_refused() -> None:
 
 
 @pytest.mark.parametrize("endless", [b'{"A":"x"},', b'{"A":"', b" ", b"[", b"9"], ids=str)
-def test_a_body_without_end_stops_at_the_ceiling(endless: bytes) -> None:
+def test_a_body_without_end_stops_at_the_size_limit(endless: bytes) -> None:
     def body() -> Iterator[bytes]:
         yield reply({"A": "String"})[:-2]
         while True:
@@ -314,7 +314,7 @@ def test_names_that_differ_only_by_case_are_two_columns() -> None:
     assert found.table.to_pylist() == [{"LogonId": 1, "LogonID": 2}]
 
 
-def test_a_lookalike_of_the_row_separator_in_nested_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nested_value_may_look_like_a_row_separator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "_BLOCK", 40)
     nested = '[{"A":1},{"A":2},{"A":3},{"A":4},{"A":5},{"A":6}]'
     rows = [f'{{"A":{nested if i % 3 else i}}}' for i in range(9)]

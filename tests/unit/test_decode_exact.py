@@ -30,7 +30,7 @@ def test_equals_the_reference_on_mutated_bodies(body: bytes, block: int) -> None
 
 
 EDGES = Path(__file__).with_name("decode_edges.txt").read_text("utf-8").split()
-"""Values at the limits of the compiled reading; some are no JSON, or end too early."""
+"""Values at the limits of the compiled reader. Some are no JSON, or end too early."""
 
 
 @pytest.mark.parametrize("graph", [False, True])

@@ -1,6 +1,6 @@
 """Hostile bodies: each ends in a documented error, within bounded memory, on every path.
 
-Time is bounded too: what once cost the square of a body's length would hang here.
+Time is bounded too: code that takes the square of a body's length would hang here.
 """
 
 import json
@@ -24,7 +24,7 @@ BLOCKS = [1, 40, 100, 4 << 20]
 
 @pytest.fixture(params=BLOCKS)
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """The size of a block: from one row each to all rows in one."""
+    """Set the size of a block: from one row each to all rows in one."""
     monkeypatch.setattr(fast, "_BLOCK", request.param)
     return int(request.param)
 

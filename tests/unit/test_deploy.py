@@ -1,4 +1,4 @@
-"""The files of docs/deploy are read as their tools read them, and name one another rightly."""
+"""The files of docs/deploy are valid for their tools, and the references between them are correct."""
 
 import os
 import re
@@ -30,7 +30,7 @@ def code_module() -> str:
 
 
 def services(*files: str) -> dict[str, dict[str, Any]]:
-    """As compose merges them: what a later file says is laid over each service."""
+    """Merge the services of several files as compose does: later files override earlier ones."""
     merged: dict[str, dict[str, Any]] = {}
     for file in files:
         for name, service in loaded(file)["services"].items():
@@ -42,7 +42,7 @@ def services(*files: str) -> dict[str, dict[str, Any]]:
 
 
 def variables_of(value: Any) -> set[str]:
-    """Every `env: NAME` within."""
+    """Yield every `env: NAME` in a structure."""
     if isinstance(value, list):
         return set().union(*map(variables_of, value))
     if not isinstance(value, dict):
@@ -72,7 +72,7 @@ def test_the_image_holds_compiled_code(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", INSTANCES)
 def test_dagster_accepts_the_instance(name: str, tmp_path: Path) -> None:
-    """Its keys and their types; the classes of other packages are loaded by `make workers`."""
+    """Dagster checks keys and their types. `make workers` loads the classes of other packages."""
     (tmp_path / "dagster.yaml").write_text((DEPLOY / name).read_text())
     settings = InstanceRef.from_dir(str(tmp_path)).settings
     assert settings["concurrency"]["runs"]["max_concurrent_runs"] == 8
@@ -109,7 +109,7 @@ def test_containers_and_files_that_are_named_exist() -> None:
         assert all((ROOT / name).exists() for name in copied.split())
 
 
-def test_the_workspace_is_served_where_it_is_looked_for() -> None:
+def test_the_code_server_listens_where_the_workspace_expects_it() -> None:
     (entry,) = loaded("workspace.yaml")["load_from"]
     merged = services("compose.yaml")
     command = shlex.split(merged[entry["grpc_server"]["host"]]["command"])
@@ -119,7 +119,7 @@ def test_the_workspace_is_served_where_it_is_looked_for() -> None:
 
 
 def test_the_workers_have_a_process_for_every_run() -> None:
-    """A task that waits for a process counts as starting, and is given up in the end."""
+    """A task that waits for a process counts as starting. Dagster ends it after its timeout."""
     worker = services("compose.celery.yaml")["worker"]
     command = shlex.split(worker["command"])
     processes = int(command[command.index("--concurrency") + 1]) * worker["deploy"]["replicas"]
@@ -127,7 +127,7 @@ def test_the_workers_have_a_process_for_every_run() -> None:
         assert loaded(name)["concurrency"]["runs"]["max_concurrent_runs"] <= processes
 
 
-def test_the_charts_values_refer_to_what_is_declared() -> None:
+def test_the_values_of_the_chart_refer_to_declared_objects() -> None:
     values = loaded("values.yaml")
     declared = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
     secrets = {one["metadata"]["name"]: one["stringData"] for one in declared if one["kind"] == "Secret"}
@@ -143,8 +143,8 @@ def test_the_charts_values_refer_to_what_is_declared() -> None:
     assert {volume["persistentVolumeClaim"]["claimName"] for volume in deployment["volumes"]} <= claims
 
 
-def test_its_pins_belong_to_the_locked_dagster() -> None:
-    """Dagster's libraries are numbered 0.(16 + minor).patch, and each pins its core."""
+def test_the_pins_of_the_image_belong_to_the_locked_dagster() -> None:
+    """Dagster's libraries have the version 0.(16 + minor).patch, and each pins its core."""
     lock = (ROOT / "requirements.lock").read_text()
     minor, patch = re.findall(r"^dagster==1\.(\d+)\.(\d+)", lock, re.MULTILINE)[0]
     pins = re.findall(

@@ -1,6 +1,6 @@
 """The two rules of plain English that a machine can check: docstrings open with a verb, messages are short.
 
-CONTRIBUTING.md says the others. A new verb is one word more in `VERBS`.
+CONTRIBUTING.md has the other rules. Add a new verb to `VERBS`.
 """
 
 import ast
@@ -35,13 +35,13 @@ VERBS = frozenset(
     Warn Widen Wrap Write Yield
     """.split()  # noqa: SIM905 # a word list reads as words
 )
-"""First words of a function's docstring, in the imperative."""
+"""Allowed first words of a function's docstring, in the imperative."""
 
 LONGEST = 30
-"""Words in a sentence of a message."""
+"""Most words in a sentence of a message."""
 
 _SPOKEN = re.compile(r"(?i)(warn|warning|info|error|exception|print|secho|echo|fail|complain)$")
-"""Calls whose text a person reads; so is every text within a `raise` and of these keywords."""
+"""Calls whose text a person reads. A person also reads the texts of a `raise` and of `_KEYWORDS`."""
 _KEYWORDS = frozenset({"description", "help", "message", "reason"})
 
 
@@ -54,7 +54,7 @@ def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunction
 
 
 def _spoken(tree: ast.Module) -> Iterator[ast.AST]:
-    """What holds text for people: raised values, arguments of calls that print or log, some keywords."""
+    """Yield code with text for people: raised values, arguments of calls that print or log, some keywords."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and node.exc is not None:
             yield node.exc
@@ -70,7 +70,7 @@ _verdicts = frozenset(
 
 
 def _texts(node: ast.AST) -> Iterator[tuple[int, str]]:
-    """The texts of an expression; what an f-string fills in counts as one word."""
+    """Yield the texts of an expression. Each value in an f-string counts as one word."""
     for part in ast.walk(node):
         if isinstance(part, ast.JoinedStr):
             yield (

@@ -1,4 +1,4 @@
-"""Settings in messages: a mark in the message, a variable when a person reads it."""
+"""Settings in messages: a mark in the code becomes a variable in the message that a person reads."""
 
 from pathlib import Path
 

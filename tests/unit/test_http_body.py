@@ -32,7 +32,7 @@ def chunks_of(body: bytes, cuts: list[int]) -> list[bytes]:
     encoding=st.sampled_from(sorted(PACK)), bodies=st.lists(BODIES, min_size=1, max_size=3), cuts=st.data()
 )
 def test_any_body_in_any_chunks_is_inflated(encoding: str, bodies: list[bytes], cuts: st.DataObject) -> None:
-    if encoding == "gzip":  # which alone may be several streams in a row
+    if encoding == "gzip":  # only gzip allows several streams in a row
         packed, plain = b"".join(gzip.compress(body) for body in bodies), b"".join(bodies)
     else:
         packed, plain = PACK[encoding](bodies[0]), bodies[0]
@@ -65,7 +65,7 @@ def test_a_flipped_bit_never_gives_another_body(place: int, flip: int) -> None:
         found = b"".join(inflate(iter([bytes(packed)]), "gzip", ceiling=10_000))
     except NotAccepted:
         return
-    assert found == plain  # the bit lay in the header's time or name
+    assert found == plain  # the bit was in the time or the name of the header
 
 
 def test_an_unknown_encoding_is_refused_before_a_byte_is_read() -> None:

@@ -113,7 +113,7 @@ def test_a_cut_or_damaged_reply_is_retried(data: bytes, reset: bool, ca: trustme
 @pytest.mark.parametrize(
     ("pack", "encoding"), [(bytes, "identity"), (gzip.compress, "gzip"), (zlib.compress, "deflate")]
 )
-def test_a_chunked_reply_cut_anywhere_is_never_taken_for_whole(
+def test_a_chunked_reply_that_is_cut_anywhere_is_never_accepted(
     pack: Callable[[bytes], bytes], encoding: str, ca: trustme.CA, tmp_path: Path
 ) -> None:
     body = pack(PLAIN[:300])
@@ -141,7 +141,7 @@ def test_a_cut_is_raised_by_the_iterator_after_the_received_bytes(ca: trustme.CA
         assert b"".join(came) == PLAIN[:-50]
 
 
-def test_silence_is_a_split(ca: trustme.CA, tmp_path: Path) -> None:
+def test_a_silent_service_is_a_split(ca: trustme.CA, tmp_path: Path) -> None:
     for head in (b"", reply(200, PLAIN)[:-50]):
         silent = threading.Event()
 
@@ -156,7 +156,7 @@ def test_silence_is_a_split(ca: trustme.CA, tmp_path: Path) -> None:
         silent.set()
 
 
-def test_a_drip_that_never_times_out_ends_at_the_total_deadline(ca: trustme.CA, tmp_path: Path) -> None:
+def test_a_slow_body_that_never_times_out_ends_at_the_total_deadline(ca: trustme.CA, tmp_path: Path) -> None:
     def script(conn: socket.socket, _: Asked) -> None:
         conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         for _byte in range(100):

@@ -245,7 +245,7 @@ def test_a_failed_login_passes_through() -> None:
         pass
 
 
-def test_each_api_is_asked_at_its_own_url() -> None:
+def test_each_api_is_called_at_its_own_url() -> None:
     for api in APIS:
         asked: list[str] = []
 

@@ -19,7 +19,7 @@ from hunting_pipeline.http.verdict import Refuse, Retry, Split
 
 @dataclass
 class Asked:
-    """A request as it came over the socket."""
+    """A request as received over the socket."""
 
     method: str
     path: str
@@ -124,7 +124,7 @@ def test_every_transport_error_of_httpx_has_a_judgement() -> None:
     families = {error for error in raised if error.__subclasses__()}
     assert set(JUDGEMENTS) == raised - families
     outside = {error for error in httpx_errors() if not issubclass(error, httpx.HTTPError)}
-    assert outside == {  # misuse of httpx, not a call that failed: these are allowed to be loud
+    assert outside == {  # wrong use of httpx, not a failed call: these may reach the caller unchanged
         httpx.CookieConflict,
         httpx.InvalidURL,
         httpx.StreamError,

@@ -54,7 +54,7 @@ def test_only_200_is_accepted() -> None:
         ("", Refuse, "400 BadRequest"),
     ],
 )  # fmt: skip
-def test_a_bad_request_is_refused_unless_it_asked_for_too_much(message: str, kind: type, hint: str) -> None:
+def test_a_bad_request_is_refused_unless_its_result_is_too_large(message: str, kind: type, hint: str) -> None:
     found = verdict(400, "BadRequest", message)
     assert isinstance(found, kind)
     assert hint in str(NotAccepted(found))  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def test_a_bad_request_is_refused_unless_it_asked_for_too_much(message: str, kin
         (206, "", Refuse),
     ],
 )
-def test_statuses(status: int, code: str, kind: type) -> None:
+def test_each_status_has_its_verdict(status: int, code: str, kind: type) -> None:
     found = verdict(status, code)
     assert isinstance(found, kind)
     assert f"{status} {code}".strip() in str(NotAccepted(found))  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def test_an_unknown_status_is_refused(status: int, body: bytes) -> None:
 
 
 @given(status=st.integers(100, 999), body=st.binary(max_size=300), after=st.text(max_size=40))
-def test_no_body_and_no_header_breaks_the_table(status: int, body: bytes, after: str) -> None:
+def test_every_body_and_header_gives_a_verdict(status: int, body: bytes, after: str) -> None:
     found = judge(status, {"Retry-After": after}, body, permission="p", now=NOW)
     if isinstance(found, Wait):
         assert 1 <= found.seconds < 1e12
@@ -139,7 +139,9 @@ def test_a_redirect_names_its_target_and_the_setting() -> None:
         ("CpuQuotaExceeded", "", {}, CPU_WAIT),
     ],
 )
-def test_waiting_times(code: str, message: str, headers: dict[str, str], seconds: float) -> None:
+def test_the_wait_is_read_from_header_or_body(
+    code: str, message: str, headers: dict[str, str], seconds: float
+) -> None:
     assert verdict(429, code, message, **headers) == Wait(
         seconds, f"429 {code}: {message}".removesuffix(": ")
     )

@@ -52,19 +52,19 @@ def hunting(*words: str) -> str:
         hunting("--help"),
     ],
 )
-def test_what_needs_no_data_loads_no_library_for_data_and_changes_no_variable(code: str) -> None:
+def test_code_without_data_loads_no_data_library_and_changes_no_variable(code: str) -> None:
     _, loaded, changed = run(code)
     assert "hunting_pipeline" in loaded
     assert (loaded & HEAVY, changed) == (set(), [])
 
 
-def test_a_pipeline_in_a_process_of_others_changes_no_variable() -> None:
+def test_a_pipeline_in_another_program_changes_no_variable() -> None:
     _, loaded, changed = run("import hunting_pipeline.pipeline")
     assert "pyarrow" in loaded
     assert changed == []
 
 
-def test_a_command_loads_what_it_needs_and_chooses_the_allocator_of_its_own_process() -> None:
+def test_a_command_loads_no_data_library_before_it_needs_one_and_chooses_its_allocator() -> None:
     _, loaded, changed = run(hunting("tables", "--json"))
     assert loaded & HEAVY == set()
     assert changed == [_POOL]

@@ -90,7 +90,7 @@ def test_bounds_go_as_far_up_as_they_are_exact(text: str) -> None:
         ("A | summarize arg_max(X, *) by Timestamp", "Timestamp", 1),
     ],
 )
-def test_bins_are_what_a_row_stands_for(text: str, time: str, step: int) -> None:
+def test_the_step_is_the_bin_that_a_row_represents(text: str, time: str, step: int) -> None:
     found = hunt(text, time)
     assert found.step == step
     assert found.bounds == (Bound("Timestamp", step),)
@@ -156,7 +156,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_what_does_not_stay_the_same_is_refused_with_its_line(text: str) -> None:
+def test_a_query_whose_result_can_change_is_refused_with_its_line(text: str) -> None:
     line, words = REFUSED[text]
     with pytest.raises(Unsliceable) as caught:
         hunt(text)
@@ -207,7 +207,7 @@ def test_late_rows_change_the_rows_of_an_operator_that_combines_rows(name: str) 
 
 
 @pytest.mark.parametrize("name", [name for name, rule in OPERATORS.items() if rule.gathers])
-def test_a_computed_time_behind_an_operator_that_gathers_is_refused(name: str) -> None:
+def test_a_computed_time_after_an_operator_that_combines_rows_is_refused(name: str) -> None:
     with pytest.raises(Unsliceable, match="the origin of Timestamp is not clear"):
         hunt(f"A | {name} L = max(Timestamp) by X | extend Timestamp = L + 1h")
 
@@ -235,7 +235,7 @@ def test_no_hunt_calls_a_function_whose_value_is_not_defined(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, rule in FUNCTIONS.items() if rule.refused_by_time])
-def test_only_a_snapshot_calls_a_function_whose_value_moves(name: str) -> None:
+def test_only_a_snapshot_calls_a_function_whose_value_changes_with_the_clock(name: str) -> None:
     with pytest.raises(Unsliceable) as caught:
         hunt(f"A\n| extend Y = {name}(X)")
     assert (caught.value.line, caught.value.reason) == (2, f"{name}(): {FUNCTIONS[name].refused_by_time}")
@@ -254,7 +254,7 @@ def test_a_time_is_rounded_by_a_function_whose_spans_are_known(name: str) -> Non
         assert hunt(text, "Day").bounds == (Bound("Timestamp", step),)
 
 
-def test_a_snapshot_may_move_but_not_be_chance() -> None:
+def test_a_snapshot_may_use_the_clock_but_no_random_number() -> None:
     text = "A | where Timestamp > ago(1d) | summarize arg_max(Timestamp, *) by X | top 5 by X"
     assert hunt(text, None) == Hunt(text, (text,), late_rows_rewrite=True)
     with pytest.raises(Unsliceable, match="take_any"):
@@ -273,7 +273,7 @@ def test_a_snapshot_may_move_but_not_be_chance() -> None:
         ("A | where X > toscalar(B | project Y)", True),
     ],
 )
-def test_what_counts_cannot_see_is_known(text: str, unseen: bool) -> None:
+def test_queries_whose_values_change_without_their_counts_are_recognized(text: str, unseen: bool) -> None:
     assert hunt(text).late_rows_rewrite is unseen
 
 
@@ -287,7 +287,7 @@ def test_what_counts_cannot_see_is_known(text: str, unseen: bool) -> None:
         "union (B | project Z)",
     ],
 )
-def test_a_time_that_is_handed_on_stays_rounded(operator: str) -> None:
+def test_a_time_that_passes_an_operator_stays_rounded(operator: str) -> None:
     """Otherwise, the rows of a day that come after its first pull would count as fetched."""
     found = hunt(f"A | extend Day = startofday(Timestamp) | {operator}", "Day")
     assert (found.step, found.bounds) == (DAY, (Bound("Day"),))
@@ -306,7 +306,7 @@ def test_a_time_that_is_rounded_in_an_unknown_way_is_refused(value: str) -> None
             hunt(f"A | {operator} Day = {value}", "Day")
 
 
-def test_comments_and_blank_lines_make_no_other_query() -> None:
+def test_comments_and_blank_lines_do_not_change_a_query() -> None:
     one = hunt("A // x\n\n\n| where X > 1 // y\n;")
     other = hunt("A\n| where X > 1")
     assert one.text == other.text == "A\n| where X > 1"
@@ -324,7 +324,7 @@ def test_rounded_bounds_keep_exactly_the_rows_of_the_window(start: int, ticks: i
         assert (low <= t < high) == (window.start <= t // step * step < window.end)
 
 
-def test_a_hunt_is_asked_as_a_table_is() -> None:
+def test_a_hunt_is_queried_like_a_table() -> None:
     spec = TableSpec("hunt-h", "T", hunt=hunt("A | summarize N = count() by T = bin(Timestamp, 1h)", "T"))
     window = Window(HOUR // 2, 2 * HOUR)
     slice_ = Slice("hunt-h", window, Proof(0, 0))

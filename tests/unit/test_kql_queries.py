@@ -107,7 +107,7 @@ def test_a_datetime_literal_is_exact_to_the_tick(ticks: int) -> None:
         (DAY, "1d"),
     ],
 )
-def test_steps(ticks: int, literal: str) -> None:
+def test_a_step_is_written_as_a_timespan(ticks: int, literal: str) -> None:
     assert timespan_literal(ticks) == literal
 
 
@@ -124,7 +124,7 @@ def test_a_step_is_exact(ticks: int) -> None:
         assert days * DAY + hours * HOUR + minutes * 60 * SECOND + seconds * SECOND + fraction == ticks
 
 
-def test_a_step_of_nothing_is_a_mistake() -> None:
+def test_a_step_of_zero_is_an_error() -> None:
     with pytest.raises(ValueError, match="positive"):
         timespan_literal(0)
 
@@ -162,7 +162,7 @@ def test_bounds_are_half_open(start: int, ticks: int) -> None:
         "X matches regex @'a|b' and Y !~ 'z'",
     ],
 )
-def test_predicates_that_stay_in_their_place(text: str) -> None:
+def test_predicates_that_stay_within_their_clause_are_accepted(text: str) -> None:
     assert predicate(f"  {text}\n") == text
 
 
@@ -188,7 +188,7 @@ def test_predicates_that_stay_in_their_place(text: str) -> None:
         '// quote " in a comment\n; take 1',
     ],
 )
-def test_predicates_that_would_reach_further_are_refused(text: str) -> None:
+def test_predicates_that_would_leave_their_clause_are_refused(text: str) -> None:
     with pytest.raises(Misconfigured, match="predicate"):
         predicate(text)
 
@@ -256,7 +256,7 @@ def test_a_query_for_the_schema() -> None:
     assert queries.schema_query(EVENTS) == "DeviceEvents\n| take 0"
 
 
-def test_what_cannot_be_asked() -> None:
+def test_impossible_queries_are_refused() -> None:
     window = Window(START, START + HOUR)
     with pytest.raises(Misconfigured, match="no time column"):
         queries.histogram_query(SNAPSHOT, [window], HOUR)

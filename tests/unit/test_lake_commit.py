@@ -1,4 +1,4 @@
-"""A partition's file appears whole or not at all, never says less than before, and proves itself."""
+"""A partition's file appears complete or not at all, never loses rows, and contains its own proof."""
 
 import itertools
 import json
@@ -58,11 +58,11 @@ def shop(tmp_path: Path) -> Workshop:
 
 
 def archive(shop: Workshop) -> dict[str, bytes]:
-    """Every file but what is staged."""
+    """Return every file that is not staged."""
     return {path: data for path, data in shop.contents().items() if not path.startswith("_hunting/staging/")}
 
 
-# what a commit leaves behind
+# the files of a commit
 
 
 def test_a_commit_leaves_the_file_its_manifest_and_nothing_else(shop: Workshop) -> None:
@@ -152,7 +152,7 @@ def test_row_groups_are_bounded_and_can_be_skipped_by_time(shop: Workshop) -> No
     assert all(one[1] < other[0] for one, other in itertools.pairwise(ranges))
 
 
-# extending and replacing
+# commits that extend or replace
 
 
 def test_a_second_commit_replaces_what_it_covers(shop: Workshop) -> None:
@@ -173,7 +173,7 @@ def test_an_extension_keeps_the_archived_rows_outside_the_staged_spans(shop: Wor
     assert second.body_bytes == 300
 
 
-def test_only_what_is_still_in_the_file_counts_as_rescued(shop: Workshop) -> None:
+def test_only_rescued_values_that_are_still_in_the_file_are_counted(shop: Workshop) -> None:
     shop.commit([*shop.stage(reply([MIDNIGHT], rescued=1), MORNING), *shop.stage(reply([NOON]), AFTERNOON)])
     assert shop.commit(shop.stage(reply([NOON, NOON], rescued=1), AFTERNOON)).rescued == 2
     assert shop.commit(shop.stage(reply([MIDNIGHT]), MORNING)).rescued == 1
@@ -181,7 +181,7 @@ def test_only_what_is_still_in_the_file_counts_as_rescued(shop: Workshop) -> Non
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[tuple[int, int]]]:
-    """Hours of a day, each part of one commit or of several, one after the other."""
+    """Draw spans of a day in random order, committed in groups one after another."""
     edges = sorted(draw(st.sets(st.integers(1, 23), max_size=5)) | {0, 24})
     spans = list(itertools.pairwise(edges))
     commits = []
@@ -195,7 +195,7 @@ def histories(draw: st.DrawFn) -> list[list[tuple[int, int]]]:
 
 @settings(max_examples=25, deadline=None)
 @given(histories(), st.randoms(use_true_random=False))
-def test_however_a_day_comes_together_it_holds_every_row_once(
+def test_a_day_has_every_row_once_for_any_sequence_of_commits(
     tmp_path_factory: pytest.TempPathFactory, history: list[list[tuple[int, int]]], chance: random.Random
 ) -> None:
     shop = Workshop(tmp_path_factory.mktemp("day"))
@@ -220,7 +220,7 @@ def test_however_a_day_comes_together_it_holds_every_row_once(
 
 
 def test_part_of_an_archived_slice_can_be_replaced(shop: Workshop) -> None:
-    """The rest of it is kept, and counted anew."""
+    """The rest of the slice is kept and counted again."""
     shop.land([MIDNIGHT, NOON, NOON + 1, WHOLE.end - 1], columns={"A": text("a", "b", "c", "d")})
     inner = Window(NOON, NOON + 10)
     receipt = shop.commit(shop.stage(reply([NOON, NOON + 1, NOON + 2], {"A": text("B", "C", "new")}), inner))
@@ -234,7 +234,7 @@ def test_part_of_an_archived_slice_can_be_replaced(shop: Workshop) -> None:
     ]  # fmt: skip
 
 
-def test_buckets_of_one_tick_are_all_of_them_kept(shop: Workshop) -> None:
+def test_all_buckets_of_one_tick_are_kept(shop: Workshop) -> None:
     tick = Window(NOON, NOON + 1)
     before, after = Window(MIDNIGHT, NOON), Window(NOON + 1, WHOLE.end)
     staged = [
@@ -247,7 +247,7 @@ def test_buckets_of_one_tick_are_all_of_them_kept(shop: Workshop) -> None:
     assert shop.commit(staged).proof.rows == 8
     assert sorted(shop.rows()["A"].to_pylist()) == ["+", "-", "0", "0", "0", "1", "1", "17"]
     extended = shop.commit(shop.stage(reply([MIDNIGHT, MIDNIGHT], {"A": text("-", "-")}), before))
-    assert extended.proof.rows == 9, "bucket pieces of the archive were lost or read twice"
+    assert extended.proof.rows == 9, "buckets of the archive were lost or read twice"
 
 
 def test_a_snapshot_is_replaced_whole(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_snapshot_is_replaced_whole(tmp_path: Path) -> None:
     assert shop.rows()["A"].to_pylist() == ["new", "newer"]
 
 
-# what is refused; the old file stays byte for byte
+# refused commits: no byte of the old file changes
 
 
 def refused(shop: Workshop, words: str, **land: object) -> None:
@@ -278,7 +278,7 @@ def test_fewer_rows_are_refused_unless_forced(shop: Workshop) -> None:
 
 
 def test_new_hours_do_not_make_up_for_rows_lost_in_old_ones(shop: Workshop) -> None:
-    """The whole would have as many rows as before, and yet one archived row would be gone."""
+    """The partition would have more rows than before, but one archived row would be lost."""
     shop.land([MIDNIGHT, MIDNIGHT + 1], MORNING)
     refused(shop, "holds 1 rows where 2 are archived", ticks=[MIDNIGHT, NOON, NOON + 1], window=WHOLE)
 
@@ -286,22 +286,22 @@ def test_new_hours_do_not_make_up_for_rows_lost_in_old_ones(shop: Workshop) -> N
 def test_less_time_is_refused_even_with_force(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
     staged = shop.stage(reply([MIDNIGHT, MIDNIGHT]), MORNING)
-    other_shape = replace(EVENTS, where="true")
+    other_query = replace(EVENTS, where="true")
     before = archive(shop)
     with pytest.raises(CommitRefused, match="no longer cover 2026-11-20T00:00:00Z … 2026-11-21"):
-        shop.commit(staged, spec=other_shape, force=True)
+        shop.commit(staged, spec=other_query, force=True)
     assert archive(shop) == before
 
 
-def test_rows_asked_for_in_another_shape_are_not_mixed(shop: Workshop) -> None:
-    """Half a day of all rows, and half a day of chosen ones, would be a file that nobody asked for."""
+def test_rows_of_different_queries_are_not_mixed(shop: Workshop) -> None:
+    """A file with all rows of the morning and filtered rows of the afternoon matches no query."""
     shop.land([MIDNIGHT], MORNING)
     shop.land([NOON], AFTERNOON)
     refused(shop, "no longer cover", ticks=[NOON, NOON], window=AFTERNOON, spec=replace(EVENTS, where="true"))
     assert shop.land([MIDNIGHT, NOON], spec=replace(EVENTS, where="true")).slices == 1
 
 
-def test_nothing_staged_is_refused_where_there_is_an_archive(shop: Workshop) -> None:
+def test_a_commit_of_nothing_does_not_replace_an_archive(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
     before = archive(shop)
     with pytest.raises(CommitRefused, match="nothing is staged"):
@@ -319,7 +319,7 @@ def test_nothing_staged_is_refused_where_there_is_an_archive(shop: Workshop) -> 
         ((WHOLE, Bucket(0, 2)), (AFTERNOON, Bucket(1, 2))),
     ],
 )
-def test_pieces_that_would_double_rows_are_refused_and_thrown_away(
+def test_segments_that_would_double_rows_are_refused_and_removed(
     shop: Workshop, one: tuple[Window, Bucket | None], other: tuple[Window, Bucket | None]
 ) -> None:
     staged = [
@@ -357,7 +357,7 @@ def test_another_tenants_lake_is_refused(shop: Workshop) -> None:
     assert archive(shop) == before
 
 
-def test_a_lake_belongs_to_the_first_who_writes(shop: Workshop) -> None:
+def test_a_lake_belongs_to_the_tenant_that_writes_first(shop: Workshop) -> None:
     claim(shop.store, TENANT, write=False)
     assert shop.contents() == {}
     claim(shop.store, TENANT, write=True)
@@ -375,7 +375,7 @@ def test_a_lake_belongs_to_the_first_who_writes(shop: Workshop) -> None:
         (f'{{"tenant": "{TENANT}", "layout": 3}}', "layout version 3"),
     ],
 )
-def test_a_lake_of_unknown_make_is_refused(shop: Workshop, text_: str, words: str) -> None:
+def test_a_lake_of_unknown_layout_is_refused(shop: Workshop, text_: str, words: str) -> None:
     shop.store.put(LAKE_FILE, text_.encode())
     with pytest.raises(Misconfigured, match=words):
         claim(shop.store, TENANT, write=True)
@@ -434,19 +434,19 @@ def test_a_damaged_or_foreign_file_is_named_and_left_as_it_is(
     assert shop.file().read_bytes() == before
 
 
-def test_a_flipped_bit_in_archived_rows_is_noticed_when_they_are_taken_over(shop: Workshop) -> None:
+def test_a_flipped_bit_in_archived_rows_is_detected_when_they_are_copied(shop: Workshop) -> None:
     noise = [str(n * 7919 % 10_007) for n in range(5_000)]
     shop.land([MIDNIGHT] * 5_000, MORNING, {"A": text(*noise)})
     column = pq.read_metadata(shop.file()).row_group(0).column(1)
     data = bytearray(shop.file().read_bytes())
     data[column.data_page_offset + column.total_compressed_size // 2] ^= 1
     shop.file().write_bytes(data)
-    load(shop.store, day())  # so that the manifest knows the damaged file
+    load(shop.store, day())  # now the manifest has the version of the damaged file
     refused(shop, "cannot be read", ticks=[NOON], window=AFTERNOON, columns={"A": text("z")})
 
 
-def test_a_staged_piece_that_cannot_be_read_is_thrown_away(shop: Workshop) -> None:
-    """So that the next run fetches it again, and does not fail on it for ever."""
+def test_a_staged_segment_that_cannot_be_read_is_removed(shop: Workshop) -> None:
+    """The next run then fetches the segment again. Otherwise every run would fail."""
     (segment,) = shop.stage(reply([NOON] * 1000, {"A": text(*map(str, range(1000)))}), WHOLE)
     path = shop.root / segment.path
     path.write_bytes(path.read_bytes()[:-200])
@@ -455,7 +455,7 @@ def test_a_staged_piece_that_cannot_be_read_is_thrown_away(shop: Workshop) -> No
     assert list(shop.contents()) == [LAKE_FILE]
 
 
-def test_a_piece_that_holds_other_rows_than_it_says_is_thrown_away(shop: Workshop) -> None:
+def test_a_segment_whose_rows_differ_from_its_proof_is_removed(shop: Workshop) -> None:
     (segment,) = shop.stage(reply([NOON, NOON + 1]), WHOLE)
     lying = replace(segment, proof=Proof(2, segment.proof.checksum + 1))
     with pytest.raises(CommitRefused, match=r"was written where .* is proven"):
@@ -463,7 +463,7 @@ def test_a_piece_that_holds_other_rows_than_it_says_is_thrown_away(shop: Worksho
     assert list(shop.contents()) == [LAKE_FILE]
 
 
-# failures of the disk
+# disk errors
 
 
 def test_a_disk_that_fills_during_a_commit_leaves_the_old_file(shop: Workshop) -> None:
@@ -474,10 +474,10 @@ def test_a_disk_that_fills_during_a_commit_leaves_the_old_file(shop: Workshop) -
     with files_no_longer_than(10_000), pytest.raises(Misconfigured, match="full"):
         shop.commit(staged)
     assert archive(shop) == before
-    assert shop.commit(staged).proof.rows == 20_001, "what was staged is still good"
+    assert shop.commit(staged).proof.rows == 20_001, "the staged rows are still valid"
 
 
-def test_a_place_that_cannot_be_written_is_named_and_staged_work_stays(shop: Workshop) -> None:
+def test_a_path_that_cannot_be_written_is_named_and_staged_rows_stay(shop: Workshop) -> None:
     staged = shop.stage(reply([MIDNIGHT]), WHOLE)
     in_the_way = shop.root / "DeviceEvents"
     in_the_way.write_text("in the way")
@@ -490,8 +490,8 @@ def test_a_place_that_cannot_be_written_is_named_and_staged_work_stays(shop: Wor
 # manifests
 
 
-def test_a_manifest_that_was_never_written_is_mended_from_the_footer(shop: Workshop) -> None:
-    """As after a kill between the file and its manifest: the file speaks for itself."""
+def test_a_manifest_that_was_never_written_is_restored_from_the_footer(shop: Workshop) -> None:
+    """This is the state after a kill between the file and its manifest."""
     shop.land([MIDNIGHT, NOON])
     path = shop.root / manifest_path(day())
     whole = path.read_bytes()
@@ -501,7 +501,7 @@ def test_a_manifest_that_was_never_written_is_mended_from_the_footer(shop: Works
     assert path.read_bytes() == whole
 
 
-def test_a_manifest_of_the_file_before_is_mended_from_the_footer(shop: Workshop) -> None:
+def test_a_manifest_of_the_previous_file_is_restored_from_the_footer(shop: Workshop) -> None:
     shop.land([MIDNIGHT], MORNING)
     path = shop.root / manifest_path(day())
     old = path.read_bytes()
@@ -515,7 +515,7 @@ def test_a_manifest_of_the_file_before_is_mended_from_the_footer(shop: Workshop)
 @pytest.mark.parametrize(
     "bad", [b"", b"null", b"[]", b"7", b"{}", b'{"version": 2}', b"\xff", b'{"version": 1}']
 )
-def test_a_manifest_that_is_none_is_mended_from_the_footer(shop: Workshop, bad: bytes) -> None:
+def test_an_invalid_manifest_is_restored_from_the_footer(shop: Workshop, bad: bytes) -> None:
     shop.land([MIDNIGHT])
     path = shop.root / manifest_path(day())
     whole = path.read_bytes()
@@ -524,7 +524,7 @@ def test_a_manifest_that_is_none_is_mended_from_the_footer(shop: Workshop, bad: 
     assert path.read_bytes() == whole
 
 
-def test_a_manifest_of_another_partition_is_not_believed(shop: Workshop) -> None:
+def test_a_manifest_of_another_partition_is_ignored(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
     shop.land([day(1).window.start], partition=day(1))
     entry = shop.store.stat(data_path(day()))
@@ -536,7 +536,7 @@ def test_a_manifest_of_another_partition_is_not_believed(shop: Workshop) -> None
     assert found.partition == day()
 
 
-def test_a_manifest_without_its_file_proves_nothing(shop: Workshop) -> None:
+def test_a_manifest_without_its_file_is_ignored(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
     shop.file().unlink()
     assert load(shop.store, day()) is None
@@ -544,13 +544,13 @@ def test_a_manifest_without_its_file_proves_nothing(shop: Workshop) -> None:
 
 
 class ReadOnly(LocalStore):
-    """A lake that may only be read."""
+    """A lake without write access."""
 
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         raise Misconfigured("read-only")
 
 
-def test_a_lake_that_may_only_be_read_is_understood_all_the_same(shop: Workshop) -> None:
+def test_a_read_only_lake_can_be_read(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
     (shop.root / manifest_path(day())).unlink()
     (found,) = load_all(ReadOnly(shop.root), EVENTS.name)
@@ -558,7 +558,7 @@ def test_a_lake_that_may_only_be_read_is_understood_all_the_same(shop: Workshop)
     assert not (shop.root / manifest_path(day())).exists()
 
 
-def test_strange_files_do_not_disturb(shop: Workshop) -> None:
+def test_foreign_files_are_ignored(shop: Workshop) -> None:
     shop.land([MIDNIGHT])
     (shop.root / "_hunting" / "manifest" / "DeviceEvents" / "notes.json").write_text("{}")
     (shop.root / "DeviceEvents" / "date=2026-11-20" / "part-0.parquet").write_bytes(b"")
@@ -585,7 +585,7 @@ def test_merged_windows_hold_the_same_instants_in_as_few_as_possible(windows: li
 # killed writers
 
 
-def test_a_commit_killed_at_any_file_operation_leaves_one_state_and_is_mended() -> None:
+def test_a_commit_killed_at_any_file_operation_leaves_one_state_and_is_repaired() -> None:
     here = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, str(here / "lake_killed.py")], capture_output=True, text=True, check=False
@@ -614,11 +614,11 @@ while True:
 """
 
 KILLS, READS, MOST_KILLS = 6, 25, 40
-"""A busy machine takes more kills until enough was read; more than the last, and no writer gets anywhere."""
+"""Least kills, least reads, and most kills. A busy machine needs more kills until enough was read."""
 
 
 def test_readers_see_whole_files_while_writers_are_killed(tmp_path: Path) -> None:
-    """Each file holds 1000 + g rows that all say g: a torn or mixed one would tell."""
+    """Each file has 1000 + g rows with the value g. So a torn or mixed file is detected."""
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(

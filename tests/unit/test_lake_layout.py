@@ -1,4 +1,4 @@
-"""Where things lie, and what columns are called: there and back, and never two under one name."""
+"""Paths of files and names of columns: each can be read back, and no two are equal."""
 
 from datetime import date
 
@@ -76,7 +76,7 @@ def test_paths_are_those_that_the_page_shows() -> None:
     ["", "2026", "2026-11", "2026-13-01", "2026-02-30", "2026-11-20T24", "2026-11-20T5", "2026-11-20 05",
      "2026-11-20\n", "20261120", "-2026-11-20", "2026-11-20T05:00", "٢٠٢٦-11-20", "0000-01-01"],
 )  # fmt: skip
-def test_what_is_no_key_is_refused(key: str) -> None:
+def test_a_text_that_is_no_key_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         partition_from_key("T", key)
 
@@ -87,7 +87,7 @@ def test_what_is_no_key_is_refused(key: str) -> None:
      "T/date=2026-11-20/T-2026-11-20T05.parquet", "T/date=2026-11-20/2026-11-20.parquet",
      "T/T-null_time.parquet", "T/date=__HIVE_DEFAULT_PARTITION__/T-null_time.parquet"],
 )  # fmt: skip
-def test_a_strangers_file_has_no_partition(path: str) -> None:
+def test_a_foreign_file_has_no_partition(path: str) -> None:
     assert partition_from_path("T", path) is None
 
 
@@ -108,7 +108,7 @@ def called(names: list[str], known: dict[str, str] | None = None) -> dict[str, s
 
 @given(names)
 @example(["A", "a", "a_1"])
-def test_no_two_columns_share_a_name_whatever_its_case(columns: list[str]) -> None:
+def test_no_two_columns_have_names_that_are_equal_without_case(columns: list[str]) -> None:
     found = [name.lower() for name in called(columns).values()]
     assert len(set(found)) == len(found)
     assert not {"date", "hour", "_rescued_data"} & set(found)

@@ -1,4 +1,4 @@
-"""What a reader can skip in the files: statistics, page indexes and bloom filters."""
+"""Statistics, page indexes and bloom filters allow a reader to skip parts of a file."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +14,7 @@ HASHES = [sha256(str(n).encode()).hexdigest() for n in range(ROWS)]
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A committed partition with a text that differs in every row, and one that hardly does."""
+    """Commit a partition with a text that differs in every row, and a text with few values."""
     shop = Workshop(tmp_path_factory.mktemp("skip") / "lake")
     shop.land(
         range(NOON, NOON + ROWS), columns={"SHA256": text(*HASHES), "Kind": text(*["a", "b"] * (ROWS // 2))}

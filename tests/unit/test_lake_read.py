@@ -1,4 +1,4 @@
-"""What lies in the lake reads the same in pyarrow, pandas, DuckDB, polars and, if it is installed, Spark."""
+"""pyarrow, pandas, DuckDB, polars and, if installed, Spark read the same rows from the lake."""
 
 import shutil
 from decimal import Decimal
@@ -37,12 +37,12 @@ EVERY_TYPE: Values = {
     "LogonID": ("long", pa.int64(), [10, 20, 30, 40]),
 }
 COMMON = ["Text", "Kind", "Flag", "Small", "Large", "Real", "Exact", "LogonId", "LogonID_1", "_rescued_data"]
-"""Columns that every reader holds in types of its own that compare alike."""
+"""Columns whose values compare equal in the types of every reader."""
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """Two days; the first holds a value that did not fit, the second lacks most columns and has a new one."""
+    """Commit two days. The first has a value that did not fit; the second lacks columns and has a new one."""
     shop = Workshop(tmp_path_factory.mktemp("read") / "lake")
     shop.commit(shop.stage(reply(TICKS, EVERY_TYPE, rescued=1), day().window))
     shop.land(
@@ -147,7 +147,7 @@ def test_spark_reads_the_folders_with_times_as_nanoseconds(shop: Workshop) -> No
 
 
 def folder_readers(folder: Path) -> dict[str, list[str]]:
-    """Column A of a table's folder, as readers see it that get nothing but the folder."""
+    """Return column A of a table's folder, from each reader that gets only the folder."""
     return {
         "polars": pl.scan_parquet(folder).collect()["A"].to_list(),
         "pandas": pd.read_parquet(folder)["A"].tolist(),
@@ -160,7 +160,7 @@ def folder_readers(folder: Path) -> dict[str, list[str]]:
 
 
 def test_a_tables_folder_is_read_as_it_is(tmp_path: Path) -> None:
-    """Also with rows whose time is null, and with the leftovers of a killed run."""
+    """The table also has rows whose time is null, and leftovers of a killed run."""
     shop = Workshop(tmp_path / "lake")
     shop.land([NOON], columns={"A": text("x")})
     shop.land([day(1).window.start], columns={"A": text("y")}, partition=day(1))
@@ -196,7 +196,9 @@ def test_rows_can_be_chosen_by_time(shop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("partitions", [None, [], [day(5)]])
-def test_nothing_archived_is_said_with_what_to_do(tmp_path: Path, partitions: list[Partition] | None) -> None:
+def test_a_message_says_what_to_do_if_nothing_is_archived(
+    tmp_path: Path, partitions: list[Partition] | None
+) -> None:
     with pytest.raises(Misconfigured, match="hunting pull DeviceEvents"):
         dataset(Workshop(tmp_path).store, EVENTS.name, partitions)
 

@@ -1,4 +1,4 @@
-"""Schema drift: a table's schema only grows, a type only widens, and nothing changes its name."""
+"""Schema drift: a table's schema only grows, a type only widens, and no column changes its name."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ def schema(**types: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, kind, metadata={"kusto": "k"}) for name, kind in types.items()])
 
 
-def test_new_columns_come_behind_the_known_ones_and_rescued_values_last() -> None:
+def test_new_columns_come_after_the_known_ones_and_rescued_values_last() -> None:
     known = merged(EVENTS, None, [schema(B=pa.string(), A=pa.int32())])
     assert known.names == ["B", "A", "_rescued_data"]
     grown = merged(EVENTS, known, [schema(C=pa.bool_(), A=pa.int32())])
@@ -41,7 +41,7 @@ def test_a_reply_with_rescued_values_is_no_drift() -> None:
         (pa.string(), pa.string(), pa.string()),
     ],
 )
-def test_a_type_widens_whichever_comes_first(one: pa.DataType, other: pa.DataType, wide: pa.DataType) -> None:
+def test_a_type_widens_in_either_order(one: pa.DataType, other: pa.DataType, wide: pa.DataType) -> None:
     for first, second in ((one, other), (other, one)):
         assert merged(EVENTS, schema(A=first), [schema(A=second)]).field("A").type == wide
         assert merged(EVENTS, None, [schema(A=first), schema(A=second)]).field("A").type == wide
@@ -65,7 +65,7 @@ def test_a_type_that_cannot_widen_stops_the_partition(one: pa.DataType, other: p
 
 @pytest.mark.parametrize("kusto", ["dynamic", "some later type"])
 def test_text_and_json_do_not_share_a_column(kusto: str) -> None:
-    """The text `[1]` and the list could not be told apart."""
+    """A reader could not distinguish the text `[1]` from the list."""
     plain = pa.schema([pa.field("A", pa.string(), metadata={"kusto": "string"})])
     json = pa.schema([pa.field("A", pa.string(), metadata={"kusto": kusto})])
     for first, second in ((plain, json), (json, plain)):
@@ -94,8 +94,8 @@ def test_rows_are_brought_under_the_merged_schema() -> None:
     assert table.to_pylist() == [{"A": 7, "B": "x", "C": None, "_rescued_data": None}]
 
 
-def test_a_clash_of_case_keeps_each_columns_values_whichever_replies_they_came_in() -> None:
-    """`LogonId` in one reply, `LogonID` in the next, both in a third."""
+def test_columns_that_differ_only_in_case_keep_their_values_over_all_replies() -> None:
+    """One reply has `LogonId`, the next one `LogonID`, the third one both."""
     both = pa.table({"LogonID": ["upper"], "LogonId": ["lower"]})
     upper, lower = both.select(["LogonID"]), both.select(["LogonId"])
     known = merged(EVENTS, None, [upper.schema])
@@ -131,7 +131,7 @@ def test_every_value_is_found_again_after_any_drift(replies: list[list[str]]) ->
         assert known.names[-1] == "_rescued_data"
 
 
-def test_the_fingerprint_tells_schemas_apart() -> None:
+def test_different_schemas_have_different_fingerprints() -> None:
     base = schema(A=pa.int32(), B=pa.string())
     others = [
         schema(B=pa.string(), A=pa.int32()),
@@ -145,12 +145,12 @@ def test_the_fingerprint_tells_schemas_apart() -> None:
     assert fingerprint(base.append(pa.field("_rescued_data", pa.string()))) == fingerprint(base)
 
 
-def test_columns_carry_kustos_words() -> None:
+def test_columns_keep_the_type_names_of_kusto() -> None:
     found = columns_of(merged(EVENTS, None, [schema(A=pa.int32())]))
     assert found == (Column("A", "k"),)
 
 
-def test_drift_in_the_lake(tmp_path: Path) -> None:
+def test_the_schema_of_the_lake_follows_drift(tmp_path: Path) -> None:
     """A new column, a missing one and a wider type, one day after the other."""
     shop = Workshop(tmp_path)
     noon = [day(n).window.start + 1 for n in range(3)]

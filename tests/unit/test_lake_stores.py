@@ -1,4 +1,4 @@
-"""Stores: objects are whole or absent, a put replaces what it expects, and nothing is left behind."""
+"""Stores: objects are complete or absent, and a put replaces only the expected version."""
 
 import errno
 import fcntl
@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
 import pytest
@@ -55,7 +56,7 @@ def test_a_store_is_opened_by_its_scheme(tmp_path: Path, monkeypatch: pytest.Mon
     assert everything(tmp_path) == {}
 
 
-def test_an_unknown_scheme_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_scheme_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
         Misconfigured, match=r"lake is 'gopher://x/y'.*Set lake to a path, or.*file://"
     ) as caught:
@@ -66,7 +67,7 @@ def test_an_unknown_scheme_is_refused_with_those_that_there_are() -> None:
 # the protocol, in every store
 
 
-def test_what_is_put_can_be_got_listed_and_deleted(any_store: Store) -> None:
+def test_an_object_can_be_put_got_listed_and_deleted(any_store: Store) -> None:
     store = any_store
     assert (store.get("a/b"), store.stat("a/b"), list(store.list("a"))) == (None, None, [])
     store.delete("a/b")
@@ -85,7 +86,7 @@ def test_what_is_put_can_be_got_listed_and_deleted(any_store: Store) -> None:
     assert store.get("a/b") is None
 
 
-def test_a_put_replaces_what_it_expects_and_nothing_else(any_store: Store) -> None:
+def test_a_put_replaces_only_the_version_that_it_expects(any_store: Store) -> None:
     store = any_store
     with pytest.raises(Conflict, match=r"another run changed a/b in the meantime.*Run again"):
         store.put("a/b", b"x", expected="1-1")
@@ -103,7 +104,7 @@ def test_a_put_replaces_what_it_expects_and_nothing_else(any_store: Store) -> No
     assert store.get("a/b") == b"any"
 
 
-def test_a_writer_that_fails_leaves_the_old_object_and_no_litter(any_store: Store, tmp_path: Path) -> None:
+def test_a_writer_that_fails_leaves_the_old_object_and_nothing_else(any_store: Store, tmp_path: Path) -> None:
     def fail(path: Path) -> None:
         path.write_bytes(b"half of the n")
         raise ZeroDivisionError
@@ -125,7 +126,7 @@ def test_two_writers_at_once_end_with_one_whole_object(any_store: Store) -> None
     assert any_store.get("a/b") == b"first"
 
 
-def test_a_commit_does_not_replace_what_came_while_it_was_written(any_store: Store) -> None:
+def test_a_put_does_not_replace_an_object_that_changed_during_its_write(any_store: Store) -> None:
     def slow(path: Path) -> None:
         any_store.put("a/b", b"of another run")
         path.write_bytes(b"mine")
@@ -136,7 +137,7 @@ def test_a_commit_does_not_replace_what_came_while_it_was_written(any_store: Sto
     assert any_store.get("a/b") == b"of another run"
 
 
-def test_one_at_a_time_holds_a_lock(any_store: Store) -> None:
+def test_one_holder_at_a_time_has_a_lock(any_store: Store) -> None:
     inside = most = 0
 
     def work() -> None:
@@ -159,7 +160,7 @@ def test_one_at_a_time_holds_a_lock(any_store: Store) -> None:
 
 
 def test_the_whole_lake_works_in_a_store_of_memory(tmp_path: Path) -> None:
-    """Stage, commit, extend, replace, read, and repair a manifest: with the protocol alone."""
+    """Stage, commit, extend, replace, read, and repair a manifest need only the protocol."""
     shop = Workshop(tmp_path / "lake")
     shop.store = MemoryStore()
     morning, afternoon = Window(MIDNIGHT, NOON), Window(NOON, day().window.end)
@@ -186,7 +187,9 @@ def test_the_whole_lake_works_in_a_store_of_memory(tmp_path: Path) -> None:
 # the local folder
 
 
-def test_a_full_disk_is_told_and_leaves_the_old_object_and_no_litter(store: Store, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_the_old_object_and_nothing_else(
+    store: Store, tmp_path: Path
+) -> None:
     store.put("a/b", b"old")
     with (
         files_no_longer_than(1000),
@@ -197,8 +200,8 @@ def test_a_full_disk_is_told_and_leaves_the_old_object_and_no_litter(store: Stor
 
 
 @pytest.mark.parametrize("place", ["lake", "lake/a", "lake/a/b"])
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
-    """The root, a folder within, or the object itself is of the wrong kind."""
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
+    """The root, a folder inside it, or the object itself has the wrong kind."""
     wrong = tmp_path / place
     wrong.parent.mkdir(parents=True, exist_ok=True)
     wrong.mkdir() if place == "lake/a/b" else wrong.write_text("in the way")
@@ -210,8 +213,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> 
 
 
 @pytest.mark.parametrize("place", ["lake", "lake/a"])
-def test_a_place_that_cannot_be_written_is_found_out_before(tmp_path: Path, place: str) -> None:
-    """A file is in the way, or a link that leads nowhere or to itself."""
+def test_the_write_probe_reports_a_path_that_cannot_be_written(tmp_path: Path, place: str) -> None:
+    """The path is a file, or a link to nothing or to itself."""
     wrong = tmp_path / place
     wrong.parent.mkdir(exist_ok=True)
     store = open_store(str(tmp_path / "lake"))
@@ -222,8 +225,30 @@ def test_a_place_that_cannot_be_written_is_found_out_before(tmp_path: Path, plac
         wrong.unlink()
 
 
+def test_a_folder_of_temporary_files_that_cannot_be_written_is_found_out_before(tmp_path: Path) -> None:
+    """Every put writes there first, so a reply that was paid for would be lost."""
+    (tmp_path / TEMPORARY).parent.mkdir()
+    (tmp_path / TEMPORARY).touch()
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        open_store(str(tmp_path)).prove_writable("a/b")
+
+
+def test_a_folder_of_another_file_system_is_found_out_before(tmp_path: Path) -> None:
+    """A finished file is renamed into its folder, which works within one file system only."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("this machine has one file system only")
+    with TemporaryDirectory(dir=memory) as elsewhere:
+        (tmp_path / "a").symlink_to(elsewhere)
+        store = open_store(str(tmp_path))
+        store.prove_writable("other/b")
+        with pytest.raises(Misconfigured, match=r"cannot be used \(Invalid cross-device link\)"):
+            store.prove_writable("a/b")
+        assert everything(tmp_path) == {}
+
+
 @pytest.mark.parametrize("content", [[], [LAKE_FILE], [LAKE_FILE, "a/b"]])
-def test_a_place_is_proven_writable_without_a_trace(tmp_path: Path, content: list[str]) -> None:
+def test_the_write_probe_leaves_no_trace(tmp_path: Path, content: list[str]) -> None:
     store = open_store(str(tmp_path / "new" / "lake"))
     for path in content:
         store.put(path, b"old")
@@ -233,13 +258,13 @@ def test_a_place_is_proven_writable_without_a_trace(tmp_path: Path, content: lis
     assert list(everything(tmp_path).values()) == [b"old"] * len(content)
 
 
-def test_a_full_disk_is_found_out_before(store: Store) -> None:
+def test_the_write_probe_reports_a_full_disk(store: Store) -> None:
     with files_no_longer_than(0), pytest.raises(Misconfigured, match="full"):
         store.prove_writable("a/b")
 
 
 @pytest.mark.parametrize("call", ["get", "stat", "list", "delete", "prove_writable"])
-def test_a_lake_that_is_a_file_is_named_by_every_call(tmp_path: Path, call: str) -> None:
+def test_every_call_names_a_lake_that_is_a_file(tmp_path: Path, call: str) -> None:
     (tmp_path / "lake").write_text("in the way")
     store = open_store(str(tmp_path / "lake"))
     with pytest.raises(Misconfigured, match="cannot be used"):
@@ -248,8 +273,8 @@ def test_a_lake_that_is_a_file_is_named_by_every_call(tmp_path: Path, call: str)
         pass
 
 
-def test_what_a_killed_writer_left_is_swept_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
-    """A writer that is alive holds the lock beside its file; a lock without a file is swept, too."""
+def test_leftovers_of_a_killed_writer_are_removed_and_files_of_a_live_writer_are_kept(tmp_path: Path) -> None:
+    """A live writer holds the lock beside its file. A lock without a file is removed, too."""
     folder = tmp_path / TEMPORARY
     folder.mkdir(parents=True)
     for name in ("dead.tmp", "dead.lock", "killed_before_its_lock.tmp", "killed_after_its_rename.lock"):
@@ -286,6 +311,29 @@ def test_a_lock_in_a_new_lake_leaves_no_trace_if_nothing_was_written(tmp_path: P
     assert sorted(everything(tmp_path / "new" / "lake")) == [LAKE_FILE, LOCK]
 
 
+def test_a_lock_is_acquired_while_other_runs_remove_the_folders_of_a_new_lake(
+    store: Store, tmp_path: Path
+) -> None:
+    """The folders can go at any step: while they are created, or before the lock's file is opened."""
+    ended = threading.Event()
+
+    def remove() -> None:
+        while not ended.is_set():
+            for folder in ("lake/_hunting/locks", "lake/_hunting", "lake"):
+                with suppress(OSError):
+                    (tmp_path / folder).rmdir()
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    try:
+        for _ in range(300):
+            with store.lock(LOCK):
+                assert (tmp_path / "lake" / LOCK).exists()
+    finally:
+        ended.set()
+        thread.join()
+
+
 HOLD = """
 import sys
 from hunting_pipeline.lake.stores import open_store
@@ -298,7 +346,7 @@ with open_store(sys.argv[1]).lock(sys.argv[2]):
 def test_a_lock_is_shared_by_processes_and_waiting_for_it_is_reported(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The other process has written nothing, so it removes the lock's file while this one waits for it."""
+    """The other process has written nothing. So it removes the lock's file while this process waits."""
     command = [sys.executable, "-c", HOLD, str(tmp_path / "lake"), LOCK]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
@@ -313,6 +361,24 @@ def test_a_lock_is_shared_by_processes_and_waiting_for_it_is_reported(
         assert (tmp_path / "lake" / LOCK).exists()
     assert f"another run writes DeviceEvents into the lake {tmp_path / 'lake'}; waiting" in caplog.text
     assert other.returncode == 0
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_folder_without_locks_is_named_and_nothing_is_written(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """As on a network share without locks; `flock` is the system's answer there."""
+
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        pytest.raises(Misconfigured, match=rf"{tmp_path / 'lake'} cannot be used \({os.strerror(code)}\)"),
+        store.lock(LOCK),
+    ):
+        store.put("a/b", b"x")
+    assert store.get("a/b") is None
 
 
 WITHOUT_FCNTL = """
@@ -334,7 +400,7 @@ print([m.proof.rows for m in load_all(shop.store, EVENTS.name)], rows["A"].tolis
 
 
 def test_a_lake_is_written_and_read_where_fcntl_does_not_exist(tmp_path: Path) -> None:
-    """As on Windows."""
+    """Windows has no `fcntl`."""
     here = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_FCNTL, str(tmp_path), str(here), str(here.parent)],
@@ -347,7 +413,7 @@ def test_a_lake_is_written_and_read_where_fcntl_does_not_exist(tmp_path: Path) -
 def test_a_lake_is_written_where_folders_cannot_be_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on Windows, which cannot open a folder."""
+    """Windows cannot open a folder."""
     os_open = os.open
 
     def open_file(path: str | Path, *arguments: int, **more: int) -> int:

@@ -1,4 +1,4 @@
-"""Replies become staged pieces: every row in its partition, and nothing taken for good that is not."""
+"""Replies become staged segments: every row is in its partition, and no bad segment is used."""
 
 import json
 from collections import Counter
@@ -49,7 +49,7 @@ def ticks_in(table: pa.Table) -> list[int]:
 
 
 @given(st.lists(st.integers(-(10**17), 9 * 10**16), max_size=20))
-def test_the_checksum_is_the_services(ticks: list[int]) -> None:
+def test_the_checksum_equals_that_of_the_service(ticks: list[int]) -> None:
     """`sum(tolong(Timestamp) % 1000000007)`: .NET ticks, each remainder taken before the sum."""
     expected = sum((t + 621_355_968_000_000_000) % 1_000_000_007 for t in ticks)
     assert proof_of(np.array(ticks, np.int64)) == Proof(len(ticks), expected)
@@ -60,7 +60,7 @@ EDGES = {Grain.DAY: [0, DAY, 2 * DAY, 3 * DAY], Grain.HOUR: [0, HOUR, 2 * HOUR, 
 
 @st.composite
 def replies(draw: st.DrawFn) -> tuple[Grain, Window, list[int]]:
-    """Times in three partitions, many of them at an edge."""
+    """Draw times in three partitions, many of them at an edge."""
     grain = draw(st.sampled_from(list(Grain)))
     edges = EDGES[grain]
     start, end = draw(st.integers(0, edges[1] - 1)), draw(st.integers(edges[2] + 1, edges[3]))
@@ -126,14 +126,14 @@ def test_a_row_without_a_time_is_refused(shop: Workshop) -> None:
     assert shop.contents() == {}
 
 
-def test_a_snapshot_is_one_piece_without_a_span(tmp_path: Path) -> None:
+def test_a_snapshot_is_one_segment_without_a_span(tmp_path: Path) -> None:
     shop = Workshop(tmp_path, SNAPSHOT)
     (segment,) = shop.stage(reply(None, {"A": text("x", "y", "x")}))
     assert (segment.span, segment.proof) == (None, Proof(3, 0))
     assert rows_of(shop, segment)["A"].to_pylist() == ["x", "y", "x"]
 
 
-def test_a_piece_says_all_of_itself_to_the_next_run(shop: Workshop) -> None:
+def test_the_next_run_reads_all_properties_of_a_segment(shop: Workshop) -> None:
     asked = Window(MIDNIGHT, MIDNIGHT + 2 * DAY)
     first, second = shop.stage(reply([NOON, NOON + DAY], rescued=1), asked, partitions=[day(), day(1)])
     assert staged_segments(shop.store, day(), EVENTS.query_hash) == (first,)
@@ -143,13 +143,13 @@ def test_a_piece_says_all_of_itself_to_the_next_run(shop: Workshop) -> None:
     assert kinds["Timestamp"] == {b"kusto": b"datetime"}
 
 
-def test_fetching_a_slice_again_replaces_its_piece(shop: Workshop) -> None:
+def test_fetching_a_slice_again_replaces_its_segment(shop: Workshop) -> None:
     shop.stage(reply([NOON]), WHOLE)
     (second,) = shop.stage(reply([NOON, NOON]), WHOLE)
     assert staged_segments(shop.store, day(), EVENTS.query_hash) == (second,)
 
 
-def test_pieces_come_in_order_of_time(shop: Workshop) -> None:
+def test_segments_come_in_order_of_time(shop: Workshop) -> None:
     late = Window(NOON, WHOLE.end)
     early = Window(MIDNIGHT, NOON)
     segments = [*shop.stage(reply([]), late), *shop.stage(reply([]), early)]
@@ -157,10 +157,10 @@ def test_pieces_come_in_order_of_time(shop: Workshop) -> None:
 
 
 def rewritten(shop: Workshop, segment: Staged, **changes: object) -> None:
-    """The piece's file with other words about itself."""
+    """Write the segment's file again with changed properties."""
     table = rows_of(shop, segment)
-    told = json.loads(table.schema.metadata[b"hunting.staged"]) | changes
-    table = table.replace_schema_metadata({"hunting.staged": json.dumps(told)})
+    properties = json.loads(table.schema.metadata[b"hunting.staged"]) | changes
+    table = table.replace_schema_metadata({"hunting.staged": json.dumps(properties)})
     with pa.ipc.new_file(str(shop.root / segment.path), table.schema) as writer:
         writer.write_table(table)
 
@@ -181,7 +181,7 @@ def spoil(kind: str, shop: Workshop, segment: Staged) -> None:
             rewritten(shop, segment, surprise=1)
         case "nonsense":
             rewritten(shop, segment, span={"start": 5, "end": 5})
-        case "of another shape":
+        case "of another query":
             rewritten(shop, segment, query_hash="0" * 16)
         case "copied from elsewhere":
             path.rename(path.with_name("1-2.arrow"))
@@ -189,10 +189,10 @@ def spoil(kind: str, shop: Workshop, segment: Staged) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["empty", "cut", "no Arrow file", "no metadata", "of a later version", "nonsense", "of another shape",
+    ["empty", "cut", "no Arrow file", "no metadata", "of a later version", "nonsense", "of another query",
      "copied from elsewhere"],
 )  # fmt: skip
-def test_what_cannot_be_trusted_is_swept(shop: Workshop, kind: str) -> None:
+def test_a_segment_that_cannot_be_trusted_is_removed(shop: Workshop, kind: str) -> None:
     (bad,) = shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
     (good,) = shop.stage(reply([MIDNIGHT]), Window(MIDNIGHT, NOON))
     spoil(kind, shop, bad)
@@ -200,22 +200,22 @@ def test_what_cannot_be_trusted_is_swept(shop: Workshop, kind: str) -> None:
     assert list(shop.contents()) == [good.path]
 
 
-def test_a_bucket_piece_is_swept_because_its_number_is_only_good_in_one_run(shop: Workshop) -> None:
+def test_a_segment_of_a_bucket_is_removed_because_its_number_is_valid_in_one_run_only(shop: Workshop) -> None:
     shop.stage(reply([NOON]), WHOLE, bucket=Bucket(0, 2))
     assert staged_segments(shop.store, day(), EVENTS.query_hash) == ()
     assert shop.contents() == {}
 
 
-def test_pieces_that_overlap_are_swept_but_for_the_first(shop: Workshop) -> None:
-    """Else the rows in both would be doubled: two runs with clocks apart cut the same day differently."""
+def test_overlapping_segments_are_removed_except_the_first(shop: Workshop) -> None:
+    """Rows in both would be doubled. Two runs with different clocks cut the same day differently."""
     (first,) = shop.stage(reply([MIDNIGHT, NOON]), Window(MIDNIGHT, NOON + 5))
     shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
     assert staged_segments(shop.store, day(), EVENTS.query_hash) == (first,)
     assert list(shop.contents()) == [first.path]
 
 
-def test_a_piece_older_than_the_partitions_file_is_swept(shop: Workshop) -> None:
-    """A run that died right after its commit leaves pieces behind; a later re-pull must not trust them."""
+def test_a_segment_older_than_the_file_of_its_partition_is_removed(shop: Workshop) -> None:
+    """A run that died right after its commit leaves segments behind. A later pull must not use them."""
     segments = shop.stage(reply([NOON]), WHOLE)
     leftover = shop.contents()
     shop.commit(segments)
@@ -226,15 +226,15 @@ def test_a_piece_older_than_the_partitions_file_is_swept(shop: Workshop) -> None
     assert staged_segments(shop.store, day(), EVENTS.query_hash) == (newer,)
 
 
-def test_unstaging_takes_all_of_a_partition_and_nothing_else(shop: Workshop) -> None:
+def test_unstaging_removes_everything_of_a_partition_and_nothing_else(shop: Workshop) -> None:
     asked = Window(MIDNIGHT, MIDNIGHT + 2 * DAY)
     _, kept = shop.stage(reply([NOON]), asked, partitions=[day(), day(1)])
-    (shop.root / staging_folder(day()) / "_leftover.tmp").write_bytes(b"half a piece")
+    (shop.root / staging_folder(day()) / "_leftover.tmp").write_bytes(b"half a segment")
     unstage(shop.store, day())
     assert list(shop.contents()) == [kept.path]
 
 
-def test_a_disk_that_fills_while_a_piece_is_staged(shop: Workshop) -> None:
+def test_a_disk_that_fills_while_a_segment_is_staged_is_named_and_nothing_is_left(shop: Workshop) -> None:
     noise = [str(n * 7919) for n in range(3000)]
     answer = reply([NOON] * 3000, {"A": text(*noise)})
     with files_no_longer_than(5000), pytest.raises(Misconfigured, match=r"disk of the lake .* is full"):

@@ -1,4 +1,4 @@
-"""Ticks, spans and keys: arithmetic that everything else leans on."""
+"""Ticks, spans and keys: the arithmetic that all other code uses."""
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -46,7 +46,7 @@ ticks = st.integers(FIRST, LAST)
         ("9999-12-31T23:59:59.9999999Z", LAST),
     ],
 )
-def test_an_instant_is_written_with_four_digits_of_year_and_seven_or_none_of_fraction(
+def test_an_instant_has_four_digits_of_the_year_and_none_or_seven_of_the_fraction(
     text: str, expected: int
 ) -> None:
     assert iso_of(expected) == text
@@ -61,7 +61,7 @@ def test_every_instant_of_kusto_reads_back_from_its_text(instant: int) -> None:
 
 
 @given(ticks, ticks)
-def test_text_sorts_as_time_does_on_whole_seconds(one: int, other: int) -> None:
+def test_texts_of_whole_seconds_sort_like_their_times(one: int, other: int) -> None:
     one, other = one // SECOND * SECOND, other // SECOND * SECOND
     assert (iso_of(one) < iso_of(other)) == (one < other)
 
@@ -86,13 +86,13 @@ def test_every_nanosecond_lies_in_its_tick(instant: int, rest: int) -> None:
 
 
 @given(st.lists(st.integers(-(9 * 10**16), 9 * 10**16)))
-def test_arrays_are_converted_as_integers_are(instants_: list[int]) -> None:
+def test_arrays_are_converted_like_integers(instants_: list[int]) -> None:
     nanoseconds = nanoseconds_of(np.array(instants_, np.int64))
     assert nanoseconds.tolist() == [nanoseconds_of(instant) for instant in instants_]
     assert ticks_of_nanoseconds(nanoseconds + 99).tolist() == instants_
 
 
-def test_the_null_time_is_the_first_tick_that_kusto_knows() -> None:
+def test_the_null_time_is_the_first_tick_of_kusto() -> None:
     partition = Partition("T", NULL_TIME)
     assert (iso_of(NULL_TIME.start), NULL_TIME.ticks) == ("0001-01-01T00:00:00Z", 1)
     assert (partition.key, partition.null_time) == ("null_time", True)
@@ -138,7 +138,7 @@ def test_the_key_of_a_partition_is_its_day_or_hour(year: int, expected: str) -> 
     assert (hour.key, str(hour)) == (f"{expected}T05", f"T {expected}T05")
 
 
-def test_grains_know_their_length() -> None:
+def test_each_grain_has_its_length() -> None:
     assert (Grain.DAY.ticks, Grain.HOUR.ticks) == (DAY, HOUR)
 
 
@@ -150,11 +150,11 @@ def test_grains_know_their_length() -> None:
         TableSpec("T", "Timestamp", where="A == 1"),
     ],
 )
-def test_what_is_asked_of_a_row_changes_the_query_hash(other: TableSpec) -> None:
+def test_time_column_columns_and_predicate_change_the_query_hash(other: TableSpec) -> None:
     assert other.query_hash != TableSpec("T", "Timestamp").query_hash
 
 
-def test_how_it_is_stored_does_not_change_the_query_hash() -> None:
+def test_the_form_of_storage_does_not_change_the_query_hash() -> None:
     stored = TableSpec("T", "Timestamp", grain=Grain.HOUR, bytes_per_row=9, service="S", evolve=False)
     assert stored.query_hash == TableSpec("T", "Timestamp").query_hash
 

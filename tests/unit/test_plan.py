@@ -1,4 +1,4 @@
-"""Slices tile their window, add up, and stay under the target; buckets refine; a plan has its price."""
+"""Slices tile their window, add up, and stay under the target; buckets divide; a plan has a duration."""
 
 import math
 from dataclasses import replace
@@ -18,7 +18,7 @@ STEP = 10
 
 @st.composite
 def histograms(draw: st.DrawFn) -> Histogram:
-    """One window that need not begin or end at a bin's edge, and counted bins within it."""
+    """Draw a window, which may begin or end within a bin, and its counted bins."""
     start = draw(st.integers(0, 25))
     window = Window(start, start + draw(st.integers(1, 300)))
     bins = []
@@ -54,8 +54,8 @@ def test_a_slice_is_over_the_target_only_if_it_holds_one_bin(histogram: Histogra
 
 
 @given(histograms(), st.integers(1, 25))
-def test_neighbouring_slices_could_not_have_been_one(histogram: Histogram, target: int) -> None:
-    """Greedy: the next slice's first bin did not fit any more. So calls are near what rows demand."""
+def test_two_neighbouring_slices_never_fit_into_one(histogram: Histogram, target: int) -> None:
+    """The first bin of the next slice did not fit. So the number of calls is near the minimum."""
     (window,) = histogram.windows
     slices = list(plan.pack(histogram, window, target=lambda: target))
     for one, other in pairwise(slices):
@@ -63,7 +63,7 @@ def test_neighbouring_slices_could_not_have_been_one(histogram: Histogram, targe
         assert one.expected.rows + first.proof.rows > target
 
 
-def test_the_target_is_asked_anew_for_every_slice() -> None:
+def test_the_target_is_called_again_for_every_slice() -> None:
     bins = tuple(Bin(Window(n, n + 1), Proof(10, 0)) for n in range(10))
     targets = iter([10, 30, 20, 1000])
     packed = plan.pack(Histogram((Window(0, 10),), 1, bins), Window(0, 10), target=lambda: next(targets))
@@ -73,13 +73,13 @@ def test_the_target_is_asked_anew_for_every_slice() -> None:
     assert [slice_.expected.rows for slice_ in packed] == [20, 70]
 
 
-def test_a_window_without_rows_is_one_slice_all_the_same() -> None:
+def test_a_window_without_rows_is_one_slice() -> None:
     assert list(plan.pack(Histogram((Window(3, 9),), 1, ()), Window(3, 9), target=lambda: 5)) == [
         Slice("", Window(3, 9), Proof(0, 0))
     ]
 
 
-def test_only_the_asked_window_of_a_histogram_is_packed() -> None:
+def test_only_the_requested_window_of_a_histogram_is_packed() -> None:
     bins = (Bin(Window(0, 1), Proof(5, 0)), Bin(Window(20, 21), Proof(7, 0)))
     histogram = Histogram((Window(0, 10), Window(20, 30)), 1, bins)
     (slice_,) = plan.pack(histogram, Window(20, 30), target=lambda: 100)
@@ -96,7 +96,7 @@ def test_the_step_is_the_finest_that_keeps_a_histogram_small(ticks: int, bins: i
     assert not finer or ticks > finer[-1] * bins
 
 
-def test_a_finer_histogram_is_asked_only_where_it_saves_calls() -> None:
+def test_a_finer_histogram_is_queried_only_if_it_saves_calls() -> None:
     window = Window(0, 30 * DAY)
     step = plan.step_for(window.ticks)
     full = tuple(Bin(Window(n * step, (n + 1) * step), Proof(600, 0)) for n in range(100))
@@ -125,9 +125,9 @@ def test_the_row_target_is_at_least_one_row(rows: int, width: plan.Width) -> Non
     assert 1 <= plan.row_target(tiny, width) <= rows
 
 
-def test_a_guess_leaves_more_room_than_what_was_learnt() -> None:
+def test_a_guessed_width_leaves_more_room_than_a_learnt_one() -> None:
     assert plan.row_target(ENDPOINT, plan.Width(5000)) == 5_000
-    assert plan.row_target(ENDPOINT, plan.Width(5000, learnt=True)) == 9_000
+    assert plan.row_target(ENDPOINT, plan.Width(5000, measured=True)) == 9_000
     assert plan.row_target(ORIGINAL, plan.Width(5000)) == 99_000
 
 
@@ -140,15 +140,15 @@ def test_a_width_follows_wider_replies_at_once_and_narrower_ones_slowly(
         assert after == width
         return
     seen = max(1.0, body / rows)
-    assert after.learnt
+    assert after.measured
     assert after.bytes_per_row >= seen * (1 - 1e-9)
     assert after.bytes_per_row <= max(seen, width.bytes_per_row) * (1 + 1e-9)
-    if width.learnt and seen < width.bytes_per_row:
+    if width.measured and seen < width.bytes_per_row:
         assert math.isclose(after.bytes_per_row, 0.8 * width.bytes_per_row + 0.2 * seen)
 
 
-def test_a_width_is_never_nothing() -> None:
-    """Else the row target would divide by it."""
+def test_a_width_is_never_zero() -> None:
+    """The row target divides by the width."""
     assert plan.row_target(TEST, plan.Width(1000).after(1000, 0)) < TEST.rows
 
 
@@ -160,7 +160,9 @@ def rows_of(rows: int, bucket: Bucket | None = None) -> Slice:
     ("rows", "width", "expected"),
     [(999, 1000, True), (1000, 1, False), (500, 2000, True), (500, 2001, False), (1, 10**9, True)],
 )
-def test_whether_a_reply_can_carry_a_slice(rows: int, width: float, expected: bool) -> None:
+def test_a_slice_fits_if_a_reply_can_carry_its_rows_and_bytes(
+    rows: int, width: float, expected: bool
+) -> None:
     assert plan.fits(rows_of(rows), TEST, plan.Width(width)) is expected
 
 
@@ -177,10 +179,10 @@ def test_buckets_are_a_power_of_two_and_filled_to_two_thirds(rows: int, target: 
 
 
 @given(st.integers(0, 3), st.integers(1, 4), st.data())
-def test_buckets_refine_their_own_and_add_up(own: int, finer: int, data: st.DataObject) -> None:
+def test_finer_buckets_divide_their_bucket_and_add_up(own: int, finer: int, data: st.DataObject) -> None:
     bucket = Bucket(data.draw(st.integers(0, (1 << own) - 1)), 1 << own)
     of = 1 << (own + finer)
-    proofs = [Proof(7, 7)] * of  # of other buckets; not to be taken
+    proofs = [Proof(7, 7)] * of  # of other buckets: must not be used
     mine = range(bucket.index, of, bucket.of)
     for index in mine:
         proofs[index] = Proof(data.draw(st.integers(0, 3)), data.draw(st.integers(0, 99)))
@@ -197,13 +199,15 @@ def test_buckets_refine_their_own_and_add_up(own: int, finer: int, data: st.Data
 
 
 def test_a_plan_within_every_rate_takes_as_long_as_its_calls_run() -> None:
-    found = plan.cost(calls=8, rows=1000, width=plan.Width(2.5), limits=ORIGINAL, share=0.8, seconds_a_call=5)
+    found = plan.cost(
+        calls=8, rows=1000, width=plan.Width(2.5), limits=ORIGINAL, share=0.8, seconds_per_call=5
+    )
     assert found == plan.Cost(8, 1000, 2500, 40, 40)
 
 
 def test_the_tightest_rate_says_how_long_a_plan_takes() -> None:
-    """120 calls of 5 s fill an hour of the original limits; a third hour's worth waits for two renewals."""
-    found = plan.cost(calls=360, rows=0, width=plan.Width(1), limits=ORIGINAL, share=1, seconds_a_call=5)
+    """120 calls of 5 s fill an hour of the original limits. So 360 calls wait for two renewals."""
+    found = plan.cost(calls=360, rows=0, width=plan.Width(1), limits=ORIGINAL, share=1, seconds_per_call=5)
     assert found.wall_seconds == pytest.approx(2 * 3600)
 
 
@@ -213,7 +217,12 @@ def test_more_calls_and_a_smaller_share_never_take_less_time(
 ) -> None:
     def price(calls: int, share: float) -> plan.Cost:
         return plan.cost(
-            calls=calls, rows=calls, width=plan.Width(3), limits=ENDPOINT, share=share, seconds_a_call=seconds
+            calls=calls,
+            rows=calls,
+            width=plan.Width(3),
+            limits=ENDPOINT,
+            share=share,
+            seconds_per_call=seconds,
         )
 
     assert price(calls, share).wall_seconds <= price(calls + more, share).wall_seconds
@@ -223,9 +232,9 @@ def test_more_calls_and_a_smaller_share_never_take_less_time(
 
 @given(st.integers(1, 500), st.integers(1, 60), st.integers(1, 600))
 def test_the_wall_time_is_one_that_the_rate_allows(calls: int, amount: int, period: int) -> None:
-    """Whole renewals can never be fewer than the price says."""
+    """A plan can never need fewer renewals than computed."""
     limits = Limits("one", "", (Rate(Kind.CALLS, amount, period),), 10, None, 1)
-    found = plan.cost(calls=calls, rows=0, width=plan.Width(1), limits=limits, share=1, seconds_a_call=0)
+    found = plan.cost(calls=calls, rows=0, width=plan.Width(1), limits=limits, share=1, seconds_per_call=0)
     renewals = math.ceil(calls / amount) - 1
     assert found.wall_seconds <= renewals * period + period
     assert found.wall_seconds >= (renewals - 1) * period
@@ -238,13 +247,13 @@ BOTH = Limits("both", "", (Rate(Kind.CALLS, 10, 3600), Rate(Kind.SECONDS, 30, 18
 TODAY = 100 * DAY
 
 
-def due(day: int, calls: float, *, hours_left: float | None, running: float = 0.0) -> plan.Due:
+def due(day: int, calls: float, *, hours_left: float | None, running: float = 0.0) -> plan.PartitionCost:
     deadline = None if hours_left is None else TODAY + math.floor(hours_left * HOUR)
-    return plan.Due(Partition("T", Window(day * DAY, (day + 1) * DAY)), calls, running, deadline)
+    return plan.PartitionCost(Partition("T", Window(day * DAY, (day + 1) * DAY)), calls, running, deadline)
 
 
 @st.composite
-def owed(draw: st.DrawFn) -> list[plan.Due]:
+def missing(draw: st.DrawFn) -> list[plan.PartitionCost]:
     return [
         due(
             day,
@@ -256,8 +265,8 @@ def owed(draw: st.DrawFn) -> list[plan.Due]:
     ]
 
 
-def in_time(dues: list[plan.Due], limits: Limits) -> bool:
-    """Whether all can be had, worked on by deadline."""
+def in_time(dues: list[plan.PartitionCost], limits: Limits) -> bool:
+    """Return whether all can be done in time, in the order of their deadlines."""
     calls = running = 0.0
     for one in sorted(dues, key=lambda d: math.inf if d.deadline is None else d.deadline):
         calls, running = calls + one.calls, running + one.running_seconds
@@ -268,7 +277,7 @@ def in_time(dues: list[plan.Due], limits: Limits) -> bool:
     return True
 
 
-def test_what_fits_is_done_oldest_first() -> None:
+def test_partitions_that_fit_are_done_oldest_first() -> None:
     turns = plan.by_deadline(
         [due(3, 10, hours_left=9), due(1, 10, hours_left=1), due(2, 10, hours_left=5)],
         HOURLY,
@@ -283,8 +292,8 @@ def test_what_fits_is_done_oldest_first() -> None:
     assert [turn.done - TODAY for turn in turns] == [0, HOUR, 2 * HOUR]
 
 
-def test_an_old_partition_is_not_had_at_the_price_of_two_younger_ones() -> None:
-    """30 calls take two hours more than the first ten: by then both others are gone."""
+def test_an_old_partition_is_given_up_if_it_would_cost_two_younger_ones() -> None:
+    """30 calls take two hours longer than ten. Both other partitions are forgotten by then."""
     turns = plan.by_deadline(
         [due(1, 30, hours_left=2.5), due(2, 10, hours_left=2.7), due(3, 10, hours_left=2.9)],
         HOURLY,
@@ -298,7 +307,7 @@ def test_an_old_partition_is_not_had_at_the_price_of_two_younger_ones() -> None:
     ]
 
 
-def test_what_is_gone_already_goes_last_the_youngest_first() -> None:
+def test_lost_partitions_go_last_and_the_youngest_of_them_first() -> None:
     gone = [due(1, 1, hours_left=-30), due(2, 1, hours_left=-6)]
     turns = plan.by_deadline([*gone, due(3, 1, hours_left=None)], HOURLY, share=1, now=TODAY)
     assert [(turn.partition.window.start // DAY, turn.lost) for turn in turns] == [
@@ -308,9 +317,9 @@ def test_what_is_gone_already_goes_last_the_youngest_first() -> None:
     ]
 
 
-@given(owed(), st.sampled_from([HOURLY, BOTH]), st.randoms(use_true_random=False))
-def test_whatever_is_promised_is_done_before_the_edge(
-    dues: list[plan.Due], limits: Limits, random: Random
+@given(missing(), st.sampled_from([HOURLY, BOTH]), st.randoms(use_true_random=False))
+def test_every_promised_partition_is_done_before_its_deadline(
+    dues: list[plan.PartitionCost], limits: Limits, random: Random
 ) -> None:
     turns = plan.by_deadline(dues, limits, share=1, now=TODAY)
     deadlines = {one.partition: one.deadline for one in dues}
@@ -326,8 +335,8 @@ def test_whatever_is_promised_is_done_before_the_edge(
     assert plan.by_deadline(shuffled, limits, share=1, now=TODAY) == turns
 
 
-@given(owed())
-def test_no_other_order_keeps_more_partitions(dues: list[plan.Due]) -> None:
+@given(missing())
+def test_no_other_order_keeps_more_partitions(dues: list[plan.PartitionCost]) -> None:
     kept = len(dues) - len(lost_of(plan.by_deadline(dues, HOURLY, share=1, now=TODAY)))
     quick = [replace(one, running_seconds=0.0) for one in dues]
     best = max(
@@ -339,15 +348,18 @@ def test_no_other_order_keeps_more_partitions(dues: list[plan.Due]) -> None:
     assert kept <= free == best
 
 
-def lost_of(turns: list[plan.Turn]) -> set[Partition]:
+def lost_of(turns: list[plan.Scheduled]) -> set[Partition]:
     return {turn.partition for turn in turns if turn.lost}
 
 
-def test_a_call_that_partitions_share_is_dealt_out_evenly() -> None:
+def test_a_call_that_partitions_share_is_divided_evenly() -> None:
     days = [Partition("T", Window(day * DAY, (day + 1) * DAY)) for day in (70, 71)]
     slices = [
         Slice("T", Window(70 * DAY, 70 * DAY + HOUR), Proof(1, 0)),
         Slice("T", Window(70 * DAY + HOUR, 72 * DAY), Proof(1, 0)),
     ]
-    found = plan.dues(slices, days, seconds_a_call=4, retention_days=30)
-    assert found == [plan.Due(days[0], 1.5, 6, 100 * DAY), plan.Due(days[1], 0.5, 2, 101 * DAY)]
+    found = plan.partition_costs(slices, days, seconds_per_call=4, retention_days=30)
+    assert found == [
+        plan.PartitionCost(days[0], 1.5, 6, 100 * DAY),
+        plan.PartitionCost(days[1], 0.5, 2, 101 * DAY),
+    ]

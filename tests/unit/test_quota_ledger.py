@@ -48,7 +48,7 @@ def url(request, tmp_path) -> str:
 
 @pytest.fixture
 def tenant(request) -> str:
-    """A separate tenant for each test, because one database holds many."""
+    """Return a separate tenant for each test, because one database holds many."""
     return request.node.name
 
 
@@ -107,7 +107,7 @@ def test_history_outlives_the_ledger_object(url, tenant, clock):
 def test_running_seconds_are_estimated_by_table(url, tenant, clock):
     ledger = open_ledger(url, tenant=tenant, limits=SECONDS, share=1, clock=clock)
     first = take(ledger, table="A")
-    assert first.seconds == SECONDS.request_seconds  # nothing known: the longest request
+    assert first.seconds == SECONDS.request_seconds  # no history: the longest request
     ledger.settle(first, seconds=2)
     assert take(ledger, table="A").seconds == 6  # mean 2, deviation 1
     assert take(ledger, table="B").seconds == 6  # unknown: as the table with the highest cost
@@ -147,7 +147,7 @@ def test_the_reservation_of_a_dead_process_counts_in_full_until_it_leaves_the_wi
     ledger = open_ledger(url, tenant=tenant, limits=SECONDS, share=1, clock=clock)
     for _ in range(3):
         dead = take(ledger)
-    assert refused(ledger).at < T0 + 60  # unsettled calls may end any moment: ask again soon
+    assert refused(ledger).at < T0 + 60  # unsettled calls may end at any moment: try again soon
     clock.now = dead.expires
     assert ledger.usage().running == 0
     assert refused(ledger).at == pytest.approx(dead.expires + 3600, abs=0.01)
@@ -235,9 +235,9 @@ def test_a_wall_clock_that_jumps_neither_exceeds_the_quota_nor_stops_calls(url, 
     ledger = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=wall, monotonic=monotonic)
     for _ in range(3):
         ledger.settle(take(ledger), seconds=1)
-    wall.now += 86400  # set forwards: nothing has renewed
+    wall.now += 86400  # the clock was set forwards: nothing has renewed
     assert refused(ledger).at == pytest.approx(wall.now + 61, abs=0.01)
-    wall.now -= 30 * 86400  # set back: still the same minute, in the new time
+    wall.now -= 30 * 86400  # the clock was set back: it is still the same minute, in the new time
     assert refused(ledger).at == pytest.approx(wall.now + 61, abs=0.01)
     monotonic.now += 62
     for _ in range(3):
@@ -270,7 +270,7 @@ def test_old_history_is_pruned(tmp_path, clock):
     assert rows <= 24
 
 
-# --- what can be wrong ------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("share", [0, -1, 1.01])
@@ -331,7 +331,7 @@ def test_a_destroyed_ledger_is_an_error_and_allows_no_call(tmp_path):
     take(ledger)
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE quota_spend")
-    with pytest.raises(ServiceFailed, match="No call was allowed"):
+    with pytest.raises(ServiceFailed, match="No call is sent without the ledger"):
         ledger.reserve(table="T", priority=Priority.FRESH, owner="me")
 
 
@@ -364,7 +364,7 @@ TIGHT = limits(Rate(Kind.CALLS, 12, 1), Rate(Kind.SECONDS, 4, 2), request_second
 
 
 def hammer(url: str, tenant: str, until: float, sent, number: int) -> None:
-    """Ask, call and settle without a pause; puts every call that is sent into `sent`."""
+    """Reserve, call and settle without a pause. Puts every sent call into `sent`."""
     ledger = open_ledger(url, tenant=tenant, limits=TIGHT, share=1)
     while (now := time.time()) < until:
         answer = ledger.reserve(
@@ -387,7 +387,7 @@ def drained(sent) -> list[tuple[int, float, float]]:
 
 
 def worst(events: list[tuple[float, float]], period: float) -> float:
-    """The largest sum in any window of that length."""
+    """Return the largest sum in any window of that length."""
     return max(sum(a for t, a in events if start <= t < start + period) for start, _ in events)
 
 
@@ -487,7 +487,7 @@ FRESH = 99
 
 @pytest.mark.parametrize("profile", [GRAPH, ENDPOINT, ORIGINAL], ids=lambda profile: profile.name)
 def test_a_fresh_partition_starts_within_one_renewal_of_a_week_of_backfill(tmp_path, profile, clock):
-    """Sixteen backfill callers use the whole quota, and much backfill waits; then a fresh call comes."""
+    """Sixteen backfill callers use the whole quota, and more backfill waits. Then a fresh call comes."""
     ledger = open_ledger(str(tmp_path / "l.db"), tenant="t", limits=profile, share=0.8, clock=clock)
     asks = [*((T0, number) for number in range(16)), (T0 + 300, FRESH)]
     sent: dict[int, Reservation] = {}

@@ -95,7 +95,7 @@ def test_a_running_call_counts_the_time_it_has_been_running():
     assert ask([running], [SECONDS], 5, estimate=4) == Go()
     answer = ask([running], [SECONDS], 8, estimate=4)
     assert isinstance(answer, WaitUntil)
-    assert answer.at < 8 + 60  # it may settle any moment: ask again soon, not after an hour
+    assert answer.at < 8 + 60  # the call may settle at any moment: try again soon, not after an hour
 
 
 def test_an_expired_reservation_counts_as_spent_for_one_period():
@@ -231,8 +231,8 @@ class Job:
     ready: float
     priority: Priority
     estimate: float
-    expected: float  # as a part of the estimate
-    part: float  # of the estimate that it really takes
+    expected: float  # relative to the estimate
+    part: float  # the real seconds, relative to the estimate
     transit: float
     dies: bool
 

@@ -1,4 +1,4 @@
-"""Variables over file over defaults; what is wrong is named, and no secret shows."""
+"""Variables win over the file, and the file over defaults. Errors name the setting and show no secret."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SECRET = "correct horse battery staple"
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An empty folder, and no setting from outside."""
+    """Work in an empty folder, without settings of the machine."""
     import os
 
     for name in list(os.environ):
@@ -34,7 +34,7 @@ def configured(monkeypatch: pytest.MonkeyPatch, text: str = "", **variables: str
     return load_settings()
 
 
-def test_defaults_need_nothing() -> None:
+def test_the_defaults_need_no_setting() -> None:
     found = load_settings()
     assert (found.api, found.share, found.workers, found.tables) == ("graph", 0.8, 4, ())
     assert found.limits_profile is GRAPH
@@ -53,7 +53,7 @@ def test_the_file_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 @pytest.mark.parametrize("path", ["nowhere.toml", ".", "/dev/null/x", "x" * 300])
-def test_a_named_file_must_be_one(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_a_named_settings_file_must_be_a_file(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     with pytest.raises(Misconfigured, match=CONFIG_VARIABLE):
         configured(monkeypatch, CONFIG=path)
 
@@ -104,7 +104,7 @@ def test_a_lake_can_be_in_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert configured(monkeypatch, LAKE="~/lake").lake == tmp_path / "lake"
 
 
-def test_a_home_that_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_home_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured, match=r"^hunting\.toml:2: lake: .*~nosuch/lake"):
         configured(monkeypatch, 'share = 0.5\nlake = "~nosuch/lake"\n')
 
@@ -186,7 +186,7 @@ def test_any_credential_completes_a_tenant(
 
 
 @any_credential
-def test_half_a_credential_is_refused_by_what_is_missing(
+def test_an_incomplete_credential_is_refused_with_the_missing_settings(
     monkeypatch: pytest.MonkeyPatch, credential: type[Credential]
 ) -> None:
     *some, last = credential.missing({})
@@ -203,7 +203,9 @@ def test_the_settings_are_those_that_the_credentials_state(credential: type[Cred
 
 
 @pytest.mark.parametrize("missing", list(COMPLETE))
-def test_half_a_tenant_is_refused_by_what_is_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_an_incomplete_tenant_is_refused_with_the_missing_settings(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
     variables = {name: value for name, value in COMPLETE.items() if name != missing}
     with pytest.raises(Misconfigured, match=f"HUNTING_{missing}"):
         configured(monkeypatch, **variables).tenant()
@@ -215,7 +217,7 @@ def test_every_api_can_be_chosen_and_brings_its_limits(monkeypatch: pytest.Monke
     assert (found.api, found.limits_profile) == (api, APIS[api].limits)
 
 
-def test_what_is_wrong_of_an_api_or_a_cloud_says_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_api_or_cloud_is_refused_with_the_valid_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured, match=rf"HUNTING_API: .*{', '.join(APIS)}") as caught:
         configured(monkeypatch, API="graf", CLOUD="moon")
     assert "HUNTING_CLOUD: " in str(caught.value)
@@ -278,7 +280,7 @@ def test_a_tenants_variable_wins_over_its_section(monkeypatch: pytest.MonkeyPatc
     assert (found.share, found.api) == (0.25, "xdr")
 
 
-def test_what_is_missing_of_a_tenant_is_named_by_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_settings_of_a_tenant_are_named_by_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     fabrikam = several(monkeypatch, "fabrikam")
     with pytest.raises(Misconfigured, match=r"set .*HUNTING_TENANTS__FABRIKAM__CLIENT_SECRET"):
         fabrikam.tenant()
@@ -297,7 +299,9 @@ WRONG_TENANTS = {
 
 
 @pytest.mark.parametrize("text", WRONG_TENANTS)
-def test_what_is_wrong_of_a_tenant_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_wrong_setting_of_a_tenant_is_named_with_its_line(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     with pytest.raises(Misconfigured, match=WRONG_TENANTS[text]):
         several(monkeypatch, "a", text)
 
@@ -316,7 +320,7 @@ def test_a_variable_of_no_tenant_is_refused_with_the_nearest(
 
 
 @pytest.mark.parametrize("name", ["", "contosso"])
-def test_which_of_several_tenants_is_meant_must_be_said(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_one_of_several_tenants_must_be_chosen(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with pytest.raises(Misconfigured, match="contoso, fabrikam"):
         several(monkeypatch, name)
 

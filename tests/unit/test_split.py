@@ -1,4 +1,4 @@
-"""What is decided about a slice, for every reason and every kind of slice and evidence."""
+"""The decision about a slice, for every reason and every kind of slice and evidence."""
 
 from dataclasses import replace
 from itertools import product
@@ -8,7 +8,7 @@ import pytest
 from hunting_pipeline import plan, split
 from hunting_pipeline.limits import TEST
 from hunting_pipeline.model import HOUR, Bucket, Grain, Proof, Slice, Window
-from hunting_pipeline.split import Evidence, Reason, next_cut
+from hunting_pipeline.split import Evidence, Reason, next_action
 
 WIDTH = plan.Width(100.0)
 KNOWN = Evidence(WIDTH, edge=0)
@@ -27,8 +27,8 @@ def a_slice(
     return Slice("T", window, Proof(rows, rows), occupied, bucket)
 
 
-def decided(slice_: Slice, reason: Reason, evidence: Evidence = KNOWN) -> split.Cut:
-    return next_cut(slice_, reason, evidence, limits=TEST, grain=Grain.HOUR)
+def decided(slice_: Slice, reason: Reason, evidence: Evidence = KNOWN) -> split.Action:
+    return next_action(slice_, reason, evidence, limits=TEST, grain=Grain.HOUR)
 
 
 def received(rows: int, rounds: int = 1) -> Evidence:
@@ -49,7 +49,7 @@ def received(rows: int, rounds: int = 1) -> Evidence:
         (a_slice(), Reason.RECOUNTED, received(499, 4), split.ByTime(WINDOW, 15 * 10**7, 250)),
         (a_slice(occupied=TICK), Reason.NOT_DISTINCT, KNOWN, "Isolate"),
         (a_slice(occupied=None), Reason.REFUSED, KNOWN, split.ByTime(WINDOW, 15 * 10**7, 250)),
-        (a_slice(2, occupied=None), Reason.CUT_SHORT, KNOWN, split.ByTime(WINDOW, 15 * 10**7, 1)),
+        (a_slice(2, occupied=None), Reason.TRUNCATED, KNOWN, split.ByTime(WINDOW, 15 * 10**7, 1)),
         (a_slice(occupied=TICK, window=TICK), Reason.REFUSED, KNOWN, split.ByHash(4)),
         (a_slice(occupied=TICK, bucket=Bucket(1, 4)), Reason.REFUSED, KNOWN, split.Distinct()),
         (a_slice(occupied=TICK, bucket=Bucket(1, 4)), Reason.NOT_DISTINCT, KNOWN, split.ByHash(64)),
@@ -59,8 +59,8 @@ def received(rows: int, rounds: int = 1) -> Evidence:
         (a_slice(4), Reason.RECOUNTED, KNOWN.after_buckets(4, PARTS), split.ByHash(4)),
     ],
 )  # fmt: skip
-def test_each_reason_has_its_answer(
-    slice_: Slice, reason: Reason, evidence: Evidence, expected: split.Cut | str
+def test_each_reason_has_its_decision(
+    slice_: Slice, reason: Reason, evidence: Evidence, expected: split.Action | str
 ) -> None:
     found = decided(slice_, reason, evidence)
     assert found == expected or type(found).__name__ == expected
@@ -72,7 +72,7 @@ def test_a_snapshot_is_cut_by_hash_alone() -> None:
     assert decided(whole, Reason.REFUSED) == split.ByHash(8)
 
 
-def test_a_dense_tick_leaves_only_its_own_partition_at_stake() -> None:
+def test_a_dense_tick_endangers_only_its_own_partition() -> None:
     for rows in (1, 700):
         found = decided(a_slice(rows, occupied=TICK), Reason.REFUSED)
         assert isinstance(found, split.Isolate)
@@ -82,8 +82,8 @@ def test_a_dense_tick_leaves_only_its_own_partition_at_stake() -> None:
         assert all(part.expected == Proof(0, 0) and part.occupied is None for part in rest)
 
 
-def test_it_is_given_up_only_where_nothing_smaller_can_be_asked() -> None:
-    said = replace(KNOWN, said="the result is too large")
+def test_a_slice_is_given_up_only_if_no_smaller_query_is_possible() -> None:
+    said = replace(KNOWN, refusal="the result is too large")
     one = decided(a_slice(1, occupied=TICK, window=TICK), Reason.REFUSED, said)
     assert isinstance(one, split.GiveUp)
     assert one.dense
@@ -93,7 +93,7 @@ def test_it_is_given_up_only_where_nothing_smaller_can_be_asked() -> None:
     assert alike.dense
 
 
-def test_a_count_that_does_not_settle_is_the_services_failure() -> None:
+def test_a_count_that_keeps_changing_is_a_failure_of_the_service() -> None:
     unsettled = decided(a_slice(1), Reason.RECOUNTED, received(2, split.ROUNDS))
     assert isinstance(unsettled, split.GiveUp)
     assert not unsettled.dense
@@ -111,7 +111,7 @@ def test_rounds_of_buckets_begin_when_fetching_is_over() -> None:
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_whatever_happens_a_slice_at_the_edge_is_cut_back(reason: Reason) -> None:
+def test_a_slice_at_the_edge_is_cut_back_for_every_reason(reason: Reason) -> None:
     step = 600 * 10**7
     reached = replace(received(500), edge=HOUR + 1, parts=PARTS)
     rest = Window(HOUR + 1 + step, 4 * HOUR)
@@ -128,9 +128,9 @@ SLICES = [
     for rows in (0, 1, 2, 999, 1000, 10**6)
 ]
 EVIDENCE = [
-    Evidence(width, edge=0, rounds=rounds, received=got, buckets=buckets, parts=parts, said="too much")
+    Evidence(width, edge=0, rounds=rounds, received=got, buckets=buckets, parts=parts, refusal="too much")
     for width, rounds, got, buckets, parts in product(
-        (WIDTH, plan.Width(10.0**6, learnt=True)),
+        (WIDTH, plan.Width(10.0**6, measured=True)),
         (0, 1, split.ROUNDS),
         (None, Proof(1, 0), Proof(1000, 0)),
         (0, 8),
@@ -140,10 +140,10 @@ EVIDENCE = [
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_and_evidence_has_a_sound_answer(reason: Reason) -> None:  # noqa: C901 # one case each
-    """Whatever is known, the answer fits the slice, and is never a step back."""
+def test_every_reason_and_evidence_has_a_sound_decision(reason: Reason) -> None:  # noqa: C901 # one case each
+    """For any evidence, the decision fits the slice and makes progress."""
     for slice_, evidence in product(SLICES, EVIDENCE):
-        rows, too_much = slice_.expected.rows, reason in {Reason.REFUSED, Reason.CUT_SHORT}
+        rows, too_much = slice_.expected.rows, reason in {Reason.REFUSED, Reason.TRUNCATED}
         match decided(slice_, reason, evidence):
             case split.Accept():
                 assert evidence.received == slice_.expected
@@ -185,11 +185,11 @@ def test_a_refused_slice_that_was_expected_to_be_large_teaches_a_wider_row() -> 
     narrow = a_slice(400)  # 40 kB of 1 MB
     assert split.width_after_refusal(WIDTH, narrow, TEST) == WIDTH
     wide = split.width_after_refusal(plan.Width(2000.0), narrow, TEST)
-    assert wide == plan.Width(2500.0, learnt=True)
+    assert wide == plan.Width(2500.0, measured=True)
     assert split.width_after_refusal(WIDTH, a_slice(10**6), replace(TEST, reply_bytes=None)) == WIDTH
 
 
-def test_a_histogram_that_is_too_much_is_halved_at_a_bins_edge() -> None:
+def test_a_histogram_that_is_too_large_is_halved_at_the_edge_of_a_bin() -> None:
     three = [Window(0, 10), Window(20, 30), Window(40, 50)]
     assert split.halves(three, 10) == (three[:1], three[1:])
     assert split.halves([Window(3, 38)], 10) == ([Window(3, 20)], [Window(20, 38)])

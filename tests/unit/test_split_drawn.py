@@ -1,4 +1,4 @@
-"""A drawn service is read by the splitter's decisions: every row comes once, and the calls come to an end."""
+"""The splitter reads a random service: every row comes once, and the number of calls is bounded."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 from hunting_pipeline import plan, split
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import HOUR, Bin, Grain, Histogram, Proof, Slice, Window
-from hunting_pipeline.split import Evidence, Reason, next_cut
+from hunting_pipeline.split import Evidence, Reason, next_action
 
 ATTEMPTS = 5
-"""Times that a question which cannot be smaller is asked."""
+"""Attempts of a query that cannot be smaller."""
 
 WINDOW = Window(10 * HOUR, 13 * HOUR)
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
-"""Without shrinking, which takes minutes here; a failing case is small enough to read."""
+"""The phases of hypothesis without shrinking, which takes minutes. A failing case is small enough to read."""
 
 
 @dataclass(frozen=True, order=True)
 class Row:
-    """A row: rows with the same values are alike."""
+    """A row. Rows with the same values are identical."""
 
     tick: int
     value: int
@@ -47,14 +47,14 @@ class TooMuch(Exception):
 
 @dataclass
 class Service:
-    """Rows by time; a row cap, a byte cap, refusals by chance, rows that arrive late, a moving edge.
+    """A service with a row limit, a byte limit, random refusals, late rows and a moving retention limit.
 
     Attributes:
-        rows: the rows now.
-        limits: what a reply carries.
-        refused: numbers of the calls that are refused by chance.
-        late: rows that arrive before the call of a number.
-        edge: from the call of a number on, rows before an instant are forgotten.
+        rows: the current rows.
+        limits: the limits of a reply.
+        refused: numbers of the calls that are refused at random.
+        late: rows that arrive before a call, by the number of the call.
+        edge: instants before which rows are forgotten, by the number of the first call after the change.
     """
 
     rows: list[Row]
@@ -68,7 +68,7 @@ class Service:
     by_chance: int = 0
 
     def of(self, slice_: Slice) -> list[Row]:
-        """The rows that a slice holds now."""
+        """Return the current rows of a slice."""
         window, bucket = slice_.window, slice_.bucket
         return [
             row
@@ -78,9 +78,9 @@ class Service:
         ]
 
     def _call(self, *, whole: bool = False) -> None:
-        """One call; a question that cannot be smaller is asked until it is answered."""
+        """Count one call and apply its events. A query that cannot be smaller is never refused."""
         self.calls += 1
-        assert self.calls < 5_000, "it does not end"
+        assert self.calls < 5_000, "the calls do not end"
         if row := self.late.pop(self.calls, None):
             self.rows.append(row)
             self.arrived.append(row)
@@ -92,7 +92,7 @@ class Service:
 
     def _short_enough(self, rows: int) -> None:
         if rows >= self.limits.rows:
-            raise TooMuch(Reason.CUT_SHORT)
+            raise TooMuch(Reason.TRUNCATED)
 
     def _carried(self, rows: list[Row]) -> None:
         self._short_enough(len(rows))
@@ -141,7 +141,7 @@ class Service:
             self._short_enough(len(counted))
         except TooMuch:
             halves = split.halves(windows, step)
-            if halves is None:  # a single bin is asked for again
+            if halves is None:  # a single bin is queried again
                 return self.histograms(windows, step)
             return [found for half in halves for found in self.histograms(list(half), step)]
         return [Histogram(tuple(windows), step, tuple(Bin(w, counted[w]) for w in sorted(counted)))]
@@ -153,7 +153,7 @@ def proof_of(rows: list[Row]) -> Proof:
 
 @dataclass
 class Reader:
-    """Executes decisions as the pipeline does, on the drawn service."""
+    """A reader that executes decisions on the random service, as the pipeline does."""
 
     service: Service
     width: plan.Width
@@ -181,7 +181,7 @@ class Reader:
         evidence = Evidence(self.width, service.forgotten_before)
         while True:
             evidence = replace(evidence, width=self.width, edge=service.forgotten_before)
-            cut = next_cut(slice_, reason, evidence, limits=service.limits, grain=Grain.HOUR)
+            cut = next_action(slice_, reason, evidence, limits=service.limits, grain=Grain.HOUR)
             self.decisions[f"{reason.name} → {type(cut).__name__}"] += 1
             match cut:
                 case split.Accept():
@@ -224,7 +224,7 @@ class Reader:
 
 @st.composite
 def rows_drawn(draw: st.DrawFn, window: Window = WINDOW) -> list[Row]:
-    """Groups of rows: spread, on one tick, at a partition's edge; alike or not, wide or not."""
+    """Draw groups of rows: spread, on one tick or at a partition's edge, identical or not, wide or not."""
     chance, rows = Random(draw(st.integers(0, 2**32))), []
     for _ in range(draw(st.integers(0, 5))):
         kind = draw(st.sampled_from(["spread", "near", "tick", "alike", "edge"]))
@@ -250,7 +250,7 @@ widths = st.builds(plan.Width, st.sampled_from([1.0, 50.0, 1000.0]))
 
 
 def tiled(slices: list[Slice], window: Window | None) -> None:
-    """The slices hold each instant, and of each instant each hash, exactly once."""
+    """Assert that the slices cover each instant, and each hash of an instant, exactly once."""
     cuts = sorted({edge for s in slices if s.window for edge in (s.window.start, s.window.end)})
     if window is not None:
         assert cuts[0] == window.start
@@ -269,9 +269,9 @@ def tiled(slices: list[Slice], window: Window | None) -> None:
 
 
 def assert_given_up_for_a_reason(reader: Reader) -> None:
-    """One row that no reply carries, or alike rows of which none does; or chance refused it every time.
+    """Assert that a slice is given up only for identical rows that fit in no reply, or after random refusals.
 
-    Where rows arrive late, a slice of one row may have become too much since its count.
+    If rows arrive late, a slice of one row may have grown since its count.
     """
     late = set(reader.service.arrived)
     for slice_, cut, rows in reader.given_up:
@@ -289,7 +289,7 @@ def assert_given_up_for_a_reason(reader: Reader) -> None:
 
 @settings(max_examples=300, deadline=None, phases=PHASES)
 @given(rows_drawn(), drawn_limits, numbers, widths, st.booleans())
-def test_every_row_comes_once_whatever_is_refused(
+def test_every_row_comes_once_for_any_refused_calls(
     rows: list[Row], limits: Limits, refused: frozenset[int], width: plan.Width, snapshot: bool
 ) -> None:
     service = Service(list(rows), limits, refused)
@@ -304,15 +304,15 @@ def test_every_row_comes_once_whatever_is_refused(
     if not any(s.bucket for s, _ in reader.accepted) and not reader.given_up:
         tiled([slice_ for slice_, _ in reader.accepted], window)
     assert_given_up_for_a_reason(reader)
-    assert service.calls <= 40 + 12 * len(rows) + 8 * len(refused)
+    assert service.calls <= 40 + 12 * len(rows) + 8 * len(refused) + ATTEMPTS * len(reader.given_up)
 
 
 @settings(max_examples=150, deadline=None, phases=PHASES)
 @given(rows_drawn(), drawn_limits, st.dictionaries(st.integers(1, 40), rows_drawn(), max_size=20), widths)
-def test_rows_that_arrive_meanwhile_cost_calls_and_no_row(
+def test_rows_that_arrive_during_a_pull_cost_calls_but_lose_no_row(
     rows: list[Row], limits: Limits, late: dict[int, list[Row]], width: plan.Width
 ) -> None:
-    """Every row of the beginning comes once; a late row comes once, or arrives after its slice."""
+    """Every row of the start comes once. A late row comes once, or arrives after its slice."""
     arriving = {call: some[0] for call, some in late.items() if some}
     service = Service(list(rows), limits, late=arriving)
     reader = Reader(service, width)
@@ -330,10 +330,10 @@ def test_rows_that_arrive_meanwhile_cost_calls_and_no_row(
 
 @settings(max_examples=150, deadline=None, phases=PHASES)
 @given(st.data(), drawn_limits, numbers, widths)
-def test_what_the_service_still_holds_comes_once_while_the_edge_moves(
+def test_every_row_that_is_still_available_comes_once_while_the_edge_moves(
     data: st.DataObject, limits: Limits, refused: frozenset[int], width: plan.Width
 ) -> None:
-    """Rows on ticks of their own, so that no bucket is half forgotten."""
+    """Each row has its own tick. So no bucket is partly forgotten."""
     ticks = data.draw(st.sets(st.integers(WINDOW.start, WINDOW.end - 1), max_size=60))
     moves = data.draw(
         st.dictionaries(st.integers(1, 30), st.integers(WINDOW.start, WINDOW.end + HOUR), max_size=3)

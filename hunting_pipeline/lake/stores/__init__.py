@@ -1,22 +1,25 @@
 """The stores that a lake can lie in, one file each, opened by the scheme of the lake's location.
 
-To add a store, implement `Store` in a file of its own and register its scheme in `STORES`.
+A new store is one file of this folder that defines `open_at(location)`, and a line of `STORES`. The file is
+imported when a lake with its scheme is opened, so what it imports may be missing until then.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from types import MappingProxyType
 
 from hunting_pipeline.errors import Misconfigured, setting
-from hunting_pipeline.lake.stores.local import open_local
 from hunting_pipeline.lake.stores.protocol import ABSENT, ANY, Conflict, Entry, Expected, Store
 
 __all__ = ["ABSENT", "ANY", "STORES", "Conflict", "Entry", "Expected", "Store", "open_store"]
 
-STORES: Mapping[str, Callable[[str], Store]] = MappingProxyType({
-    "": open_local,
-    "file": open_local,
-})  # fmt: skip
-"""What opens a lake, by the scheme of its location; a path has the empty scheme."""
+STORES: Mapping[str, str] = MappingProxyType(
+    {
+        "": "local",
+        "file": "local",
+    }
+)
+"""The file of each store, by the scheme of the lake's location. A path has the empty scheme."""
 
 
 def open_store(location: str) -> Store:
@@ -26,11 +29,12 @@ def open_store(location: str) -> Store:
         Misconfigured: no store has the scheme of the URL.
     """
     scheme, separator, _ = location.partition("://")
-    opener = STORES.get(scheme.lower() if separator else "")
-    if opener is None:
+    file = STORES.get(scheme.lower() if separator else "")
+    if file is None:
         known = ", ".join(f"{name}://" for name in STORES if name)
         raise Misconfigured(
             f"{setting('lake')} is {location!r}, and no store has the scheme {scheme}://."
             f" Nothing was asked, nothing written. Set {setting('lake')} to a path, or to a URL with {known}"
         )
-    return opener(location)
+    store: Store = import_module(f"{__name__}.{file}").open_at(location)
+    return store

@@ -23,20 +23,24 @@ from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.lake.layout import OWN_FOLDER
 from hunting_pipeline.lake.stores.protocol import ANY, Entry, Expected, Store, refuse_conflict
 
-__all__ = ["LocalStore", "open_local"]
+__all__ = ["LocalStore", "open_at"]
 
 _TEMPORARY = f"{OWN_FOLDER}/temporary"
+
+_ATTEMPTS = 100
+"""Times a lock's folder is created while other runs remove it: far more than runs can start at once."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNUSABLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV),
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.ENOLCK, errno.EOPNOTSUPP),  # a mounted folder without locks
 }
 
 _log = logging.getLogger(__name__)
 
 
-def open_local(location: str) -> Store:
+def open_at(location: str) -> Store:
     """Open a folder by its path or its `file://` URL."""
     if location.lower().startswith("file://"):
         location = url2pathname(urlsplit(location).path)
@@ -114,9 +118,16 @@ class LocalStore:
 
     def prove_writable(self, path: str) -> None:
         with self._explaining():
-            nearest = next(folder for folder in (self._root / path).parents if os.path.lexists(folder))
-            with TemporaryFile(dir=nearest, buffering=0) as file:
-                file.write(b"\n")
+            devices = {self._device_written(place) for place in (path, f"{_TEMPORARY}/file")}
+            if len(devices) > 1:  # a file cannot be renamed into another file system
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    def _device_written(self, path: str) -> int:
+        """Write into the nearest folder that exists, without a trace, and return its device."""
+        nearest = next(folder for folder in (self._root / path).parents if os.path.lexists(folder))
+        with TemporaryFile(dir=nearest, buffering=0) as file:
+            file.write(b"\n")
+            return os.fstat(file.fileno()).st_dev
 
     @contextmanager
     def lock(self, path: str) -> Iterator[None]:
@@ -132,20 +143,21 @@ class LocalStore:
 
     def _acquire(self, lock: FileLock, file: Path) -> Sequence[Path]:
         """Acquire the lock, and return the folders that were created for its file, deepest first."""
-        timeout = 0
+        timeout, attempts = 0, 0
         while True:
-            created = _make_folder(file.parent)
             try:
+                created = _make_folder(file.parent)
                 lock.acquire(timeout=timeout)
             except Timeout:
                 timeout = -1
                 _log.warning(
                     "another run writes %s into the lake %s; waiting until it ends", file.stem, self._root
                 )
-            except FileNotFoundError:
-                if file.parent.exists():
-                    raise
+            except (FileNotFoundError, FileExistsError):
                 # a run that wrote nothing has just removed the folder again
+                attempts += 1
+                if attempts == _ATTEMPTS:
+                    raise
             else:
                 return created
 

@@ -198,9 +198,12 @@ def is_due(evaluation: int, last: LastRequest | None, *, now: float) -> bool:
 def _listed(
     instance: dg.DagsterInstance, check: dg.AssetCheckKey, metadata_key: str
 ) -> tuple[int, list[str]] | None:
-    """Return the id of the latest evaluation and its partitions, or None if it lists no partition."""
+    """Return the id of the latest evaluation and its partitions, or None if it lists no partition.
+
+    Another version of this package may have written the evaluation, without this metadata key.
+    """
     latest = latest_evaluation(instance, check)
-    if latest is None:
+    if latest is None or metadata_key not in latest.evaluation.metadata:
         return None
     keys = latest.evaluation.metadata[metadata_key].value
     return (latest.id, [str(key) for key in keys]) if isinstance(keys, list) and keys else None
