@@ -363,9 +363,11 @@ def test_a_broken_session_is_replaced(postgres, clock):
 TIGHT = limits(Rate(Kind.CALLS, 12, 1), Rate(Kind.SECONDS, 4, 2), request_seconds=0.5)
 
 
-def hammer(url: str, tenant: str, until: float, sent, number: int) -> None:
-    """Reserve, call and settle without a pause. Puts every sent call into `sent`."""
+def hammer(url: str, tenant: str, ready, sent, number: int) -> None:
+    """Reserve, call and settle without a pause, once all are ready. Puts every sent call into `sent`."""
     ledger = open_ledger(url, tenant=tenant, limits=TIGHT, share=1)
+    ready.wait()
+    until = time.time() + 5.5
     while (now := time.time()) < until:
         answer = ledger.reserve(
             table=f"T{number % 3}", priority=list(Priority)[number % 2], owner=f"worker {number}"
@@ -392,12 +394,13 @@ def worst(events: list[tuple[float, float]], period: float) -> float:
 
 
 def test_eight_processes_never_exceed_the_quota_even_if_half_are_killed(url, tenant):
-    sent, until = PROCESSES.SimpleQueue(), time.time() + 5.5
+    sent, ready = PROCESSES.SimpleQueue(), PROCESSES.Barrier(9)
     workers = [
-        PROCESSES.Process(target=hammer, args=(url, tenant, until, sent, number)) for number in range(8)
+        PROCESSES.Process(target=hammer, args=(url, tenant, ready, sent, number)) for number in range(8)
     ]
     for worker in workers:
         worker.start()
+    ready.wait(60)
     time.sleep(2.5)
     for worker in workers[:4]:
         os.kill(worker.pid, signal.SIGKILL)
