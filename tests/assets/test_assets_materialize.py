@@ -184,7 +184,7 @@ def test_what_the_service_has_forgotten_is_refused_after_all_else_is_done(
     assert materialized(result, "AlertInfo")[-3:] == days(29, 27)
     (told,) = failures(result)
     assert f"{day(33)}, {day(32)}, {day(31)}" in told
-    assert "forgotten" in told
+    assert "no longer holds" in told
 
 
 def test_of_a_snapshot_table_today_is_taken_and_other_days_are_named(
