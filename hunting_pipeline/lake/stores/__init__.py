@@ -1,4 +1,4 @@
-"""The stores that a lake can lie in, one file each, opened by the scheme of the lake's location.
+"""The stores for a lake, one file each. The scheme of the lake's location selects the store.
 
 To add a store, implement `Store` in a file of its own and register its scheme in `STORES`.
 """
@@ -16,7 +16,7 @@ STORES: Mapping[str, Callable[[str], Store]] = MappingProxyType({
     "": open_local,
     "file": open_local,
 })  # fmt: skip
-"""What opens a lake, by the scheme of its location; a path has the empty scheme."""
+"""A function that opens a store, by the scheme of the lake's location. A path has the empty scheme."""
 
 
 def open_store(location: str) -> Store:
@@ -31,6 +31,7 @@ def open_store(location: str) -> Store:
         known = ", ".join(f"{name}://" for name in STORES if name)
         raise Misconfigured(
             f"{setting('lake')} is {location!r}, and no store has the scheme {scheme}://."
-            f" Nothing was asked, nothing written. Set {setting('lake')} to a path, or to a URL with {known}"
+            " No request was sent and no data was written."
+            f" Set {setting('lake')} to a path, or to a URL with {known}"
         )
     return opener(location)
