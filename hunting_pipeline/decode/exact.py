@@ -1,4 +1,4 @@
-"""Rows to Arrow one value at a time: slow and obvious. The fast path must give exactly the same."""
+"""The exact path: rows to Arrow, one value at a time. The fast path must give exactly the same result."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ class Layout:
 
 
 class Rescued(NamedTuple):
-    """A value that did not fit its type: row within the batch, column, and verbatim JSON."""
+    """A value that does not fit the type of its column: row within the batch, column, and verbatim JSON."""
 
     row: int
     column: str
@@ -42,14 +42,14 @@ class Rescued(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some rows of a reply, in order, and their values that did not fit."""
+    """Some rows of a reply, in order, and their rescued values."""
 
     table: pa.Table
     rescued: list[Rescued]
 
 
 def column_array(kind: Kind, name: str, values: Iterable[Json], rescued: list[Rescued]) -> pa.Array:
-    """Build one column from JSON values. A misfit becomes null and is added to `rescued`."""
+    """Build one column from JSON values. A value that does not fit becomes null and is added to `rescued`."""
     read: list[Any] = []
     for row, value in enumerate(values):
         if value is None or value == []:
@@ -64,7 +64,7 @@ def column_array(kind: Kind, name: str, values: Iterable[Json], rescued: list[Re
 
 
 def _empty_value(kind: Kind, name: str, row: int, value: Json, rescued: list[Rescued]) -> Any:
-    """Read null, `{}` or `[]`. `{}` is null in every column (Graph writes null so); only dynamic has `[]`."""
+    """Read null, `{}` or `[]`. `{}` is null, because Graph writes null so. `[]` fits only dynamic columns."""
     if value is None or isinstance(value, Object):
         return None
     if kind.dynamic:
@@ -77,7 +77,7 @@ def exact_batch(layout: Layout, rows: Sequence[Json]) -> Batch:
     """Convert rows to Arrow.
 
     Raises:
-        ReplyUnreadable: a row is no object, or its keys are not exactly the Schema's columns.
+        ReplyUnreadable: a row is not an object, or its keys are not exactly the Schema's columns.
     """
     names = layout.names
     expected = set(names)

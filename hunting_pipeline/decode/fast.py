@@ -1,8 +1,8 @@
-"""Blocks of rows to Arrow by compiled code, which reads only what it can prove.
+"""The fast path: blocks of rows to Arrow by compiled code, which reads only what it can read exactly.
 
 The compiled code reads a row if the row has exactly the first row's keys, once, in the same order and without
-blanks. The exact path reads every other row, and always the last row. A single value that the compiled code
-cannot prove goes to the exact path alone.
+blanks. The exact path reads every other row, and always the last row. If the compiled code cannot read a
+single value exactly, the exact path reads only this value.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from hunting_pipeline.decode.source import CHUNK_BYTES, Body
 from hunting_pipeline.decode.text import ANNOTATION, EXACT, canonical, quoted
 
 _BLOCK = 2 << 20
-"""Bytes read at once. A longer row goes to the exact path."""
+"""Bytes in one block. The exact path reads longer rows."""
 _CODES = {
     pa.string(): scan.TEXT,
     pa.int32(): scan.INT,
@@ -30,13 +30,14 @@ _CODES = {
     DATETIME: scan.TIME,
 }
 _OBJECT_ANNOTATION = b'"@odata.type":"#microsoft.graph.security.dynamicColumnValue",'
-"""The annotation with which Graph begins every dynamic object. Its quotes are unescaped, so it is no text."""
+"""Graph begins every dynamic object with this annotation. Its quotes are not escaped, so it is not inside a
+string."""
 _NOT_AN_ANNOTATION = b"\\" + _OBJECT_ANNOTATION
-"""The same characters at the end of a key, where they are no annotation."""
+"""The same characters at the end of another key. There they are not an annotation."""
 
 
 class FastPath:
-    """The compiled reading of one reply's rows. All blocks share the same memory.
+    """The fast path for the rows of one reply. All blocks use the same memory.
 
     Args:
         layout: the columns of the reply.
@@ -60,7 +61,7 @@ class FastPath:
         self._sizes, self._deferred = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
 
     def batches(self, body: Body) -> Iterator[Batch]:
-        """Read rows up to the first that needs the exact path, and put the bytes from there on back."""
+        """Read rows up to the first row that needs the exact path, and put the remaining bytes back."""
         size = 0
         while True:
             size = self._fill(body, size)
@@ -73,7 +74,7 @@ class FastPath:
         body.unread(self._data[:size].tobytes())
 
     def _fill(self, body: Body, size: int) -> int:
-        """Fill the memory up to a block, or to the end of the body. Returns the number of bytes."""
+        """Fill the memory up to one block or to the end of the body, and return the number of bytes."""
         while size < _BLOCK and (chunk := body.next_chunk()):
             self._data[size : size + len(chunk)] = np.frombuffer(chunk, np.uint8)
             size += len(chunk)
@@ -81,7 +82,7 @@ class FastPath:
         return size
 
     def _read(self, size: int) -> tuple[int, int]:
-        """Read rows into the cells. Returns how many, and the position of their end."""
+        """Read rows into the cells, and return the number of rows and the position of their end."""
         self._sizes[:] = self._deferred[:] = 0
         rows, done = scan.read_rows(
             self._data,
@@ -137,7 +138,7 @@ class FastPath:
         return starts, offsets, texts
 
     def _with_deferred(self, array: pa.Array, column: int, rescued: list[Rescued]) -> pa.Array:
-        """Return the column with its deferred values, which the exact path reads, in their rows."""
+        """Return the column with its deferred values, which the exact path reads here."""
         name, kind = self._layout.names[column], self._layout.kinds[column]
         states = self._states[column, : len(array)]
         deferred = (states == scan.DEFERRED) | (states == scan.ANNOTATED)
@@ -162,7 +163,7 @@ def _code(kind: Kind) -> int:
 
 
 def _words(keys: Sequence[bytes]) -> tuple[Words, Words]:
-    """Return the keys in words, one row a key, and masks of the bits that count."""
+    """Return the keys as words, one row per key, and masks of the bits that belong to the keys."""
     wide = -(-max(map(len, keys)) // 8) * 8
     written = b"".join(key.ljust(wide, b"\0") for key in keys)
     counts = b"".join((b"\xff" * len(key)).ljust(wide, b"\0") for key in keys)
@@ -180,7 +181,7 @@ def _is_utf8(data: Bytes) -> bool:
 
 
 def _arrow_values(cells: Numbers, code: int) -> npt.NDArray[Any]:
-    """Copy numbers into the form of an Arrow buffer."""
+    """Convert numbers to an Arrow buffer's layout."""
     if code == scan.FLAG:
         return np.packbits(cells != 0, bitorder="little")
     return cells.astype(np.int32) if code == scan.INT else cells.copy()

@@ -1,4 +1,4 @@
-"""A table from wire types to Kusto types, Arrow types and the exact reading of one value."""
+"""A table from wire types to Kusto types, Arrow types and the functions that read one value."""
 
 import math
 import re
@@ -13,7 +13,7 @@ import pyarrow as pa
 from hunting_pipeline.decode.text import Json, Number, canonical, has_surrogate
 
 DECIMAL = pa.decimal128(38, 18)
-"""The type of every decimal: 20 digits before the point, 18 after it. One scale keeps all files equal."""
+"""The type of every decimal: 20 digits before the point, 18 after it. All files use the same scale."""
 _QUANTUM = Decimal(1).scaleb(-DECIMAL.scale)
 _LOSSLESS = Context(prec=DECIMAL.precision, traps=[Inexact, InvalidOperation])
 DATETIME = pa.timestamp("ns", "UTC")
@@ -37,11 +37,11 @@ _NOT_FINITE = {
     "-Infinity": -math.inf,
     "-INF": -math.inf,
 }
-"""Names that JSON writers and OData use for numbers that JSON does not have."""
+"""Names that JSON writers and OData use for numbers that JSON cannot express."""
 
 
 class Misfit(Exception):
-    """A value does not fit its column's type."""
+    """A value does not fit the type of its column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Kind:
     Attributes:
         kusto: the name of the type in Kusto.
         arrow: the Arrow type of the column.
-        read: converts a JSON value, neither null nor an empty object, for Arrow. Returns None if the
-            value means null. Raises Misfit.
+        read: converts a JSON value for Arrow; None means null. The value must not be null or an empty object.
+            Raises Misfit.
     """
 
     kusto: str
@@ -117,14 +117,14 @@ def _nanoseconds(fraction: str | None) -> int:
 
 
 def _within_int64(nanoseconds: int) -> int:
-    # the least int64 does not fit: numpy and pandas read it as "not a time"
+    # the lowest int64 does not fit: numpy and pandas read it as "not a time"
     if not -_LIMIT < nanoseconds < _LIMIT:
         raise Misfit
     return nanoseconds
 
 
 def _datetime(value: Json) -> int:
-    """Read nanoseconds since 1970. A text without a zone is UTC, as every Kusto datetime is."""
+    """Read a datetime as nanoseconds since 1970. Without a time zone it is UTC, like every Kusto datetime."""
     parts = _TIME.fullmatch(value) if isinstance(value, str) else None
     if not parts:
         raise Misfit
@@ -141,7 +141,10 @@ def _datetime(value: Json) -> int:
 
 
 def _timespan(value: Json) -> int:
-    """Read nanoseconds: Kusto's `[-][d.]hh:mm:ss[.fffffff]` or an ISO 8601 duration in days or less."""
+    """Read a timespan as nanoseconds.
+
+    The text is Kusto's `[-][d.]hh:mm:ss[.fffffff]`, or an ISO 8601 duration without years, months and weeks.
+    """
     text = value if isinstance(value, str) else ""
     parts = _SPAN.fullmatch(text) or _ISO_SPAN.fullmatch(text)
     if not parts or text[-1] in "PT" or (parts.re is _SPAN and int(parts[3]) > 23):
@@ -188,9 +191,9 @@ _KINDS = {
     "long": _LONG,
     "real": _FLOAT,
 }
-"""Kinds by the lower-case names of wire types; the names of Kusto types are wire types too."""
+"""Kinds by the lower-case name of the wire type. The names of Kusto types are wire types too."""
 
 
 def kind_of(wire: str) -> Kind:
-    """Return the kind of a wire type. An unknown type is read as JSON text and keeps its name."""
+    """Return the kind of a wire type. An unknown type keeps its name; its values are read as JSON text."""
     return _KINDS.get(wire.lower()) or Kind(wire, pa.string(), canonical)

@@ -1,7 +1,7 @@
 """The envelope of a reply, and the only loop over its rows.
 
-Keys of the envelope and of its Schema may have any case and any order. Rows are decoded block by block, while
-the rest of the body still arrives.
+Keys of the envelope and of its Schema may have any case and any order. Rows are decoded block by block while
+the body arrives.
 """
 
 import json
@@ -21,13 +21,13 @@ from hunting_pipeline.model import RESCUED, Column
 from hunting_pipeline.reply import Reply
 
 _ROWS_AT_ONCE = 1000
-"""Most rows that the exact path holds as Python objects: about a block of wide rows."""
+"""Most rows that the exact path keeps as Python objects: about a block of wide rows."""
 _PLAIN = json.JSONDecoder()
 
 
 @dataclass(slots=True)
 class _Envelope:
-    """The parts of a reply's envelope that have been read so far."""
+    """The parts of a reply's envelope that were read so far."""
 
     seen: set[str] = field(default_factory=set)
     stats: dict[str, Any] = field(default_factory=dict)
@@ -40,19 +40,18 @@ def decode(
     """Decode an accepted reply.
 
     Args:
-        body: its decompressed bytes as they arrive, in chunks of any size.
+        body: the decompressed bytes of the reply, in chunks of any size.
         max_bytes: the limit of the body's size.
-        keys: the envelope's keys of Schema, Results and Stats, in lower case.
+        keys: the envelope's keys for Schema, Results and Stats, in lower case.
 
     Returns:
         The rows as an Arrow table with the Schema's columns in their order. A value that does not fit its
-        type is null in its column. A last column `_rescued_data` keeps such values verbatim, as a JSON object
-        from column to value; the column exists only if there is such a value. `{}` is null in every column; a
-        missing string is `""`. Decimals have 18 digits after the point. Dynamic columns hold canonical JSON
-        text.
+        type is null in its column. If there is such a value, a last column `_rescued_data` keeps it verbatim,
+        in a JSON object from column to value. `{}` is null in every column; a missing string is `""`.
+        Decimals have 18 digits after the point. Dynamic columns hold canonical JSON text.
 
     Raises:
-        ReplyUnreadable: the body was cut short, contradicts itself, is no UTF-8 JSON of this form, is nested
+        ReplyUnreadable: the body is truncated, contradicts itself, is not UTF-8 JSON of this form, is nested
             too deeply or exceeds `max_bytes`.
     """
     source = Body(body, max_bytes)
@@ -75,9 +74,9 @@ def decode(
         else:
             text.value(EXACT)
     if text.peek():
-        raise ReplyUnreadable("the reply goes on after its end")
+        raise ReplyUnreadable("the reply has more text after its closing brace")
     if envelope.layout is None or (batches is None and kept is None):
-        raise ReplyUnreadable(f"the reply lacks its Schema or its Results; it has {_names(envelope.seen)}")
+        raise ReplyUnreadable(f"the reply has no Schema or no Results; it has {_names(envelope.seen)}")
     if batches is None:
         again = Body([kept or b""], max_bytes)
         batches = list(_results(again, Text(again), envelope.layout))
@@ -103,7 +102,7 @@ def _keys(text: Text, envelope: _Envelope) -> Iterator[str]:
 
 
 def _names(keys: set[str]) -> str:
-    return excerpt(", ".join(sorted(keys)) or "no key at all")
+    return excerpt(", ".join(sorted(keys)) or "no keys")
 
 
 def _stats(value: Any) -> dict[str, Any]:
@@ -127,7 +126,7 @@ def _layout(schema: Any) -> Layout:
     doubled = {name for name, times in Counter(names).items() if times > 1} | ({RESCUED} & set(names))
     if doubled:
         raise ReplyUnreadable(
-            f"the reply's Schema has the column {excerpt(min(doubled))} twice, or the name is reserved"
+            f"the reply's Schema has the column {excerpt(min(doubled))} twice, or this name is reserved"
         )
     return Layout(tuple(columns), tuple(kinds))
 
@@ -148,7 +147,7 @@ def _entry(item: Any) -> tuple[str, str]:
 
 
 def _rows_before_schema(source: Body, text: Text) -> bytes:
-    """Return the bytes of a Results array that came before its Schema. Reads the whole body into memory."""
+    """Return the bytes of a Results array that came before the Schema. Reads the whole body into memory."""
     text.return_unread()
     whole = source.read_all()
     rest = Body([whole], len(whole))
@@ -167,11 +166,11 @@ def _rows_before_schema(source: Body, text: Text) -> bytes:
 
 
 def _results(source: Body, text: Text, layout: Layout) -> Iterator[Batch]:
-    """Read the rows of the array that follows.
+    """Read the rows of the Results array.
 
-    The exact path reads the first row, for its keys, and the rows at which the fast path stops. Each time it
-    reads as many rows as it has read so far, up to a limit. So the fast path is not tried again at every row
-    of a body that it cannot read.
+    The exact path reads the first row, because the fast path needs its keys. It also reads the rows at which
+    the fast path stops. Each time, the exact path reads as many rows as it has read so far, up to a limit. So
+    the fast path is not tried at every row of a body that it cannot read.
     """
     text.take("[")
     if text.peek() == "]":
@@ -192,7 +191,7 @@ def _results(source: Body, text: Text, layout: Layout) -> Iterator[Batch]:
 
 
 def _rows(text: Text, most: int) -> tuple[list[Any], bool]:
-    """Read the next rows. Returns them, and whether the closing bracket followed."""
+    """Return the next rows, and whether the closing bracket followed them."""
     rows: list[Any] = []
     ended = False
     while not ended and len(rows) < most:

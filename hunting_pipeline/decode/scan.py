@@ -1,21 +1,23 @@
-"""Rows of compact JSON to cells, compiled: one strict pass over the bytes, without Python objects.
+"""Compiled code that reads rows of compact JSON into cells: one pass over the bytes, without Python objects.
 
-numba compiles all functions here and keeps its check of every index. So no body can read or write outside
-the given buffers. The interpreter's lock is released meanwhile.
+numba compiles all functions here, with the check of every index. So no reply can cause a read or write
+outside the given buffers. The compiled code does not hold Python's global interpreter lock.
 
-A position is an index into `data`. A function reads the value that begins at a position and returns the
+A position is an index into `data`. A function reads the value that begins at a position. It returns the
 position after the value, or -1 if the value is not as expected. After the bytes of the body, `data` has at
-least `PADDING` zeros. A zero is no JSON, so each loop ends there and no function needs the position of the
+least `PADDING` zeros. A zero is not JSON, so each loop ends there, and no function needs the position of the
 end. `words` is the same memory: the eight bytes from each position on, as one little-endian number.
 
-Each cell has one of five states in one array, and a value in another array, both by column and row:
+Each cell has one of five states in one array, and a value in another array. Both arrays are by column and
+row:
 
 * `NULL`;
-* `DEFERRED`: a JSON value between two positions, for the exact path. All rare values are deferred: misfits,
-  numbers of many digits, dates beyond nanoseconds, dynamic values that are not canonical;
-* `ANNOTATED`: like `DEFERRED`, but without OData's annotations the value would be canonical;
-* `READ`: a number (datetimes in ns since 1970), or an unchanged text between two positions;
-* `ESCAPED`: a text like that, with escapes in it.
+* `DEFERRED`: a JSON value between two positions, for the exact path. All rare values are deferred: values
+  that do not fit, numbers of many digits, dates outside the range of nanoseconds, dynamic values that are not
+  canonical;
+* `ANNOTATED`: like `DEFERRED`, but the value is canonical without OData's annotations;
+* `READ`: a number (datetimes in ns since 1970), or a text between two positions, without escapes;
+* `ESCAPED`: a text between two positions, with escapes.
 """
 
 from collections.abc import Callable
@@ -34,15 +36,15 @@ Offsets: TypeAlias = npt.NDArray[np.int32]
 _Compiled = TypeVar("_Compiled", bound=Callable[..., Any])
 
 PADDING = 64
-"""Zeros after the end of the data: more than any step looks ahead."""
+"""Zeros after the end of the data. No step reads so many bytes ahead."""
 NULL, DEFERRED, ANNOTATED, READ, ESCAPED = range(5)
 TEXT, DYNAMIC, INT, LONG, REAL, FLAG, TIME, OTHER = range(8)
-"""The reading of a column; the exact path reads all of an `OTHER` column."""
+"""Codes of the columns' types. The exact path reads all values of an `OTHER` column."""
 
 _QUOTE, _BACKSLASH, _COMMA, _COLON, _DOT, _MINUS, _PLUS, _SLASH = b'"\\,:.-+/'
 _BRACE, _BRACE_END, _BRACKET = b"{}["
 _CLOSING = 2
-"""The difference between the codes of a closing bracket and its opening one."""
+"""The difference between the character codes of a closing bracket and its opening bracket."""
 _ZERO, _NINE, _A, _F, _SMALL_A, _SMALL_F, _SMALL_E, _E = b"09AFafeE"
 _B, _N, _R, _T, _U, _L, _S, _CAPITAL_T, _Z = b"bnrtulsTZ"
 _ONES = np.uint64(0x0101_0101_0101_0101)
@@ -55,12 +57,12 @@ _QUOTES, _BACKSLASHES, _SPACES = (
 _LOW_HIGH, _BYTE = np.uint64(0x80), np.uint64(8)
 _ANNOTATION_BYTES = np.frombuffer(ANNOTATION.encode(), np.uint8)
 _POWERS = np.array([10.0**power for power in range(23)])
-"""Powers of ten that a double holds exactly. An integer below 2^53 divided by one is rounded only once."""
+"""Powers of ten that a double holds exactly. An integer below 2^53 divided by one of them is rounded once."""
 _EXACT_INTEGER = 1 << 53
 _LEAST_INT, _MOST_INT = -(1 << 31), (1 << 31) - 1
 _LEAST_LONG, _MOST_LONG = -(1 << 63), (1 << 63) - 1
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261
-"""Years whose every moment has an int64 of nanoseconds."""
+"""The years in which an int64 holds the nanoseconds of every moment."""
 _MONTHS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _NS = 1_000_000_000
 _WHOLE_SECONDS = len("2026-11-20T10:00:00")
@@ -72,7 +74,7 @@ def words_of(data: Bytes) -> Words:
 
 
 def _compiled(function: _Compiled) -> _Compiled:
-    """Compile the function at its first call. The machine code is kept for other processes if possible."""
+    """Compile the function at its first call. If a cache is writable, other processes reuse the result."""
     try:
         compiled: _Compiled = numba.njit(function, cache=True, nogil=True, boundscheck=True)
     except RuntimeError:  # no writable cache: NUMBA_CACHE_DIR, this folder, the user's folder
@@ -98,19 +100,19 @@ def read_rows(
 ) -> tuple[int, int]:
     """Read whole rows, each with the comma after it, from the beginning of `data`.
 
-    Stops before the first row that is not read: the last row, a row that goes on after the end, or a row that
-    does not have exactly the given keys in the given order. OData's annotations are skipped.
+    Stops before the last row, before a row that is not complete, and before a row that does not have exactly
+    the given keys in the given order. OData's annotations are skipped.
 
     Args:
         data: the bytes, and `PADDING` zeros.
         words: the same memory, from `words_of`.
         end: the position where the zeros begin.
         keys: each key as written, with quotes and colon, in words.
-        key_masks: the bits of those words that count.
+        key_masks: masks of the bits of these words that belong to the keys.
         key_sizes: the number of bytes of each key.
-        codes: the reading of the value after each key.
+        codes: the code of the type of the value after each key.
         columns: the column of each key.
-        cells: output by column and row: a number, or the begin of a text << 32 | its end.
+        cells: output by column and row: a number, or a text as its start << 32 | its end.
         reals: the same memory as doubles.
         states: output by column and row: the state.
         sizes: output by column: increased by at least the bytes that the texts need.
@@ -178,8 +180,9 @@ def gather(
         cells: the output of `read_rows`.
         states: the output of `read_rows`.
         starts: the position in `out` where each column's texts begin; negative for a column without texts.
-        offsets: output by column and row, and one more: the begin of each text, relative to the first.
-        out: output: the texts; must be larger than the texts by the bytes of a word.
+        offsets: output by column and row, and the end of the last row: the start of each text, relative to
+            the column's first text.
+        out: output: the texts; must be 8 bytes longer than the texts.
         out_words: the same memory in words.
     """
     for column in range(len(starts)):
@@ -210,7 +213,7 @@ def _is_key(words: Words, p: int, keys: Words, key_masks: Words, step: int, size
 
 @_compiled
 def _annotation_end(data: Bytes, words: Words, p: int) -> int:
-    """Return the position after an OData annotation: a key with its ending, and a string."""
+    """Return the position after an OData annotation: a key with the annotation's suffix, and a string."""
     if data[p] != _QUOTE:
         return -1
     q, state = _text_end(data, words, p + 1)
@@ -235,7 +238,7 @@ def _ends_in_annotation(data: Bytes, p: int, q: int) -> bool:
 
 @_compiled
 def _cell(data: Bytes, words: Words, p: int, code: int, stack: Bytes) -> tuple[int, int, int, float]:
-    """Read one cell: the position after it, its state, its value, and the value as a double for `REAL`."""
+    """Return the position after a cell, its state, its value, and its value as a double for `REAL`."""
     first = data[p]
     if first == _QUOTE and code == TEXT:
         q, state = _text_end(data, words, p + 1)
@@ -272,7 +275,7 @@ def _number(data: Bytes, p: int, code: int) -> tuple[int, int, float]:
 def _text_end(data: Bytes, words: Words, p: int) -> tuple[int, int]:
     """Return the position of the closing quote of the string whose first character is at `p`, and its state.
 
-    The state is `READ`, `ESCAPED`, or `DEFERRED` for a string with half of a surrogate pair.
+    The state is `READ`, `ESCAPED`, or `DEFERRED` for a string with a lone surrogate.
     """
     state = READ
     while True:
@@ -297,8 +300,8 @@ def _text_end(data: Bytes, words: Words, p: int) -> tuple[int, int]:
 def _plain_end(words: Words, p: int) -> int:
     """Find the first quote, backslash or control character, eight bytes at a time.
 
-    In `found`, the high bit of a byte marks such a character. Only the lowest mark is sure: the bits above it
-    may be wrong.
+    In `found`, the high bit of a byte marks such a character. Only the lowest mark is reliable: the bits
+    above it may be wrong.
     """
     while True:
         word = words[p]
@@ -316,7 +319,7 @@ def _plain_end(words: Words, p: int) -> int:
 
 @_compiled
 def _canonical_end(data: Bytes, words: Words, p: int) -> tuple[int, int]:
-    """Return the same as `_text_end`, but `READ` means a canonical string, and any other is `DEFERRED`."""
+    """Return the same as `_text_end`, but the state is `READ` for a canonical string, else `DEFERRED`."""
     state = READ
     while True:
         p = _plain_end(words, p)
@@ -378,7 +381,7 @@ def _hexadecimal(data: Bytes, p: int) -> int:
 
 @_compiled
 def _unescaped(data: Bytes, p: int, q: int, out: Bytes, o: int) -> int:
-    """Write the text from `p` up to `q` to `out` at `o`, without its escapes. Returns its end in `out`."""
+    """Write the text from `p` up to `q`, unescaped, to `out` at `o`. Return its end in `out`."""
     while p < q:
         if data[p] != _BACKSLASH:
             out[o] = data[p]
@@ -426,7 +429,7 @@ def _digits_end(data: Bytes, p: int) -> int:
 
 @_compiled
 def _whole_end(data: Bytes, p: int) -> int:
-    """Return the position after the digits of a whole number, which has no leading zero."""
+    """Return the position after the digits of a whole number without a leading zero."""
     q = _digits_end(data, p)
     return -1 if q == p or (data[p] == _ZERO and q > p + 1) else q
 
@@ -466,7 +469,7 @@ def _integer(data: Bytes, p: int, least: int, most: int) -> tuple[int, int]:
     number = 0
     for i in range(p, q):
         digit = _digit(data, i)
-        if number > (_MOST_LONG - digit) // 10:  # also refuses the least int64
+        if number > (_MOST_LONG - digit) // 10:  # also refuses the lowest int64
             return -1, 0
         number = number * 10 + digit
     if negative:
@@ -476,7 +479,7 @@ def _integer(data: Bytes, p: int, least: int, most: int) -> tuple[int, int]:
 
 @_compiled
 def _real(data: Bytes, p: int) -> tuple[int, float]:
-    """Read a double that one division gives exactly: few digits and no exponent."""
+    """Read a double with few digits and no exponent: one division gives it exactly."""
     negative = data[p] == _MINUS
     if negative:
         p += 1
@@ -498,7 +501,7 @@ def _real(data: Bytes, p: int) -> tuple[int, float]:
 
 @_compiled
 def _two(data: Bytes, p: int) -> int:
-    """Return the number of two digits; 1000 if they are no digits."""
+    """Return the number of two digits; 1000 if they are not digits."""
     tens, ones = _digit(data, p), _digit(data, p + 1)
     return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else 1000
 

@@ -1,4 +1,4 @@
-"""The body as it arrives: bytes up to a limit, or text in a window that grows as needed."""
+"""The body of a reply as it arrives: bytes up to a limit, or text in a buffer that grows as needed."""
 
 import codecs
 import json
@@ -8,16 +8,16 @@ from typing import Any
 from hunting_pipeline.errors import ReplyUnreadable
 
 CHUNK_BYTES = 1 << 20
-"""Most bytes in one chunk. So a body that comes as one large chunk is not copied again and again."""
+"""Most bytes in one chunk. A larger chunk is divided, because it would be copied again and again."""
 _QUOTED = 120
-"""Characters of the body that a message may show."""
+"""Most characters of the body in an error message."""
 _BLANKS = " \t\n\r"
 _LONGEST_VALUE = 16 << 20
-"""Characters that one row, or one value of the envelope, may have: far more than any event has."""
+"""Most characters of one row, or of one value of the envelope: far more than any event has."""
 
 
 def excerpt(text: str) -> str:
-    """Return a few characters of the body for an error message."""
+    """Return the first characters of a text for an error message."""
     written = repr(text[: _QUOTED + 1])
     return written if len(written) <= _QUOTED else f"{written[:_QUOTED]}…"
 
@@ -26,18 +26,18 @@ class Body:
     """A decompressed body, read in chunks.
 
     Raises:
-        ReplyUnreadable: more than `max_bytes` arrived.
+        ReplyUnreadable: the body is longer than `max_bytes`.
     """
 
     def __init__(self, chunks: Iterable[bytes], max_bytes: int) -> None:
         self._chunks = iter(chunks)
         self._pending: list[memoryview] = []
-        """Bytes to read before the next chunk arrives; the first of them stand last in the list."""
+        """Bytes to read before the next chunk, in reverse order: the last item is read first."""
         self._max_bytes = max_bytes
         self.received = 0
 
     def next_chunk(self) -> bytes:
-        """Return the next bytes, at most `CHUNK_BYTES`; empty only at the end."""
+        """Return the next bytes, at most `CHUNK_BYTES`; empty only at the end of the body."""
         while not self._pending:
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -61,7 +61,7 @@ class Body:
 
 
 class Text:
-    """A body read as JSON text, value by value. Holds little more than the current value."""
+    """A body that is read as JSON text, value by value. It keeps little more than the current value."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
@@ -71,7 +71,7 @@ class Text:
         self._ended = False
 
     def _fill(self) -> bool:
-        """Read more text, at least as much again. Reading a long value repeatedly then stays linear."""
+        """Read more text, at least as much as is unread. The time for a long value then stays linear."""
         parts = [self._text[self._at :]]
         wanted = len(parts[0]) + 1
         while wanted > 0 and not self._ended:
@@ -97,10 +97,10 @@ class Text:
                 return ""
 
     def take(self, wanted: str) -> str:
-        """Take the next character, which must be one of `wanted`."""
+        """Read the next character, which must be one of `wanted`."""
         found = self.peek()
         if not found:
-            raise ReplyUnreadable(f"the reply was cut short: it ends where one of {wanted!r} is expected")
+            raise ReplyUnreadable(f"the reply is truncated: it ends where one of {wanted!r} is expected")
         if found not in wanted:
             raise ReplyUnreadable(
                 f"the reply is not JSON: one of {wanted!r} is expected before {self._near()}"
@@ -124,13 +124,13 @@ class Text:
                 if not self._fill():
                     raise self._not_json(error) from None
                 continue
-            # a number at the end of the window may continue after it
+            # a number at the end of the buffer may continue after it
             if end < len(self._text) or not self._fill():
                 self._at = end
                 return value
 
     def return_unread(self) -> None:
-        """Return everything unread to the body, as bytes."""
+        """Put all unread text back into the body, as bytes."""
         pending, _ = self._decode.getstate()
         self._body.unread(self._text[self._at :].encode() + bytes(pending))
         self._decode.reset()
@@ -141,6 +141,6 @@ class Text:
 
     def _not_json(self, error: ValueError) -> ReplyUnreadable:
         if not self._text[self._at :]:
-            return ReplyUnreadable("the reply was cut short: it ends where a value is expected")
+            return ReplyUnreadable("the reply is truncated: it ends where a value is expected")
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "unreadable number"
-        return ReplyUnreadable(f"the reply was cut short or is not JSON: {reason}, in {self._near()}")
+        return ReplyUnreadable(f"the reply is truncated or is not JSON: {reason}, in {self._near()}")

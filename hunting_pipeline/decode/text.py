@@ -1,15 +1,16 @@
-"""Exact JSON: numbers, order and doubled keys stay as they were written.
+"""Exact JSON: number tokens, the order of keys and duplicate keys stay as they were written.
 
-The canonical text of a dynamic value is the same on every API:
+The canonical text of a dynamic value is the same for every API:
 
-* compact separators, keys in the source's order, doubled keys kept, number tokens verbatim;
-* non-ASCII and `/` unescaped, control characters and lone surrogates escaped (they have no UTF-8);
-* keys that end in `@odata.type` removed at every depth;
-* an array whose every element is a string with a JSON object becomes an array of those objects, because
-  Graph sends arrays of objects in this form;
-* a string that is a whole UTC datetime loses the trailing zeros of its fraction: Graph writes seven digits,
-  the other APIs remove the zeros;
-* a bare NaN or Infinity, which is no JSON, becomes a string with that name.
+* Separators are compact. Keys keep their order, duplicate keys stay, and number tokens are verbatim.
+* Non-ASCII characters and `/` are not escaped. Control characters and lone surrogates are escaped, because
+  lone surrogates have no UTF-8.
+* Keys that end in `@odata.type` are removed at every depth.
+* An array of strings becomes an array of objects if every string holds a JSON object, because Graph sends
+  arrays of objects in this form.
+* A string that is a UTC datetime loses the trailing zeros of its fraction. Graph writes seven digits; the
+  other APIs remove the zeros.
+* A bare NaN or Infinity, which is not JSON, becomes a string with this name.
 """
 
 import json
@@ -20,19 +21,19 @@ from typing import Any, TypeAlias
 from hunting_pipeline.errors import ReplyUnreadable
 
 MAX_DEPTH = 100
-"""Deepest nesting of a value. The service is written in .NET, whose readers stop at 64 by default."""
+"""Deepest nesting of a value. The service is written in .NET, whose JSON readers stop at 64 by default."""
 ANNOTATION = "@odata.type"
-"""The ending of the keys of OData's type annotations, which are neither columns nor data."""
+"""The suffix of the keys of OData's type annotations, which are neither columns nor data."""
 
 
 class Number(str):
-    """A number token as written; also the bare tokens NaN, Infinity and -Infinity."""
+    """A number token as it was written, or one of the bare tokens NaN, Infinity and -Infinity."""
 
     __slots__ = ()
 
 
 class Object(list[tuple[str, Any]]):
-    """The pairs of a JSON object, in their order, doubled keys included."""
+    """The key-value pairs of a JSON object, in their order, duplicate keys included."""
 
     __slots__ = ()
 
@@ -55,12 +56,12 @@ class TooDeep(ReplyUnreadable):
 
 
 def has_surrogate(text: str) -> bool:
-    """Return whether a text holds half of a surrogate pair, which has no UTF-8."""
+    """Return whether a text contains a lone surrogate, which has no UTF-8."""
     return not text.isascii() and _SURROGATE.search(text) is not None
 
 
 def quoted(text: str) -> str:
-    """Encode a text as a JSON string."""
+    """Return a text as a JSON string."""
     written = encode_basestring(text)
     if has_surrogate(written):
         written = _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", written)
@@ -74,7 +75,7 @@ def trimmed(text: str) -> str:
 
 
 def verbatim(value: Json) -> str:
-    """Return the compact JSON text of a value: nothing removed, nothing rewritten."""
+    """Return the compact JSON text of a value, without the changes of `canonical`."""
     return _serialized(value, 0, clean=False)
 
 
@@ -116,7 +117,7 @@ def _deeper(depth: int) -> int:
 def _unwrapped(items: list[Any], depth: int) -> list[str] | None:
     """Return the texts of the objects in an array of strings; None for any other array.
 
-    Each object is written once. A check before the writing would double the work at every level.
+    Each object is serialized once. A check before serialization would double the work at every level.
     """
     if not all(type(v) is str and v[:1] == "{" for v in items):
         return None

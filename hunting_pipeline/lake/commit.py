@@ -1,4 +1,4 @@
-"""The commit: staged segments become one Parquet file that appears whole or not at all, then its manifest."""
+"""The commit: it writes staged segments as one Parquet file, whole or not at all, and then the manifest."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,13 +33,13 @@ _LAYOUT_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """The writer's identity, for manifests and footers.
+    """The identity of the writer, for manifests and footers.
 
     Attributes:
         tenant: Entra tenant id; a lake belongs to one tenant.
         api: the API that sent the rows.
         engine: name and version of the program.
-        run_id: of the run.
+        run_id: id of the run.
     """
 
     tenant: str
@@ -64,8 +64,8 @@ def owner(store: Store) -> str | None:
         tenant, layout = lake["tenant"], lake["layout"]
     except (ValueError, KeyError, TypeError) as error:
         raise Misconfigured(
-            f"{store.uri(LAKE_FILE)} cannot be read. Nothing was asked, nothing written. Restore that file,"
-            f" or set {setting('lake')} to another lake"
+            f"{store.uri(LAKE_FILE)} is not a valid lake file. No request was sent and no data was written."
+            f" Restore this file, or set {setting('lake')} to another lake"
         ) from error
     if layout != _LAYOUT_VERSION:
         raise _other_layout(store, layout)
@@ -75,13 +75,13 @@ def owner(store: Store) -> str | None:
 def _other_layout(store: Store, layout: object) -> Misconfigured:
     return Misconfigured(
         f"the lake {store.uri()} has layout version {layout}, and this program needs version"
-        f" {_LAYOUT_VERSION}. Nothing was asked, nothing written. Set {setting('lake')} to a new folder"
-        " and archive the tables again"
+        f" {_LAYOUT_VERSION}. No request was sent and no data was written. Set {setting('lake')} to a new"
+        " folder and archive the tables again"
     )
 
 
 def claim(store: Store, tenant: str, *, write: bool) -> None:
-    """Check that the lake is this tenant's or new. With `write`, mark a new lake as this tenant's.
+    """Check that the lake is new or belongs to the tenant. With `write`, mark a new lake as this tenant's.
 
     Raises:
         Misconfigured: the lake belongs to another tenant, has another layout version, or cannot be written.
@@ -96,13 +96,13 @@ def claim(store: Store, tenant: str, *, write: bool) -> None:
         return
     if present.lower() != tenant.lower():
         raise Misconfigured(
-            f"this lake holds tenant {present}, and {setting('tenant_id')} is {tenant}."
-            f" Nothing was asked, nothing written. Change {setting('lake')} or {setting('tenant_id')}"
+            f"this lake holds tenant {present}, and {setting('tenant_id')} is {tenant}. No request was sent"
+            f" and no data was written. Change {setting('lake')} or {setting('tenant_id')}"
         )
 
 
 def prove_writable(store: Store, partition: Partition) -> None:
-    """Check that a partition can be staged and committed, without a trace.
+    """Check that a partition can be staged and committed. Leaves no file behind.
 
     Raises:
         Misconfigured: the lake cannot be written.
@@ -137,23 +137,23 @@ def commit(
 ) -> Receipt:
     """Commit a partition: the staged segments, and the archived rows outside their spans.
 
-    Afterwards the file, then the manifest, are in the store, and the segments are removed from staging.
+    Writes the file, then the manifest. Then removes the segments from staging.
 
     Args:
-        store: of the lake.
-        partition: to commit.
-        staged: all segments that were missing of the partition.
-        archived: the manifest of the present file; None if there is no file.
+        store: the lake's store.
+        partition: the partition to commit.
+        staged: all segments that the partition was missing.
+        archived: the manifest of the current file; None if there is no file.
         known: the schema of the table so far, see `known_schema`.
         spec: the table.
-        writer: for the manifest.
-        now: ticks, for the manifest.
+        writer: the writer's identity, for the manifest.
+        now: the current time (ticks), for the manifest.
         force: allow fewer rows than are archived.
 
     Raises:
-        CommitRefused: fewer rows or less time than archived, rows that would be doubled, a schema that does
-            not fit, or a file that is not the file of `archived`. The old file stays.
-        Misconfigured: the lake is another tenant's or cannot be written. The old file stays.
+        CommitRefused: the new file would hold fewer rows, cover less time or duplicate rows; the schema does
+            not fit; or the current file is not the file of `archived`. The old file stays.
+        Misconfigured: the lake belongs to another tenant or cannot be written. The old file stays.
     """
     claim(store, writer.tenant, write=True)
     _refuse_surprises(store, partition, archived, writer)
@@ -192,7 +192,7 @@ def _draft(
     writer: Writer,
     now: int,
 ) -> Manifest:
-    """Build the manifest as far as it is known before the file is written."""
+    """Build the manifest without the values that are known only after the file is written."""
     return Manifest(
         partition=partition,
         tenant=writer.tenant,
@@ -233,7 +233,7 @@ def _refuse_doubled_rows(store: Store, partition: Partition, staged: Sequence[St
     if overlapping(staged):
         unstage(store, partition)
         raise CommitRefused(
-            f"{partition}: staged segments overlap, and a commit would double rows. The segments were"
+            f"{partition}: staged segments overlap, and a commit would duplicate rows. The segments were"
             " removed; the archive is unchanged. Run again"
         )
 
@@ -242,8 +242,8 @@ def _refuse_other_rows(store: Store, partition: Partition, written: Proof, prove
     if written != proven:
         unstage(store, partition)
         raise CommitRefused(
-            f"{partition}: {written} was written where {proven} is proven. The staged segments were removed;"
-            " the archive is unchanged. Run again"
+            f"{partition}: the new file holds {written}, but its manifest says {proven}. The staged segments"
+            " were removed; the archive is unchanged. Run again"
         )
 
 
@@ -252,19 +252,19 @@ def _refuse_fewer_rows(spec: TableSpec, partition: Partition, again: int, archiv
         return
     if archived.query_hash != spec.query_hash:
         raise CommitRefused(
-            f"{partition}: another query archived {archived.proof.rows} rows, and the present query brings"
+            f"{partition}: another query archived {archived.proof.rows} rows, and the current query returned"
             f" {again}. The archive is unchanged. Change `columns`, `where` or the hunt's text back, or"
             f" set {setting('lake')} to another lake"
         )
     remedy = f". To replace it, run `hunting reconcile {spec.name} --force`" if spec.plain else ""
     raise CommitRefused(
-        f"{partition}: the service now holds {again} rows where {archived.proof.rows} are archived."
+        f"{partition}: the service now holds {again} rows, and {archived.proof.rows} are archived."
         f" The archive is unchanged{remedy}"
     )
 
 
 def _refuse_surprises(store: Store, partition: Partition, archived: Manifest | None, writer: Writer) -> None:
-    """Check that the file is the one that the caller planned with, and that it is this tenant's."""
+    """Check that the file did not change since the plan, and that it belongs to this tenant."""
     if load(store, partition) != archived:
         raise CommitRefused(
             f"{partition}: another run changed the archive in the meantime. Its change stays. Run again"
@@ -278,23 +278,24 @@ def _refuse_surprises(store: Store, partition: Partition, archived: Manifest | N
 
 def _refuse_less_coverage(partition: Partition, parts: Sequence[Source], archived: Manifest) -> None:
     if not parts:
-        raise CommitRefused(f"{partition}: nothing is staged. The archive is unchanged")
+        raise CommitRefused(f"{partition}: nothing is staged. The archive is unchanged. Run again")
     spans = [segment.span or partition.window for source in parts for segment in source.segments]
     covered = merge_windows(spans)
     for window in archived.covered:
         if not any(new.contains(window) for new in covered):
             raise CommitRefused(
-                f"{partition}: the new file would no longer cover {window}. The archive is unchanged"
+                f"{partition}: the new file would no longer cover {window}. The archive is unchanged."
+                " Run again"
             )
 
 
 @dataclass(slots=True)
 class _Written:
-    """The counts of what was really written into a file.
+    """The counts of the rows that were written into a file.
 
     Attributes:
-        again: rows in the spans that the file before it covered.
-        low, high: least and greatest time (ticks).
+        again: rows in the spans that the replaced file covered.
+        low, high: earliest and latest time (ticks).
     """
 
     proof: Proof = field(default_factory=lambda: Proof(0, 0))
@@ -334,14 +335,14 @@ def _write_parquet(
     spec: TableSpec,
     spans: Sequence[Window],
 ) -> None:
-    """Stream row groups into one file, and count what is really written."""
+    """Stream row groups into one file, and count the written rows."""
     tables = iter(tables)
     table: pa.Table | None = next(tables, schema.empty_table())
     with parquet_writer(path, schema, table) as file:
         while table is not None:
             file.write_table(table, row_group_size=ROW_GROUP_ROWS)
             written.add(table, spec, spans)
-            table = None  # frees its memory before the next one is read
+            table = None  # frees the memory before the next table is read
             table = next(tables, None)
         footer = replace(manifest, rescued=written.rescued)
         file.add_key_value_metadata({FOOTER_KEY: footer.to_json()})
@@ -353,7 +354,7 @@ def _row_groups(
 ) -> Iterator[pa.Table]:
     """Yield the rows in order of time, in tables large enough for a row group.
 
-    Segments of hash buckets keep their order: they share one tick, apart from rows that came late.
+    Segments of hash buckets are not sorted by time: except for late rows, they share one tick.
     """
     pending: list[pa.Table] = []
     rows = size = 0

@@ -1,6 +1,7 @@
-"""Tables that are computed from archived tables. Each partition is one Parquet file at the same paths.
+"""Computed tables: tables that are computed from archived tables. Each partition is one Parquet file.
 
-They have no manifest, because there is no service that can prove them complete.
+The paths are the same as for archived tables. Computed tables have no manifests, because no service has
+counted their rows.
 """
 
 from collections.abc import Sequence
@@ -21,10 +22,10 @@ __all__ = ["dataset", "is_archived", "write"]
 
 
 def is_archived(store: Store, table: str) -> bool:
-    """Return whether a pull archived this table, so its manifests name its partitions."""
+    """Return whether a pull archived this table."""
     if store.list(manifest_folder(table)):
         return True
-    partitions = archived_partitions(store, table)  # manifests can get lost
+    partitions = archived_partitions(store, table)  # manifests may be missing
     return bool(partitions) and has_proof(store, partitions[0])
 
 
@@ -32,19 +33,19 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
     """Open partitions of a computed table as one dataset.
 
     Args:
-        store: of the lake.
+        store: the lake's store.
         table: name of the table.
-        partitions: only these, all of which have a file; None for all.
+        partitions: the partitions to open, which must have files; None for all partitions.
 
     Raises:
-        Misconfigured: there are none.
+        Misconfigured: there are no partitions.
         CommitRefused: a file is damaged.
     """
     if partitions is None:
         partitions = archived_partitions(store, table)
     paths = [data_path(partition) for partition in sorted(partitions)]
     if not paths:
-        raise Misconfigured(f"the lake holds nothing of {table}. Materialize it first")
+        raise Misconfigured(f"the lake holds no partition of {table}. Materialize {table} first")
     return read.dataset_of(store, paths, schemas=paths)
 
 
@@ -52,13 +53,13 @@ def write(store: Store, partition: Partition, rows: pa.Table) -> int:
     """Replace a partition by `rows`, whole or not at all, and return the size of its file in bytes.
 
     Raises:
-        CommitRefused: a pull archived this table. Its rows stay.
+        CommitRefused: a pull archived this table. The archive is unchanged.
         Misconfigured: a column has the name of a column that the lake adds, or the lake cannot be written.
     """
     if is_archived(store, partition.table):
         raise CommitRefused(
-            f"{partition.table} is archived from the service, and its archive is unchanged."
-            " Give the computed table another name"
+            f"a pull archived {partition.table}, so a computed table cannot have this name. The archive is"
+            " unchanged. Give the computed table another name"
         )
     if clashing := [name for name in rows.column_names if name.lower() in HIVE_COLUMNS]:
         raise Misconfigured(

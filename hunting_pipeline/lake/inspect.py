@@ -1,4 +1,4 @@
-"""The inspection of a committed file: its rows counted again, for the check, the chart and the preview."""
+"""The inspection of a committed file: its row count and checksum, a histogram and a preview."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -27,8 +27,8 @@ class Inspection:
     """The content of one partition's file.
 
     Attributes:
-        manifest: of the file.
-        proof: rows and checksum, counted again from the file.
+        manifest: the manifest of the file.
+        proof: row count and checksum, counted in the file.
         bins: rows by hour of a day, or by minute of an hour; empty for a snapshot.
         head: the first rows, of the first columns.
     """
@@ -48,7 +48,8 @@ def inspect(store: Store, partition: Partition, time_column: str | None) -> Insp
     manifest = load(store, partition)
     if manifest is None:
         raise CommitRefused(
-            f"{partition}: its file is missing. Another program changes this lake. Pull the partition again"
+            f"{partition}: the file is missing. Another program has changed this lake."
+            " Pull the partition again"
         )
     with opened(store, data_path(partition)) as file:
         parquet = pq.ParquetFile(file)

@@ -10,8 +10,8 @@
     <lake>/_hunting/locks/<Table>.lock                               one writer a table; folders only
     <lake>/_hunting/temporary/…                                      unfinished files; folders only
 
-Paths are relative, with forward slashes. A table's folder holds dated Parquet files and nothing else, so
-every reader of Parquet can read the folder as it is.
+Paths are relative, with forward slashes. A table's folder holds only the Parquet files of days and hours, so
+every Parquet reader can read the folder.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 OWN_FOLDER = "_hunting"
-"""The folder beside the tables. Readers of Parquet skip names that start with `_`."""
+"""The folder for all files that are not tables. Parquet readers skip names that start with `_`."""
 
 LAKE_FILE = f"{OWN_FOLDER}/lake.json"
 """The file with the lake's tenant and layout version."""
@@ -64,13 +64,14 @@ STAGED_KEY = b"hunting.staged"
 """Key of the description of a staged segment in the metadata of its Arrow schema."""
 
 KUSTO_TYPE_KEY = b"kusto"
-"""Key of Kusto's name of a column's type in the metadata of an Arrow field."""
+"""Key of a column's Kusto type in the metadata of an Arrow field."""
 
 SOURCE_NAME_KEY = b"source"
-"""Key of the service's name of a column in the metadata of an Arrow field, where the lake has another."""
+"""Key of a column's name in the service in the metadata of an Arrow field. Absent if the lake uses the same
+name."""
 
 HIVE_COLUMNS = frozenset({"date", "hour"})
-"""The columns that readers derive from the names of folders."""
+"""The columns that readers derive from Hive folder names such as `date=2026-11-20`."""
 
 _RESERVED = frozenset({RESCUED, *HIVE_COLUMNS})
 """Names of columns that the lake adds."""
@@ -86,7 +87,7 @@ def data_path(partition: Partition) -> str:
 
 
 def null_time_path(table: str) -> str:
-    """Return the path of the Parquet file of a table's rows whose time is null."""
+    """Return the path of the Parquet file with a table's null-time rows."""
     return f"{OWN_FOLDER}/null_time/{table}/{table}-{Partition(table, NULL_TIME).key}.parquet"
 
 
@@ -107,14 +108,14 @@ def staging_folder(partition: Partition) -> str:
 
 
 def staging_path(partition: Partition, span: Window | None, bucket: Bucket | None) -> str:
-    """Return the path of a staged segment. Its span is in the name, so a second fetch replaces the first."""
+    """Return the path of a staged segment. The name holds the span, so a second fetch replaces the file."""
     name = f"{span.start}-{span.end}" if span else "snapshot"
     suffix = f"-{bucket.index}of{bucket.of}" if bucket else ""
     return f"{staging_folder(partition)}/{name}{suffix}.arrow"
 
 
 def lock_path(table: str) -> str:
-    """Return the name of the lock that a writer of a table holds."""
+    """Return the path of the lock that a writer of a table holds."""
     return f"{OWN_FOLDER}/locks/{table}.lock"
 
 
@@ -129,15 +130,15 @@ def partition_from_path(table: str, path: str) -> Partition | None:
 
 
 def lake_names(columns: Sequence[Column], known: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Return the name of each column in the lake: its own, unless another name differs by case alone.
+    """Return the name of each column in the lake: the service's name, if it is unique without case.
 
-    DuckDB, Spark and Hive cannot tell `LogonId` from `LogonID`. Of such a pair the name that sorts last
-    (`LogonId`) stays, and the others get `_1`, `_2`, …, in any order of the Schema. A column with the name
-    of a column that the lake adds (`date`, `hour`, `_rescued_data`) gets a number too.
+    DuckDB, Spark and Hive do not distinguish `LogonId` and `LogonID`. Of such names, the name that sorts last
+    (`LogonId`) stays, and the others get `_1`, `_2`, …. The order of the Schema has no effect. A column also
+    gets a number if the lake adds a column with its name (`date`, `hour`, `_rescued_data`).
 
     Args:
-        columns: with the service's names.
-        known: the lake's names of columns that the table has already; these stay.
+        columns: the columns, with the service's names.
+        known: from the service's name to the lake's name, for the table's present columns; these stay.
     """
     names = dict(known or {})
     taken = {name.lower() for name in names.values()} | _RESERVED

@@ -1,4 +1,4 @@
-"""Manifests: the proof beside a partition's file that the file is complete.
+"""Manifests: a manifest proves that a partition's file is complete.
 
 A manifest is written after its file, and the file's footer holds the same facts. If a run is killed between
 the two writes, `load` reads the footer and writes the manifest again.
@@ -34,9 +34,9 @@ class Segment:
     """One proven span of a partition, fetched by one call.
 
     Attributes:
-        span: ticks; None in a snapshot.
-        bucket: `[index, of]` if hash buckets were needed.
-        proof: rows and checksum, equal in the service's count and in the file.
+        span: the span of the rows; None for a snapshot.
+        bucket: `(index, of)` of the hash bucket; None without hash buckets.
+        proof: row count and checksum, equal in the service's count and in the file.
         query: the KQL of the call.
         fetched_at: time of the call (ticks).
     """
@@ -50,22 +50,22 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The proof of one partition's file.
+    """The manifest of one partition's file.
 
     Attributes:
         partition: the partition of the file.
         tenant: Entra tenant id of the rows.
         query_hash: see `TableSpec.query_hash`.
-        proof: rows and checksum of the whole file.
+        proof: row count and checksum of the whole file.
         file_bytes: size of the Parquet file; 0 in the footer, which is written before the size is fixed.
         file_version: the store's version of the file, see `Entry.version`; empty in the footer.
-        body_bytes: size of the JSON that brought the rows.
-        rescued: number of values kept verbatim in `_rescued_data`.
-        fingerprint: of the schema.
-        columns: the lake's names, and Kusto's types.
-        segments: in order of time.
-        api, engine, run_id: API, program and run that wrote the file.
-        committed_at: ticks.
+        body_bytes: size of the JSON from which the rows were decoded.
+        rescued: number of values in `_rescued_data`.
+        fingerprint: fingerprint of the schema.
+        columns: the columns' names in the lake, and their Kusto types.
+        segments: the segments of the file, in order of time.
+        api, engine, run_id: the API, the program and the run that wrote the file.
+        committed_at: time of the commit (ticks).
     """
 
     partition: Partition
@@ -86,7 +86,7 @@ class Manifest:
 
     @property
     def covered(self) -> tuple[Window, ...]:
-        """The spans that the file holds, merged; a snapshot covers its day."""
+        """The spans that the file covers, merged. A snapshot covers its day."""
         spans = [segment.span for segment in self.segments if segment.span is not None]
         return merge_windows(spans) if spans else (self.partition.window,)
 
@@ -146,8 +146,8 @@ class Manifest:
 def load(store: Store, partition: Partition) -> Manifest | None:
     """Load the manifest of a partition; None if the partition has no file.
 
-    A manifest that is missing or does not fit the file is read from the file's footer and written again. In
-    a lake that cannot be written it is not written again; the returned manifest is right all the same.
+    If the manifest is missing or does not match the file, it is read from the file's footer and written
+    again. If the lake is read-only, the manifest is not written, but the returned manifest is correct.
 
     Raises:
         CommitRefused: this package did not write the file, or the file is damaged.
@@ -169,7 +169,7 @@ def load_all(store: Store, table: str) -> Iterator[Manifest]:
 
 
 def archived_partitions(store: Store, table: str) -> Sequence[Partition]:
-    """Return the partitions of a table that have a file, oldest first, the null-time one last."""
+    """Return the partitions of a table that have a file, oldest first, the null-time partition last."""
     return [partition for partition, _ in _archived(store, table)]
 
 
@@ -224,7 +224,7 @@ def _from_footer(store: Store, partition: Partition) -> Manifest:
         ) from error
     if manifest.partition != partition:
         raise CommitRefused(
-            f"{partition}: {path} holds {manifest.partition}. The file was not changed."
-            " Move it to the path of its own partition"
+            f"{partition}: {path} holds the partition {manifest.partition}. The file was not changed."
+            " Move the file to the path of that partition"
         )
     return manifest

@@ -1,4 +1,4 @@
-"""Parquet files: the settings of every file that is written, and the opening of archived files."""
+"""Parquet files: the settings for writing them, and the opening of archived files."""
 
 import math
 from collections.abc import Iterator
@@ -16,19 +16,19 @@ __all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "opened", "parquet_writer"]
 
 ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 64 * 1024 * 1024
-"""A row group ends with the table that reaches one of these, rows or Arrow bytes. It never holds more rows.
-The limit of bytes keeps the memory of wide tables small. Groups of 16,384 rows made files a fifth to a third
-larger."""
+"""A row group ends with the batch that reaches one of these limits, rows or Arrow bytes. It never holds more
+rows. The limit of bytes keeps the memory for wide tables small. Groups of 16,384 rows made files a fifth to a
+third larger."""
 
 _ZSTD_LEVEL = 1
-"""Higher levels cost more time than the saved size is worth on these tables."""
+"""Higher levels take much more time and save little space on these tables."""
 _SAMPLE_ROWS = 4096
-"""Rows whose values decide how a column is written."""
+"""Number of first rows that decide how a column is written."""
 _DICTIONARY_BELOW = 0.7
-"""Distinct values per row. Above this share, a writer would start a dictionary and then drop it. Without such
+"""Distinct values per row. Above this share, Arrow would start a dictionary and then drop it. Without such
 dictionaries, files are a seventh smaller and take a fifth less time to write."""
 _BLOOM_FROM = 0.1
-"""Distinct values per row. From this share on, least and greatest text of a row group help a reader little. A
+"""Distinct values per row. From this share on, the minimum and maximum of a row group help a reader little. A
 bloom filter helps to skip row groups in a search for one hash, address or name."""
 _BLOOM_FPP = 0.05
 """The share of false positives of a bloom filter; with one in twenty, files grow by 2 to 4 %."""
@@ -38,8 +38,8 @@ def parquet_writer(path: Path, schema: pa.Schema, first: pa.Table) -> pq.Parquet
     """Open a file for writing. Write tables of `schema`, each with `row_group_size=ROW_GROUP_ROWS`.
 
     Args:
-        path: of the file.
-        schema: of all tables.
+        path: path of the file.
+        schema: the schema of all tables.
         first: the first table; its values decide which columns get a dictionary or a bloom filter.
     """
     sample = first.slice(0, _SAMPLE_ROWS)
@@ -76,5 +76,5 @@ def opened(store: Store, path: str) -> Iterator[pa.NativeFile]:
     except (pa.ArrowException, OSError) as error:
         raise CommitRefused(
             f"{path} cannot be read ({error}). The file was not changed."
-            " To archive its partition again, move the file out of the lake"
+            " To archive the partition again, move the file out of the lake"
         ) from error

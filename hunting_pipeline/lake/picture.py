@@ -11,14 +11,14 @@ _WIDTH, _HEIGHT, _LABEL = 480, 96, 14
 """Pixels."""
 
 _LONGEST = 60
-"""Characters of a value that the preview shows."""
+"""Most characters of a value in the preview."""
 
 
 def bars(counts: Sequence[int], *, first: str, last: str) -> str:
     """Return an SVG image as Markdown: one bar for each count.
 
     Args:
-        counts: rows by bin. The image names the greatest count.
+        counts: rows by bin. The image shows the highest count as text.
         first: label of the left end of the axis.
         last: label of the right end of the axis.
     """

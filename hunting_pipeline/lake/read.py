@@ -1,4 +1,4 @@
-"""Reading: a table of the lake, or some of its partitions, for Arrow or pandas."""
+"""The readers of the lake: a table, or some of its partitions, as an Arrow dataset or a pandas frame."""
 
 from collections.abc import Sequence
 
@@ -34,17 +34,18 @@ def archived_ticks(store: Store, partition: Partition, time_column: str) -> Tick
 def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = None) -> ds.Dataset:
     """Open a table's committed files as one dataset, with `date` (and `hour`) as columns.
 
-    The schema is the union over the files, so a column that came later is null in earlier files. Rows whose
-    time is null have a null `date`.
+    The schema is the union of the files' schemas, so a column that was added later is null in earlier files.
+    Rows whose time is null have a null `date`.
 
     Args:
-        store: of the lake.
+        store: the lake's store.
         table: name of the table.
-        partitions: only these; None for all archived ones, the null-time one included.
+        partitions: the partitions to open; None for all archived partitions, the null-time partition
+            included.
 
     Raises:
         Misconfigured: none of the partitions is archived.
-        CommitRefused: this pipeline did not write a file, or a file is damaged.
+        CommitRefused: another program wrote a file, or a file is damaged.
     """
     if partitions is None:
         archived = list(load_all(store, table))
@@ -52,7 +53,8 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
         archived = [m for partition in sorted(partitions) if (m := load(store, partition)) is not None]
     if not archived:
         raise Misconfigured(
-            f"the lake holds none of these partitions of {table}. Pull them first: `hunting pull {table}`"
+            f"the lake holds none of the requested partitions of {table}. Pull them first:"
+            f" `hunting pull {table}`"
         )
     newest = {manifest.fingerprint: data_path(manifest.partition) for manifest in archived}
     paths = [data_path(manifest.partition) for manifest in archived]
@@ -63,8 +65,8 @@ def dataset_of(store: Store, paths: Sequence[str], *, schemas: Sequence[str]) ->
     """Open files of one table as one dataset, with `date` (and `hour`) as columns.
 
     Args:
-        store: of the lake.
-        paths: of the files.
+        store: the lake's store.
+        paths: paths of the files.
         schemas: paths of the files whose schemas are merged.
 
     Raises:
@@ -84,7 +86,7 @@ def dataset_of(store: Store, paths: Sequence[str], *, schemas: Sequence[str]) ->
 
 
 def frame(store: Store, table: str, partitions: Sequence[Partition] | None = None) -> pd.DataFrame:
-    """Read the same rows as a pandas frame. Its types are Arrow's, so times keep their 100 ns.
+    """Read the rows of `dataset` as a pandas frame. Its types are Arrow types, so times keep their 100 ns.
 
     Raises:
         Misconfigured: none of the partitions is archived.

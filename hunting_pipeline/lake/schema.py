@@ -1,7 +1,7 @@
-"""One schema for many replies: a table's schema only grows, and a type only widens without loss.
+"""One schema for many replies: columns are only added, and a type is only widened without loss.
 
-The metadata of a field hold Kusto's name of its type, and the service's name of the column if the lake uses
-another. So a column is found again under its lake name in all replies.
+The metadata of a field hold its Kusto type. They also hold the service's name of the column, if its name in
+the lake differs. So a column keeps its name in the lake for all replies.
 """
 
 from collections.abc import Iterable
@@ -19,21 +19,22 @@ _WIDER = {
     (pa.int32(), pa.int64()): pa.int64(),
     (pa.int32(), pa.float64()): pa.float64(),
 }
-"""Pairs of types, and the type that holds both without loss; float64 loses integers above 2^53 of int64."""
+"""Pairs of types, and the type that holds both without loss. int64 and float64 are not a pair: float64 loses
+integers above 2^53."""
 _PLAIN_TEXT = {b"", b"string", b"guid"}
-"""Kusto types whose text is the value itself; the text of every other type is JSON."""
+"""Kusto types whose string column holds the value itself. For every other type, it holds JSON."""
 
 
 def merged(spec: TableSpec, known: pa.Schema | None, schemas: Iterable[pa.Schema]) -> pa.Schema:
-    """Merge schemas into one that holds every row of them, in lake names, `_rescued_data` last.
+    """Merge schemas into one schema for all rows. Columns have their lake names; `_rescued_data` is last.
 
     Args:
         spec: the table; `evolve=False` refuses new columns and wider types.
         known: the schema of the table's archive; None at its first commit.
-        schemas: of staged segments and archived files.
+        schemas: the schemas of staged segments and archived files.
 
     Raises:
-        CommitRefused: a column changed its type and no type holds both, or the spec does not allow changes.
+        CommitRefused: a column changed its type and no type holds both, or the spec refuses changes.
     """
     fields = {_source(field): field for field in _own(known or ())}
     taken = {source: field.name for source, field in fields.items()}
@@ -52,13 +53,13 @@ def merged(spec: TableSpec, known: pa.Schema | None, schemas: Iterable[pa.Schema
         changed = sorted({f.name for f in schema} ^ {f.name for f in known}) or ["types"]
         raise CommitRefused(
             f"{spec.name}: the schema changed ({', '.join(changed)}) and its policy is freeze."
-            " Nothing was replaced. To accept the change, set `policy: evolve`"
+            " The archive is unchanged. To accept the change, set `policy: evolve`"
         )
     return schema
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Convert rows to the merged schema: columns renamed and widened, missing columns null."""
+    """Convert rows to the merged schema: rename and widen columns, and fill missing columns with null."""
     present = {_source(field): table.column(index) for index, field in enumerate(table.schema)}
     columns = [
         present[source].cast(field.type)
@@ -75,7 +76,7 @@ def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
 
 
 def fingerprint(schema: pa.Schema) -> str:
-    """Return a hash of names, Kusto types and Arrow types, in order: sixteen hex digits."""
+    """Return a hash of the columns' names, Kusto types and Arrow types, in order: sixteen hex digits."""
     lines = [
         f"{column.name}\t{column.kusto_type}\t{schema.field(column.name).type}"
         for column in columns_of(schema)
@@ -122,7 +123,7 @@ def _widened(spec: TableSpec, old: pa.Field | None, new: pa.Field) -> pa.Field:
     if _WIDER.get((old.type, new.type)) == new.type:
         return new
     raise CommitRefused(
-        f"{spec.name}: column {new.name} changed its type from {_type(old)} to {_type(new)} and no type holds"
-        f" both without loss. Nothing was replaced. Set {setting('lake')} to another lake, or omit the"
-        " column with `columns:`"
+        f"{spec.name}: column {new.name} changed its type from {_type(old)} to {_type(new)}. No type holds"
+        f" both without loss. The archive is unchanged. Set {setting('lake')} to another lake, or leave out"
+        " the column with `columns:`"
     )

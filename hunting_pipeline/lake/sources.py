@@ -1,4 +1,4 @@
-"""The sources of a partition's new file: staged segments, and the archived rows that they do not replace."""
+"""The sources of a partition's new file: staged segments, and the archived rows outside their spans."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ class Source:
     """Rows of one file that go into the new file: a staged segment, or a span of the archived file.
 
     Attributes:
-        path: of the file.
-        span: the rows to take from an archived file; None for all.
-        segments: the proof of these rows.
-        body_bytes: size of the JSON that brought them.
+        path: path of the file.
+        span: the span to take from an archived file; None for all rows.
+        segments: the segments of these rows.
+        body_bytes: size of the JSON from which the rows were decoded.
     """
 
     path: str
@@ -46,7 +46,7 @@ class Source:
 
     @property
     def proof(self) -> Proof:
-        """Rows and checksum of all segments."""
+        """The row count and checksum of all segments."""
         return sum((segment.proof for segment in self.segments), Proof(0, 0))
 
     def schema(self, store: Store) -> pa.Schema:
@@ -107,7 +107,7 @@ def sources(
 
 
 def overlapping(staged: Iterable[Staged]) -> bool:
-    """Return whether two segments hold the same rows: their spans overlap, and no hash separates them."""
+    """Return whether two segments may hold the same rows: their spans and their hash buckets overlap."""
     by_span = sorted(staged, key=lambda segment: (segment.span is not None, segment.span))
     groups = [(span, [segment.bucket for segment in segments]) for span, segments in groupby(by_span, _span)]
     return any(
@@ -139,7 +139,7 @@ def _kept(
 ) -> list[Segment]:
     """Return the segments of an archived file that are not replaced.
 
-    If a segment is replaced in part, the rest of it is counted in the file again.
+    If a part of a segment is replaced, the rows of the rest are counted in the archived file.
     """
     whole = [segment for segment in archived.segments if not _touched(segment.span, replaced)]
     cut = [segment for segment in archived.segments if _touched(segment.span, replaced)]
@@ -165,7 +165,7 @@ def _touched(span: Window | None, others: Sequence[Window | None]) -> bool:
 
 
 def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    """Group segments without a gap between them, so each span of the archive is read once."""
+    """Group segments without a gap between them, so each span of the archived file is read once."""
     run: list[Segment] = []
     for segment in segments:
         last = run[-1].span if run else None

@@ -1,4 +1,4 @@
-"""Read archived partitions again, and compare their rows with those that the service counted."""
+"""The comparison of archived files with the service's counts in their manifests."""
 
 from dataclasses import dataclass
 from functools import reduce
@@ -14,12 +14,12 @@ __all__ = ["Comparison", "compare", "verify_table"]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Row count and checksum of one partition, from both sides.
+    """Row count and checksum of one partition, in the service and in the file.
 
     Attributes:
         partition: the partition.
-        counted: the proof that the service gave when the partition was fetched.
-        archived: the proof of the rows that the Parquet file holds now.
+        counted: the service's row count and checksum when the partition was fetched.
+        archived: the row count and checksum of the Parquet file now.
     """
 
     partition: Partition
@@ -33,14 +33,14 @@ class Comparison:
 
 
 def compare(inspection: Inspection) -> Comparison:
-    """Compare the segments of a partition, as the service counted them, with its file."""
+    """Compare the service's counts of a partition's segments with the partition's file."""
     manifest = inspection.manifest
     counted = reduce(add, (segment.proof for segment in manifest.segments), Proof(0, 0))
     return Comparison(manifest.partition, counted, inspection.proof)
 
 
 def verify_table(store: Store, spec: TableSpec) -> list[Comparison]:
-    """Read every archived partition of a table again.
+    """Read every archived partition of a table, and compare it with the service's counts.
 
     Raises:
         CommitRefused: a file is missing, damaged, or from another writer.

@@ -1,4 +1,4 @@
-"""Staging: accepted replies are sorted, split by partition, and kept on disk as segments until the commit."""
+"""Staging: sort accepted replies, split them by partition, and keep the segments on disk until the commit."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -43,7 +43,7 @@ class Origin:
 
 
 def proof_of(ticks: Ticks) -> Proof:
-    """Compute rows and checksum of ticks in the same way as the service."""
+    """Compute the row count and checksum of ticks in the same way as the service."""
     return Proof(len(ticks), int(((ticks + DOTNET_EPOCH) % CHECKSUM_MODULUS).sum()))
 
 
@@ -54,7 +54,7 @@ def ticks_in(times: pa.ChunkedArray) -> Ticks:
 
 
 def proof_of_reply(reply: Reply, spec: TableSpec) -> Proof:
-    """Compute rows and checksum of a reply, to compare them with the service's count.
+    """Compute the row count and checksum of a reply, to compare them with the service's count.
 
     Raises:
         ReplyUnreadable: the time column is missing or holds values that are not times.
@@ -66,10 +66,10 @@ def proof_of_reply(reply: Reply, spec: TableSpec) -> Proof:
 
 def _ticks(table: pa.Table, time_column: str) -> Ticks:
     if time_column not in table.column_names:
-        raise ReplyUnreadable(f"the reply has no column {time_column!r}")
+        raise ReplyUnreadable(f"the reply has no column {time_column!r}. Nothing was written")
     times = table[time_column]
     if times.null_count or not pa.types.is_timestamp(times.type):
-        raise ReplyUnreadable(f"the reply holds rows without a readable {time_column} in a slice of time")
+        raise ReplyUnreadable(f"the reply holds rows without a valid {time_column}. Nothing was written")
     return ticks_in(times)
 
 
@@ -84,7 +84,7 @@ def stage(
 ) -> tuple[Staged, ...]:
     """Write a reply's rows as one segment for each of `partitions`, empty segments included.
 
-    `partitions` are those that overlap the slice; a snapshot slice has exactly one.
+    `partitions` are the partitions that overlap the slice; a snapshot slice has exactly one.
 
     Raises:
         ReplyUnreadable: a row lies outside the slice, or the time column is missing.
@@ -183,10 +183,12 @@ def rescued_values(table: pa.Table) -> int:
 def staged_segments(store: Store, partition: Partition, query_hash: str) -> tuple[Staged, ...]:
     """Return the valid segments that an earlier run staged for a partition, in order of time.
 
-    Removes the other ones: segments that cannot be read; segments of another query; segments of a hash
-    bucket, because a bucket's number is only valid within one run; segments older than the partition's file,
-    because the file holds their rows or newer ones; and segments that overlap an earlier one, because rows
-    in both would be doubled.
+    Removes all other segments:
+
+    * segments that cannot be read, and segments of another query;
+    * segments of a hash bucket, because a bucket's number is only valid within one run;
+    * segments older than the partition's file, because the file holds their rows or newer ones;
+    * segments that overlap an earlier one, because a commit would duplicate the rows in both.
 
     Raises:
         CommitRefused: this pipeline did not write the partition's file, or the file is damaged.
@@ -208,7 +210,7 @@ def _overlap(one: Window | None, other: Window | None) -> bool:
 
 
 def _read_all(store: Store, partition: Partition) -> list[tuple[str, Staged | None]]:
-    """Read what is staged for a partition, in order of time; None for a file that is no valid segment."""
+    """Read the staged segments of a partition, in order of time; None for a file that is not valid."""
     found = [
         (entry.path, _read_staged(store, entry.path, partition))
         for entry in store.list(staging_folder(partition))
@@ -217,7 +219,7 @@ def _read_all(store: Store, partition: Partition) -> list[tuple[str, Staged | No
 
 
 def _read_staged(store: Store, path: str, partition: Partition) -> Staged | None:
-    """Read the description in a staged file; None if it is no complete Arrow file of this version."""
+    """Read the description in a staged file; None if it is not a complete Arrow file of this version."""
     try:
         with store.filesystem.open_input_file(path) as file:
             schema = pa.ipc.open_file(file).schema

@@ -1,4 +1,4 @@
-"""The one place that knows the order: window, plan, quota, fetch, decode, write, commit."""
+"""The order of the steps of a pull: window, plan, quota, fetch, decode, write, commit."""
 
 from hunting_pipeline.pipeline.calls import Clock
 from hunting_pipeline.pipeline.coverage import Coverage, coverage

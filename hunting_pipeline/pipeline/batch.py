@@ -1,4 +1,4 @@
-"""The one loop: missing spans become slices, slices become segments, whole partitions are committed."""
+"""The loop of a pull: cut missing spans into slices, stage slices as segments, commit complete partitions."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from hunting_pipeline.pipeline.tracker import Tracker
 __all__ = ["OF_ONE_PARTITION", "Batch"]
 
 OF_ONE_PARTITION = (SliceTooDense, CommitRefused)
-"""Errors that concern one partition: the other partitions go on, and the error is raised at the end."""
+"""Errors that concern one partition. The pull continues with the others and raises the error at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,15 @@ _Outcome = Future[_Landed | tuple[Slice, ...]]
 
 
 class Batch:
-    """Missing spans of one table on their way into the lake. The main thread calls every method.
+    """The missing spans of one table in one pull. The main thread calls every public method.
 
-    Call `resume`, `count` and `work` in this order, and `commit_whole` when an error has ended one of them.
+    Call `resume`, `count` and `work` in this order. If one of them raises, call `commit_whole`.
 
     Attributes:
-        todo: what is wanted and what has arrived.
-        errors: what concerned single partitions so far.
-        resumed: segments of an earlier run that are used.
-        null_time: rows without a time, known after `count`.
+        todo: the spans to fetch and the staged segments.
+        errors: the errors of single partitions so far.
+        resumed: number of segments of an earlier run that are used.
+        null_time: number of rows whose time is null, known after `count`.
     """
 
     def __init__(
@@ -63,7 +63,10 @@ class Batch:
         tracker.begin(self.todo.size)
 
     def resume(self, *, discard: Iterable[Partition]) -> Iterator[Receipt]:
-        """Take up what an earlier run staged, and commit what is whole. What is staged of `discard` goes."""
+        """Use the segments that an earlier run staged, and commit complete partitions.
+
+        The segments of the partitions in `discard` are removed first.
+        """
         for partition in discard:
             self._landing.discard(partition)
         for partition in self.todo.partitions:
@@ -74,9 +77,9 @@ class Batch:
         yield from self.commit_whole()
 
     def count(self) -> Iterator[Slice]:
-        """Count what is missing and return its slices; costs calls and writes nothing.
+        """Count the missing rows and return their slices. Sends calls; writes nothing.
 
-        The slices are cut one by one as they are taken: every reply's width helps the next slice.
+        The iterator cuts each slice when it is needed, with the width measured so far.
         """
         windows = merge_windows(self.todo.missing())
         if not windows:
@@ -95,12 +98,12 @@ class Batch:
         return plan.pack_all(histograms, target=self._splitter.target, table=self._spec.name)
 
     def work(self, slices: Iterator[Slice]) -> Iterator[Receipt]:
-        """Fetch the slices with all workers; commit each partition as soon as nothing of it is missing."""
+        """Fetch the slices with all workers, and commit each partition as soon as it is complete."""
         with ThreadPoolExecutor(self._workers, thread_name_prefix=self._spec.name) as pool:
             yield from self._work(pool, slices)
 
     def commit_whole(self) -> Iterator[Receipt]:
-        """Commit the partitions of which everything has arrived."""
+        """Commit the complete partitions: nothing of them is missing."""
         for partition in self.todo.whole():
             segments = self.todo.take(partition)
             try:
@@ -117,7 +120,7 @@ class Batch:
         running: dict[_Outcome, Slice] = {}
         try:
             while True:
-                while len(running) <= self._workers:  # one more than can run: no worker ever idles
+                while len(running) <= self._workers:  # one more than can run, so no worker is idle
                     slice_ = divided.popleft() if divided else next(slices, None)
                     if slice_ is None:
                         break
@@ -131,7 +134,7 @@ class Batch:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     divided.extendleft(reversed(self._land(future, running.pop(future))))
-        finally:  # calls that are under way have been paid for: their rows are staged
+        finally:  # calls in flight have used quota, so their rows are staged
             for future in running:
                 future.cancel()
             for future in wait(running).done:
@@ -139,7 +142,7 @@ class Batch:
                     self._land(future, running[future])
 
     def _fetch(self, slice_: Slice, partitions: Sequence[Partition]) -> _Landed | tuple[Slice, ...]:
-        """Fetch and stage one slice in a worker; or return the slices to fetch in its place."""
+        """Fetch and stage one slice in a worker, or return the slices to fetch instead."""
         try:
             outcome = self._splitter.fetch(slice_)
             if not isinstance(outcome, Fetched):
@@ -149,7 +152,7 @@ class Batch:
             release()
 
     def _land(self, future: _Outcome, slice_: Slice) -> Sequence[Slice]:
-        """Take a worker's result; return the slices that must be fetched in its place."""
+        """Record a worker's result, and return the slices to fetch instead of `slice_`."""
         try:
             result = future.result()
         except OF_ONE_PARTITION as error:
@@ -167,8 +170,10 @@ class Batch:
         return ()
 
     def _divide(self, slice_: Slice, parts: Sequence[Slice]) -> Sequence[Slice]:
-        """Note that `parts` are fetched in place of a slice; the service has forgotten what they leave
-        out."""
+        """Record that `parts` are fetched instead of a slice.
+
+        If they begin later than the slice, the service no longer holds the rows before them.
+        """
         self.todo.outstanding.update(parts)
         if slice_.window is None and self._fingerprint is None:
             self._fingerprint = self._splitter.fingerprint()
@@ -180,7 +185,11 @@ class Batch:
         return parts
 
     def _refuse_mixture(self, partition: Partition) -> None:
-        """Refuse a snapshot that was read in parts while the table changed."""
+        """Check that the table did not change while its snapshot was read in parts.
+
+        Raises:
+            ServiceFailed: the table changed.
+        """
         if self._fingerprint is not None and self._splitter.fingerprint() != self._fingerprint:
             self._landing.discard(partition)
             raise ServiceFailed(

@@ -1,8 +1,8 @@
-"""One question to the service: a permit from the quota, one call, one verdict, one decoded reply.
+"""One query to the service: a permit from the quota, a call, a verdict and a decoded reply.
 
-Each reason to ask again has its own wrapper. A throttled call waits for the tenant's quota, a passing failure
-is retried a few times, an expired token is renewed once. A question that is too much for one reply raises
-`TooBig`, and the caller splits it.
+Each reason to send a query again has its own wrapper. A throttled call waits for the tenant's quota. A
+transient failure is retried a few times. An expired token is renewed once. A query that is too big for one
+reply raises `TooBig`, and the caller splits the query.
 """
 
 import threading
@@ -29,20 +29,20 @@ from hunting_pipeline.split import Reason
 __all__ = ["Calls", "Clock", "Spent", "SystemClock", "TooBig", "body_ceiling"]
 
 _ATTEMPTS = 5
-"""Times a call is sent in all while the service fails: about half a minute with the waits between."""
+"""Most attempts of a call while the service fails: with the waits between them, about half a minute."""
 
 _BODY_HEADROOM = 4
-"""A body may be this many times longer than the documented limit before it is refused as hostile."""
+"""A body is refused as hostile if it is longer than the documented limit times this number."""
 
 _BODY_CEILING = 512_000_000
-"""Bytes of a body where no limit is documented: four times the largest reply ever reported (124 MB)."""
+"""Most bytes of a body if no limit is documented: four times the largest reply ever reported (124 MB)."""
 
 
 class TooBig(Exception):
-    """The service could not answer, or could not answer whole: ask for less. Never leaves the pipeline.
+    """The query is too big: the service refused it or sent a truncated reply. Never leaves the pipeline.
 
     Attributes:
-        reason: whether rows are missing in the reply, or the service refused.
+        reason: `REFUSED` or `TRUNCATED`.
     """
 
     def __init__(self, message: str, reason: Reason = Reason.REFUSED) -> None:
@@ -51,7 +51,7 @@ class TooBig(Exception):
 
 
 class Clock(Protocol):
-    """Time, given as a value: tests need not wait."""
+    """The clock of a run. Tests replace it, so they do not wait."""
 
     def now(self) -> float:
         """Return Unix seconds."""
@@ -72,7 +72,7 @@ class SystemClock:
 
 @dataclass(slots=True)
 class Spent:
-    """The cost of one pull's calls so far; shared by its threads."""
+    """The cost of a pull's calls so far. The pull's threads share it."""
 
     calls: int = 0
     running_seconds: float = 0.0
@@ -89,11 +89,11 @@ class Spent:
 
 @dataclass(frozen=True)
 class Calls:
-    """Asks questions about one table.
+    """Sends the queries about one table.
 
     Attributes:
-        max_wait: seconds to wait for quota at a stretch; a longer wait raises `QuotaExhausted`.
-        on_wait: called before each wait, with a sentence for a person.
+        max_wait: the longest single wait for quota, in seconds; a longer wait raises `QuotaExhausted`.
+        on_wait: called before each wait, with a text for people.
     """
 
     client: Client
@@ -112,28 +112,28 @@ class Calls:
         """Return the reply to `query`.
 
         Raises:
-            TooBig: the query must ask for less.
-            QuotaExhausted: the quota is spent for longer than `max_wait`.
-            Refused: the service does not accept the question.
+            TooBig: the query must request fewer rows.
+            QuotaExhausted: the quota is exhausted for longer than `max_wait`.
+            Refused: the service does not accept the query.
             ServiceFailed: the service or the network failed in every attempt.
-            ReplyUnreadable: every attempt brought a broken body.
+            ReplyUnreadable: the body was unreadable in every attempt.
         """
         return self._attempt(query, (_Stumbled, ReplyUnreadable))
 
     def ask_for_least(self, query: str) -> Reply:
-        """Return the reply to a query that cannot ask for less.
+        """Return the reply to a query that cannot request fewer rows.
 
-        A busy service may refuse as too much what the service answers a moment later. The query is therefore
-        sent again, a few times.
+        A busy service may refuse a query as too big and answer the same query a moment later. So the query is
+        sent a few times.
 
         Raises:
-            TooBig: the query was too much in every attempt.
+            TooBig: the query was too big in every attempt.
             HuntingError: as `ask`.
         """
         return self._attempt(query, (_Stumbled, ReplyUnreadable, TooBig))
 
     def _attempt(self, query: str, stumbles: tuple[type[Exception], ...]) -> Reply:
-        """Ask a few times, while one of `stumbles` is raised."""
+        """Send a query a few times, while one of `stumbles` is raised."""
         attempts = Retrying(
             retry=retry_if_exception_type(stumbles),
             stop=stop_after_attempt(_ATTEMPTS),
@@ -147,7 +147,7 @@ class Calls:
             raise self._failed(error) from error
 
     def ask_whole(self, query: str) -> Reply:
-        """Return the reply to a query that has one size only, such as a count; see `ask_for_least`.
+        """Return the reply to a query that cannot be split, such as a count. Like `ask_for_least`.
 
         Raises:
             ServiceFailed: the service or the network failed in every attempt.
@@ -172,12 +172,12 @@ class Calls:
         try:
             return self._ask_within_quota(query)
         except _TokenExpired as error:
-            raise Refused(f"{self.table}: the service accepted no new token either: {error}") from error
+            raise Refused(f"{self.table}: the service also refused a new token: {error}") from error
 
     def _ask_within_quota(self, query: str) -> Reply:
         refused_for = 0.0
         while True:
-            self.tokens.token()  # before the reservation, which counts from now on: signing in takes time
+            self.tokens.token()  # sign in first: a reservation counts from the moment it is made
             reservation = self._reserve()
             try:
                 return self._ask_once(query, reservation)
@@ -186,7 +186,7 @@ class Calls:
                 self.ledger.block(until=until, reason=str(throttled))
                 refused_for += throttled.seconds
                 if refused_for > self.max_wait:
-                    reason = f"the service, which refuses again and again: {throttled}"
+                    reason = f"repeated throttling by the service: {throttled}"
                     raise self._exhausted(until, reason) from throttled
 
     def _reserve(self) -> Reservation:
@@ -201,7 +201,7 @@ class Calls:
         seconds = max(0.0, answer.at - self.clock.now())
         if seconds > self.max_wait:
             raise self._exhausted(answer.at, answer.reason)
-        message = f"waiting until {_clock_time(answer.at):%H:%M:%S} UTC for {answer.reason}"
+        message = f"waiting for quota until {_clock_time(answer.at):%H:%M:%S} UTC: {answer.reason}"
         self.on_wait(message)
         self.clock.sleep(seconds)
         self.spent.add(waited_seconds=seconds)
@@ -209,13 +209,13 @@ class Calls:
     def _exhausted(self, until: float, reason: str) -> QuotaExhausted:
         moment = _clock_time(until)
         return QuotaExhausted(
-            f"{self.table}: the quota allows no call before {moment:%H:%M:%S} UTC, because of {reason}."
-            " Finished work is kept. Run again then",
+            f"{self.table}: the quota allows no call before {moment:%H:%M:%S} UTC: {reason}."
+            " Finished work is kept. Run again after that time",
             until=moment,
         )
 
     def _ask_once(self, query: str, reservation: Reservation) -> Reply:
-        """Send one POST; settle its running time in the ledger, also when it fails."""
+        """Send one POST, and settle its running time in the ledger, also if it fails."""
         started = time.monotonic()
         seconds: float | None = None
         try:
@@ -239,15 +239,15 @@ class Calls:
 
 
 class _Stumbled(Exception):
-    """A passing failure: ask the same again, a little later."""
+    """A transient failure: send the same query again, a little later."""
 
 
 class _TokenExpired(Exception):
-    """The token was not accepted: ask the same again with another token."""
+    """The service refused the token: send the same query again with a new token."""
 
 
 class _Throttled(Exception):
-    """The tenant must not ask for `seconds`."""
+    """The service throttles the tenant: send no call for `seconds`."""
 
     def __init__(self, verdict: Wait) -> None:
         super().__init__(verdict.reason)
@@ -255,7 +255,7 @@ class _Throttled(Exception):
 
 
 def _signal(error: NotAccepted) -> Exception:
-    """Return the exception for a verdict: each kind is caught by its own wrapper."""
+    """Return the exception for a verdict. Each kind of exception has its own wrapper."""
     match error.verdict:
         case Split(reason):
             return TooBig(reason)
@@ -274,5 +274,5 @@ def _clock_time(seconds: float) -> datetime:
 
 
 def body_ceiling(limits: Limits) -> int:
-    """Return how many bytes of JSON a body may have before it is refused."""
+    """Return the most bytes of JSON that a body may have."""
     return limits.reply_bytes * _BODY_HEADROOM if limits.reply_bytes else _BODY_CEILING

@@ -1,10 +1,10 @@
-"""What the lake holds of a table, and what is missing. Asks nothing of the service and takes no lock."""
+"""The coverage of a table: the archived partitions and the backlog. Sends no request and takes no lock."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hunting_pipeline import window
-from hunting_pipeline.errors import CommitRefused, Misconfigured
+from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
 from hunting_pipeline.lake.manifest import Manifest, load_all
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Partition, TableSpec, Window
@@ -22,13 +22,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What the lake holds of one table, against what was asked for.
+    """The archived and the missing partitions among the requested partitions of a table.
 
     Attributes:
         spec: the table.
-        partitions: the partitions asked for.
-        archived: the manifests among them, oldest first.
-        backlog: what a pull would fetch.
+        partitions: the requested partitions.
+        archived: the manifests of the archived partitions among them, oldest first.
+        backlog: the spans that a pull would fetch.
     """
 
     spec: TableSpec
@@ -40,10 +40,10 @@ class Coverage:
 def coverage(
     store: Store, spec: TableSpec, partitions: Sequence[Partition], *, now: int, retention_days: int
 ) -> Coverage:
-    """Return what the lake holds of a table, and what is missing.
+    """Return the archived partitions of a table and its backlog.
 
     Raises:
-        Misconfigured: the table is archived by another grain than `spec` names.
+        Misconfigured: the table is archived with another grain than the grain of `spec`.
     """
     archive = archive_of(store, spec)
     backlog = backlog_of(spec, partitions, archive, now=now, retention_days=retention_days)
@@ -51,17 +51,18 @@ def coverage(
 
 
 def archive_of(store: Store, spec: TableSpec) -> dict[Partition, Manifest]:
-    """Return the manifests of a table.
+    """Return the manifests of a table by partition.
 
     Raises:
-        Misconfigured: the table is archived by another grain than `spec` names.
+        Misconfigured: the table is archived with another grain than the grain of `spec`.
     """
     archive = {manifest.partition: manifest for manifest in load_all(store, spec.name)}
     for partition in archive:
         if not partition.null_time and window.partition_of(spec, partition.window.start) != partition:
             raise Misconfigured(
-                f"{spec.name} is archived by another grain than {spec.grain.value!r} (see {partition.key})."
-                " Another grain would orphan that archive. Change `grain` back, or choose another lake"
+                f"{spec.name} is archived with another grain than {spec.grain.value!r} (see {partition.key})."
+                " The archive is unchanged. Change `grain` back, or set"
+                f" {setting('lake')} to another lake"
             )
     return archive
 
@@ -75,9 +76,10 @@ def backlog_of(
     retention_days: int,
     renew: bool = False,
 ) -> window.Backlog:
-    """Sort `partitions` by what is missing of them.
+    """Sort `partitions` into the lists of a `Backlog`.
 
-    With `renew`, a partition that another query has archived is missing, if it is still available as a whole.
+    With `renew`, a partition that another query archived counts as missing, if all its archived spans are
+    still available.
     """
     if spec.time_column is None:
         return window.snapshot_backlog(partitions, archive, now=now)
@@ -92,29 +94,29 @@ def backlog_of(
 def archived_by_other_query(
     spec: TableSpec, partitions: Iterable[Partition], archive: Mapping[Partition, Manifest]
 ) -> list[Partition]:
-    """Return the partitions that were archived by other columns, another filter or another text of a hunt."""
+    """Return the partitions that were archived with other columns, another filter or another hunt text."""
     return [p for p in sorted(partitions) if p in archive and archive[p].query_hash != spec.query_hash]
 
 
 def refuse_other_query(
     spec: TableSpec, partitions: Iterable[Partition], archive: Mapping[Partition, Manifest]
 ) -> None:
-    """Refuse to archive a table by two queries in turn.
+    """Check that the archive of a table does not mix the results of two queries.
 
     Raises:
-        CommitRefused: another query has archived some of `partitions`, or the table's newest partition.
+        CommitRefused: another query archived some of `partitions`, or the table's newest partition.
     """
     newest = sorted(p for p in archive if not p.null_time)[-1:]
     if other_query := archived_by_other_query(spec, {*partitions, *newest}, archive):
         raise CommitRefused(
-            f"{spec.name}: {other_query[-1].key} was archived by another query: by other `columns`, another"
-            " `where` or another text of a hunt. Nothing was asked, the archive is untouched. Pull the table"
-            " where that query stands, in Dagster, or replace the partition with --force"
+            f"{spec.name}: {other_query[-1].key} was archived by another query: with other `columns`, another"
+            " `where` or another hunt text. No request was sent and the archive is unchanged. Pull the table"
+            " with its old query, for example in Dagster. Or replace the partition with --force"
         )
 
 
 def everything_available(archived: Sequence[Manifest], available: Window) -> list[tuple[Partition, Window]]:
-    """Return the archived spans that can still be asked for, by partition."""
+    """Return the archived spans that are still available, each with its partition."""
     return [
         (manifest.partition, part)
         for manifest in archived

@@ -1,6 +1,6 @@
-"""Findings about an archive: how fresh it is, whether its schema changes, what it soon misses or differs in.
+"""Findings about an archive: its freshness, changes of its schema, gaps near the retention edge, differences.
 
-Every function takes values and returns a finding with a summary for people. Nothing here asks the service.
+Every function takes values and returns a finding with a summary for people. No function sends a request.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,20 +25,20 @@ __all__ = [
 ]
 
 _NOTICE = 2 * DAY
-"""Ticks before the retention edge in which a gap is a warning."""
+"""Ticks. A gap that is closer to the retention edge causes a warning."""
 
 _SHOWN = 10
-"""Items that a message names before it says how many more there are."""
+"""Most items that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How far the archive lags behind the present.
+    """The lag of the archive behind the current time.
 
     Attributes:
         passed: whether the lag is within the limit.
-        summary: the finding in words.
-        hours_behind: the lag; None if nothing is archived.
+        summary: the finding as text.
+        hours_behind: the lag in hours; None if nothing is archived.
     """
 
     passed: bool
@@ -48,11 +48,11 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Whether archived partitions have one schema.
+    """The changes of schema between archived partitions.
 
     Attributes:
         passed: whether the schema is the same in all partitions.
-        summary: the finding in words.
+        summary: the finding as text.
         schemas: the number of different schemas.
         partitions: the number of partitions that were compared.
     """
@@ -65,11 +65,11 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class LastChance:
-    """Whether the service soon forgets rows that are not archived.
+    """The gaps near the retention edge: the service soon deletes their rows.
 
     Attributes:
         passed: whether no gap is near the retention edge.
-        summary: the finding in words.
+        summary: the finding as text.
         near: keys of the partitions whose gaps are near the edge, oldest first.
     """
 
@@ -80,13 +80,13 @@ class LastChance:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a recount means for the archive.
+    """The partitions that differ in a recount.
 
     Attributes:
-        passed: whether the archive equals the tenant.
-        summary: the finding in words.
+        passed: whether the archive equals the service.
+        summary: the finding as text.
         stale: keys of partitions with late rows, which can be fetched again.
-        shrunk: keys of partitions with fewer rows in the service than in the archive; a person must decide.
+        shrunk: keys of partitions with fewer rows in the service than in the archive. A person must decide.
     """
 
     passed: bool
@@ -99,7 +99,7 @@ def freshness(archived: Sequence[Manifest], *, now: int, hours: float) -> Freshn
     """Check whether the newest archived span ends at most `hours` before `now` (ticks)."""
     end = max((span.end for manifest in archived for span in manifest.covered), default=None)
     if end is None:
-        return Freshness(False, "No partition is archived of the time that the service still holds", None)
+        return Freshness(False, "No partition within the service's retention is archived", None)
     behind = max(0, now - end) / HOUR
     return Freshness(behind <= hours, f"Archived up to {iso_of(end)}, {behind:.1f} hours ago", behind)
 
@@ -128,13 +128,13 @@ def deadline(backlog: Backlog, *, edge: int) -> LastChance:
     """Check whether a gap begins less than two days after `edge`.
 
     Args:
-        backlog: what is missing in the archive.
+        backlog: the missing spans.
         edge: the oldest instant (ticks) that the service can still return.
     """
     near = sorted({partition for partition, span in backlog.missing if span.start < edge + _NOTICE})
     keys = [partition.key for partition in near]
     summary = (
-        f"The service soon forgets these partitions. Pull them now: {list_some(keys)}"
+        f"The service soon deletes the rows of these partitions. Pull them now: {list_some(keys)}"
         if keys
         else "No gap is near the retention edge"
     )
@@ -142,7 +142,7 @@ def deadline(backlog: Backlog, *, edge: int) -> LastChance:
 
 
 def judge_recount(found: Recount, partitions: Iterable[Partition], spec: TableSpec) -> Difference:
-    """Sort the differences of a recount by partition, and say what happens with them."""
+    """Sort the differences of a recount by partition, and describe what happens next."""
     compared = sorted(partitions)
     stale, shrunk = (_keys_within(compared, bins) for bins in (found.grown, found.shrunk))
     said = [f"{found.rows:,} rows, equal to the archive"] if found.equal else []
@@ -161,6 +161,6 @@ def _keys_within(partitions: Iterable[Partition], bins: Sequence[Window]) -> lis
 
 
 def list_some(items: Sequence[str], *, shown: int = _SHOWN) -> str:
-    """Return the first items, and how many more there are."""
+    """Return the first items as text, and the number of the other items."""
     more = f" and {len(items) - shown} more" if len(items) > shown else ""
     return ", ".join(items[:shown]) + more

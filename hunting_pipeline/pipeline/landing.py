@@ -1,4 +1,4 @@
-"""Where the rows of a pull land: in staging, then as whole partitions in the lake."""
+"""The writes of a pull: segments in staging, then complete partitions in the lake."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,10 +14,10 @@ __all__ = ["Landing"]
 
 
 class Landing:
-    """One table's place in the lake during one pull.
+    """Stages and commits the rows of one table during one pull.
 
-    Workers stage at the same time. Only the main thread commits: each commit takes the schema of the newest
-    file before it.
+    Workers stage in parallel. Only the main thread commits, because each commit needs the schema of the file
+    that was committed before it.
 
     Attributes:
         store: the lake.
@@ -42,16 +42,16 @@ class Landing:
         self._force = force
 
     def archived_rows(self, partition: Partition) -> int:
-        """Return how many rows of a partition were archived before this pull."""
+        """Return the number of rows of a partition that were archived before this pull."""
         archived = self._archive.get(partition)
         return archived.proof.rows if archived else 0
 
     def prove_writable(self, partition: Partition) -> None:
-        """Make sure that a partition could be written, before anything is paid for."""
+        """Check that a partition can be written, before calls use quota."""
         prove_writable(self.store, partition)
 
     def claim(self) -> None:
-        """Mark the lake as this tenant's before anything is staged: staged rows have an owner, too."""
+        """Mark the lake as this tenant's before the first segment is staged."""
         claim(self.store, self._writer.tenant, write=True)
 
     def staged(self, partition: Partition, spec: TableSpec) -> tuple[Staged, ...]:
@@ -59,7 +59,7 @@ class Landing:
         return staged_segments(self.store, partition, spec.query_hash)
 
     def discard(self, partition: Partition) -> None:
-        """Remove what is staged of a partition."""
+        """Remove the staged segments of a partition."""
         unstage(self.store, partition)
 
     def stage(self, fetched: Fetched, spec: TableSpec, partitions: Sequence[Partition]) -> tuple[Staged, ...]:
@@ -77,8 +77,8 @@ class Landing:
         """Commit one partition from its staged segments and its archived rows.
 
         Raises:
-            CommitRefused: the commit would lose or double rows; the old file stays.
-            Misconfigured: the lake is another tenant's or cannot be written; the old file stays.
+            CommitRefused: the commit would lose or duplicate rows. The old file stays.
+            Misconfigured: the lake belongs to another tenant or cannot be written. The old file stays.
         """
         receipt = commit(
             self.store,

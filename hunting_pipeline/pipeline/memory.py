@@ -1,4 +1,4 @@
-"""Memory that a reply needed goes back to the system: a pull stays as small as the replies in flight."""
+"""Functions that return memory to the system, so a pull needs little more memory than its open replies."""
 
 import ctypes
 import sys
@@ -10,17 +10,18 @@ __all__ = ["free_at_once", "release"]
 _M_MMAP_THRESHOLD = -3
 """The number of `M_MMAP_THRESHOLD` for `mallopt` (malloc.h)."""
 _LARGE_BYTES = 1 << 20
-"""Blocks that are larger are freed to the system; the blocks of a reply are."""
+"""The C library returns larger blocks to the system when they are freed. Replies use larger blocks."""
 
 
 def free_at_once() -> None:
-    """Make Arrow and the C library free large blocks of memory to the system at once.
+    """Make Arrow and the C library return large blocks of memory to the system at once.
 
-    Arrow's own allocators keep for each thread about as much memory as that thread once used, so a pull takes
-    more than half as much memory again. The commands and the code location therefore choose the system's
-    allocator by `ARROW_DEFAULT_MEMORY_POOL`, before Arrow is imported. In any other process the pool set here
-    serves the arrays, but Arrow's Parquet and IPC code keep their first allocator. glibc would learn to keep
-    large blocks too, so its threshold is fixed. Other C libraries keep their defaults.
+    Arrow's own allocators keep about as much memory for each thread as that thread once used. A pull then
+    takes more than half as much memory again. The commands and the code location therefore set
+    `ARROW_DEFAULT_MEMORY_POOL` to the system's allocator before Arrow is imported. In any other process, the
+    pool set here serves the arrays, but Arrow's Parquet and IPC code keep their first allocator. glibc would
+    raise its threshold and keep large blocks too, so its threshold is fixed here. Other C libraries keep
+    their defaults.
     """
     pa.set_memory_pool(pa.system_memory_pool())
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):

@@ -1,4 +1,4 @@
-"""The way from settings to an open pipeline."""
+"""The functions that open a lake and a pipeline from settings."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,14 +22,14 @@ __all__ = ["open_lake", "open_pipeline"]
 
 
 def open_lake(settings: Settings) -> Store:
-    """Open the configured lake, which need not exist yet.
+    """Open the configured lake. It need not exist yet.
 
     Raises:
         Misconfigured: the lake cannot be read, or has another layout version.
     """
     store = open_store(str(settings.lake))
     with naming(settings):
-        owner(store)  # refuses a folder that cannot be read, which would look like an empty lake
+        owner(store)  # refuses an unreadable folder, which would look like an empty lake
     return store
 
 
@@ -46,13 +46,14 @@ def open_pipeline(
 
     Args:
         max_wait: the longest wait for quota, in seconds. A longer wait raises `QuotaExhausted`.
-        clock: the clock of the run; the system's if None.
-        run_id: the id of the run in manifests; a new one if None.
+        clock: the clock of the run; the system's clock if None.
+        run_id: the id of the run in manifests; a new id if None.
         publish: names of the table formats to publish to after each pull.
 
     Raises:
-        Misconfigured: a setting is missing or wrong, or the lake is of another tenant. Nothing was asked.
-        HuntingError: an error from inside the context, which now names the variables of its settings.
+        Misconfigured: a setting is missing or wrong, or the lake belongs to another tenant. No request was
+            sent.
+        HuntingError: an error from inside the context. Its message names the variables of its settings.
     """
     publishers = open_publishers(publish)
     with (

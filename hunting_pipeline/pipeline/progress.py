@@ -1,4 +1,4 @@
-"""Lines of a run's log: how much is done, how fast, and when the pull ends."""
+"""The lines of a run's log: how much is done, how fast, and when the pull will end."""
 
 import threading
 from collections.abc import Callable
@@ -17,9 +17,9 @@ def line_of(progress: Progress, *, seconds: float, now: float, quota: str) -> st
 
     Args:
         progress: the state of the pull.
-        seconds: how long the pull has been running.
-        now: the present (Unix seconds).
-        quota: what is left of the quota, in words.
+        seconds: seconds since the pull began.
+        now: the current time (Unix seconds).
+        quota: the amounts left in the quota, as text.
     """
     share = progress.rows / progress.rows_planned if progress.rows_planned else 1.0
     rate = progress.rows / seconds if seconds > 0 else 0.0
@@ -44,8 +44,8 @@ def _span(seconds: float) -> str:
 class Reporter:
     """An observer of a pull that writes lines to a log. Several threads may call it.
 
-    Plans, waits and splits are reported at once, fetched slices every ten seconds. Commits are not reported
-    here: each commit is an event of its own.
+    Plans, waits and splits are reported at once, and fetched slices every ten seconds. Commits are not
+    reported here, because each commit is its own event.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class Reporter:
 
         Args:
             log: writes one line.
-            clock: returns the present (Unix seconds).
-            quota: returns what is left of the quota, in words.
+            clock: returns the current time (Unix seconds).
+            quota: returns the amounts left in the quota, as text.
         """
         self._log = log
         self._clock = clock
@@ -65,7 +65,7 @@ class Reporter:
         self._lock = threading.Lock()
 
     def __call__(self, progress: Progress) -> None:
-        """Report one step of the pull, if it is worth a line."""
+        """Write a line about one step of the pull; some steps are left out, see the class."""
         with self._lock:
             match progress.step:
                 case Step.PLANNED | Step.WAITING | Step.SPLIT:

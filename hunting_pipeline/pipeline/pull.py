@@ -1,4 +1,4 @@
-"""A pull of one table: resume, count, rows without a time, all other rows, publish, raise."""
+"""A pull of one table: resume, count, fetch null-time rows, fetch all other rows, publish, raise errors."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,15 +14,16 @@ from hunting_pipeline.publish import Publisher
 __all__ = ["Pull"]
 
 _SHOWN = 5
-"""Partitions that a message names before it says how many more there are."""
+"""Most partitions that a message names."""
 
 
 class Pull:
-    """One table's partitions on their way into the lake.
+    """A pull of one table's missing partitions into the lake.
 
-    Iterate it once: it yields a `Receipt` as each partition is committed, oldest first as far as replies
-    allow, and raises after everything that could be done is done. `report` says at any time what was done.
-    Closing the iterator early stops after the calls that are under way; staged slices stay for the next run.
+    Iterate a `Pull` once. It yields a `Receipt` after the commit of each partition: the oldest first, if the
+    replies arrive in this order. Errors are raised at the end, after all other work. `report` returns the
+    results so far at any time. Closing the iterator early stops the pull after the calls in flight. Staged
+    segments stay for the next run.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Pull:
 
     @property
     def report(self) -> Report:
-        """What has been done so far."""
+        """The results so far."""
         spent = self._tracker.spent
         return Report(
             table=self.spec.name,
@@ -63,11 +64,11 @@ class Pull:
 
     @property
     def width(self) -> plan.Width:
-        """The table's width as learnt so far."""
+        """The width of the table's rows, as measured so far."""
         return self._splitter.width
 
     def dry_run(self) -> list[Slice]:
-        """Return the slices that would be fetched; costs the calls of counting and writes nothing."""
+        """Return the slices that a pull would fetch. Sends only the calls that count; writes nothing."""
         return list(self._batch.count())
 
     def __iter__(self) -> Iterator[Receipt]:
@@ -81,7 +82,7 @@ class Pull:
             raise _combined(errors)
 
     def _run(self, batch: Batch, *, discard: Sequence[Partition] = ()) -> Iterator[Receipt]:
-        """Commit what can be committed; afterwards `batch.errors` says what went wrong."""
+        """Commit all partitions that can be committed. Afterwards `batch.errors` holds the errors."""
         yield from batch.resume(discard=discard)
         try:
             if wanted := batch.todo.partitions:
@@ -96,11 +97,11 @@ class Pull:
             yield from batch.commit_whole()
 
     def _rows_without_a_time(self, batch: Batch) -> Iterator[Receipt]:
-        """Fetch all rows whose time is null, if the service holds more than are archived.
+        """Fetch all rows whose time is null, if the service holds more of them than are archived.
 
-        No slice of time holds these rows. If the service holds fewer, the archived rows stay: it is unknown
-        which of them the service has forgotten. These rows come first, because they are counted only while
-        something else is missing: a run that dies after them leaves that backlog to the next run.
+        No slice of time holds these rows. If the service holds fewer, the archived rows stay, because it is
+        unknown which rows the service has deleted. They are counted only while other rows are missing, so
+        they are fetched first. If a run dies later, the next run still has missing rows and counts again.
         """
         partition = Partition(self.spec.name, NULL_TIME)
         if batch.null_time <= self._landing.archived_rows(partition):
@@ -120,7 +121,7 @@ class Pull:
             batch.errors.append(error)
 
     def _publish(self) -> list[HuntingError]:
-        """Publish what the lake holds, once a run; return the errors, which undo no commit."""
+        """Publish the lake's table once per run, and return the errors. The commits stay after an error."""
         errors: list[HuntingError] = []
         receipts = tuple(self._landing.receipts)
         for publisher in self._publishers:
@@ -132,9 +133,9 @@ class Pull:
 
 
 def _combined(errors: Sequence[HuntingError]) -> HuntingError:
-    """Return what ended the run, with the other errors as notes; errors of single partitions go last.
+    """Return the error that ended the run, with the other errors as notes.
 
-    A run that is repeated because of the first error meets the other errors again.
+    Errors of single partitions go last: if the first error leads to a new run, that run raises them again.
     """
     of_partitions = (*OF_ONE_PARTITION, BeyondRetention)
     first, *others = sorted(errors, key=lambda error: isinstance(error, of_partitions))
@@ -149,8 +150,8 @@ def _beyond_retention(partitions: Sequence[Partition], spec: TableSpec) -> Beyon
     why = (
         "the table has no time column, so only today's snapshot can be taken"
         if spec.time_column is None
-        else "the service has forgotten these partitions"
+        else "the service no longer holds these partitions"
     )
     return BeyondRetention(
-        f"{spec.name} {keys}{more}: {why}. They were not asked for, and their archive is untouched"
+        f"{spec.name} {keys}{more}: {why}. They were not requested, and their archive is unchanged"
     )

@@ -1,4 +1,4 @@
-"""Recount: count tenant and archive by bin, and find the spans where they differ."""
+"""The recount: count the rows of the service and of the archive by bin, and find the bins that differ."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,17 +22,17 @@ _NOTHING = Proof(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Recount:
-    """The service's rows against the archived rows of the same spans.
+    """The comparison of the service's counts with the archive's counts of the same spans.
 
     Attributes:
         table: the table's name.
-        windows: the spans that were compared, without what lies behind the retention edge.
+        windows: the compared spans; spans before the retention edge are left out.
         bins: the service's count over the windows.
-        grown: bins where the service holds other rows, but not fewer: mostly late rows.
-        shrunk: bins where the service holds fewer rows. They are replaced only by force.
-        other_query: partitions that were archived by another query, with other columns, another filter or
-            another text of a hunt. They cannot be compared.
-        calls: requests that counting took.
+        grown: bins that differ, in which the service holds at least as many rows: mostly late rows.
+        shrunk: bins in which the service holds fewer rows. They are replaced only with `force`.
+        other_query: partitions that another query archived: with other columns, another filter or another
+            hunt text. They cannot be compared.
+        calls: requests that counted rows.
     """
 
     table: str
@@ -50,15 +50,15 @@ class Recount:
 
     @property
     def equal(self) -> bool:
-        """Whether every bin has the same rows and the same checksum."""
+        """Whether every bin has the same row count and the same checksum."""
         return not self.grown and not self.shrunk
 
     def stale(
         self, partitions: Iterable[Partition], *, force: bool, worth_a_call: int
     ) -> list[tuple[Partition, Window]]:
-        """Return the spans to fetch again, by partition; shrunk spans only with `force`.
+        """Return the spans to fetch again, each with its partition. Shrunk bins are included with `force`.
 
-        Two spans are fetched as one where at most `worth_a_call` rows lie between them.
+        Two spans are fetched as one if at most `worth_a_call` rows lie between them.
         """
         spans = self._bridged([*self.grown, *(self.shrunk if force else ())], worth_a_call)
         return [
@@ -83,13 +83,13 @@ class Recount:
 
 
 def recount(splitter: Splitter, store: Store, archived: Sequence[Manifest], *, available: Window) -> Recount:
-    """Compare bin by bin: one call to the service, and the time columns of the archived files.
+    """Compare the counts bin by bin. Sends one call and reads the time columns of the archived files.
 
     Args:
-        splitter: asks about the table.
+        splitter: sends the query.
         store: the lake.
-        archived: the partitions to compare.
-        available: what the service can be asked for.
+        archived: the manifests of the partitions to compare.
+        available: the available window.
 
     Raises:
         HuntingError: as `Calls.ask`.
@@ -133,7 +133,7 @@ def _here(
 
 
 def archived_bins(ticks: Ticks, window: Window, step: int) -> list[Bin]:
-    """Count ascending ticks as the service's histogram counts: bins of `step`, cut to the window."""
+    """Count ascending ticks like the service's histogram: in bins of `step`, cut at the window's edges."""
     low, high = np.searchsorted(ticks, [window.start, window.end])
     inside = ticks[low:high]
     numbers, starts = np.unique(inside // step, return_index=True)

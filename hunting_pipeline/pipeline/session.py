@@ -1,4 +1,4 @@
-"""One tenant and one lake: probe, coverage, plan, pull, recount, reconcile."""
+"""The operations on one tenant and one lake: probe, coverage, plan, pull, recount, reconcile."""
 
 import os
 import socket
@@ -39,25 +39,25 @@ from hunting_pipeline.quota.rules import Priority
 __all__ = ["Pipeline", "TablePlan"]
 
 _FRESH = 2 * DAY
-"""Ticks: partitions younger than this go before a backfill."""
+"""Ticks: a pull of partitions younger than this has priority over a backfill."""
 
 _SECONDS_PER_CALL = 4.0
-"""Running time assumed for a call of a table that was never asked: near the figure of the original document's
-example reply (4.6 s)."""
+"""Running time that a plan assumes for each call: near the 4.6 s of the example reply in the original API
+document."""
 
 _TEACHERS = 5
-"""Newest partitions from whose width the width of the next replies is estimated."""
+"""Number of newest partitions from which the width of a row is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class TablePlan:
-    """What a pull of one table would do.
+    """The plan of a pull of one table.
 
     Attributes:
         spec: the table.
-        backlog: what is missing.
-        slices: calls that fetch rows.
-        planning_calls: calls that counting took.
+        backlog: the missing spans.
+        slices: number of calls that fetch rows.
+        planning_calls: number of calls that counted rows for this plan.
         cost: the whole cost, planning included.
         partition_costs: the cost and the deadline of each missing partition.
     """
@@ -74,7 +74,8 @@ class TablePlan:
 class Pipeline:
     """Plans and pulls tables of one tenant into one lake. Open it with `open_pipeline`.
 
-    Only `pull` and `reconcile` take the table's lock. All other methods write nothing and never wait for it.
+    Only `pull` and `reconcile` take the table's lock. All other methods write nothing and do not wait for the
+    lock.
     """
 
     store: Store
@@ -90,11 +91,11 @@ class Pipeline:
     publishers: Sequence[Publisher] = ()
 
     def now(self) -> int:
-        """Return the present instant in ticks."""
+        """Return the current time in ticks."""
         return round(self.clock.now() * SECOND)
 
     def probe(self, spec: TableSpec) -> tuple[Column, ...]:
-        """Return the table's columns as the service has them now: one call that fetches no rows.
+        """Return the table's current columns in the service. Sends one call that fetches no rows.
 
         Raises:
             Refused: the table is absent or not licensed, or a permission is missing.
@@ -105,16 +106,18 @@ class Pipeline:
         return calls.ask_whole(queries.schema_query(spec)).columns
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
-        """Return what the lake holds of a table, see `coverage.coverage`."""
+        """Return the archived partitions of a table and its backlog, see `coverage.coverage`."""
         return coverage(
             self.store, spec, partitions, now=self.now(), retention_days=self.limits.retention_days
         )
 
     def plan(self, spec: TableSpec, partitions: Sequence[Partition], *, renew: bool = False) -> TablePlan:
-        """Count what a pull of `partitions` would fetch, and calculate its cost: one call, seldom two.
+        """Count the rows that a pull of `partitions` would fetch, and calculate its cost.
+
+        Sends one call, rarely two.
 
         Raises:
-            HuntingError: as in a pull; nothing is written.
+            HuntingError: as in a pull. Nothing was written.
         """
         self._refuse_other_api(spec)
         pull = self._prepare(spec, partitions, renew=renew)
@@ -137,9 +140,10 @@ class Pipeline:
         return TablePlan(spec, pull.backlog, len(slices), calls, cost, tuple(costs))
 
     def at_risk(self, plans: Iterable[TablePlan]) -> tuple[Partition, ...]:
-        """Return the partitions that the service will begin to forget before the quota allows their calls.
+        """Return the partitions that the service begins to delete before the quota allows their calls.
 
-        They are whole today. `plans` must be everything that the tenant is asked for.
+        The service still holds all their rows now. `plans` must contain every table that is pulled from the
+        tenant.
         """
         edge = self._retention_edge()
         costs = [one for planned in plans for one in planned.partition_costs]
@@ -156,20 +160,20 @@ class Pipeline:
         renew: bool = False,
         observe: Observer | None = None,
     ) -> Iterator[Pull]:
-        """Fetch what is missing of `partitions` and commit it. Iterate the `Pull` to make it happen.
+        """Fetch and commit the missing spans of `partitions`. The work is done while you iterate the `Pull`.
 
-        Another pull of the same table into the same lake is waited for.
+        Waits until another pull of the same table into the same lake ends.
 
         Args:
             spec: the table.
-            partitions: of that table; covered spans are not asked for again.
-            force: allow a partition to be replaced by fewer rows.
-            renew: fetch whole partitions again that another query has archived.
+            partitions: partitions of the table; archived spans are not fetched again.
+            force: allow fewer rows to replace a partition.
+            renew: fetch whole partitions again if another query archived them.
             observe: called after every step.
 
         Raises:
-            CommitRefused: without `renew`, another query has archived some of `partitions`, or the newest.
-            Misconfigured: the table is archived by another grain, the lake cannot be written, or a hunt is
+            CommitRefused: without `renew`, another query archived some of `partitions`, or the newest one.
+            Misconfigured: the table is archived with another grain, the lake cannot be written, or a hunt is
                 written for another API.
         """
         self._refuse_other_api(spec)
@@ -179,15 +183,15 @@ class Pipeline:
     def recount(
         self, spec: TableSpec, partitions: Sequence[Partition], *, observe: Observer | None = None
     ) -> Recount:
-        """Count archived partitions again and compare, without the table's lock: a pull may be going on.
+        """Count archived partitions again, and compare the counts. Takes no lock: a pull may run meanwhile.
 
-        A partition that is committed meanwhile may be compared by its old spans or its old rows. The next
+        If a partition is committed meanwhile, the comparison may use its old spans or its old rows. The next
         recount then finds it equal.
 
         Args:
             spec: the table.
-            partitions: of that table. Those that are not archived, or archived by another query, are left
-                out.
+            partitions: partitions of the table. A partition is left out if it is not archived, or if another
+                query archived it.
             observe: called before every wait.
 
         Raises:
@@ -208,16 +212,15 @@ class Pipeline:
         force: bool = False,
         observe: Observer | None = None,
     ) -> Iterator[tuple[Recount, Pull]]:
-        """Count archived partitions again and fetch what differs. Iterate the `Pull` to make it happen.
+        """Count archived partitions again, and fetch the bins that differ while you iterate the `Pull`.
 
-        Partitions that are not archived, or archived by another query, are left out; a pull brings them. The
-        rows of some hunts can change without any change of their number: of such a hunt, everything that is
-        still available is fetched again.
+        A partition is left out if it is not archived, or if another query archived it. Rows of some hunts can
+        change although their number stays the same. For such a hunt, all available spans are fetched again.
 
         Args:
             spec: the table.
-            partitions: of that table.
-            force: fetch again also the bins that now hold fewer rows than are archived, and replace them.
+            partitions: partitions of the table.
+            force: also fetch and replace the bins in which the service now holds fewer rows than the archive.
             observe: called after every step.
 
         Raises:
@@ -244,7 +247,7 @@ class Pipeline:
     def _recount(
         self, splitter: Splitter, partitions: Sequence[Partition], archive: Mapping[Partition, Manifest]
     ) -> tuple[Recount, list[Manifest]]:
-        """Compare what can be compared of `partitions`; return the manifests that were compared, too."""
+        """Count `partitions` again. Return the comparison, and the manifests that were compared."""
         spec = splitter.spec
         other_query = archived_by_other_query(spec, partitions, archive)
         compared = [archive[p] for p in sorted({*partitions} - {*other_query}) if p in archive]
@@ -288,7 +291,7 @@ class Pipeline:
         force: bool,
         discard_staged: bool = False,
     ) -> Pull:
-        """Return a pull of a backlog; with `discard_staged`, an earlier run's segments are not used."""
+        """Return a pull of a backlog. With `discard_staged`, it does not use segments of an earlier run."""
         return Pull(
             splitter,
             backlog,
@@ -330,8 +333,9 @@ class Pipeline:
         wanted = spec.hunt and spec.hunt.api
         if wanted and wanted != self.writer.api:
             raise Misconfigured(
-                f"{spec.name} is written for the API {wanted!r}, and {setting('api')} is"
-                f" {self.writer.api!r}. Nothing was asked or written. Change one of them"
+                f"the hunt {spec.name} is written for the API {wanted!r}, and {setting('api')} is"
+                f" {self.writer.api!r}. No request was sent and no data was written. Change {setting('api')},"
+                " or the API in the hunt"
             )
 
 
@@ -344,7 +348,7 @@ def _ignore(progress: object) -> None:
 
 
 def _width(spec: TableSpec, archive: Mapping[Partition, Manifest]) -> plan.Width:
-    """Estimate the table's width from the newest archived partitions, or else from the catalogue."""
+    """Estimate the width of a row from the newest archived partitions, or else from the catalogue."""
     width = plan.Width(spec.bytes_per_row)
     for manifest in sorted(archive.values(), key=lambda manifest: manifest.committed_at)[-_TEACHERS:]:
         width = width.after(manifest.proof.rows, manifest.body_bytes)

@@ -1,4 +1,4 @@
-"""Executes what `hunting_pipeline.split` decides: asks the service and returns the answers."""
+"""The executor of the actions that `hunting_pipeline.split` decides: it sends their queries."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ __all__ = ["Fetched", "Splitter"]
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An accepted slice, its final count, and the query that brought it."""
+    """An accepted slice with its final count, its reply and the query of the call."""
 
     slice_: Slice
     reply: Reply
@@ -27,9 +27,9 @@ class Fetched:
 
 
 class Splitter:
-    """Fetches the slices of one table; safe to share between threads.
+    """Fetches the slices of one table. Safe to share between threads.
 
-    Every reply teaches the width of a row. Slices that are cut afterwards use the new width.
+    The width of a row is measured in every reply. Slices that are cut afterwards use the new width.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Splitter:
 
     @property
     def width(self) -> plan.Width:
-        """The table's width as learnt so far."""
+        """The width of the table's rows, as measured so far."""
         return self._width
 
     @property
@@ -52,18 +52,18 @@ class Splitter:
         return self.calls.limits
 
     def target(self) -> int:
-        """Return how many rows to plan a slice to."""
+        """Return the target number of rows of a slice."""
         return plan.row_target(self.limits, self._width)
 
     def for_null_time(self, spec: TableSpec) -> "Splitter":
-        """Return a splitter for the same table's rows without a time; it shares calls and width so far."""
+        """Return a splitter for the table's null-time rows, with the same calls and the current width."""
         return Splitter(spec, self.calls, self._width, self._retention_edge)
 
     def histograms(self, windows: Sequence[Window]) -> tuple[Histogram, ...]:
-        """Count the rows of disjoint, ascending windows by bin: one call, and more where that saves calls.
+        """Count the rows of disjoint, ascending windows by bin.
 
-        A histogram that is too heavy for the service is asked again over halves. One of them counts the
-        rows without a time as well.
+        This is one call, or more if a finer histogram saves calls. A histogram that is too big is cut into
+        halves. The first histogram also counts the null-time rows.
         """
         found: list[Histogram] = []
         step = plan.step_for(sum(window.ticks for window in windows))
@@ -74,50 +74,51 @@ class Splitter:
         return tuple(found)
 
     def snapshot(self) -> Slice:
-        """Return a table without a time column as one slice, counted."""
+        """Count a table without a time column, and return it as one slice."""
         return self.recounted(Slice(self.spec.name, None, Proof(0, 0)))
 
     def fingerprint(self) -> Proof:
-        """Return the fingerprint of a whole table without a time column.
+        """Return a fingerprint of all rows of a table without a time column.
 
-        Two equal fingerprints mean that nothing changed between them.
+        Two equal fingerprints mean that no row has changed between the two calls.
         """
         return queries.read_proof(self.calls.ask_whole(queries.content_query(self.spec)))
 
     def recounted(self, slice_: Slice) -> Slice:
-        """Return the slice with the service's present count."""
+        """Count the slice again, and return it with the new count."""
         return slice_.recounted(
             queries.read_proof(self.calls.ask_whole(queries.proof_query(self.spec, slice_)))
         )
 
     def counted(self, windows: Sequence[Window], step: int, *, null_time: bool = False) -> list[Histogram]:
-        """Count rows by bins of `step` ticks; several histograms where one is too heavy for the service."""
+        """Count rows by bins of `step` ticks. Return several histograms if one is too big for the service."""
         try:
             reply = self.calls.ask(queries.histogram_query(self.spec, windows, step, null_time=null_time))
         except TooBig as error:
             halves = split.halves(windows, step)
             if halves is None:
                 raise ServiceFailed(
-                    f"{self.spec.name}: the service cannot count even one bin: {error}. Run again"
+                    f"{self.spec.name}: the service cannot count a single bin: {error}."
+                    " Finished work is kept. Run again"
                 ) from error
             first, second = halves
             return [*self.counted(first, step, null_time=null_time), *self.counted(second, step)]
         return [queries.read_histogram(reply, windows, step, null_time=null_time)]
 
     def fetch(self, slice_: Slice) -> Fetched | tuple[Slice, ...]:
-        """Return the slice's rows, equal to the service's count of them; or smaller slices to fetch instead.
+        """Return the slice's rows, equal to the service's count; or smaller slices to fetch instead.
 
-        A slice that the retention edge has reached is cut to what the service still holds. The slices
-        returned may then begin later than `slice_`, and there may be none.
+        A slice that the retention edge has reached is cut to the part that the service still holds. The
+        returned slices may then begin later than `slice_`, and there may be none.
 
         Raises:
             SliceTooDense: the slice cannot be cut further.
-            ServiceFailed: the slice's count does not settle.
+            ServiceFailed: the slice's count keeps changing.
             HuntingError: as `Calls.ask`.
         """
         try:
             return _Attempt(self, slice_).run()
-        except ServiceFailed:  # no count adds up while the service forgets rows
+        except ServiceFailed:  # counts do not add up while the service deletes rows
             match split.remainder(slice_, self.evidence(), limits=self.limits):
                 case None:
                     raise
@@ -132,22 +133,22 @@ class Splitter:
         return tuple(plan.pack_all(histograms, target=lambda: target, table=self.spec.name))
 
     def evidence(self) -> Evidence:
-        """Return what is known before a slice is asked for."""
+        """Return the evidence before the first query for a slice."""
         return Evidence(self._width, self._retention_edge())
 
     def learn(self, reply: Reply) -> None:
-        """Learn the width of a row from a reply."""
+        """Update the width of a row from a reply."""
         with self._lock:
             self._width = self._width.after(reply.table.num_rows, reply.body_bytes)
 
     def learn_from_refusal(self, slice_: Slice) -> None:
-        """Learn that rows may be wider than assumed."""
+        """Update the width of a row after a refusal: the rows may be wider than assumed."""
         with self._lock:
             self._width = split.width_after_refusal(self._width, slice_, self.limits)
 
 
 class _Attempt:
-    """One slice on its way from the first decision to the last."""
+    """The execution of one slice's actions, from the first decision to the last."""
 
     def __init__(self, splitter: Splitter, slice_: Slice) -> None:
         self._splitter = splitter
@@ -157,7 +158,7 @@ class _Attempt:
         self._refusal: TooBig | None = None
 
     def run(self) -> Fetched | tuple[Slice, ...]:
-        """Execute one decision after the other until the last; see `Splitter.fetch`."""
+        """Execute one action after the other; see `Splitter.fetch`."""
         reason = Reason.NEW
         while True:
             match self._decide(reason):
@@ -186,7 +187,7 @@ class _Attempt:
     def _execute(
         self, cut: split.Fetch | split.Recount | split.Distinct | split.ByTime | split.ByHash
     ) -> Reason:
-        """Ask the service, and note the answer as evidence."""
+        """Send the action's query, and add the result to the evidence."""
         match cut:
             case split.Fetch(persist):
                 return self._fetch(persist=persist)

@@ -1,4 +1,4 @@
-"""What is wanted of each partition, and what has arrived: the bookkeeping of a pull's main thread."""
+"""The bookkeeping of a pull: the spans to fetch and the segments that have arrived, by partition."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ __all__ = ["Todo"]
 
 @dataclass(slots=True)
 class Todo:
-    """The wanted spans of each partition, and the segments that have arrived. Used by the main thread only.
+    """The spans to fetch and the staged segments of each partition. Used by the main thread only.
 
     Attributes:
-        wanted: the spans to bring, by partition. A partition leaves when it is taken, lost or given up.
-        segments: the staged segments of each partition.
+        wanted: the spans to fetch, by partition. A partition is removed when it is taken, lost or given up.
+        segments: the staged segments, by partition.
         size: number of partitions at the beginning.
-        outstanding: slices that were begun and have not landed. The buckets of a slice are whole only
+        outstanding: slices that were begun and are not staged yet. The buckets of a slice are complete only
             together.
-        lost: partitions that the service forgot before they could be asked for.
+        lost: partitions that the service deleted before they could be fetched.
     """
 
     wanted: dict[Partition, list[Window]]
@@ -29,7 +29,7 @@ class Todo:
 
     @classmethod
     def of(cls, missing: Iterable[tuple[Partition, Window]]) -> "Todo":
-        """Return the bookkeeping of some missing spans, of which nothing has arrived."""
+        """Return the bookkeeping for missing spans before the first fetch."""
         wanted: dict[Partition, list[Window]] = {}
         for partition, span in missing:
             wanted.setdefault(partition, []).append(span)
@@ -61,10 +61,10 @@ class Todo:
         ]
 
     def touched(self, slice_: Slice) -> tuple[Partition, ...]:
-        """Return the wanted partitions that a slice has rows for; none if the slice is of no use any more.
+        """Return the wanted partitions that overlap a slice; none if the slice is no longer needed.
 
-        A bucket is of no use where a part of its span is forgotten: the rest of the span is asked for again,
-        in other buckets.
+        A bucket is not needed if the service has deleted a part of its span. The rest of the span is fetched
+        again, in other buckets.
         """
         window = slice_.window
         if window is None:
@@ -75,7 +75,7 @@ class Todo:
         return tuple(p for p in touched if self._within(p, window))
 
     def whole(self) -> Iterator[Partition]:
-        """Iterate over the partitions of which everything has arrived, oldest first."""
+        """Iterate over the complete partitions, oldest first: nothing of them is missing."""
         for partition in sorted(self.wanted):
             if not self._open(partition):
                 yield partition
@@ -88,14 +88,14 @@ class Todo:
         )
 
     def take(self, partition: Partition) -> list[Staged]:
-        """Remove a whole partition and return its segments."""
+        """Remove a complete partition and return its segments."""
         del self.wanted[partition]
         return self.segments.pop(partition)
 
     def forget(self, gone: Window) -> None:
-        """Remove a window that the service no longer holds. Partitions that are left with nothing are `lost`.
+        """Remove a window that the service no longer holds. Partitions with nothing left become `lost`.
 
-        Buckets whose span is partly gone are removed too: they are of no use without the other buckets.
+        Buckets whose span overlaps the window are removed too: they are useless without the other buckets.
         """
         for partition, spans in list(self.wanted.items()):
             self.wanted[partition] = [rest for span in spans for rest in subtract(span, [gone])]
@@ -109,11 +109,11 @@ class Todo:
                 self.lost.append(partition)
 
     def give_up(self, slice_: Slice) -> None:
-        """Remove the partitions of a slice that cannot be fetched: they stay as they are in the lake."""
+        """Remove the partitions of a slice that cannot be fetched. The lake keeps their archived rows."""
         for partition in self.touched(slice_):
             del self.wanted[partition]
 
 
 def _spans(segments: Iterable[Staged]) -> list[Window]:
-    """Return the spans of segments; a segment of a snapshot stands for its whole day."""
+    """Return the spans of segments. A segment of a snapshot covers its whole day."""
     return [segment.span or segment.partition.window for segment in segments]

@@ -1,4 +1,4 @@
-"""How far a pull has come, as a `Progress` after every step."""
+"""The progress of a pull: a `Progress` for the observer at every step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Tracker:
     Attributes:
         table: the table's name.
         observe: the observer.
-        spent: what the calls have cost.
+        spent: the cost of the calls.
     """
 
     table: str
@@ -33,7 +33,7 @@ class Tracker:
     _partitions_planned: int = 0
 
     def begin(self, partitions: int) -> None:
-        """Note how many partitions are to be committed."""
+        """Set the number of partitions to commit."""
         self._partitions_planned = partitions
 
     def waiting(self, message: str) -> None:
@@ -54,7 +54,7 @@ class Tracker:
     def split(self, slice_: Slice, parts: int) -> None:
         """Report a slice that is replaced by smaller slices."""
         self._slices_planned += parts - 1
-        self._report(Step.SPLIT, f"{slice_} is cut into {parts}")
+        self._report(Step.SPLIT, f"{slice_} is cut into {parts} slices")
 
     def committed(self, receipt: Receipt) -> None:
         """Report a commit."""

@@ -74,7 +74,10 @@ def test_a_gap_near_the_edge_is_named_and_one_far_from_it_is_not() -> None:
     assert deadline(at(0, 1, 2), edge=edge).passed, "the third begins within two days, and is archived"
     near = deadline(at(0, 3), edge=edge)
     assert not near.passed
-    assert near.summary == "The service soon forgets these partitions. Pull them now: 2026-11-02, 2026-11-03"
+    assert (
+        near.summary
+        == "The service soon deletes the rows of these partitions. Pull them now: 2026-11-02, 2026-11-03"
+    )
     assert deadline(at(*range(7)), edge=edge + DAY).passed
 
 

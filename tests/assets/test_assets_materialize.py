@@ -184,7 +184,7 @@ def test_forgotten_days_are_refused_after_all_other_days_are_archived(
     assert materialized(result, "AlertInfo")[-3:] == days(29, 27)
     (message,) = failures(result)
     assert f"{day(33)}, {day(32)}, {day(31)}" in message
-    assert "forgotten" in message
+    assert "no longer holds" in message
 
 
 def test_a_run_of_a_snapshot_table_archives_today_and_names_the_other_days(

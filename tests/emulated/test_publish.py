@@ -102,7 +102,7 @@ def test_a_partition_that_fails_does_not_stop_the_publishing_of_others(
     ):
         list(pull)
     assert ledger.runs == [("2026-11-13", "2026-11-14", "2026-11-15")]
-    assert any("the service has forgotten" in note for note in caught.value.__notes__)
+    assert any("the service no longer holds" in note for note in caught.value.__notes__)
     ledger.fails = False
     with pytest.raises(BeyondRetention):
         pulled(running, tmp_path, forgotten)

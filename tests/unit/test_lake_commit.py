@@ -273,14 +273,14 @@ def refused(shop: Workshop, words: str, **land: object) -> None:
 
 def test_fewer_rows_are_refused_unless_forced(shop: Workshop) -> None:
     shop.land([MIDNIGHT, NOON])
-    refused(shop, "holds 1 rows where 2 are archived.*--force", ticks=[NOON])
+    refused(shop, "holds 1 rows, and 2 are archived.*--force", ticks=[NOON])
     assert shop.land([NOON], force=True).proof.rows == 1
 
 
 def test_new_hours_do_not_make_up_for_rows_lost_in_old_ones(shop: Workshop) -> None:
     """The partition would have more rows than before, but one archived row would be lost."""
     shop.land([MIDNIGHT, MIDNIGHT + 1], MORNING)
-    refused(shop, "holds 1 rows where 2 are archived", ticks=[MIDNIGHT, NOON, NOON + 1], window=WHOLE)
+    refused(shop, "holds 1 rows, and 2 are archived", ticks=[MIDNIGHT, NOON, NOON + 1], window=WHOLE)
 
 
 def test_less_time_is_refused_even_with_force(shop: Workshop) -> None:
@@ -325,7 +325,7 @@ def test_segments_that_would_double_rows_are_refused_and_removed(
     staged = [
         segment for span, bucket in (one, other) for segment in shop.stage(reply([]), span, bucket=bucket)
     ]
-    with pytest.raises(CommitRefused, match="would double rows"):
+    with pytest.raises(CommitRefused, match="would duplicate rows"):
         shop.commit(staged)
     assert list(shop.contents()) == [LAKE_FILE]
 
@@ -387,7 +387,7 @@ def test_a_lake_of_layout_version_1_is_refused_by_name_and_unchanged(shop: Works
     shop.root.mkdir()
     (shop.root / "_lake.json").write_text(f'{{"tenant": "{TENANT}", "layout": 1}}')
     before = shop.contents()
-    words = f"{shop.root} has layout version 1.* needs version 2.*Nothing was asked.*Set lake to a new folder"
+    words = f"{shop.root} has layout version 1.* needs version 2.*No request was sent.*lake to a new folder"
     with pytest.raises(Misconfigured, match=words):
         claim(shop.store, TENANT, write=write)
     with pytest.raises(Misconfigured, match=words):
@@ -458,7 +458,7 @@ def test_a_staged_segment_that_cannot_be_read_is_removed(shop: Workshop) -> None
 def test_a_segment_whose_rows_differ_from_its_proof_is_removed(shop: Workshop) -> None:
     (segment,) = shop.stage(reply([NOON, NOON + 1]), WHOLE)
     lying = replace(segment, proof=Proof(2, segment.proof.checksum + 1))
-    with pytest.raises(CommitRefused, match=r"was written where .* is proven"):
+    with pytest.raises(CommitRefused, match=r"the new file holds .* manifest says"):
         shop.commit([lying])
     assert list(shop.contents()) == [LAKE_FILE]
 

@@ -1,4 +1,4 @@
-"""The stores that a lake can lie in, one file each, opened by the scheme of the lake's location.
+"""The stores for a lake, one file each. The scheme of the lake's location selects the store.
 
 A new store is one file of this folder that defines `open_at(location)`, and a line of `STORES`. The file is
 imported when a lake with its scheme is opened, so what it imports may be missing until then.
@@ -34,7 +34,8 @@ def open_store(location: str) -> Store:
         known = ", ".join(f"{name}://" for name in STORES if name)
         raise Misconfigured(
             f"{setting('lake')} is {location!r}, and no store has the scheme {scheme}://."
-            f" Nothing was asked, nothing written. Set {setting('lake')} to a path, or to a URL with {known}"
+            " No request was sent and no data was written."
+            f" Set {setting('lake')} to a path, or to a URL with {known}"
         )
     store: Store = import_module(f"{__name__}.{file}").open_at(location)
     return store

@@ -1,8 +1,8 @@
 """A lake in a local or mounted folder: temporary file, fsync, rename, fsync of the folder.
 
-Temporary files lie in a folder of their own, so a table's folder never holds anything but Parquet. Beside
-each temporary file lies a lock that its writer holds. A temporary file whose lock is free belongs to a
-killed writer: the first put of every process removes it.
+Temporary files are in a separate folder, so a table's folder holds only Parquet files. Each temporary file
+has a lock file, and its writer holds this lock. If the lock is free, the writer was killed. The first put of
+every store removes the temporary files of killed writers.
 """
 
 import errno
@@ -154,7 +154,7 @@ class LocalStore:
                     "another run writes %s into the lake %s; waiting until it ends", file.stem, self._root
                 )
             except (FileNotFoundError, FileExistsError):
-                # a run that wrote nothing has just removed the folder again
+                # another run that wrote nothing has just removed the folder again
                 attempts += 1
                 if attempts == _ATTEMPTS:
                     raise
@@ -163,13 +163,13 @@ class LocalStore:
 
     @contextmanager
     def _temporary_file(self) -> Iterator[Path]:
-        """Give a path for a temporary file, and hold its lock until the file was renamed or removed."""
+        """Create a temporary file, and hold its lock until the file is renamed or removed."""
         folder = self._root / _TEMPORARY
         _make_folder(folder)
         self._sweep(folder)
         temporary = folder / f"{uuid4().hex}.tmp"
         lock = FileLock(temporary.with_suffix(".lock"))
-        with suppress(OSError):  # on a file system without locks, temporary files are never swept
+        with suppress(OSError):  # on a file system without locks, temporary files are never removed
             lock.acquire()
         try:
             temporary.touch(exist_ok=False)
@@ -178,13 +178,13 @@ class LocalStore:
             _remove_with_lock(temporary, lock)
 
     def _sweep(self, folder: Path) -> None:
-        """Remove what killed writers left behind; once for each store is enough."""
+        """Remove the temporary files of killed writers, once per store."""
         if self._swept:
             return
         self._swept = True
         for leftover in {file.with_suffix(".tmp") for file in folder.iterdir()}:
             lock = FileLock(leftover.with_suffix(".lock"))
-            with suppress(OSError, Timeout):  # its writer is alive
+            with suppress(OSError, Timeout):  # the writer is alive
                 lock.acquire(timeout=0)
                 _remove_with_lock(leftover, lock)
 
@@ -196,12 +196,12 @@ class LocalStore:
             if error.errno in _FULL:
                 raise Misconfigured(
                     f"the disk of the lake {self._root} is full ({error.strerror})."
-                    " What was archived before is unchanged. Free some space and run again"
+                    " All committed partitions are unchanged. Free some space and run again"
                 ) from error
             if error.errno in _UNUSABLE:
                 raise Misconfigured(
                     f"the lake {self._root} cannot be used ({error.strerror})."
-                    f" Change {setting('lake')}, or the permissions of that folder"
+                    f" Change {setting('lake')}, or the permissions of this folder"
                 ) from error
             raise
 
@@ -211,18 +211,18 @@ def _version(found: os.stat_result) -> str:
 
 
 def _remove_with_lock(temporary: Path, lock: FileLock) -> None:
-    """Remove a temporary file, if it is still there, then its lock."""
+    """Remove a temporary file, if it exists, and then its lock."""
     with suppress(OSError):
         temporary.unlink(missing_ok=True)
-    with suppress(OSError):  # filelock starts again where the file was unlinked while it waited
+    with suppress(OSError):  # filelock tries again if the file was removed while it waited
         temporary.with_suffix(".lock").unlink(missing_ok=True)
     lock.release()
 
 
 def _leave_no_trace(file: Path, created: Sequence[Path]) -> None:
-    """Remove a lock's file and its new folders if the lake was new and the run wrote nothing into it.
+    """Remove a lock's file and its new folders if the lake was new and the run wrote nothing into the lake.
 
-    In a lake that exists, a lock's file stays: a file that is removed under a lock is unsafe on NFS.
+    In an existing lake, the lock's file stays: on NFS it is unsafe to remove the file of a lock.
     """
     if file.parent.parent not in created:
         return
@@ -235,7 +235,7 @@ def _leave_no_trace(file: Path, created: Sequence[Path]) -> None:
 
 
 def _make_folder(folder: Path) -> Sequence[Path]:
-    """Create a folder whose existence survives a power cut; return what was created, deepest first."""
+    """Create a folder that survives a power cut, and return all created folders, deepest first."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:

@@ -1,7 +1,7 @@
-"""The operations that a lake needs of a store: few enough that a folder and an object store both offer them.
+"""The operations that a lake needs from a store: few operations, which folders and object stores both offer.
 
-A put is all or nothing: a reader sees the old object or the new one, and a failed put keeps the old one.
-A put is also a compare-and-swap: it replaces the object only if the object has the expected version.
+A put is atomic: a reader sees the old object or the new object, and a failed put keeps the old object. A put
+is also a compare-and-swap: it replaces the object only if the object has the expected version.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,16 +19,16 @@ __all__ = ["ABSENT", "ANY", "Conflict", "Entry", "Expected", "Store", "refuse_co
 
 
 class _Expectation(Enum):
-    """What a put may find in the place of an object, other than one version."""
+    """The expectations of a put that are not one version."""
 
     ANY = "any"
     ABSENT = "absent"
 
 
 ANY: Final = _Expectation.ANY
-"""Put the object whether there is one or not."""
+"""Put the object in any case."""
 ABSENT: Final = _Expectation.ABSENT
-"""Put the object only if there is none."""
+"""Put the object only if it does not exist."""
 
 Expected = str | Literal[_Expectation.ANY, _Expectation.ABSENT]
 """The version that a put replaces, or `ABSENT`, or `ANY`."""
@@ -39,9 +39,9 @@ class Entry:
     """One object of a store.
 
     Attributes:
-        path: relative to the root, with forward slashes.
-        size: bytes.
-        version: differs whenever the object was replaced; only compared for equality.
+        path: path relative to the root, with forward slashes.
+        size: size in bytes.
+        version: changes with every put of the object; only compared for equality.
     """
 
     path: str
@@ -54,10 +54,10 @@ class Conflict(CommitRefused):
 
 
 class Store(Protocol):
-    """Objects under one root, addressed by relative paths with forward slashes.
+    """Objects under one root, with relative paths and forward slashes.
 
     Raises:
-        Misconfigured: the store is full, or cannot be used; the message names the store.
+        Misconfigured: the store is full or cannot be used. The message names the store.
     """
 
     @property
@@ -65,16 +65,16 @@ class Store(Protocol):
         """The root as an Arrow file system, for reading."""
 
     def uri(self, path: str = "") -> str:
-        """Return the location of an object, or of the root, as people and other programs name it."""
+        """Return the location of an object or of the root, for messages and other programs."""
 
     def get(self, path: str) -> bytes | None:
-        """Return the whole object, or None if there is none."""
+        """Return the content of an object; None if it does not exist."""
 
     def stat(self, path: str) -> Entry | None:
-        """Return size and version of an object, or None if there is none."""
+        """Return size and version of an object; None if it does not exist."""
 
     def list(self, folder: str) -> Sequence[Entry]:
-        """List the objects anywhere under a folder, sorted by path; none if the folder does not exist."""
+        """List all objects below a folder, sorted by path; none if the folder does not exist."""
 
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         """Create or replace an object, and return its new version.
@@ -84,7 +84,7 @@ class Store(Protocol):
         """
 
     def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
-        """Create or replace an object by the local file that `write` fills, and return its new version.
+        """Create or replace an object with the local file that `write` fills, and return its new version.
 
         If `write` raises, the object stays as it is.
 
@@ -93,25 +93,25 @@ class Store(Protocol):
         """
 
     def delete(self, path: str) -> None:
-        """Remove an object. Nothing happens if there is none."""
+        """Remove an object, if it exists."""
 
     def prove_writable(self, path: str) -> None:
-        """Check that an object can be put here, without a trace."""
+        """Check that an object can be put at this path. Leaves no file behind."""
 
     def lock(self, path: str) -> AbstractContextManager[None]:
-        """Hold an exclusive lock by this name, shared by all who use the store. Wait until it is free."""
+        """Wait for the exclusive lock at this path, and hold it. All users of the store share the lock."""
 
 
 def refuse_conflict(path: str, present: str | None, expected: Expected) -> None:
     """Compare the version of an object with the version that a put expects.
 
     Args:
-        path: of the object.
-        present: its version; None if there is none.
-        expected: what the put may replace.
+        path: path of the object.
+        present: the version of the object; None if it does not exist.
+        expected: the version that the put expects.
 
     Raises:
-        Conflict: they differ.
+        Conflict: the versions differ.
     """
     if expected is not ANY and present != (None if expected is ABSENT else expected):
         raise Conflict(f"another run changed {path} in the meantime; that change stays. Run again")
