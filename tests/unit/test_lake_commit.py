@@ -368,10 +368,10 @@ def test_a_lake_belongs_to_the_tenant_that_writes_first(shop: Workshop) -> None:
 @pytest.mark.parametrize(
     ("text_", "words"),
     [
-        ("", "cannot be read"),
-        ("[]", "cannot be read"),
-        ("null", "cannot be read"),
-        ('{"tenant": "x"}', "cannot be read"),
+        ("", "not a valid lake file"),
+        ("[]", "not a valid lake file"),
+        ("null", "not a valid lake file"),
+        ('{"tenant": "x"}', "not a valid lake file"),
         (f'{{"tenant": "{TENANT}", "layout": 3}}', "layout version 3"),
     ],
 )
