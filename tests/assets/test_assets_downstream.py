@@ -307,9 +307,9 @@ def test_an_output_that_is_no_partition_is_refused_and_nothing_is_written(words:
 def test_computed_rows_never_replace_archived_rows(lake: Store) -> None:
     before = archived(lake, DAYS[0])
     asset = computing("DeviceProcessEvents", ROWS, **DAILY)
-    assert "archived from the service" in failure(run(asset, day=DAYS[0]))
+    assert "a pull archived DeviceProcessEvents" in failure(run(asset, day=DAYS[0]))
     rmtree(lake.uri("_hunting/manifest/DeviceProcessEvents"))  # each file has the same proof in its footer
-    assert "archived from the service" in failure(run(asset, day=DAYS[0]))
+    assert "a pull archived DeviceProcessEvents" in failure(run(asset, day=DAYS[0]))
     assert archived(lake, DAYS[0]) == before
 
 
