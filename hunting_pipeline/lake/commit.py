@@ -156,7 +156,7 @@ def commit(
         Misconfigured: the lake belongs to another tenant or cannot be written. The old file stays.
     """
     claim(store, writer.tenant, write=True)
-    _refuse_surprises(store, partition, archived, writer)
+    _refuse_concurrent_change(store, partition, archived, writer)
     _refuse_doubled_rows(store, partition, staged)
     same_query = archived if archived and archived.query_hash == spec.query_hash else None
     parts = sources(store, staged, same_query, time_column=spec.time_column)
@@ -263,7 +263,9 @@ def _refuse_fewer_rows(spec: TableSpec, partition: Partition, again: int, archiv
     )
 
 
-def _refuse_surprises(store: Store, partition: Partition, archived: Manifest | None, writer: Writer) -> None:
+def _refuse_concurrent_change(
+    store: Store, partition: Partition, archived: Manifest | None, writer: Writer
+) -> None:
     """Check that the file did not change since the plan, and that it belongs to this tenant."""
     if load(store, partition) != archived:
         raise CommitRefused(

@@ -118,9 +118,9 @@ class Calls:
             ServiceFailed: the service or the network failed in every attempt.
             ReplyUnreadable: the body was unreadable in every attempt.
         """
-        return self._attempt(query, (_Stumbled, ReplyUnreadable))
+        return self._attempt(query, (_TransientFailure, ReplyUnreadable))
 
-    def ask_for_least(self, query: str) -> Reply:
+    def ask_unsplittable(self, query: str) -> Reply:
         """Return the reply to a query that cannot request fewer rows.
 
         A busy service may refuse a query as too big and answer the same query a moment later. So the query is
@@ -130,7 +130,7 @@ class Calls:
             TooBig: the query was too big in every attempt.
             HuntingError: as `ask`.
         """
-        return self._attempt(query, (_Stumbled, ReplyUnreadable, TooBig))
+        return self._attempt(query, (_TransientFailure, ReplyUnreadable, TooBig))
 
     def _attempt(self, query: str, stumbles: tuple[type[Exception], ...]) -> Reply:
         """Send a query a few times, while one of `stumbles` is raised."""
@@ -143,18 +143,18 @@ class Calls:
         )
         try:
             return attempts(self._ask_with_good_token, query)
-        except _Stumbled as error:
+        except _TransientFailure as error:
             raise self._failed(error) from error
 
-    def ask_whole(self, query: str) -> Reply:
-        """Return the reply to a query that cannot be split, such as a count. Like `ask_for_least`.
+    def ask_or_fail(self, query: str) -> Reply:
+        """Return the reply to a query that cannot be split, such as a count. Like `ask_unsplittable`.
 
         Raises:
             ServiceFailed: the service or the network failed in every attempt.
             HuntingError: as `ask`.
         """
         try:
-            return self.ask_for_least(query)
+            return self.ask_unsplittable(query)
         except TooBig as error:
             raise self._failed(error) from error
 
@@ -238,7 +238,7 @@ class Calls:
         return reply
 
 
-class _Stumbled(Exception):
+class _TransientFailure(Exception):
     """A transient failure: send the same query again, a little later."""
 
 
@@ -264,7 +264,7 @@ def _signal(error: NotAccepted) -> Exception:
         case Renew(reason):
             return _TokenExpired(reason)
         case Retry(reason):
-            return _Stumbled(reason)
+            return _TransientFailure(reason)
         case Refuse(message, everything):
             return Refused(message, everything=everything)
 

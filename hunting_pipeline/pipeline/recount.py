@@ -54,13 +54,13 @@ class Recount:
         return not self.grown and not self.shrunk
 
     def stale(
-        self, partitions: Iterable[Partition], *, force: bool, worth_a_call: int
+        self, partitions: Iterable[Partition], *, force: bool, max_gap_rows: int
     ) -> list[tuple[Partition, Window]]:
         """Return the spans to fetch again, each with its partition. Shrunk bins are included with `force`.
 
-        Two spans are fetched as one if at most `worth_a_call` rows lie between them.
+        Two spans are fetched as one if at most `max_gap_rows` rows lie between them.
         """
-        spans = self._bridged([*self.grown, *(self.shrunk if force else ())], worth_a_call)
+        spans = self._bridged([*self.grown, *(self.shrunk if force else ())], max_gap_rows)
         return [
             (partition, part)
             for partition in sorted(partitions)
@@ -68,7 +68,7 @@ class Recount:
             if (part := span.intersection(partition.window))
         ]
 
-    def _bridged(self, spans: Iterable[Window], worth_a_call: int) -> tuple[Window, ...]:
+    def _bridged(self, spans: Iterable[Window], max_gap_rows: int) -> tuple[Window, ...]:
         """Merge spans that are near to each other, but never across shrunk bins or spans not compared."""
         starts = [b.window.start for b in self.bins]
         sums = [0, *accumulate(b.proof.rows for b in self.bins)]
@@ -77,7 +77,7 @@ class Recount:
             gap = Window(left.end, right.start)
             rows = sums[bisect_left(starts, gap.end)] - sums[bisect_left(starts, gap.start)]
             compared = any(window.contains(gap) for window in self.windows)
-            if compared and rows <= worth_a_call and not any(gap.intersection(one) for one in self.shrunk):
+            if compared and rows <= max_gap_rows and not any(gap.intersection(one) for one in self.shrunk):
                 bridges.append(gap)
         return merge_windows([*merged, *bridges])
 

@@ -45,7 +45,7 @@ _SECONDS_PER_CALL = 4.0
 """Running time that a plan assumes for each call: near the 4.6 s of the example reply in the original API
 document."""
 
-_TEACHERS = 5
+_RECENT_PARTITIONS = 5
 """Number of newest partitions from which the width of a row is estimated."""
 
 
@@ -103,7 +103,7 @@ class Pipeline:
         """
         self._refuse_other_api(spec)
         calls = self._calls(_tracker(spec, None), Priority.FRESH)
-        return calls.ask_whole(queries.schema_query(spec)).columns
+        return calls.ask_or_fail(queries.schema_query(spec)).columns
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
         """Return the archived partitions of a table and its backlog, see `coverage.coverage`."""
@@ -236,7 +236,7 @@ class Pipeline:
                 stale = found.stale(
                     [manifest.partition for manifest in compared],
                     force=force,
-                    worth_a_call=splitter.target() // 2,
+                    max_gap_rows=splitter.target() // 2,
                 )
             else:
                 available = window.available(self.now(), self.limits.retention_days, spec)
@@ -350,6 +350,8 @@ def _ignore(progress: object) -> None:
 def _width(spec: TableSpec, archive: Mapping[Partition, Manifest]) -> plan.Width:
     """Estimate the width of a row from the newest archived partitions, or else from the catalogue."""
     width = plan.Width(spec.bytes_per_row)
-    for manifest in sorted(archive.values(), key=lambda manifest: manifest.committed_at)[-_TEACHERS:]:
+    for manifest in sorted(archive.values(), key=lambda manifest: manifest.committed_at)[
+        -_RECENT_PARTITIONS:
+    ]:
         width = width.after(manifest.proof.rows, manifest.body_bytes)
     return width

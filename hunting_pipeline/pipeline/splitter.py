@@ -82,12 +82,12 @@ class Splitter:
 
         Two equal fingerprints mean that no row has changed between the two calls.
         """
-        return queries.read_proof(self.calls.ask_whole(queries.content_query(self.spec)))
+        return queries.read_proof(self.calls.ask_or_fail(queries.content_query(self.spec)))
 
     def recounted(self, slice_: Slice) -> Slice:
         """Count the slice again, and return it with the new count."""
         return slice_.recounted(
-            queries.read_proof(self.calls.ask_whole(queries.proof_query(self.spec, slice_)))
+            queries.read_proof(self.calls.ask_or_fail(queries.proof_query(self.spec, slice_)))
         )
 
     def counted(self, windows: Sequence[Window], step: int, *, null_time: bool = False) -> list[Histogram]:
@@ -211,7 +211,7 @@ class _Attempt:
     def _fetch(self, *, persist: bool) -> Reason:
         splitter = self._splitter
         text = queries.rows_query(splitter.spec, self._slice)
-        ask = splitter.calls.ask_for_least if persist else splitter.calls.ask
+        ask = splitter.calls.ask_unsplittable if persist else splitter.calls.ask
         try:
             reply = ask(text)
         except TooBig as error:
@@ -226,7 +226,7 @@ class _Attempt:
 
     def _fetch_distinct(self) -> Reason:
         splitter = self._splitter
-        columns = splitter.calls.ask_whole(queries.schema_query(splitter.spec)).columns
+        columns = splitter.calls.ask_or_fail(queries.schema_query(splitter.spec)).columns
         text = queries.distinct_query(splitter.spec, self._slice, _asked_for(splitter.spec, columns))
         try:
             reply = queries.read_distinct(splitter.calls.ask(text))
@@ -241,7 +241,7 @@ class _Attempt:
 
     def _buckets(self, of: int) -> tuple[Slice, ...]:
         splitter = self._splitter
-        reply = splitter.calls.ask_whole(queries.buckets_query(splitter.spec, self._slice, of))
+        reply = splitter.calls.ask_or_fail(queries.buckets_query(splitter.spec, self._slice, of))
         return plan.bucket_slices(self._slice, queries.read_buckets(reply, of))
 
 

@@ -219,15 +219,15 @@ def test_a_reply_of_exactly_the_limit_of_rows_is_too_big(bench: Bench) -> None:
 
 def test_the_smallest_query_is_retried_if_its_result_is_too_large(bench: Bench) -> None:
     calls = bench.calls(replies(timed_out, timed_out, answered, *[timed_out] * ATTEMPTS))
-    assert calls.ask_for_least("T").table.num_rows == 3
+    assert calls.ask_unsplittable("T").table.num_rows == 3
     with pytest.raises(TooBig):
-        calls.ask_for_least("T")
+        calls.ask_unsplittable("T")
 
 
 def test_an_indivisible_query_whose_result_is_always_too_large_fails(bench: Bench) -> None:
     calls = bench.calls(replies(*[timed_out] * ATTEMPTS))
     with pytest.raises(ServiceFailed, match="AlertInfo"):
-        calls.ask_whole("T")
+        calls.ask_or_fail("T")
     assert len(bench.requests) == ATTEMPTS
 
 
