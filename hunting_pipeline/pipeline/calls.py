@@ -132,10 +132,10 @@ class Calls:
         """
         return self._attempt(query, (_TransientFailure, ReplyUnreadable, TooBig))
 
-    def _attempt(self, query: str, stumbles: tuple[type[Exception], ...]) -> Reply:
-        """Send a query a few times, while one of `stumbles` is raised."""
+    def _attempt(self, query: str, transient: tuple[type[Exception], ...]) -> Reply:
+        """Send a query a few times, while one of `transient` is raised."""
         attempts = Retrying(
-            retry=retry_if_exception_type(stumbles),
+            retry=retry_if_exception_type(transient),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_random_exponential(multiplier=1, max=20),
             sleep=self.clock.sleep,
