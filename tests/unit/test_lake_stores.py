@@ -324,6 +324,7 @@ def test_a_lock_is_acquired_while_other_runs_remove_the_folders_of_a_new_lake(
             for folder in ("lake/_hunting/locks", "lake/_hunting", "lake"):
                 with suppress(OSError):
                     (tmp_path / folder).rmdir()
+            time.sleep(0.001)  # still far more often than runs start
 
     thread = threading.Thread(target=remove)
     thread.start()

@@ -8,6 +8,7 @@ every store removes the temporary files of killed writers.
 import errno
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,8 +28,8 @@ __all__ = ["LocalStore", "open_at"]
 
 _TEMPORARY = f"{OWN_FOLDER}/temporary"
 
-_ATTEMPTS = 100
-"""Times a lock's folder is created while other runs remove it: far more than runs can start at once."""
+_FOLDER_SECONDS = 10.0
+"""Seconds in which a lock's folder is created again and again while other runs remove it."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNUSABLE = {
@@ -143,7 +144,7 @@ class LocalStore:
 
     def _acquire(self, lock: FileLock, file: Path) -> Sequence[Path]:
         """Acquire the lock, and return the folders that were created for its file, deepest first."""
-        timeout, attempts = 0, 0
+        timeout, deadline = 0, time.monotonic() + _FOLDER_SECONDS
         while True:
             try:
                 created = _make_folder(file.parent)
@@ -155,9 +156,9 @@ class LocalStore:
                 )
             except (FileNotFoundError, FileExistsError):
                 # another run that wrote nothing has just removed the folder again
-                attempts += 1
-                if attempts == _ATTEMPTS:
+                if time.monotonic() > deadline:
                     raise
+                time.sleep(0.001)
             else:
                 return created
 
