@@ -10,7 +10,7 @@ import httpx
 
 from hunting_pipeline.apis.connection import Connection
 from hunting_pipeline.http.body import inflate
-from hunting_pipeline.http.transport import judge_transport, open_client
+from hunting_pipeline.http.transport import open_client, transport_errors
 from hunting_pipeline.http.verdict import NotAccepted, Split, judge
 
 __all__ = ["Client", "NotAccepted"]
@@ -82,10 +82,8 @@ class Client:
         """
         request = self._signed(query)
         started = self._monotonic()
-        try:
+        with transport_errors():
             response = self._http.send(request, stream=True)
-        except httpx.HTTPError as error:
-            raise NotAccepted(judge_transport(error)) from None  # frames of httpx contain the token
         waited = self._monotonic() - started
         with closing(response):
             if response.status_code != 200:
@@ -132,10 +130,8 @@ class Client:
         chunks = response.iter_raw()
         while True:
             asked = self._monotonic()
-            try:
+            with transport_errors():
                 chunk = next(chunks, None)
-            except httpx.HTTPError as error:
-                raise NotAccepted(judge_transport(error)) from None  # frames of httpx contain the token
             if chunk is None:
                 return
             waited += self._monotonic() - asked

@@ -146,4 +146,4 @@ def transport_errors() -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
-        raise NotAccepted(judge_transport(error)) from None  # frames of httpx contain the secret
+        raise NotAccepted(judge_transport(error)) from None  # frames of httpx contain the token or secret

@@ -13,7 +13,7 @@ from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.parquet import opened
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import proof_of, ticks_in
-from hunting_pipeline.model import Grain, Partition, Proof
+from hunting_pipeline.model import Grain, Partition, Proof, TableSpec
 
 __all__ = ["Inspection", "inspect"]
 
@@ -29,7 +29,7 @@ class Inspection:
     Attributes:
         manifest: the manifest of the file.
         proof: row count and checksum, counted in the file.
-        bins: rows by hour of a day, or by minute of an hour; empty for a snapshot.
+        bins: rows by hour of a day, or by minute of an hour; empty if the rows have no time.
         head: the first rows, of the first columns.
     """
 
@@ -39,8 +39,8 @@ class Inspection:
     head: pa.Table
 
 
-def inspect(store: Store, partition: Partition, time_column: str | None) -> Inspection:
-    """Read the time column and a few rows of an archived partition.
+def inspect(store: Store, partition: Partition, spec: TableSpec) -> Inspection:
+    """Read the time column and a few rows of an archived partition of a table.
 
     Raises:
         CommitRefused: the file is missing or damaged, or this pipeline did not write it.
@@ -56,9 +56,9 @@ def inspect(store: Store, partition: Partition, time_column: str | None) -> Insp
         shown = pa.schema(list(parquet.schema_arrow)[:_HEAD_COLUMNS])
         batches = parquet.iter_batches(_HEAD_ROWS, columns=shown.names)
         head = pa.Table.from_batches(islice(batches, 1), shown)
-        if time_column is None:
+        if spec.time_column is None or partition.null_time:
             return Inspection(manifest, Proof(parquet.metadata.num_rows, 0), (), head)
-        times = parquet.read(columns=[time_column])[time_column]
+        times = parquet.read(columns=[spec.time_column])[spec.time_column]
     ticks = ticks_in(times)
     count = _BINS[partition.window.ticks]
     places = (ticks - partition.window.start) // (partition.window.ticks // count)

@@ -45,7 +45,4 @@ def verify_table(store: Store, spec: TableSpec) -> list[Comparison]:
     Raises:
         CommitRefused: a file is missing, damaged, or from another writer.
     """
-    partitions = [manifest.partition for manifest in load_all(store, spec.name)]
-    return [
-        compare(inspect(store, each, None if each.null_time else spec.time_column)) for each in partitions
-    ]
+    return [compare(inspect(store, manifest.partition, spec)) for manifest in load_all(store, spec.name)]

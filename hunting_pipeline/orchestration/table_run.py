@@ -122,7 +122,7 @@ class TableRun:
 
     def _committed(self, partition: Partition, **more: dg.MetadataValue) -> Iterator[Event]:
         store = self._pipeline.store
-        inspection = inspect(store, partition, None if partition.null_time else self._spec.time_column)
+        inspection = inspect(store, partition, self._spec)
         comparison = compare(inspection)
         self._comparisons.append(comparison)
         described = {

@@ -6,6 +6,7 @@ from hunting_pipeline import plan, window
 from hunting_pipeline.errors import BeyondRetention, HuntingError, Misconfigured
 from hunting_pipeline.model import NULL_TIME, Partition, Receipt, Report, Slice, TableSpec
 from hunting_pipeline.pipeline.batch import OF_ONE_PARTITION, Batch
+from hunting_pipeline.pipeline.health import list_some
 from hunting_pipeline.pipeline.landing import Landing
 from hunting_pipeline.pipeline.splitter import Splitter
 from hunting_pipeline.pipeline.tracker import Tracker
@@ -145,13 +146,12 @@ def _combined(errors: Sequence[HuntingError]) -> HuntingError:
 
 
 def _beyond_retention(partitions: Sequence[Partition], spec: TableSpec) -> BeyondRetention:
-    keys = ", ".join(partition.key for partition in partitions[:_SHOWN])
-    more = f" and {len(partitions) - _SHOWN} more" if len(partitions) > _SHOWN else ""
+    keys = list_some([partition.key for partition in partitions], shown=_SHOWN)
     why = (
         "the table has no time column, so only today's snapshot can be taken"
         if spec.time_column is None
         else "the service no longer holds these partitions"
     )
     return BeyondRetention(
-        f"{spec.name} {keys}{more}: {why}. They were not requested, and their archive is unchanged"
+        f"{spec.name} {keys}: {why}. They were not requested, and their archive is unchanged"
     )

@@ -22,12 +22,10 @@ from hunting_pipeline.orchestration.keys import TABLE_NAME
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.pipeline import open_lake
+from hunting_pipeline.pipeline.health import list_some
 from hunting_pipeline.settings import naming
 
 __all__ = ["HuntingLake", "lake_io"]
-
-_SHOWN = 10
-"""Largest number of partitions in a message. The message then gives the number of other partitions."""
 
 _LOADERS: Mapping[type, Callable[[ds.Dataset], Any]] = MappingProxyType(
     {
@@ -148,10 +146,9 @@ def _dataset(store: Store, table: str, partitions: Sequence[Partition] | None) -
     """
     missing = [p.key for p in partitions or () if store.stat(data_path(p)) is None]
     if missing:
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise Misconfigured(
             f"{table}: these partitions are not in the lake {store.uri()}:"
-            f" {', '.join(missing[:_SHOWN])}{more}. Materialize them first."
+            f" {list_some(missing)}. Materialize them first."
         )
     if derived.is_archived(store, table):
         return read.dataset(store, table, partitions)
