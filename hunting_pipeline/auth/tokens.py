@@ -114,7 +114,7 @@ class _App:
         except NotAccepted as error:
             failure = self._unreachable(error)
         except MsalError:  # MSAL raises it for statuses from 500
-            failure = ServiceFailed(f"the login host {self._host} failed. Try again later")
+            failure = ServiceFailed(f"the login host {self._host} failed. Try again later", everything=True)
         except _NOT_ENTRA as error:
             failure = _entra_error({"error_description": str(error.__context__ or "")}, host=self._host)
         raise failure from None
@@ -136,7 +136,9 @@ class _App:
     def _unreachable(self, error: NotAccepted) -> HuntingError:
         if isinstance(error.verdict, Refuse):
             return Misconfigured(f"login at {self._host} failed: {error} ({setting('login_url')})")
-        return ServiceFailed(f"the login host {self._host} was not reached: {error} ({setting('login_url')})")
+        return ServiceFailed(
+            f"the login host {self._host} was not reached: {error} ({setting('login_url')})", everything=True
+        )
 
 
 _ADVICE: Mapping[int, str] = MappingProxyType(
@@ -172,7 +174,7 @@ def _entra_error(answer: Mapping[str, Any], *, host: str = "") -> HuntingError:
     if found and (advice := _ADVICE.get(int(found[1]))):
         return Misconfigured(f"{advice} ({said})")
     if answer.get("error") in ("temporarily_unavailable", "server_error"):
-        return ServiceFailed(f"Entra is unavailable: {said}")
+        return ServiceFailed(f"Entra is unavailable: {said}", everything=True)
     if host:
         return Misconfigured(
             f"{host} returned no OpenID configuration or token for this tenant:"

@@ -13,7 +13,7 @@ import certifi
 import httpx
 
 from hunting_pipeline.errors import setting
-from hunting_pipeline.http.verdict import NotAccepted, Refuse, Retry, Split, Verdict, printable
+from hunting_pipeline.http.verdict import NoAnswer, NotAccepted, Refuse, Retry, Verdict, printable
 
 __all__ = ["JUDGEMENTS", "judge_transport", "open_client", "transport_errors"]
 
@@ -66,8 +66,8 @@ def _named(error: Exception) -> str:
     return printable(f"{type(error).__name__}: {error}".rstrip(": "), limit=300)
 
 
-def _split(error: Exception) -> Verdict:
-    return Split(f"no answer within the time limit ({type(error).__name__})")
+def _no_answer(error: Exception) -> Verdict:
+    return NoAnswer(f"no answer within the time limit ({type(error).__name__})")
 
 
 def _retry(error: Exception) -> Verdict:
@@ -116,7 +116,7 @@ def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
 
 
 JUDGEMENTS: dict[type[Exception], Callable[[Exception], Verdict]] = {
-    httpx.ReadTimeout: _split,
+    httpx.ReadTimeout: _no_answer,
     httpx.ConnectTimeout: _retry,
     httpx.WriteTimeout: _retry,
     httpx.PoolTimeout: _retry,

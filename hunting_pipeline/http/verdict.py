@@ -14,12 +14,30 @@ from typing import Any
 
 from hunting_pipeline.errors import setting
 
-__all__ = ["NotAccepted", "Refuse", "Renew", "Retry", "Split", "Verdict", "Wait", "judge", "printable"]
+__all__ = [
+    "NoAnswer",
+    "NotAccepted",
+    "Refuse",
+    "Renew",
+    "Retry",
+    "Split",
+    "Verdict",
+    "Wait",
+    "judge",
+    "printable",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """The request asked for too much: split it and send smaller requests."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """No answer of the service: either the request asked for too much, or the service is down."""
 
     reason: str
 
@@ -58,7 +76,7 @@ class Refuse:
     everything: bool = True
 
 
-Verdict = Split | Wait | Renew | Retry | Refuse
+Verdict = Split | NoAnswer | Wait | Renew | Retry | Refuse
 
 
 class NotAccepted(Exception):
@@ -188,6 +206,10 @@ def _split(error: _ErrorReply) -> Verdict:
     return Split(error.text)
 
 
+def _no_answer(error: _ErrorReply) -> Verdict:
+    return NoAnswer(error.text)
+
+
 def _renew(error: _ErrorReply) -> Verdict:
     return Renew(error.text)
 
@@ -248,8 +270,7 @@ _TABLE: tuple[tuple[frozenset[int], re.Pattern[str] | None, Callable[[_ErrorRepl
     (frozenset({413}), None, _too_long),
     (frozenset({429}), None, _wait),
     (frozenset({500, 503}), None, _retry),
-    (frozenset({502}), None, _split),  # from a proxy: the reply was too large for the proxy
-    (frozenset({504}), None, _split),
+    (frozenset({502, 504}), None, _no_answer),  # 502 also if the reply is too large for a proxy
 )
 """Statuses, a pattern that the message must contain (None: any message), and the verdict.
 

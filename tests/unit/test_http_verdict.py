@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hunting_pipeline.http.verdict import (
     CALLS_WAIT,
     CPU_WAIT,
+    NoAnswer,
     NotAccepted,
     Refuse,
     Renew,
@@ -73,7 +74,7 @@ def test_a_bad_request_is_refused_unless_its_result_is_too_large(message: str, k
         (500, "InternalServerError", Retry),
         (500, "UnknownError", Retry),
         (503, "ServiceUnavailable", Retry),
-        (504, "UnknownError", Split),
+        (504, "UnknownError", NoAnswer),
         (501, "NotImplemented", Refuse),
         (409, "Conflict", Refuse),
         (206, "", Refuse),
@@ -99,8 +100,8 @@ def test_every_body_and_header_gives_a_verdict(status: int, body: bytes, after: 
 
 def test_html_is_shown_as_text_and_502_is_a_split() -> None:
     page = b"<html><head><title>502 Bad Gateway</title></head>\r\n<body>nginx\x1b[31m</body></html>"
-    assert raw(502, page) == Split("502 502 Bad Gateway nginx [31m")
-    assert verdict(502) == Split("502")
+    assert raw(502, page) == NoAnswer("502 502 Bad Gateway nginx [31m")
+    assert verdict(502) == NoAnswer("502")
 
 
 def test_the_missing_permission_is_named() -> None:
