@@ -26,7 +26,8 @@ from hunting_pipeline.kql.reading import (
     split_at,
 )
 from hunting_pipeline.kql.results import Columns
-from hunting_pipeline.kql.tracing import Edit, Trace, Tracer
+from hunting_pipeline.kql.trace import Edit, Trace
+from hunting_pipeline.kql.tracing import Tracer
 
 __all__ = ["check_steady", "read_hunt"]
 

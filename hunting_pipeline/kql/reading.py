@@ -34,8 +34,6 @@ __all__ = [
 _WITH_OPTIONS = frozenset({"join", "lookup", "union", "find", "search"})
 """The operators whose options may stand directly before a bracket."""
 
-_MOST_OPTION_TOKENS = 40
-
 _WORDS_BEFORE_BRACKETS = frozenset({
     "and", "or", "in", "has_any", "has_all", "between", "by", "on", "with", "as", "of", "to", "from",
     "step", "where", "filter", "extend", "project", "summarize", "distinct", "join", "lookup", "union",
@@ -307,7 +305,7 @@ def _option_values(tokens: Tokens) -> set[int]:
     found = set()
     for place, token in enumerate(tokens):
         if token.text in _WITH_OPTIONS:
-            after = tokens[place + 1 : place + 1 + _MOST_OPTION_TOKENS]
+            after = tokens[place + 1 :]
             rest = leading_options(after)[1]
             found |= {option.index for option in after[: len(after) - len(rest)]}
     return found

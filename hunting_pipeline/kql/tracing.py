@@ -98,8 +98,9 @@ class Tracer:
     def _hidden(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
         """Stop at an operator whose columns are not clear. It computes each column that it names."""
         call = split_at(operator.words, ":")[0]  # without the schema of the result
-        computes = mentions(call, column) or mentions(call, "replace_source")
-        if computes or self._results.has_column(rest, column) is False:
+        passes = self._results.has_column(rest, column)
+        absent = not passes if operator_rule(operator.name).plugins else passes is False
+        if absent or mentions(call, column) or mentions(call, "replace_source"):
             return self._computed(rest, operator, column, step=self._passed_on([rest], column)[0])
         return self._stopped(rest, operator, column, passed_on_by=[rest])
 
@@ -283,7 +284,7 @@ class Tracer:
                 return self._united(legs, Pipeline((), ()), union, column)
             case ["datatable" | "range", *_]:
                 return Trace((Edit(source[-1].index, Bound(column)),))
-            case [*_] if all(token.is_name or token.text == "*" for token in source):
+            case [*_] if _is_pattern(source):
                 return self._table(source, column)
         raise Unsliceable(
             source[0].line,
@@ -351,6 +352,12 @@ def _legs(words: Sequence[Token], operator: Operator, column: str) -> list[Pipel
             f"{column} holds the name of a table here, not a time: name another column in `time`",
         )
     return [_leg(leg) for leg in split_at(words, ",") if leg]
+
+
+def _is_pattern(source: Sequence[Token]) -> bool:
+    """Return whether the tokens are a pattern of tables' names, such as `Device*`."""
+    joined = not any(token.space for token in source[1:])
+    return joined and all(token.is_name or token.text == "*" for token in source)
 
 
 def _lag(line: int, what: str, column: str) -> Unsliceable:

@@ -53,6 +53,7 @@ PUSHED = {
     "A | where X > 1 | union kind=outer B": "(A<Timestamp>) | where X > 1 | union kind=outer (B<Timestamp>)",
     "union A, Inventory | where X > 1": "union A, Inventory<Timestamp> | where X > 1",
     "union Device* | where X > 1": "union Device*<Timestamp> | where X > 1",
+    "union *, | where X > 1": "union *,<Timestamp> | where X > 1",
     "A | join kind=inner (B) on DeviceId": "A<Timestamp> | join kind=inner (B) on DeviceId",
     "A | join kind=leftanti hint.strategy=broadcast B on DeviceId": (
         "A<Timestamp> | join kind=leftanti hint.strategy=broadcast B on DeviceId"
@@ -80,6 +81,9 @@ LAGGING = {
     "A | parse X with * ['Timestamp']": "A | parse X with * ['Timestamp']<Timestamp>",
     "A | project Timestamp = TimeGenerated": "A<TimeGenerated> | project Timestamp = TimeGenerated",
     "Unknown | project Timestamp = FirstSeen": "Unknown<FirstSeen> | project Timestamp = FirstSeen",
+    "Unknown | evaluate bag_unpack(X) : (Timestamp: datetime)": (
+        "Unknown | evaluate bag_unpack(X) : (Timestamp: datetime)<Timestamp>"
+    ),
     "A | project X | evaluate bag_unpack(X) : (Timestamp: datetime)": (
         "A | project X | evaluate bag_unpack(X) : (Timestamp: datetime)<Timestamp>"
     ),
@@ -212,6 +216,8 @@ REFUSED = {
     "(A | summarize arg_max(Timestamp, *) by X) | join kind=inner B on X": (1, "the origin of"),
     "let f = (x: int) { A | where X == x };\nf(1)": (2, "`f(1)` is not a table"),
     "search 'x' | where X > 1": (1, "is not a table"),
+    "search x | where X > 1": (1, "is not a table"),
+    "search * | where X > 1": (1, "is not a table"),
     "let a = a | where X > 1; a": (1, "refers to itself"),
     "Inventory | where Owner != ''": (1, "Inventory has no column Timestamp"),
     "union Inventory, (A | project X)": (1, "`union` removes Timestamp"),
