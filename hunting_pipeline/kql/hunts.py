@@ -16,6 +16,7 @@ from hunting_pipeline.kql.reading import (
     Query,
     Tokens,
     Unsliceable,
+    applied_operators,
     called_functions,
     defined_functions,
     leading_options,
@@ -77,7 +78,8 @@ def check_steady(predicate: str, time_column: str | None) -> None:
 
 def _refuse_undefined(found: Query) -> None:
     """Refuse a query whose result is not defined by its tables alone."""
-    for name, _ in piped_operators(found.tokens):
+    piped = (name for name, _ in piped_operators(found.tokens))
+    for name in (*piped, *applied_operators(found.tokens)):
         if reason := operator_rule(name.text).refused:
             raise Unsliceable(name.line, f"`{name.text}`: {reason}")
     _refuse_calls(found, lambda rule: rule.refused)
@@ -85,10 +87,10 @@ def _refuse_undefined(found: Query) -> None:
 
 def _refuse_changing(found: Query) -> None:
     """Refuse a query whose rows in a window can change without a change of the tables' rows in the window."""
-    _refuse_calls(found, lambda rule: rule.refused_by_time)
     for name, words in piped_operators(found.tokens):
         if reason := _reason_by_time(name.text, words):
             raise Unsliceable(name.line, reason)
+    _refuse_calls(found, lambda rule: rule.refused_by_time)
 
 
 def _reason_by_time(name: str, words: Tokens) -> str | None:

@@ -19,6 +19,7 @@ __all__ = [
     "Token",
     "Tokens",
     "Unsliceable",
+    "applied_operators",
     "called_functions",
     "defined_functions",
     "excerpt",
@@ -257,17 +258,18 @@ def leading_options(tokens: Tokens) -> tuple[dict[str, str], Tokens]:
 
 
 def piped_operators(tokens: Tokens) -> Iterator[tuple[Token, Tokens]]:
-    """Yield the name and the words of every operator, at any depth of brackets.
-
-    An operator stands after a pipe, or is the first one in the brackets of `mv-apply … on (…)`.
-    """
-    applied = False
+    """Yield the name and the words of every operator after a pipe, at any depth of brackets."""
     for place, token in enumerate(tokens[:-1]):
-        applied = applied or token.text == "mv-apply"
-        first_applied = applied and token.text == "(" and tokens[place - 1].text == "on"
-        if token.text == "|" or first_applied:
+        if token.text == "|":
             yield tokens[place + 1], _up_to_end(tokens[place + 2 :])
-        applied = applied and not first_applied
+
+
+def applied_operators(tokens: Tokens) -> Iterator[Token]:
+    """Yield the name of the first operator of every subquery `mv-apply … on (…)`. No pipe precedes it."""
+    for name, words in piped_operators(tokens):
+        subquery = split_at(words, "on")[-1]
+        if name.text == "mv-apply" and len(subquery) > 1 and subquery[0].text == "(":
+            yield subquery[1]
 
 
 def _up_to_end(tokens: Tokens) -> Tokens:
@@ -285,29 +287,31 @@ def called_functions(tokens: Tokens) -> Iterator[Token]:
 
     A name may be written `['name']`. `datetime(now)` calls `now`. The plugin of `| evaluate` is left out.
     """
-    values = _option_values(tokens)
+    others = _options_and_plugins(tokens)
     for place, (token, follower) in enumerate(pairwise(tokens)):
         before = [earlier.text for earlier in tokens[max(0, place - 2) : place]]
         if token.text == "now" and before in (["datetime", "("], ["date", "("]):
             yield token
-        elif follower.text != "(" or before[-1:] == ["|"] or token.index in values:
-            continue  # an operator, or the value of an option
-        elif before == ["|", "evaluate"]:
-            continue  # a plugin, which is checked with its operator
+        elif follower.text != "(" or before[-1:] == ["|"] or token.index in others:
+            continue
         elif token.text == "]" and before[:1] == ["["]:
             yield replace(tokens[place - 1], text=before[1].strip("\"'"))
         elif token.is_name and token.text not in _WORDS_BEFORE_BRACKETS:
             yield token
 
 
-def _option_values(tokens: Tokens) -> set[int]:
-    """Return the indexes of the values of operators' options, such as `inner` in `join kind=inner (…)`."""
+def _options_and_plugins(tokens: Tokens) -> set[int]:
+    """Return the indexes of operators' options, as in `join kind=inner (…)`, and of plugins.
+
+    The plugin of `| evaluate` is checked with its operator.
+    """
     found = set()
     for place, token in enumerate(tokens):
-        if token.text in _WITH_OPTIONS:
+        plugin = token.text == "evaluate" and place > 0 and tokens[place - 1].text == "|"
+        if plugin or token.text in _WITH_OPTIONS:
             after = tokens[place + 1 :]
             rest = leading_options(after)[1]
-            found |= {option.index for option in after[: len(after) - len(rest)]}
+            found |= {option.index for option in after[: len(after) - len(rest) + plugin]}
     return found
 
 

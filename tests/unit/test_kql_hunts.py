@@ -68,6 +68,10 @@ PUSHED = {
     "A | evaluate bag_unpack(X) : (Timestamp: datetime, Y: string)": (
         "A | evaluate bag_unpack(X) : (Timestamp: datetime, Y: string)<Timestamp>"
     ),
+    "A | evaluate hint.distribution=single bag_unpack(X) : (*, Y: string)": (
+        "A | evaluate hint.distribution=single bag_unpack(X) : (*, Y: string)<Timestamp>"
+    ),
+    "A | mv-apply E = X on (top 1 by E)": "A | mv-apply E = X on (top 1 by E)<Timestamp>",
     "A | mv-apply E = X on (where E > 1)": "A | mv-apply E = X on (where E > 1)<Timestamp>",
 }
 
@@ -155,14 +159,17 @@ REFUSED = {
     "A | limit 5": (1, "`limit`"),
     "A | sample 5": (1, "`sample`"),
     "A\n| top 5 by X": (2, "`top`"),
-    "A | serialize | extend N = row_number()": (1, "row_number"),
+    "A | serialize | extend N = row_number()": (1, "`serialize`"),
+    "A | extend N = row_number()": (1, "row_number(): its value depends"),
     "A | sort by X | extend P = prev(X)": (1, "prev()"),
     "let t = 7d;\nA\n| where Timestamp > ago(t)": (3, "ago()"),
     "A | extend Age = now() - Timestamp": (1, "now()"),
     "A | extend R = rand()": (1, "rand()"),
     "A | summarize take_any(X) by Timestamp": (1, "take_any()"),
     "A | render timechart": (1, "`render`"),
-    "A | invoke FileProfile(SHA1)": (1, "FileProfile(): it reads data outside"),
+    "A | invoke FileProfile(SHA1)": (1, "`invoke` is not supported"),
+    "A | extend Y = FileProfile(SHA1)": (1, "FileProfile(): it reads data outside"),
+    "A | partition by X (take 1)": (1, "`partition` is not supported"),
     "let f = (T:(X: long)) { T };\nA | invoke f()": (2, "`invoke` is not supported"),
     "A | evaluate autocluster()": (1, "`evaluate autocluster` is not supported"),
     "A | evaluate pivot(X)": (1, "`evaluate pivot` is not supported"),
