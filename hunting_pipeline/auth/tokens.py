@@ -147,6 +147,9 @@ _ADVICE: Mapping[int, str] = MappingProxyType(
             f"the app {setting('client_id')} has no service principal in {setting('tenant_id')}:"
             " grant admin consent"
         ),
+        65001: (
+            f"the app {setting('client_id')} has no consent in {setting('tenant_id')}: grant admin consent"
+        ),
         700016: f"{setting('client_id')} is not an app of the tenant {setting('tenant_id')}",
         700024: "the signed assertion is not valid at this time: check this machine's clock",
         90002: f"{setting('tenant_id')} is not a tenant of this cloud: check it and {setting('cloud')}",

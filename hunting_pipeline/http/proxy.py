@@ -1,8 +1,8 @@
 """The proxy that the environment names: HTTPS_PROXY, else ALL_PROXY, unless NO_PROXY has the host.
 
-The variables may be in lower case. NO_PROXY is a list of host names, addresses and ranges of addresses. An entry
-may have a port. A name also covers its subdomains. An address or a range covers only URLs with an address. All
-other entries are ignored, as other programs ignore them.
+The variables may be in lower case. NO_PROXY is a list of host names, addresses and ranges of addresses. A
+name also covers its subdomains. An address or a range covers only URLs with an address. All other entries are
+ignored, as other programs ignore them.
 """
 
 import os

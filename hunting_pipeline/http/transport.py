@@ -69,7 +69,7 @@ def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
 
 
 def _trust_also(context: ssl.SSLContext, variable: str) -> None:
-    """Trust also the file or the folders that a variable of the environment names."""
+    """Add the authorities in the file or the folders that a variable of the environment names."""
     value = os.environ[variable]
     folders = [part for part in value.split(os.pathsep) if Path(part).is_dir()]
     try:
