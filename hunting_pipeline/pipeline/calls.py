@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from hunting_pipeline.auth.tokens import Tokens
 from hunting_pipeline.decode import decode
@@ -30,6 +36,9 @@ __all__ = ["Calls", "Clock", "Spent", "SystemClock", "TooBig", "body_ceiling"]
 
 _ATTEMPTS = 5
 """Most attempts of a call while the service fails: with the waits between them, about half a minute."""
+
+_BACKOFF = wait_random_exponential(multiplier=1, max=20)
+"""Seconds between two attempts. The time that the service asks for is added."""
 
 _BODY_HEADROOM = 4
 """A body is refused as hostile if it is longer than the documented limit times this number."""
@@ -137,7 +146,7 @@ class Calls:
         attempts = Retrying(
             retry=retry_if_exception_type(transient),
             stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=1, max=20),
+            wait=self._backoff,
             sleep=self.clock.sleep,
             reraise=True,
         )
@@ -145,6 +154,12 @@ class Calls:
             return attempts(self._ask_with_good_token, query)
         except _TransientFailure as error:
             raise self._failed(error) from error
+
+    def _backoff(self, attempt: RetryCallState) -> float:
+        """Return the wait before the next attempt. It includes the time that the service asks for."""
+        error = attempt.outcome.exception() if attempt.outcome else None
+        asked = error.seconds if isinstance(error, _TransientFailure) else 0.0
+        return _BACKOFF(attempt) + min(asked, self.max_wait)
 
     def ask_or_fail(self, query: str) -> Reply:
         """Return the reply to a query that cannot be split, such as a count. Like `ask_unsplittable`.
@@ -201,18 +216,22 @@ class Calls:
         seconds = max(0.0, answer.at - self.clock.now())
         if seconds > self.max_wait:
             raise self._exhausted(answer.at, answer.reason)
-        message = f"waiting for quota until {_clock_time(answer.at):%H:%M:%S} UTC: {answer.reason}"
+        message = f"waiting for quota until {self._time_text(answer.at)}: {answer.reason}"
         self.on_wait(message)
         self.clock.sleep(seconds)
         self.spent.add(waited_seconds=seconds)
 
     def _exhausted(self, until: float, reason: str) -> QuotaExhausted:
-        moment = _clock_time(until)
         return QuotaExhausted(
-            f"{self.table}: the quota allows no call before {moment:%H:%M:%S} UTC: {reason}."
+            f"{self.table}: the quota allows no call before {self._time_text(until)}: {reason}."
             " Finished work is kept. Run again after that time",
-            until=moment,
+            until=_clock_time(until),
         )
+
+    def _time_text(self, seconds: float) -> str:
+        """Return a time as text, with its date unless it is today (UTC)."""
+        moment, today = _clock_time(seconds), _clock_time(self.clock.now()).date()
+        return f"{moment:%H:%M:%S} UTC" if moment.date() == today else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
     def _ask_once(self, query: str, reservation: Reservation) -> Reply:
         """Send one POST, and settle its running time in the ledger, also if it fails."""
@@ -241,6 +260,10 @@ class Calls:
 class _TransientFailure(Exception):
     """A transient failure: send the same query again, a little later."""
 
+    def __init__(self, verdict: Retry) -> None:
+        super().__init__(verdict.reason)
+        self.seconds = verdict.seconds
+
 
 class _TokenExpired(Exception):
     """The service refused the token: send the same query again with a new token."""
@@ -263,8 +286,8 @@ def _signal(error: NotAccepted) -> Exception:
             return _Throttled(error.verdict)
         case Renew(reason):
             return _TokenExpired(reason)
-        case Retry(reason):
-            return _TransientFailure(reason)
+        case Retry():
+            return _TransientFailure(error.verdict)
         case Refuse(message, everything):
             return Refused(message, everything=everything)
 

@@ -169,6 +169,32 @@ def test_a_transient_failure_is_retried_a_few_times(bench: Bench, failure: objec
     assert {request.content for request in bench.requests} == {bench.requests[0].content}
 
 
+@pytest.mark.parametrize(("asked", "least"), [("17", 17), ("86400", MAX_WAIT), ("0", 0)])
+def test_a_retry_waits_as_long_as_the_service_asks_within_the_max_wait(
+    bench: Bench, asked: str, least: float
+) -> None:
+    busy = [lambda: reply(503, retry_after=asked)] * (ATTEMPTS - 1)
+    assert bench.calls(replies(*busy, answered)).ask("T").table.num_rows == 3
+    assert len(bench.clock.sleeps) == ATTEMPTS - 1
+    assert all(least <= seconds <= least + 20 for seconds in bench.clock.sleeps)
+    assert bench.ledger().usage().blocked_until is None
+
+
+@pytest.mark.parametrize(
+    ("hour", "shown"), [(8, "before 10:40:00 UTC"), (23, "before 2026-11-30 01:40:00 UTC")]
+)
+def test_a_wait_until_another_day_has_its_date(bench: Bench, hour: int, shown: str) -> None:
+    bench.clock.seconds = datetime(2026, 11, 29, hour, 40, tzinfo=UTC).timestamp()
+    with pytest.raises(QuotaExhausted, match=shown):
+        bench.calls(lambda _: throttled("7200")).ask("T")
+
+
+def test_a_short_wait_over_midnight_has_its_date(bench: Bench) -> None:
+    bench.clock.seconds = datetime(2026, 11, 29, 23, 59, 50, tzinfo=UTC).timestamp()
+    bench.calls(replies(throttled, answered)).ask("T")
+    assert bench.waits[0].startswith("waiting for quota until 2026-11-30 00:00:0")
+
+
 @pytest.mark.parametrize(("failure", "error"), [(unavailable, ServiceFailed), (cut, ReplyUnreadable)])
 def test_a_failure_in_every_attempt_is_an_error(
     bench: Bench, failure: object, error: type[HuntingError]
