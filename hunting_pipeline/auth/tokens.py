@@ -71,13 +71,26 @@ class _HttpClient:
 
     def get(self, url: str, **options: Any) -> object:
         with transport_errors():
-            return self._client.get(url, **options)
+            return _without_pages(self._client.get(url, **options))
 
     def post(self, url: str, *, data: Mapping[str, str | bytes], **options: Any) -> object:
         """Send a form. Signed assertions of MSAL are bytes, which httpx would send as `b'…'`."""
         form = {key: value.decode() if isinstance(value, bytes) else value for key, value in data.items()}
         with transport_errors():
-            return self._client.post(url, data=form, **options)
+            return _without_pages(self._client.post(url, data=form, **options))
+
+
+def _without_pages(reply: Any) -> Any:
+    """Refuse a web page: Entra sends JSON. A page with a status from 500 is an outage, which MSAL reports."""
+    if reply.status_code < 500 and "html" in reply.headers.get("content-type", "").lower():
+        page = f"{reply.status_code} web page: {printable(reply.text, limit=200)}"
+        raise NotAccepted(
+            Refuse(
+                f"{page}; a proxy, firewall or captive portal may have answered instead of Entra."
+                " Check HTTPS_PROXY and NO_PROXY"
+            )
+        )
+    return reply
 
 
 class _App:
@@ -148,6 +161,9 @@ _ADVICE: Mapping[int, str] = MappingProxyType(
         7000229: (
             f"the app {setting('client_id')} has no service principal in {setting('tenant_id')}:"
             " grant admin consent"
+        ),
+        65001: (
+            f"the app {setting('client_id')} has no consent in {setting('tenant_id')}: grant admin consent"
         ),
         700016: f"{setting('client_id')} is not an app of the tenant {setting('tenant_id')}",
         700024: "the signed assertion is not valid at this time: check this machine's clock",

@@ -257,7 +257,7 @@ class Calls:
                     raise ServiceFailed(
                         f"{self.table}: the service does not answer: {failures} calls in a row have failed,"
                         f" the last with: {reason}. No request was sent."
-                        f" Run again after {_clock_time(until):%H:%M:%S} UTC",
+                        f" Run again after {self._time_text(until)}",
                         everything=True,
                     )
                 case WaitUntil():
@@ -267,18 +267,22 @@ class Calls:
         seconds = max(0.0, answer.at - self.clock.now())
         if seconds > self.max_wait:
             raise self._exhausted(answer.at, answer.reason)
-        message = f"waiting until {_clock_time(answer.at):%H:%M:%S} UTC: {answer.reason}"
+        message = f"waiting until {self._time_text(answer.at)}: {answer.reason}"
         self.on_wait(message)
         self.clock.sleep(seconds)
         self.spent.add(waited_seconds=seconds)
 
     def _exhausted(self, until: float, reason: str) -> QuotaExhausted:
-        moment = _clock_time(until)
         return QuotaExhausted(
-            f"{self.table}: the quota allows no call before {moment:%H:%M:%S} UTC: {reason}."
+            f"{self.table}: the quota allows no call before {self._time_text(until)}: {reason}."
             " Finished work is kept. Run again after that time",
-            until=moment,
+            until=_clock_time(until),
         )
+
+    def _time_text(self, seconds: float) -> str:
+        """Return a time as text, with its date unless it is today (UTC)."""
+        moment, today = _clock_time(seconds), _clock_time(self.clock.now()).date()
+        return f"{moment:%H:%M:%S} UTC" if moment.date() == today else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
     def _ask_once(self, query: str, reservation: Reservation) -> Reply:
         """Send one POST, and settle its running time in the ledger, also if it fails."""
@@ -299,7 +303,9 @@ class Calls:
             raise NotFetched(str(error), Reason.UNREADABLE) from error
         finally:
             measured = time.monotonic() - started if seconds is None else seconds
-            self.ledger.settle(reservation, seconds=measured, answered=end.answered, reason=end.reason)
+            self.ledger.settle(
+                reservation, seconds=measured, answered=end.answered, reason=end.reason, pause=end.pause
+            )
             self.spent.add(calls=1, running_seconds=measured)
             self._note(end, rows=reservation.rows)
         if reply.table.num_rows >= self.limits.rows:
@@ -355,17 +361,26 @@ class _Throttled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """The end of a call: whether the service answered (None: unknown), or else the failure."""
+    """The end of a call.
+
+    Attributes:
+        answered: whether the service answered; None if the end does not show it.
+        reason: the failure if the service did not answer.
+        pause: seconds that the service demanded before the next call.
+    """
 
     answered: bool | None
     reason: str = ""
+    pause: float = 0.0
 
 
 def _end_of(error: NotAccepted) -> _End:
     """Return the end of a call without a usable reply. A refusal is an answer, too."""
     match error.verdict:
-        case NoAnswer(reason) | Retry(reason):
+        case NoAnswer(reason):
             return _End(answered=False, reason=reason)
+        case Retry(reason, seconds):
+            return _End(answered=False, reason=reason, pause=seconds)
         case Wait():
             return _End(answered=None)
         case _:

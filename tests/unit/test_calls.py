@@ -162,6 +162,30 @@ def test_a_service_that_throttles_again_and_again_ends_in_quota_exhausted(bench:
     assert sum(bench.clock.sleeps) <= MAX_WAIT + 30
 
 
+@pytest.mark.parametrize(("asked", "pause"), [("17", 17), ("86400", 300), ("0", 1)])
+def test_the_pause_that_the_service_demands_is_kept(bench: Bench, asked: str, pause: float) -> None:
+    calls = bench.calls(replies(lambda: reply(503, retry_after=asked), answered))
+    started = bench.clock.now()
+    assert calls.fetch("T").table.num_rows == 3
+    assert bench.clock.now() - started == pytest.approx(pause, abs=1)
+    assert bench.ledger().usage().blocked_until is None
+
+
+@pytest.mark.parametrize(
+    ("hour", "shown"), [(8, "before 10:40:00 UTC"), (23, "before 2026-11-30 01:40:00 UTC")]
+)
+def test_a_wait_until_another_day_has_its_date(bench: Bench, hour: int, shown: str) -> None:
+    bench.clock.seconds = datetime(2026, 11, 29, hour, 40, tzinfo=UTC).timestamp()
+    with pytest.raises(QuotaExhausted, match=shown):
+        bench.calls(lambda _: throttled("7200")).fetch("T")
+
+
+def test_a_short_wait_over_midnight_has_its_date(bench: Bench) -> None:
+    bench.clock.seconds = datetime(2026, 11, 29, 23, 59, 50, tzinfo=UTC).timestamp()
+    bench.calls(replies(throttled, answered)).fetch("T")
+    assert bench.waits[0].startswith("waiting until 2026-11-30 00:00:0")
+
+
 @pytest.mark.parametrize("failure", [unavailable, lambda: reply(500)])
 def test_a_failure_is_retried_after_growing_pauses(
     bench: Bench, failure: Callable[[], httpx.Response]

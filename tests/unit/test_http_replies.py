@@ -236,6 +236,12 @@ def test_a_missing_permission_is_named() -> None:
     assert "ThreatHunting.Read.All" in str(verdict)
 
 
+def test_a_captive_portal_is_named() -> None:
+    verdict = verdict_on(lambda _: reply(200, b"<html>Welcome to our network", content_type="text/html"))
+    assert isinstance(verdict, Retry)
+    assert verdict.reason.startswith("200 web page: Welcome to our network; ")
+
+
 def test_a_failed_login_passes_through() -> None:
     class NoToken(Tokens):
         def token(self) -> str:
