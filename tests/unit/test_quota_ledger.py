@@ -143,16 +143,28 @@ def test_impossible_seconds_are_refused(url, tenant, clock, seconds):
         ledger.settle(take(ledger), seconds=seconds)
 
 
-def test_the_reservation_of_a_dead_process_counts_in_full_until_it_leaves_the_window(url, tenant, clock):
+def test_the_reservation_of_a_dead_process_counts_in_full_until_it_expires(url, tenant, clock):
     ledger = open_ledger(url, tenant=tenant, limits=SECONDS, share=1, clock=clock)
     for _ in range(3):
         dead = take(ledger)
     assert refused(ledger).at < T0 + 60  # unsettled calls may end at any moment: try again soon
+    clock.now = dead.expires - 1
+    assert refused(ledger).at < dead.expires + 60
     clock.now = dead.expires
     assert ledger.usage().running == 0
-    assert refused(ledger).at == pytest.approx(dead.expires + 3600, abs=0.01)
-    clock.now = dead.expires + 3600
-    take(ledger)
+    assert take(ledger).seconds == SECONDS.request_seconds
+
+
+def test_a_process_that_dies_in_the_first_call_of_a_ledger_stops_no_one_longer_than_its_reservation(
+    url, tenant, clock
+):
+    ledger = open_ledger(url, tenant=tenant, limits=ORIGINAL, share=1, clock=clock)
+    dead = take(ledger)
+    while isinstance(answer := ledger.reserve(table="T", priority=Priority.FRESH, owner="me"), WaitUntil):
+        assert answer.at <= clock.now + 120
+        clock.now = answer.at
+    assert T0 + 660 <= clock.now <= T0 + 670
+    assert dead.expires == T0 + 660
 
 
 def test_a_late_settlement_replaces_an_expired_reservation(url, tenant, clock):
