@@ -25,7 +25,7 @@ def exiting_on_signals() -> Iterator[None]:
     A second signal does not interrupt this.
     """
 
-    def end(number: int, frame: object) -> None:
+    def end(number: int, _frame: object) -> None:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         sys.exit(128 + number)
@@ -51,7 +51,8 @@ def process_group(command: Sequence[str], **options: Any) -> Iterator["subproces
         process = subprocess.Popen(command, process_group=0, **options)
     except OSError as error:
         raise Misconfigured(
-            f"the command {command[0]} cannot be started: {error.strerror}. Nothing was run. Correct the command"
+            f"the command {command[0]} cannot be started: {error.strerror}. Nothing was run. Correct the"
+            " command"
         ) from error
     try:
         yield process
@@ -61,7 +62,7 @@ def process_group(command: Sequence[str], **options: Any) -> Iterator["subproces
 
 @contextmanager
 def in_foreground(process: "subprocess.Popen[Any]") -> Iterator[None]:
-    """Give the terminal to the process group, so it receives Ctrl-C and input. Take the terminal back afterwards.
+    """Give the terminal to the process group, so it receives Ctrl-C and input. Take it back afterwards.
 
     Without a terminal, nothing changes.
     """
@@ -69,9 +70,7 @@ def in_foreground(process: "subprocess.Popen[Any]") -> Iterator[None]:
     if not os.isatty(terminal) or os.tcgetpgrp(terminal) != os.getpgrp():
         yield
         return
-    before = signal.signal(
-        signal.SIGTTOU, signal.SIG_IGN
-    )  # else, taking the terminal back stops this process
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # allows to take the terminal back
     try:
         with suppress(OSError):  # the process has already ended
             os.tcsetpgrp(terminal, process.pid)

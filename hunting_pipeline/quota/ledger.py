@@ -335,4 +335,4 @@ class StoredLedger:
 
 
 def _nothing_more(records: TenantRecords, offset: float) -> None:
-    """Do nothing: a step that only settles calls."""
+    """Accept the records as they are: a step that only settles calls."""

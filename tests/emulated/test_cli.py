@@ -338,8 +338,11 @@ def test_ctrl_c_ends_the_emulator_without_a_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("stubborn", [False, True], ids=["", "stubborn"])
+@pytest.mark.parametrize(
+    ("number", "stubborn"),
+    [(signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGTERM, True)],
+    ids=["SIGTERM", "SIGHUP", "stubborn"],
+)
 def test_a_signal_ends_the_emulator_and_all_processes_of_its_command(
     tmp_path: Path, number: signal.Signals, stubborn: bool
 ) -> None:
@@ -348,7 +351,9 @@ def test_a_signal_ends_the_emulator_and_all_processes_of_its_command(
     pids = tmp_path / "pids"
     script = tmp_path / "script"
     script.write_text(
-        f"{trap}echo $$ >> {pids}\n(sleep 300 & echo $! >> {pids}; {trap}sleep 300) &\necho $! >> {pids}\nwait\n"
+        f"{trap}echo $$ >> {pids}\n"
+        f"(sleep 300 & echo $! >> {pids}; {trap}sleep 300) &\n"
+        f"echo $! >> {pids}\nwait\n"
     )
     command = [sys.executable, "-m", "hunting_pipeline.cli.main", "emulate", "--home", str(tmp_path)]
 
@@ -381,23 +386,16 @@ def _runs(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("run", "problem"),
     [
-        (
-            "nonexistent --really",
-            "hunting: --run names no program: nonexistent. Nothing was run. Correct --run",
-        ),
-        (
-            "sh -c 'open",
-            "hunting: --run is not a command: No closing quotation. Nothing was run. Correct --run",
-        ),
+        ("nonexistent --really", "names no program: nonexistent"),
+        ("sh -c 'open", "is not a command: No closing quotation"),
     ],
 )
 def test_a_command_that_cannot_be_run_is_named_and_no_tenant_is_started(
     tmp_path: Path, run: str, problem: str
 ) -> None:
-    start = time.monotonic()
     done = hunting(dict(os.environ), "emulate", "--home", str(tmp_path), "--run", run)
-    assert (done.returncode, done.stderr.strip()) == (3, problem)
-    assert time.monotonic() - start < 30
+    assert done.returncode == 3
+    assert done.stderr == f"hunting: --run {problem}. Nothing was run. Correct --run\n"
 
 
 def test_a_command_gets_ctrl_c_and_its_exit_code_is_returned(tmp_path: Path) -> None:

@@ -1,20 +1,29 @@
 """The wrappers around one call: which reply is sent again, after which wait, and how often."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 from http_handler import FakeClock, Handler, Tokens, client_of, replies, reply, without_sockets
+from quota_postgres import restartable
 
-from hunting_pipeline.errors import HuntingError, QuotaExhausted, Refused, ReplyUnreadable, ServiceFailed
+from hunting_pipeline.errors import (
+    HuntingError,
+    Misconfigured,
+    QuotaExhausted,
+    Refused,
+    ReplyUnreadable,
+    ServiceFailed,
+)
 from hunting_pipeline.limits import TEST
-from hunting_pipeline.pipeline.calls import Calls, TooBig
+from hunting_pipeline.pipeline.calls import Calls, SystemClock, TooBig
 from hunting_pipeline.quota.ledger import Ledger, open_ledger
 from hunting_pipeline.quota.rules import Priority
 
@@ -105,6 +114,42 @@ def test_an_accepted_reply_is_one_call_and_its_running_time(bench: Bench) -> Non
     assert (calls.spent.calls, calls.spent.waited_seconds, bench.clock.sleeps) == (1, 0, [])
     assert calls.spent.running_seconds > 0
     assert calls.ledger.usage().running == 0
+
+
+def test_the_reply_of_a_call_is_kept_if_the_ledger_vanishes_and_no_more_calls_are_sent(
+    tmp_path: Path,
+) -> None:
+    def answered_without_ledger() -> httpx.Response:
+        (tmp_path / "quota.sqlite").unlink()
+        return answered()
+
+    with ExitStack() as stack:
+        bench = Bench(tmp_path, stack)
+        calls = bench.calls(replies(answered_without_ledger))
+        assert calls.ask("T").table.num_rows == 3
+        for step in (lambda: calls.ask("T"), calls.ledger.close):
+            with pytest.raises(Misconfigured, match=r"quota\.sqlite was deleted or replaced"):
+                step()
+        assert len(bench.requests) == 1
+        stack.pop_all()
+
+
+def test_the_reply_of_a_call_is_kept_if_the_database_restarts(bench: Bench) -> None:
+    with restartable() as server:
+
+        def answered_in_a_restart() -> httpx.Response:
+            server.stop()
+            threading.Timer(2, server.start).start()
+            return answered()
+
+        calls = bench.calls(replies(answered_in_a_restart, answered))
+        ledger = open_ledger(server.url, tenant="t", limits=TEST, share=1.0)
+        calls = replace(calls, ledger=ledger, clock=SystemClock())
+        assert calls.ask("T").table.num_rows == 3
+        assert calls.ask("T").table.num_rows == 3
+        usage = ledger.usage()
+        assert (usage.running, sum(usage.owners.values())) == (0, 2)
+        ledger.close()
 
 
 def test_the_running_time_that_the_service_states_is_charged(bench: Bench) -> None:

@@ -462,7 +462,7 @@ def test_a_ledger_file_that_vanishes_is_an_error_and_allows_no_call(tmp_path, wh
         open_ledger(str(path), tenant="t", limits=TEST).close()
     ledger.settle(paid, seconds=1)  # the caller keeps its reply
     for step in (lambda: take(ledger), ledger.usage, ledger.close):
-        with pytest.raises(Misconfigured, match="was deleted or replaced.*No more calls are sent"):
+        with pytest.raises(Misconfigured, match=r"was deleted or replaced.*No more calls are sent"):
             step()
     if what in {"deleted", "folder"}:
         assert not path.exists()
