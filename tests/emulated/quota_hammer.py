@@ -36,7 +36,6 @@ class Hammer:
         request_seconds: the longest running time of a call.
         calls: the most calls.
         max_wait: the longest wait for quota; None for the time that is left.
-        share: the part of every rate to use.
     """
 
     settings: Mapping[str, Any]
@@ -49,7 +48,6 @@ class Hammer:
     request_seconds: float = TEST.request_seconds
     calls: int | None = None
     max_wait: float | None = None
-    share: float = 1.0
 
     @property
     def limits(self) -> Limits:
@@ -59,7 +57,7 @@ class Hammer:
     def ledger(self) -> Ledger:
         """Open the ledger that all processes share."""
         return open_ledger(
-            self.settings["ledger"], tenant=self.settings["tenant_id"], limits=self.limits, share=self.share
+            self.settings["ledger"], tenant=self.settings["tenant_id"], limits=self.limits, share=1
         )
 
 
