@@ -15,7 +15,7 @@ demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 test: $(READY) check ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-nightly: $(READY) ## run the long tests: thousands of random runs, a kill at every step of a pull, eight processes on one quota
+nightly: $(READY) ## run the long tests: thousands of random runs, a kill at every step of a pull, sixteen processes on one quota
 	HUNTING_LONG=1 HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
 	    $(BIN)/python -m pytest -n 2 --dist loadfile tests/emulated/test_chaos.py tests/emulated/test_kill.py \
 	    tests/emulated/test_quota.py
