@@ -143,7 +143,7 @@ def test_one_holder_at_a_time_has_a_lock(any_store: Store) -> None:
     def work() -> None:
         nonlocal inside, most
         for _ in range(5):
-            with any_store.lock(LOCK):
+            with any_store.lock(LOCK, max_wait=60):
                 inside += 1
                 most = max(most, inside)
                 time.sleep(0.002)
@@ -155,7 +155,7 @@ def test_one_holder_at_a_time_has_a_lock(any_store: Store) -> None:
     for thread in threads:
         thread.join()
     assert most == 1
-    with any_store.lock(LOCK), any_store.lock(lock_path("Other")):
+    with any_store.lock(LOCK, max_wait=60), any_store.lock(lock_path("Other"), max_wait=60):
         pass
 
 
@@ -271,7 +271,7 @@ def test_every_call_names_a_lake_that_is_a_file(tmp_path: Path, call: str) -> No
     store = open_store(str(tmp_path / "lake"))
     with pytest.raises(Misconfigured, match="cannot be used"):
         getattr(store, call)("a/b")
-    with pytest.raises(Misconfigured, match="cannot be used"), store.lock(LOCK):
+    with pytest.raises(Misconfigured, match="cannot be used"), store.lock(LOCK, max_wait=60):
         pass
 
 
@@ -302,13 +302,13 @@ def test_an_unfinished_file_never_lies_in_a_tables_folder(store: Store, tmp_path
 
 def test_a_lock_in_a_new_lake_leaves_no_trace_if_nothing_was_written(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "new" / "lake"))
-    with store.lock(LOCK):
+    with store.lock(LOCK, max_wait=60):
         assert (tmp_path / "new" / "lake" / LOCK).exists()
     assert list(tmp_path.iterdir()) == []
-    with store.lock(LOCK):
+    with store.lock(LOCK, max_wait=60):
         store.put(LAKE_FILE, b"{}")
     assert sorted(everything(tmp_path / "new" / "lake")) == [LAKE_FILE, LOCK]
-    with store.lock(LOCK):
+    with store.lock(LOCK, max_wait=60):
         pass
     assert sorted(everything(tmp_path / "new" / "lake")) == [LAKE_FILE, LOCK]
 
@@ -330,7 +330,7 @@ def test_a_lock_is_acquired_while_other_runs_remove_the_folders_of_a_new_lake(
     thread.start()
     try:
         for _ in range(300):
-            with store.lock(LOCK):
+            with store.lock(LOCK, max_wait=60):
                 assert (tmp_path / "lake" / LOCK).exists()
     finally:
         ended.set()
@@ -340,7 +340,7 @@ def test_a_lock_is_acquired_while_other_runs_remove_the_folders_of_a_new_lake(
 HOLD = """
 import sys
 from hunting_pipeline.lake.stores import open_store
-with open_store(sys.argv[1]).lock(sys.argv[2]):
+with open_store(sys.argv[1]).lock(sys.argv[2], max_wait=60):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -358,7 +358,7 @@ def test_a_lock_is_shared_by_processes_and_waiting_for_it_is_reported(
     leaves = threading.Timer(0.3, lambda: other.communicate("go\n"))
     leaves.start()
     begun = time.monotonic()
-    with caplog.at_level(logging.WARNING), store.lock(LOCK):
+    with caplog.at_level(logging.WARNING), store.lock(LOCK, max_wait=60):
         assert time.monotonic() - begun > 0.2
         leaves.join()
         assert (tmp_path / "lake" / LOCK).exists()
@@ -378,7 +378,7 @@ def test_a_folder_without_locks_is_named_and_nothing_is_written(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with (
         pytest.raises(Misconfigured, match=rf"{tmp_path / 'lake'} cannot be used \({os.strerror(code)}\)"),
-        store.lock(LOCK),
+        store.lock(LOCK, max_wait=60),
     ):
         store.put("a/b", b"x")
     assert store.get("a/b") is None
@@ -394,7 +394,7 @@ from hunting_pipeline.lake import read
 from hunting_pipeline.lake.layout import lock_path
 from lake_workshop import EVENTS, NOON, Workshop, day, load_all, text
 shop = Workshop(Path(sys.argv[1]))
-with shop.store.lock(lock_path(EVENTS.name)):
+with shop.store.lock(lock_path(EVENTS.name), max_wait=60):
     shop.land([NOON], columns={"A": text("x")})
     shop.land([NOON, NOON + 1], columns={"A": text("x", "y")})
 rows = read.frame(shop.store, EVENTS.name)
