@@ -1,10 +1,15 @@
 """Two runs write one partition at the same time, with separate locks or none. No row is lost or doubled."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
@@ -13,11 +18,11 @@ from memory_store import MemoryStore
 
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake import derived
-from hunting_pipeline.lake.commit import known_schema
+from hunting_pipeline.lake.commit import known_schema, owner
 from hunting_pipeline.lake.layout import data_path, staging_folder
 from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.replan import still_needed
-from hunting_pipeline.lake.stores import ANY, Conflict, Entry, Expected, Store, open_store
+from hunting_pipeline.lake.stores import ABSENT, ANY, Conflict, Entry, Expected, Store, open_store
 from hunting_pipeline.lake.write import staged_segments, unstage
 from hunting_pipeline.model import HOUR, Bucket, Staged, Window
 
@@ -27,7 +32,7 @@ LATE = MIDNIGHT + HOUR
 
 
 class Interrupted:
-    """A store that calls `interrupt` before its n-th operation. Opening, reading and writing a file count, too."""
+    """A store that calls `interrupt` before its n-th operation. Opening and writing a file count, too."""
 
     def __init__(self, store: Store, at: int, interrupt: Callable[[], None]) -> None:
         self._store = store
@@ -87,7 +92,7 @@ class Interrupted:
 
 
 @pytest.fixture(params=["folder", "memory"])
-def shops(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Workshop]]:
+def shops(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Workshop]:
     """Return a function that makes a workshop with a new lake."""
     count = 0
 
@@ -99,7 +104,7 @@ def shops(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
             shop.store = MemoryStore()
         return shop
 
-    yield new
+    return new
 
 
 def letters(shop: Workshop) -> list[str]:
@@ -110,14 +115,12 @@ def letters(shop: Workshop) -> list[str]:
 def rows(shop: Workshop, window: Window | None, **at: int) -> Sequence[Staged]:
     """Stage one row for each letter."""
     ticks = list(at.values()) if window else None
-    return shop.stage(
-        reply(ticks, {"A": text(*at)}), window, partitions=[day(table=shop.spec.name)]
-    )
+    return shop.stage(reply(ticks, {"A": text(*at)}), window, partitions=[day(table=shop.spec.name)])
 
 
 @dataclass(frozen=True)
 class Case:
-    """The lake before, the commit of the first run, the commit of the second run, and the letters after both."""
+    """The lake before, the commits of the first and the second run, and the letters after both."""
 
     before: Callable[[Workshop], object]
     first: Callable[[Workshop], Sequence[Staged]]
@@ -237,3 +240,189 @@ def commit_interrupted(
     finally:
         shop.store = plain
     return interrupted.happened
+
+
+# what cannot be merged is refused loudly
+
+
+def test_a_span_that_a_newer_fetch_covers_in_part_is_refused(shops: Callable[[], Workshop]) -> None:
+    shop = shops()
+    staged = rows(shop, WHOLE, a=MIDNIGHT, c=NOON)
+    shop.commit(rows(shop, MORNING, a=MIDNIGHT, late=LATE))
+    with pytest.raises(CommitRefused, match=r"another run archived a part of .*Its rows stay\. Run again"):
+        shop.commit(staged, archived=None)
+    assert letters(shop) == ["a", "late"]
+    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (), "the next run fetches the rest"
+
+
+def test_rows_of_another_query_are_refused(shops: Callable[[], Workshop]) -> None:
+    shop = shops()
+    staged = rows(shop, AFTERNOON, c=NOON)
+    other_query = replace(EVENTS, where="true")
+    shop.commit(rows(shop, MORNING, a=MIDNIGHT), spec=other_query)
+    with pytest.raises(CommitRefused, match="by another query in the meantime"):
+        shop.commit(staged, archived=None)
+    assert letters(shop) == ["a"]
+
+
+def test_segments_that_another_run_removes_are_missed(shops: Callable[[], Workshop]) -> None:
+    shop = shops()
+    staged = rows(shop, WHOLE, a=MIDNIGHT)
+    unstage(shop.store, day())
+    with pytest.raises(CommitRefused, match=r"cannot be read|removed staged segments"):
+        shop.commit(staged)
+    assert load(shop.store, day()) is None
+
+
+def test_segments_that_another_run_replaces_are_refused_and_kept(shops: Callable[[], Workshop]) -> None:
+    """A bucket of a snapshot has no checksum, so the number of rows alone does not show the mixture."""
+    shop = shops()
+    shop.spec = SNAPSHOT
+    partition = day(table=SNAPSHOT.name)
+    mine = [shop.stage(reply(None, {"A": text(f"old{n}")}), bucket=Bucket(n, 2))[0] for n in range(2)]
+    shop.stage(reply(None, {"A": text("new")}), bucket=Bucket(1, 2))
+    with pytest.raises(CommitRefused, match=r"another run replaced or removed staged segments.*Run again"):
+        shop.commit(mine)
+    assert load(shop.store, partition) is None
+    assert len(shop.store.list(staging_folder(partition))) == 2
+
+
+def test_a_commit_gives_up_if_other_runs_change_the_partition_again_and_again(
+    shops: Callable[[], Workshop],
+) -> None:
+    shop = shops()
+    staged = rows(shop, AFTERNOON, c=NOON)
+    store = shop.store
+    late = 0
+
+    class Busy(Interrupted):
+        def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
+            nonlocal late
+            late += 1
+            shop.store = store
+            shop.commit(rows(shop, MORNING, **{f"late{n}": MIDNIGHT + n for n in range(late)}))
+            return super().put_file(path, write, expected=expected)
+
+    shop.store = Busy(store, 0, lambda: None)
+    with pytest.raises(CommitRefused, match=r"another run changed the archive in the meantime"):
+        shop.commit(staged)
+    assert late == 5
+    assert letters(shop) == [f"late{n}" for n in range(5)]
+    assert shop.commit(staged).proof.rows == 6, "the staged segment is still there"
+
+
+def test_buckets_of_one_tick_are_needed_or_dropped_together(shops: Callable[[], Workshop]) -> None:
+    """One bucket is older and one is newer than the archived rows."""
+    shop = shops()
+    tick = Window(NOON, NOON + 1)
+
+    def bucket(index: int) -> Staged:
+        return shop.stage(reply([NOON], {"A": text(str(index))}), tick, bucket=Bucket(index, 2))[0]
+
+    old = bucket(0)
+    shop.commit(shop.stage(reply([NOON, NOON], {"A": text("0", "1")}), tick))
+    present = load(shop.store, day())
+    staged = [old, bucket(1)]
+    assert still_needed(staged, EVENTS, planned=None, present=present) == ()
+    newer = [bucket(0), bucket(1)]
+    assert still_needed(newer, EVENTS, planned=None, present=present) == tuple(newer)
+    assert still_needed(staged, EVENTS, planned=present, present=present) == tuple(staged)
+
+
+def test_a_computed_partition_that_another_run_replaced_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    partition, table = day(table="computed"), pa.table({"A": ["x"]})
+    derived.write(store, partition, table)
+    interrupted = Interrupted(store, 2, lambda: derived.write(store, partition, pa.table({"A": ["other"]})))
+    with pytest.raises(Conflict):
+        derived.write(interrupted, partition, table)
+    assert pq.read_table(tmp_path / data_path(partition))["A"].to_pylist() == ["other"]
+
+
+# processes
+
+
+CLAIM = """
+import sys
+from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.lake.commit import claim
+from hunting_pipeline.lake.stores import open_store
+stores, tenant = [open_store(f"{sys.argv[1]}/{n}") for n in range(20)], sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+for store in stores:
+    try:
+        claim(store, tenant, write=True)
+    except Misconfigured as error:
+        print(error)
+    else:
+        print("mine")
+"""
+
+ADD = """
+import sys
+from hunting_pipeline.lake.stores import Conflict, open_store
+store = open_store(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(25):
+    while True:
+        present = store.stat("counter")
+        number = int(store.get("counter"))
+        try:
+            store.put("counter", b"%d" % (number + 1), expected=present.version)
+            break
+        except Conflict:
+            pass
+"""
+
+
+def at_once(program: str, *arguments: Sequence[str]) -> list[str]:
+    """Start a process for each list of arguments. When all are ready, let them go and return their output."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for words in arguments
+    ]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    output = [process.communicate()[0] for process in started]
+    assert [process.returncode for process in started] == [0] * len(started)
+    return output
+
+
+def test_one_of_several_tenants_that_claim_a_new_lake_at_once_gets_it(tmp_path: Path) -> None:
+    tenants = [f"00000000-0000-0000-0000-{n:012}" for n in range(3)]
+    said = [text.splitlines() for text in at_once(CLAIM, *[[str(tmp_path), tenant] for tenant in tenants])]
+    for number, answers in enumerate(zip(*said, strict=True)):
+        (winner,) = [tenant for tenant, answer in zip(tenants, answers, strict=True) if answer == "mine"]
+        assert owner(open_store(str(tmp_path / str(number)))) == winner
+        assert sum(f"this lake holds tenant {winner}" in answer for answer in answers) == len(tenants) - 1
+
+
+def test_no_put_of_several_processes_is_lost(tmp_path: Path) -> None:
+    """Each process adds 1 to a number, 25 times. It reads the version first, and puts only that version."""
+    store = open_store(str(tmp_path))
+    store.put("counter", b"0")
+    at_once(ADD, *[[str(tmp_path)]] * 3)
+    assert store.get("counter") == b"75"
+
+
+def test_no_version_of_a_path_occurs_twice(tmp_path: Path) -> None:
+    """A clock that is set back, or a file system of whole seconds, gives a new file the old time."""
+    store = open_store(str(tmp_path))
+    versions = [store.put("a", b"x", expected=ABSENT)]
+    ahead = time.time() + 3600
+    os.utime(tmp_path / "a", (ahead, ahead))
+    for _ in range(3):
+        present = store.stat("a")
+        assert present is not None
+        versions.append(present.version)
+        store.put("a", b"x", expected=present.version)
+    assert len(set(versions)) == len(versions)
