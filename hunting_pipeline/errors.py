@@ -6,7 +6,7 @@
     ├── BeyondRetention        the service no longer holds this span; the archive is unchanged
     ├── QuotaExhausted         run again at `until`; committed and staged work is kept
     ├── ServiceFailed          all attempts failed; safe to run again, staged work is kept
-    │   └── LakeBusy           another run writes the table; run again when that run has ended
+    ├── LakeBusy               another run writes the table; run again when that run has ended
     ├── SliceTooDense          the slice cannot be cut further; its partition is skipped
     ├── ReplyUnreadable        the reply is truncated or contradictory; its slice was not written
     └── CommitRefused          fewer rows than archived, or another tenant's lake; the archive is unchanged
@@ -104,7 +104,7 @@ class ServiceFailed(HuntingError):
     """The service or the network failed in every attempt. Run again: staged work is kept."""
 
 
-class LakeBusy(ServiceFailed):
+class LakeBusy(HuntingError):
     """Another run still writes the table after the max wait. Run again when that run has ended."""
 
 

@@ -228,7 +228,7 @@ class LocalStore:
         return missing
 
     def _share(self, path: Path) -> None:
-        """Let the lake's group write a new file or folder, if the group may write the lake's folder."""
+        """Allow the lake's group to write a new file or folder if it may write the lake's folder."""
         lake, new = self._root.stat(), path.stat()
         if lake.st_mode & stat.S_IWGRP and lake.st_gid == new.st_gid:
             rights = stat.S_IRWXG if stat.S_ISDIR(new.st_mode) else stat.S_IRGRP | stat.S_IWGRP
