@@ -160,7 +160,7 @@ def commit(
         spec: the table.
         writer: the writer's identity, for the manifest.
         now: the current time (ticks), for the manifest.
-        force: allow fewer rows than are archived.
+        force: allow fewer rows than are archived in `archived`, but not fewer than another run adds.
 
     Raises:
         CommitRefused: the new file would hold fewer rows, cover less time or duplicate rows; the schema does
@@ -190,7 +190,7 @@ def commit(
             if present == archived or attempt == _ATTEMPTS:
                 raise
             needed = still_needed(needed, spec, planned=archived, present=present)
-            archived = present
+            archived, force = present, False  # the force was meant for the rows of the first plan
             if present is not None and not needed:
                 receipt = _receipt(present, None, present)
                 break

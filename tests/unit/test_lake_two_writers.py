@@ -34,7 +34,7 @@ LATE = MIDNIGHT + HOUR
 class Interrupted:
     """A store that calls `interrupt` before its n-th operation. Opening and writing a file count, too."""
 
-    def __init__(self, store: Store, at: int, interrupt: Callable[[], None]) -> None:
+    def __init__(self, store: Store, at: int, interrupt: Callable[[], object]) -> None:
         self._store = store
         self._left = at
         self._interrupt = interrupt
