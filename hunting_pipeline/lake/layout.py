@@ -8,6 +8,7 @@
     <lake>/_hunting/manifest/<Table>/null_time.json                  their proof
     <lake>/_hunting/staging/<Table>/<partition>/<segment>.arrow      segments that wait for their commit
     <lake>/_hunting/locks/<Table>.lock                               one writer a table; folders only
+    <lake>/_hunting/locks/files                                      one replacement at a time; folders only
     <lake>/_hunting/temporary/…                                      unfinished files; folders only
 
 Paths are relative, with forward slashes. A table's folder holds only the Parquet files of days and hours, so

@@ -21,6 +21,7 @@ from hunting_pipeline.ticks import CHECKSUM_MODULUS, DOTNET_EPOCH, ticks_of_nano
 __all__ = [
     "Origin",
     "Ticks",
+    "is_staged",
     "proof_of",
     "proof_of_reply",
     "rescued_values",
@@ -235,7 +236,13 @@ def _read_staged(store: Store, path: str, partition: Partition) -> Staged | None
     return segment if (segment.path, segment.partition) == (path, partition) else None
 
 
+def is_staged(store: Store, segment: Staged) -> bool:
+    """Return whether a staged file still holds this segment, and not the segment of another call."""
+    found = _read_staged(store, segment.path, segment.partition)
+    return found is not None and (found.query, found.fetched_at) == (segment.query, segment.fetched_at)
+
+
 def unstage(store: Store, partition: Partition) -> None:
-    """Remove everything staged for a partition, after its commit or before a new fetch."""
+    """Remove everything staged for a partition."""
     for entry in store.list(staging_folder(partition)):
         store.delete(entry.path)

@@ -19,6 +19,9 @@ Outcome = dg.Failure | dg.RetryRequested
 _QUOTA_RETRIES = 200
 """Enough for two days, because the service renews CPU quota every 15 minutes."""
 
+_BUSY_RETRIES = 600
+"""Enough for two days: a backfill may hold a table for that long."""
+
 _SERVICE_RETRIES = 3
 _SERVICE_SECONDS = 300.0
 """Seconds between retries of a step. Within the step, each call has already been retried."""
@@ -44,6 +47,11 @@ def _retry_after_outage(error: HuntingError, *, now: datetime) -> dg.RetryReques
     return dg.RetryRequested(max_retries=_SERVICE_RETRIES, seconds_to_wait=_SERVICE_SECONDS)
 
 
+def _retry_after_other_run(error: HuntingError, *, now: datetime) -> dg.RetryRequested:
+    del error, now
+    return dg.RetryRequested(max_retries=_BUSY_RETRIES, seconds_to_wait=_SERVICE_SECONDS)
+
+
 OUTCOMES: Mapping[type[HuntingError], Callable[..., Outcome]] = MappingProxyType(
     {
         errors.Misconfigured: _failure,
@@ -54,6 +62,7 @@ OUTCOMES: Mapping[type[HuntingError], Callable[..., Outcome]] = MappingProxyType
         errors.CommitRefused: _failure,
         errors.QuotaExhausted: _retry_with_quota,
         errors.ServiceFailed: _retry_after_outage,
+        errors.LakeBusy: _retry_after_other_run,
     }
 )
 

@@ -66,7 +66,7 @@ def test_every_error_has_an_outcome() -> None:
     assert {kind.__name__ for kind in OUTCOMES} == set(LEAVES)
 
 
-@pytest.mark.parametrize("name", sorted(set(LEAVES) - {"QuotaExhausted", "ServiceFailed"}))
+@pytest.mark.parametrize("name", sorted(set(LEAVES) - {"LakeBusy", "QuotaExhausted", "ServiceFailed"}))
 def test_an_error_that_a_person_must_fix_is_not_retried(name: str) -> None:
     error = raised(name)
     error.add_note("and another partition")
@@ -88,6 +88,12 @@ def test_a_failed_service_is_retried_a_few_times() -> None:
     outcome = outcome_of(raised("ServiceFailed"), now=NOW)
     assert isinstance(outcome, dg.RetryRequested)
     assert (outcome.max_retries, outcome.seconds_to_wait) == (3, 300)
+
+
+def test_a_step_waits_for_a_backfill_of_two_days_that_holds_its_table() -> None:
+    outcome = outcome_of(raised("LakeBusy"), now=NOW)
+    assert isinstance(outcome, dg.RetryRequested)
+    assert outcome.max_retries * outcome.seconds_to_wait >= 2 * 86_400
 
 
 def test_a_partition_is_complete_if_rows_and_checksum_equal_the_count_of_the_service() -> None:

@@ -1,7 +1,7 @@
 """A commit is killed with SIGKILL at each of its file operations, and the next run repairs the lake.
 
-Run as a program. Python's audit hooks see each `open`, `rename`, `remove` and `mkdir`. The child that commits
-counts them and kills itself at the n-th, for every n until a child completes. Each step is a separate
+Run as a program. Python's audit hooks see each `open`, `link`, `rename`, `remove` and `mkdir`. The child that
+commits counts them and kills itself at the n-th, for every n until a child completes. Each step is a separate
 process, forked before Arrow has threads.
 """
 
@@ -19,7 +19,7 @@ from lake_workshop import EVENTS, HOUR, MIDNIGHT, NOON, Window, Workshop, day, r
 from hunting_pipeline.lake.manifest import load, load_all
 from hunting_pipeline.lake.write import staged_segments
 
-WATCHED = {"open", "os.rename", "os.remove", "os.mkdir"}
+WATCHED = {"open", "os.link", "os.rename", "os.remove", "os.mkdir"}
 MORNING, AFTERNOON = Window(MIDNIGHT, NOON), Window(NOON, day().window.end)
 EARLY = [MIDNIGHT + n * HOUR for n in range(10)]
 LATE = [NOON + n * HOUR for n in range(10)]

@@ -151,8 +151,10 @@ class Workshop:
         return [moment // 100 for moment in self.rows(partition)["Timestamp"].cast(pa.int64()).to_pylist()]
 
     def contents(self) -> dict[str, bytes]:
-        """Return every file of the lake, by path."""
-        files = (path for path in sorted(self.root.rglob("*")) if path.is_file())
+        """Return every file of the lake except locks, by path."""
+        files = (
+            path for path in sorted(self.root.rglob("*")) if path.is_file() and path.parent.name != "locks"
+        )
         return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in files}
 
 

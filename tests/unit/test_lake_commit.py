@@ -330,12 +330,14 @@ def test_segments_that_would_double_rows_are_refused_and_removed(
     assert list(shop.contents()) == [LAKE_FILE]
 
 
-def test_a_file_that_another_run_changed_meanwhile_is_left_as_it_is(shop: Workshop) -> None:
+def test_rows_that_another_run_archived_meanwhile_are_not_replaced_by_fewer(shop: Workshop) -> None:
     shop.land([MIDNIGHT], MORNING)
     planned_with = load(shop.store, day())
-    shop.land([NOON], AFTERNOON)
-    refused(shop, "another run changed", ticks=[NOON], window=AFTERNOON, archived=planned_with)
-    refused(shop, "another run changed", ticks=[MIDNIGHT, NOON, NOON], archived=None)
+    shop.land([NOON, NOON + 1], AFTERNOON)
+    for force in (False, True):  # --force was meant for the rows before
+        words, more = "holds 2 rows, and 3 are", {"force": force}
+        refused(shop, words, ticks=[NOON], window=AFTERNOON, archived=planned_with, **more)
+        refused(shop, words, ticks=[MIDNIGHT, NOON], archived=None, **more)
 
 
 def test_a_file_of_another_tenant_is_left_as_it_is(shop: Workshop) -> None:
