@@ -20,8 +20,8 @@ from hunting_pipeline.lake.layout import (
 )
 from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, opened, parquet_writer
-from hunting_pipeline.lake.schema import columns_of, conform, fingerprint, merged
-from hunting_pipeline.lake.sources import Source, overlapping, sources
+from hunting_pipeline.lake.schema import columns_of, conform, fingerprint
+from hunting_pipeline.lake.sources import Source, merged_schema, overlapping, sources
 from hunting_pipeline.lake.stores import ABSENT, Conflict, Store
 from hunting_pipeline.lake.write import proof_of, rescued_values, ticks_in, unstage
 from hunting_pipeline.model import Partition, Proof, Receipt, Staged, TableSpec, Window, merge_windows
@@ -162,7 +162,7 @@ def commit(
     parts = sources(store, staged, same_query, time_column=spec.time_column)
     if archived is not None:
         _refuse_less_coverage(partition, parts, archived)
-    schema = merged(spec, known, [source.schema(store) for source in parts])
+    schema = merged_schema(store, parts, spec, known)
     manifest = _draft(partition, parts, schema, query_hash=spec.query_hash, writer=writer, now=now)
     written = _Written()
 

@@ -109,6 +109,8 @@ class LocalStore:
                 _sync_file(temporary)
                 present = self.stat(path)
                 refuse_conflict(path, present.version if present else None, expected)
+                with suppress(OSError):  # an empty folder that has the object's path
+                    target.rmdir()
                 temporary.replace(target)
                 _sync_folder(target.parent)
                 return version
