@@ -131,7 +131,7 @@ def flipped(content: bytes, position: int) -> bytes:
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
-    **{f"bit {n}": partial(flipped, position=n) for n in random.Random(7).sample(range(8 * 9_000), 4)},
+    **{f"bit {n}": partial(flipped, position=n) for n in random.Random(7).sample(range(8 * 9_000), 2)},
     "missing bytes": lambda content: content[:-1],
     "empty": lambda content: b"",
     "zeros": lambda content: bytes(len(content)),
