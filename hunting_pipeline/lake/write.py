@@ -7,7 +7,7 @@ reads: a flipped bit can change rows or end the process. So Arrow reads a segmen
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ Ticks = np.ndarray[Any, np.dtype[np.int64]]
 
 _FORMAT = b"hunting.staged 2"
 """The version of staged files. The digest depends on it, so files of all other versions are invalid."""
-_DIGEST_BYTES = 32
+_DIGEST_BYTES = sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,9 @@ def _as_arrow_file(table: pa.Table) -> memoryview:
 
 
 def _digest(content: memoryview) -> bytes:
-    return blake2b(content, digest_size=_DIGEST_BYTES, person=_FORMAT).digest()
+    digest = sha256(_FORMAT)
+    digest.update(content)
+    return digest.digest()
 
 
 def open_segment(store: Store, path: str) -> pa.ipc.RecordBatchFileReader | None:

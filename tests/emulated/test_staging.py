@@ -13,7 +13,7 @@ import pytest
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.model import Progress, Step, TableSpec, Window
-from hunting_pipeline.pipeline.open import Pipeline
+from hunting_pipeline.pipeline import Pipeline
 from hunting_pipeline.window import partitions_in
 from support import Emulated, days, differences, emulated, window_of_tenant
 

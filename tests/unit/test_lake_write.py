@@ -86,6 +86,7 @@ def test_every_row_of_a_reply_lands_in_its_partition_once(drawn: tuple[Grain, Wi
         for segment in segments:
             table = rows_of(shop, segment)
             mine = ticks_in(table)
+            assert segment.span is not None
             assert segment.span == segment.partition.window.intersection(window)
             assert all(segment.span.start <= t < segment.span.end for t in mine)
             assert mine == sorted(mine)
