@@ -27,8 +27,8 @@ from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.parquet import opened
 from hunting_pipeline.lake.partition_file import Written, row_groups, write_partition_file
 from hunting_pipeline.lake.replan import still_needed
-from hunting_pipeline.lake.schema import columns_of, fingerprint, merged
-from hunting_pipeline.lake.sources import Source, overlapping, sources
+from hunting_pipeline.lake.schema import columns_of, fingerprint
+from hunting_pipeline.lake.sources import Source, merged_schema, overlapping, sources
 from hunting_pipeline.lake.stores import ABSENT, Conflict, Store
 from hunting_pipeline.lake.write import is_staged, unstage
 from hunting_pipeline.model import Partition, Proof, Receipt, Staged, TableSpec, merge_windows
@@ -217,7 +217,7 @@ def _replace(
     parts = sources(store, staged, same_query, time_column=spec.time_column)
     if archived is not None:
         _refuse_less_coverage(partition, parts, archived)
-    schema = merged(spec, known, [source.schema(store) for source in parts])
+    schema = merged_schema(store, parts, spec, known)
     manifest = _draft(partition, parts, schema, query_hash=spec.query_hash, writer=writer, now=now)
     written = Written()
 

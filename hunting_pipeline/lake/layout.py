@@ -46,6 +46,7 @@ __all__ = [
     "null_time_path",
     "partition_from_path",
     "staging_folder",
+    "staging_folder_of_table",
     "staging_path",
 ]
 
@@ -103,9 +104,14 @@ def manifest_path(partition: Partition) -> str:
     return f"{manifest_folder(partition.table)}/{month}{partition.key}.json"
 
 
+def staging_folder_of_table(table: str) -> str:
+    """Return the folder of a table's staged segments."""
+    return f"{OWN_FOLDER}/staging/{table}"
+
+
 def staging_folder(partition: Partition) -> str:
     """Return the folder of a partition's staged segments."""
-    return f"{OWN_FOLDER}/staging/{partition.table}/{partition.key}"
+    return f"{staging_folder_of_table(partition.table)}/{partition.key}"
 
 
 def staging_path(partition: Partition, span: Window | None, bucket: Bucket | None) -> str:

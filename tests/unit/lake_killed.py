@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from lake_workshop import EVENTS, HOUR, MIDNIGHT, NOON, Window, Workshop, day, reply, text
 
 from hunting_pipeline.lake.manifest import load, load_all
-from hunting_pipeline.lake.write import staged_segments
 
 WATCHED = {"open", "os.link", "os.rename", "os.remove", "os.mkdir"}
 MORNING, AFTERNOON = Window(MIDNIGHT, NOON), Window(NOON, day().window.end)
@@ -86,7 +85,7 @@ def complete(shop: Workshop, after: list[int]) -> None:
     shop.now += 600_000_000
     archived = load(shop.store, day())
     missing = [t for t in after if not archived or t >= archived.covered[-1].end]
-    segments = staged_segments(shop.store, day(), EVENTS.query_hash)
+    segments = shop.staged()
     if missing:
         window = MORNING if missing == EARLY else AFTERNOON
         segments = segments or shop.stage(reply(missing, values(missing)), window)

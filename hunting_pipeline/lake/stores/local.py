@@ -122,6 +122,8 @@ class LocalStore:
                 write(temporary)
                 self._share(temporary)
                 _sync_file(temporary)
+                with suppress(OSError):  # an empty folder that has the object's path
+                    target.rmdir()
                 if expected is ANY:
                     version = _version(temporary.stat())
                     temporary.replace(target)
