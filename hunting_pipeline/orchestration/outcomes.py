@@ -10,6 +10,7 @@ import dagster as dg
 
 from hunting_pipeline import errors
 from hunting_pipeline.errors import HuntingError
+from hunting_pipeline.orchestration.markdown import unlinked
 from hunting_pipeline.settings import name_settings
 
 __all__ = ["OUTCOMES", "errors_as_outcomes", "outcome_of"]
@@ -87,7 +88,8 @@ def errors_as_outcomes(log: dg.DagsterLogManager) -> Iterator[None]:
         name_settings(error)
         outcome = outcome_of(error, now=datetime.now(UTC))
         if isinstance(outcome, dg.RetryRequested):
-            log.warning("%s Dagster retries this step in %.0f seconds.", error, outcome.seconds_to_wait)
+            text = unlinked(str(error))
+            log.warning("%s Dagster retries this step in %.0f seconds.", text, outcome.seconds_to_wait)
         raise outcome from error
 
 
