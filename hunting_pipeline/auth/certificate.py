@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr
 from hunting_pipeline.auth.credential import Credential, read_file
 from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.http.verdict import printable
+from hunting_pipeline.redaction import hold_private_keys
 
 __all__ = ["CREDENTIAL", "Certificate"]
 
@@ -43,6 +44,7 @@ def _key_and_certificate(content: bytes, path: Path, *, password: str | None) ->
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import pkcs12  # noqa: PLC0415
 
+    hold_private_keys(content.decode(errors="replace"))
     secret = password.encode() if password else None
     named = f"{setting('certificate')} {path}"
     try:
@@ -63,6 +65,7 @@ def _key_and_certificate(content: bytes, path: Path, *, password: str | None) ->
         raise Misconfigured(f"{named}: the first certificate does not belong to the key")
     pem = serialization.Encoding.PEM
     plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    hold_private_keys(plain.decode())
     return {"private_key": plain.decode(), "public_certificate": certificate.public_bytes(pem).decode()}
 
 

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from hunting_pipeline.errors import setting
+from hunting_pipeline.redaction import redacted
 
 __all__ = ["NotAccepted", "Refuse", "Renew", "Retry", "Split", "Verdict", "Wait", "judge", "printable"]
 
@@ -86,12 +87,17 @@ _SHOWN = 500
 
 @dataclass(frozen=True, slots=True)
 class _ErrorReply:
-    """A reply with a status other than 200. The names of its headers are in lower case."""
+    """A reply with a status other than 200. The names of its headers are in lower case.
+
+    Attributes:
+        said: the message before secrets were removed. It decides, and is never shown.
+    """
 
     status: int
     headers: Mapping[str, str]
     code: str
     message: str
+    said: str
     permission: str
     now: datetime
 
@@ -117,15 +123,20 @@ def judge(
         return None
     code, message = _error_of(body)
     lowered = {name.lower(): value for name, value in headers.items()}
-    error = _ErrorReply(status, lowered, code, message, permission, now)
+    said = _one_line(message)
+    error = _ErrorReply(status, lowered, printable(code), printable(message), said, permission, now)
     for statuses, pattern, verdict in _TABLE:
-        if status in statuses and (pattern is None or pattern.search(message)):
+        if status in statuses and (pattern is None or pattern.search(said)):
             return verdict(error)
     return Refuse(f"the service returned an unknown error: {error.text}")
 
 
 def printable(text: str, *, limit: int = _SHOWN) -> str:
-    """Reduce text to one line of at most `limit` characters, without tags and control characters."""
+    """Reduce text to one line of at most `limit` characters, without secrets, tags and control characters."""
+    return _one_line(redacted(text), limit=limit)
+
+
+def _one_line(text: str, *, limit: int = _SHOWN) -> str:
     text = re.sub(r"<[^<>]*>", " ", text[: 8 * limit])
     text = "".join(c if c.isprintable() else " " for c in text)
     text = " ".join(text.split())
@@ -133,17 +144,20 @@ def printable(text: str, *, limit: int = _SHOWN) -> str:
 
 
 def _error_of(body: bytes) -> tuple[str, str]:
-    """Extract the code and the message of an error. For an unknown form of body, return "" and the text."""
+    """Extract the code and the message of an error. For an unknown form of body, return "" and the text.
+
+    The caller must remove secrets from both.
+    """
     text = body.decode("utf-8", errors="replace")
     try:
         envelope: Any = json.loads(text)
     except (ValueError, RecursionError):
-        return "", printable(text)
+        return "", text
     error = envelope.get("error", envelope) if isinstance(envelope, dict) else envelope
     if not isinstance(error, dict):
-        return "", printable(error if isinstance(error, str) else text)
+        return "", error if isinstance(error, str) else text
     code, message = error.get("code"), error.get("message")
-    return printable(str(code or "")), printable(str(message or ""))
+    return str(code or ""), str(message or "")
 
 
 def _table_absent(error: _ErrorReply) -> Verdict:
@@ -200,7 +214,7 @@ def _wait(error: _ErrorReply) -> Verdict:
     """Wait for the time in Retry-After, else the time in the message, else the default of the quota."""
     seconds = _retry_after(error)
     if seconds is None:
-        seconds = _seconds_in(error.message)
+        seconds = _seconds_in(error.said)
     if seconds is None:
         seconds = CPU_WAIT if "cpu" in error.code.lower() else CALLS_WAIT
     return Wait(max(1.0, seconds), error.text)

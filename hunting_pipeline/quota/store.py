@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import filelock
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed, setting
+from hunting_pipeline.redaction import hold_url, redacted
 
 if TYPE_CHECKING:
     import psycopg
@@ -207,6 +208,7 @@ class PostgresStore:
                 f"{setting('ledger')} is a Postgres URL and psycopg is not installed. Install"
                 f" hunting-pipeline[postgres], or set {setting('ledger')} to a file"
             ) from error
+        hold_url(url)
         self._driver = psycopg
         self._url = url
         self._clock = clock
@@ -235,9 +237,9 @@ class PostgresStore:
                 yield lambda statement, *values: self._run(connection, statement, values)
         except self._driver.Error as error:
             raise ServiceFailed(
-                f"the quota ledger {self._where} failed: {error}. No call is sent without the ledger."
-                " Run again"
-            ) from error
+                f"the quota ledger {self._where} failed: {redacted(str(error))}."
+                " No call is sent without the ledger. Run again"
+            ) from None  # the driver's text may repeat a part of the URL
 
     def reading(self, run: Run) -> tuple[float, float | None]:
         del run
