@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import filelock
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed, setting
+from hunting_pipeline.private_files import create as create_file
+from hunting_pipeline.private_files import file_mode, make_folders
 from hunting_pipeline.redaction import hold_url, redacted
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ class SqliteStore:
         self._process = os.getpid()
         try:
             self._path = path.expanduser()
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self._path.parent, root=self._path.parent)
             with self._exclusive():
                 self._connected()
         except (OSError, RuntimeError, sqlite3.Error) as error:  # RuntimeError: an unknown home folder
@@ -169,12 +171,19 @@ class SqliteStore:
             self._threads, self._connection, self._process = threading.Lock(), None, os.getpid()
         with (
             self._threads,
-            filelock.FileLock(f"{self._path}.lock", timeout=LOCK_SECONDS, poll_interval=0.005),
+            filelock.FileLock(
+                f"{self._path}.lock",
+                timeout=LOCK_SECONDS,
+                poll_interval=0.005,
+                mode=file_mode(self._path.parent),
+            ),
         ):
             yield
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
+            if not self._path.exists():  # SQLite gives its other files the same mode
+                create_file(self._path, root=self._path.parent)
             connection = sqlite3.connect(
                 self._path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
             )

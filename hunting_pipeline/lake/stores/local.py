@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.lake.layout import OWN_FOLDER
 from hunting_pipeline.lake.stores.protocol import ANY, Entry, Expected, Store, refuse_conflict
+from hunting_pipeline.private_files import create, file_mode, make_folders
 
 __all__ = ["LocalStore", "open_at"]
 
@@ -102,7 +103,7 @@ class LocalStore:
     def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
         target = self._root / path
         with self._explaining():
-            _make_folder(target.parent)
+            self._make_folder(target.parent)
             with self._temporary_file() as temporary:
                 write(temporary)
                 version = _version(temporary.stat())
@@ -133,21 +134,21 @@ class LocalStore:
     @contextmanager
     def lock(self, path: str) -> Iterator[None]:
         file = self._root / path
-        lock = FileLock(file, mode=0o666)
         with self._explaining():
-            created = self._acquire(lock, file)
+            lock, created = self._acquire(file)
         try:
             yield
         finally:
             _leave_no_trace(file, created)
             lock.release()
 
-    def _acquire(self, lock: FileLock, file: Path) -> Sequence[Path]:
-        """Acquire the lock, and return the folders that were created for its file, deepest first."""
+    def _acquire(self, file: Path) -> tuple[FileLock, Sequence[Path]]:
+        """Acquire a lock. Return it with the folders that were created for its file, deepest first."""
         timeout, deadline = 0, time.monotonic() + _FOLDER_SECONDS
         while True:
             try:
-                created = _make_folder(file.parent)
+                created = self._make_folder(file.parent)
+                lock = FileLock(file, mode=file_mode(self._root))
                 lock.acquire(timeout=timeout)
             except Timeout:
                 timeout = -1
@@ -160,20 +161,20 @@ class LocalStore:
                     raise
                 time.sleep(0.001)
             else:
-                return created
+                return lock, created
 
     @contextmanager
     def _temporary_file(self) -> Iterator[Path]:
         """Create a temporary file, and hold its lock until the file is renamed or removed."""
         folder = self._root / _TEMPORARY
-        _make_folder(folder)
+        self._make_folder(folder)
         self._sweep(folder)
         temporary = folder / f"{uuid4().hex}.tmp"
-        lock = FileLock(temporary.with_suffix(".lock"))
+        lock = FileLock(temporary.with_suffix(".lock"), mode=file_mode(self._root))
         with suppress(OSError):  # on a file system without locks, temporary files are never removed
             lock.acquire()
         try:
-            temporary.touch(exist_ok=False)
+            create(temporary, root=self._root)
             yield temporary
         finally:
             _remove_with_lock(temporary, lock)
@@ -184,10 +185,17 @@ class LocalStore:
             return
         self._swept = True
         for leftover in {file.with_suffix(".tmp") for file in folder.iterdir()}:
-            lock = FileLock(leftover.with_suffix(".lock"))
+            lock = FileLock(leftover.with_suffix(".lock"), mode=file_mode(self._root))
             with suppress(OSError, Timeout):  # the writer is alive
                 lock.acquire(timeout=0)
                 _remove_with_lock(leftover, lock)
+
+    def _make_folder(self, folder: Path) -> Sequence[Path]:
+        """Create a folder that survives a power cut, and return all created folders, deepest first."""
+        created = make_folders(folder, root=self._root)
+        for path in created:
+            _sync_folder(path.parent)
+        return created
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -233,15 +241,6 @@ def _leave_no_trace(file: Path, created: Sequence[Path]) -> None:
         file.unlink()
         for folder in created:
             folder.rmdir()
-
-
-def _make_folder(folder: Path) -> Sequence[Path]:
-    """Create a folder that survives a power cut, and return all created folders, deepest first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in missing:
-        _sync_folder(path.parent)
-    return missing
 
 
 def _sync_file(path: Path) -> None:
