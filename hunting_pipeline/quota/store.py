@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import filelock
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed, setting
+from hunting_pipeline.private_files import create as create_file
+from hunting_pipeline.private_files import file_mode, make_folders
+from hunting_pipeline.redaction import hold_url, redacted
 
 if TYPE_CHECKING:
     import psycopg
@@ -145,7 +148,7 @@ class SqliteStore:
         self._process = os.getpid()
         try:
             self._path = path.expanduser()
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self._path.parent, root=self._path.parent)
             with self._exclusive():
                 self._connected()
         except (OSError, RuntimeError, sqlite3.Error) as error:  # RuntimeError: an unknown home folder
@@ -186,12 +189,19 @@ class SqliteStore:
             self._threads, self._connection, self._process = threading.Lock(), None, os.getpid()
         with (
             self._threads,
-            filelock.FileLock(f"{self._path}.lock", timeout=LOCK_SECONDS, poll_interval=0.005),
+            filelock.FileLock(
+                f"{self._path}.lock",
+                timeout=LOCK_SECONDS,
+                poll_interval=0.005,
+                mode=file_mode(self._path.parent),
+            ),
         ):
             yield
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
+            if not self._path.exists():  # SQLite gives its other files the same mode
+                create_file(self._path, root=self._path.parent)
             connection = sqlite3.connect(
                 self._path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -255,6 +265,7 @@ class PostgresStore:
                 f"{setting('ledger')} is a Postgres URL and psycopg is not installed. Install"
                 f" hunting-pipeline[postgres], or set {setting('ledger')} to a file"
             ) from error
+        hold_url(url)
         self._driver = psycopg
         self._url = url
         self._clock = clock
@@ -282,14 +293,14 @@ class PostgresStore:
                 connection = self._begun(stack)
                 yield lambda statement, *values: self._run(connection, statement, values)
         except (self._driver.OperationalError, self._driver.InterfaceError) as error:
-            raise DatabaseDown(self._failed(error)) from error
+            raise DatabaseDown(self._failed(error)) from None  # the text may repeat a part of the URL
         except self._driver.Error as error:
-            raise ServiceFailed(self._failed(error)) from error
+            raise ServiceFailed(self._failed(error)) from None
 
     def _failed(self, error: Exception) -> str:
         return (
-            f"the quota ledger {self._where} failed: {str(error).strip()}. No call is sent without the"
-            f" ledger. Start the database server or correct {setting('ledger')}, and run again"
+            f"the quota ledger {self._where} failed: {redacted(str(error)).strip()}. No call is sent without"
+            f" the ledger. Start the database server or correct {setting('ledger')}, and run again"
         )
 
     def reading(self, run: Run) -> tuple[float, float | None]:

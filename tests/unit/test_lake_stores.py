@@ -62,7 +62,7 @@ def test_a_store_is_opened_by_its_scheme(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_an_unknown_scheme_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        Misconfigured, match=r"lake is 'gopher://x/y'.*Set lake to a path, or.*file://"
+        Misconfigured, match=r"lake is a URL, and no store has its scheme.*Set lake to a path, or.*file://"
     ) as caught:
         open_store("gopher://x/y")
     assert all(f"{scheme}://" in str(caught.value) for scheme in STORES if scheme)

@@ -11,7 +11,6 @@ every store removes the temporary files of killed writers.
 import errno
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from hunting_pipeline.lake.layout import OWN_FOLDER
 from hunting_pipeline.lake.stores import mounts
 from hunting_pipeline.lake.stores.locks import clear_holder, holder_of, new_lock, write_holder
 from hunting_pipeline.lake.stores.protocol import ABSENT, ANY, Entry, Expected, Store, refuse_conflict
+from hunting_pipeline.private_files import create, make_folders
 
 __all__ = ["LocalStore", "open_at"]
 
@@ -120,7 +120,6 @@ class LocalStore:
             self._make_folder(target.parent)
             with self._temporary_file() as temporary:
                 write(temporary)
-                self._share(temporary)
                 _sync_file(temporary)
                 with suppress(OSError):  # an empty folder that has the object's path
                     target.rmdir()
@@ -204,7 +203,7 @@ class LocalStore:
         with suppress(OSError):  # on a file system without locks, temporary files are never removed
             lock.acquire()
         try:
-            temporary.touch(exist_ok=False)
+            create(temporary, root=self._root)
             yield temporary
         finally:
             _remove_with_lock(temporary, lock)
@@ -222,20 +221,10 @@ class LocalStore:
 
     def _make_folder(self, folder: Path) -> Sequence[Path]:
         """Create a folder that survives a power cut, and return all created folders, deepest first."""
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in missing:
-            self._share(path)
+        created = make_folders(folder, root=self._root)
+        for path in created:
             _sync_folder(path.parent)
-        return missing
-
-    def _share(self, path: Path) -> None:
-        """Allow the lake's group to write a new file or folder if it may write the lake's folder."""
-        lake, new = self._root.stat(), path.stat()
-        if lake.st_mode & stat.S_IWGRP and lake.st_gid == new.st_gid:
-            rights = stat.S_IRWXG if stat.S_ISDIR(new.st_mode) else stat.S_IRGRP | stat.S_IWGRP
-            with suppress(OSError):  # some mounted folders have fixed rights
-                path.chmod(stat.S_IMODE(new.st_mode) | rights)
+        return created
 
     def _refuse_object_store(self) -> None:
         if self._checked:
