@@ -235,7 +235,7 @@ class Calls:
                     raise self._exhausted(until, reason) from throttled
 
     def _sign_in(self) -> None:
-        """Get a token, and try a few times while the login host fails."""
+        """Acquire a token, and try a few times while the login host fails."""
         self._attempts(_ATTEMPTS, _failed)(self.tokens.token)
 
     def _reserve(self, rows: bool) -> Reservation:

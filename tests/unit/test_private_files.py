@@ -39,7 +39,7 @@ def written(root: Path) -> dict[str, int]:
         temporary.write_bytes(b"rows")
         found.update(modes(root))
 
-    with store.lock("_hunting/locks/T"):
+    with store.lock("_hunting/locks/T", max_wait=1):
         store.put("T/date=2026-11-20/T.parquet", b"rows")
         store.put_file("_hunting/staging/T/x.arrow", write)
         return found | modes(root)
@@ -61,6 +61,8 @@ def test_the_folder_of_a_lake_decides_who_may_read(tmp_path: Path, root: int, fi
     lake.chmod(root)
     found = written(lake)
     assert found.pop(".") == root
+    lock = found.pop("_hunting/locks/T")  # only for those who may write
+    assert lock & 0o777 == 0o600 | (0o060 if root & 0o020 else 0) | (0o006 if root & 0o002 else 0)
     for path, mode in found.items():
         folder = (lake / path).is_dir()
         assert mode & 0o777 == (0o700 | (root & 0o070 if file != 0o600 else 0) if folder else file), path
