@@ -180,6 +180,7 @@ def _serve(options: argparse.Namespace, folder: Path) -> None:
                 uvicorn.Config(
                     application,
                     ssl_certfile=str(key),
+                    date_header=False,  # the application sends the date of the tenant's clock
                     log_level="warning",
                     timeout_graceful_shutdown=2,
                     lifespan="off",

@@ -51,6 +51,7 @@ class Manners:
         hang_seconds: duration of the fault `hang`.
         slow_seconds: duration of the fault `slow`.
         wait_seconds: seconds to wait in the message of a 429 fault.
+        date_skew: seconds from the tenant's clock to the `Date` of every reply; None for no `Date`.
     """
 
     null: str | None = None
@@ -62,6 +63,7 @@ class Manners:
     hang_seconds: float = 900.0
     slow_seconds: float = 10.0
     wait_seconds: int = 2
+    date_skew: float | None = 0.0
 
     def changed(self, changes: dict[str, object]) -> "Manners":
         """Return the manners with some changed. Raise ValueError for an unknown name."""

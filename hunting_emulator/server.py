@@ -15,6 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hunting_emulator import ticks
 from hunting_emulator.apis import APIS, Api, falsified, stream, wrecked
@@ -71,8 +72,15 @@ class Service:
                 Route("/_emulator/reset", self._reset, methods=["POST"]),
                 Route("/_emulator/config", self._configure, methods=["POST"]),
             ],
-            middleware=[Middleware(GZipMiddleware, compresslevel=1)] if compress else [],
+            middleware=[
+                Middleware(_Dated, date=self._date),
+                *([Middleware(GZipMiddleware, compresslevel=1)] if compress else []),
+            ],
         )
+
+    def _date(self) -> str | None:
+        skew = self.manners.date_skew
+        return None if skew is None else ticks.http_date(self.tenant.now() + round(skew * ticks.SECOND))
 
     async def _discovery(self, request: Request) -> Response:  # noqa: ARG002
         return JSONResponse(self.identity.discovery(self.base))
@@ -252,6 +260,22 @@ class Service:
                 seconds=round(seconds, 6),
             )
         )
+
+
+class _Dated:
+    """A middleware that adds the header `Date` to every reply, with the time of the tenant's clock."""
+
+    def __init__(self, app: ASGIApp, date: Callable[[], str | None]) -> None:
+        self._app = app
+        self._date = date
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start" and (date := self._date()) is not None:
+                message["headers"] = [*message["headers"], (b"date", date.encode())]
+            await send(message)
+
+        await self._app(scope, receive, dated)
 
 
 def _query_of(body: bytes) -> str:

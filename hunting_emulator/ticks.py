@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 MICROSECOND = 10
 MILLISECOND = 10_000
@@ -40,6 +41,11 @@ def parse(text: str) -> int:
         shift = int(zone[1:3]) * HOUR + int(zone[-2:]) * MINUTE
         ticks -= shift if zone[0] == "+" else -shift
     return ticks
+
+
+def http_date(ticks: int) -> str:
+    """Format ticks as an HTTP date, which has whole seconds."""
+    return format_datetime(_YEAR_ONE + timedelta(seconds=ticks // SECOND), usegmt=True)
 
 
 def text(ticks: int) -> str:

@@ -31,11 +31,13 @@ class Finding:
         name: the object that was examined, such as a table.
         error: the problem and its solution; None if there is no problem.
         facts: more values, shown by `--json`.
+        success: the text that the command prints without a problem; the probe's text if empty.
     """
 
     name: str
     error: HuntingError | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
+    success: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,19 @@ def _tables(subject: Subject) -> Iterator[Finding]:
             yield Finding(spec.name, error)
 
 
+def _clock(subject: Subject) -> Iterator[Finding]:
+    """Compare the clocks. Only the reply of a table that could be read shows the service's time."""
+    clock = subject.pipeline.client.clock
+    if clock.difference is not None:
+        facts = {"seconds_ahead": round(clock.difference)}
+        yield Finding("clock", facts=facts, success=f"this machine's clock is {clock.summary}")
+
+
 PROBES = (
     Probe("lake", "writable", _lake),
     Probe("sign-in", "a token was issued", _sign_in),
     Probe("table", "readable", _tables),
+    Probe("clock", "", _clock),
 )
 
 

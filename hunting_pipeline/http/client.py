@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Protocol
 
 import httpx
 
 from hunting_pipeline.apis.connection import Connection
 from hunting_pipeline.http.body import inflate
+from hunting_pipeline.http.service_clock import ServiceClock, seconds_of_date
 from hunting_pipeline.http.transport import open_client, transport_errors
 from hunting_pipeline.http.verdict import NoAnswer, NotAccepted, accepted, judge
 
@@ -41,7 +41,11 @@ class Client:
         request_seconds: the service's limit on the running time of a request.
         max_body_bytes: largest accepted reply, both compressed and decompressed.
         transport: a replacement for the network, see `open_client`.
+        machine_clock: this machine's clock (Unix seconds).
         monotonic: clock that measures the wait for a reply, in seconds.
+
+    Attributes:
+        clock: the clock of the service, corrected by each reply.
     """
 
     def __init__(
@@ -52,12 +56,14 @@ class Client:
         request_seconds: float,
         max_body_bytes: int,
         transport: httpx.BaseTransport | None = None,
+        machine_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.connection = connection
         self._tokens = tokens
         self._max_wait = MAX_WAIT * request_seconds
         self._max_body_bytes = max_body_bytes
+        self.clock = ServiceClock(machine_clock, monotonic)
         self._monotonic = monotonic
         self._http = open_client(
             connection.ca_bundle, read_seconds=SILENCE * request_seconds, transport=transport
@@ -79,15 +85,19 @@ class Client:
                 iterator, the body failed, and the caller must discard all bytes of the body. The verdict
                 is the next step for the caller.
             Misconfigured, Refused, ServiceFailed: no token is available.
+            Misconfigured: at the first reply, this machine's clock is wrong by an hour or more.
         """
         request = self._signed(query)
         started = self._monotonic()
         with transport_errors():
             response = self._http.send(request, stream=True)
-        waited = self._monotonic() - started
+        received = self._monotonic()
+        waited = received - started
         with closing(response):
             if not accepted(response.status_code, response.headers):
                 self._reject(response, waited)
+            # an error may be from a proxy, whose clock may be wrong
+            self.clock.correct(response.headers.get("Date", ""), sent=started, received=received)
             yield self._body(response, waited)
 
     def _signed(self, query: str) -> httpx.Request:
@@ -111,12 +121,13 @@ class Client:
                 body += chunk[: ERROR_BYTES - len(body)]
                 if len(body) == ERROR_BYTES:
                     break
+        now = seconds_of_date(response.headers.get("Date", ""))
         verdict = judge(
             response.status_code,
             response.headers,
             bytes(body),
             permission=self.connection.api.permission,
-            now=datetime.now(UTC),
+            now=self.clock.now() if now is None else now,
         )
         if verdict is not None:
             raise NotAccepted(verdict)

@@ -8,11 +8,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from hunting_pipeline.errors import setting
+from hunting_pipeline.http.service_clock import seconds_of_date
 from hunting_pipeline.redaction import redacted
 
 __all__ = [
@@ -135,7 +134,7 @@ class _ErrorReply:
     message: str
     said: str
     permission: str
-    now: datetime
+    now: float
 
     @property
     def text(self) -> str:
@@ -149,7 +148,7 @@ def accepted(status: int, headers: Mapping[str, str]) -> bool:
 
 
 def judge(
-    status: int, headers: Mapping[str, str], body: bytes, *, permission: str, now: datetime
+    status: int, headers: Mapping[str, str], body: bytes, *, permission: str, now: float
 ) -> Verdict | None:
     """Return the verdict on a reply, or None if the reply is accepted.
 
@@ -158,7 +157,7 @@ def judge(
         headers: the reply's headers, with names in any case.
         body: the reply's body; it may be truncated, and need not be JSON.
         permission: the permission that the app needs, for the message.
-        now: the current time with a time zone, to convert a Retry-After date into seconds.
+        now: the service's time (Unix seconds), to convert a Retry-After date into seconds.
     """
     if accepted(status, headers):
         return None
@@ -300,13 +299,8 @@ def _retry_after(error: _ErrorReply) -> float | None:
     value = error.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
         return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    if moment.tzinfo is None:  # "-0000" of RFC 5322 means UTC
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - error.now).total_seconds())
+    moment = seconds_of_date(value)
+    return None if moment is None else max(0.0, moment - error.now)
 
 
 def _seconds_in(message: str) -> float | None:

@@ -39,6 +39,8 @@ def materialize_table(
         run = TableRun(context, spec, pipeline=pipeline, key=key)
         reconcile = RECONCILE_TAG in context.run.tags
         yield from run.reconcile(partitions) if reconcile else run.pull(partitions)
+        if pipeline.client.clock.machine_wrong:
+            context.log.warning("This machine's clock is %s", pipeline.client.clock.summary)
 
 
 class TableRun:
@@ -57,9 +59,13 @@ class TableRun:
     def pull(self, partitions: Sequence[Partition]) -> Iterator[Event]:
         """Fetch the missing spans of the partitions, and yield the events."""
         with self._pipeline.pull(self._spec, partitions, renew=True, observe=self._reporter()) as pull:
-            self._log_future(pull.report.future)
-            yield from self._archived_before(pull.report.covered)
+            before = pull.report
+            self._log_future(before.future)
+            yield from self._archived_before(before.covered)
             yield from self._receipts(pull)
+            after = pull.report  # the first reply may have corrected the time
+            self._log_future([p for p in after.future if p not in before.future])
+            yield from self._archived_before([p for p in after.covered if p not in before.covered])
         yield complete_result(self._key, self._comparisons)
 
     def reconcile(self, partitions: Sequence[Partition]) -> Iterator[Event]:

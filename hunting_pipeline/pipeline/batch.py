@@ -77,6 +77,15 @@ class Batch:
                 self.resumed += 1
         yield from self.commit_whole()
 
+    def want(self, missing: Iterable[tuple[Partition, Window]]) -> None:
+        """Replace the spans to fetch, before the first fetch. Committed partitions are left out."""
+        committed = {receipt.partition for receipt in self._landing.receipts}
+        staged = [segment for segments in self.todo.segments.values() for segment in segments]
+        self.todo = Todo.of(item for item in missing if item[0] not in committed)
+        for segment in filter(self.todo.wants, staged):
+            self.todo.add(segment)
+        self._tracker.begin(self.todo.size)
+
     def count(self) -> Iterator[Slice]:
         """Count the missing rows and return their slices. Sends calls; writes nothing.
 

@@ -81,8 +81,13 @@ def _opened(
     credential = tokens(
         settings.credential, tenant_id=tenant, client_id=str(settings.client_id), connection=here
     )
+    machine = clock or SystemClock()
     client = Client(
-        here, credential, request_seconds=limits.request_seconds, max_body_bytes=body_ceiling(limits)
+        here,
+        credential,
+        request_seconds=limits.request_seconds,
+        max_body_bytes=body_ceiling(limits),
+        machine_clock=machine.now,
     )
     ledger = open_ledger(
         settings.ledger.get_secret_value(),
@@ -104,7 +109,7 @@ def _opened(
             writer=writer,
             workers=settings.workers,
             max_wait=max_wait,
-            clock=clock or SystemClock(),
+            clock=machine,
             publishers=publishers,
         )
     finally:

@@ -1,9 +1,10 @@
 """A pull of one table: resume, count, fetch null-time rows, fetch all other rows, publish, raise errors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from hunting_pipeline import plan, window
 from hunting_pipeline.errors import BeyondRetention, HuntingError, Misconfigured
+from hunting_pipeline.http.service_clock import ServiceClock
 from hunting_pipeline.model import NULL_TIME, Partition, Receipt, Report, Slice, TableSpec
 from hunting_pipeline.pipeline.batch import OF_ONE_PARTITION, Batch
 from hunting_pipeline.pipeline.health import list_some
@@ -25,27 +26,44 @@ class Pull:
     replies arrive in this order. Errors are raised at the end, after all other work. `report` returns the
     results so far at any time. Closing the iterator early stops the pull after the calls in flight. Staged
     segments stay for the next run.
+
+    The first reply may show that this machine's clock is wrong. Then the backlog is decided and counted again
+    by the service's time, before rows are fetched.
+
+    Args:
+        splitter: fetches the slices.
+        decide: decides the backlog by the current time.
+        clock: the clock of the service.
+        landing: stages and commits the rows.
+        tracker: reports the progress.
+        workers: number of simultaneous calls.
+        publishers: the table formats to publish to.
+        discard_staged: remove segments that an earlier run staged.
     """
 
     def __init__(
         self,
         splitter: Splitter,
-        backlog: window.Backlog,
+        decide: Callable[[], window.Backlog],
         *,
+        clock: ServiceClock,
         landing: Landing,
         tracker: Tracker,
         workers: int,
         publishers: Sequence[Publisher] = (),
-        discard: Sequence[Partition] = (),
+        discard_staged: bool = False,
     ) -> None:
         self.spec = splitter.spec
-        self.backlog = backlog
+        self.backlog = backlog = decide()
+        self._decide = decide
+        self._clock = clock
         self._splitter = splitter
         self._landing = landing
         self._tracker = tracker
         self._workers = workers
         self._publishers = publishers
-        self._discard = (*backlog.covered, *discard)
+        again = [partition for partition, _ in backlog.missing] if discard_staged else ()
+        self._discard = (*backlog.covered, *again)
         self._batch = Batch(splitter, backlog.missing, landing=landing, tracker=tracker, workers=workers)
 
     @property
@@ -70,7 +88,7 @@ class Pull:
 
     def dry_run(self) -> list[Slice]:
         """Return the slices that a pull would fetch. Sends only the calls that count; writes nothing."""
-        return list(self._batch.count())
+        return list(self._count(self._batch))
 
     def __iter__(self) -> Iterator[Receipt]:
         yield from self._batch.resume(discard=self._discard)
@@ -88,14 +106,24 @@ class Pull:
         try:
             if wanted := batch.todo.partitions:
                 self._landing.prove_writable(wanted[0])
-            slices = batch.count()
-            if wanted:
+            slices = self._count(batch)
+            if batch.todo.partitions:
                 self._landing.claim()
             yield from self._rows_without_a_time(batch)
             yield from batch.work(slices)
         except HuntingError as error:
             batch.errors.append(error)
             yield from batch.commit_whole()
+
+    def _count(self, batch: Batch) -> Iterator[Slice]:
+        """Count the missing rows and return their slices. Decide and count again if the time was wrong."""
+        time_known = self._clock.difference is not None
+        slices = batch.count()
+        if time_known or not self._clock.machine_wrong:
+            return slices
+        self.backlog = self._decide()
+        batch.want(self.backlog.missing)
+        return batch.count()
 
     def _rows_without_a_time(self, batch: Batch) -> Iterator[Receipt]:
         """Fetch all rows whose time is null, if the service holds more of them than are archived.

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ from hunting_pipeline.lake.layout import lock_path
 from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
-from hunting_pipeline.model import DAY, SECOND, Column, Partition, TableSpec
+from hunting_pipeline.model import DAY, SECOND, Column, Partition, TableSpec, Window
 from hunting_pipeline.pipeline.calls import Calls, Clock, Spent
 from hunting_pipeline.pipeline.coverage import (
     Coverage,
@@ -91,8 +91,8 @@ class Pipeline:
     publishers: Sequence[Publisher] = ()
 
     def now(self) -> int:
-        """Return the current time in ticks."""
-        return round(self.clock.now() * SECOND)
+        """Return the service's time in ticks, or this machine's time before the first reply."""
+        return round(self.client.clock.now() * SECOND)
 
     def probe(self, spec: TableSpec) -> tuple[Column, ...]:
         """Return the table's current columns in the service. Sends one call that fetches no rows.
@@ -246,10 +246,12 @@ class Pipeline:
                     max_gap_rows=splitter.target() // 2,
                 )
             else:
-                available = window.available(self.now(), self.limits.retention_days, spec)
-                stale = everything_available(compared, available)
+                stale = everything_available(compared, self._available(spec))
             backlog = window.Backlog(tuple(stale), (), (), ())
-            yield found, self._pull(splitter, backlog, archive, tracker, force=force, discard_staged=True)
+            yield (
+                found,
+                self._pull(splitter, lambda: backlog, archive, tracker, force=force, discard_staged=True),
+            )
 
     def _recount(
         self, splitter: Splitter, partitions: Sequence[Partition], archive: Mapping[Partition, Manifest]
@@ -258,8 +260,10 @@ class Pipeline:
         spec = splitter.spec
         other_query = archived_by_other_query(spec, partitions, archive)
         compared = [archive[p] for p in sorted({*partitions} - {*other_query}) if p in archive]
-        available = window.available(self.now(), self.limits.retention_days, spec)
-        found = recount(splitter, self.store, compared, available=available)
+        time_known = self.client.clock.difference is not None
+        found = recount(splitter, self.store, compared, available=self._available(spec))
+        if not time_known and self.client.clock.machine_wrong:
+            found = recount(splitter, self.store, compared, available=self._available(spec))
         calls = splitter.calls.spent.calls
         return replace(found, other_query=tuple(other_query), calls=calls), compared
 
@@ -275,11 +279,14 @@ class Pipeline:
         archive = archive_of(self.store, spec)
         if not renew:
             refuse_other_query(spec, partitions, archive)
-        backlog = self._backlog(spec, partitions, archive, renew=renew)
-        fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in backlog.missing)
+
+        def decide() -> window.Backlog:
+            return self._backlog(spec, partitions, archive, renew=renew)
+
+        fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in decide().missing)
         tracker = _tracker(spec, observe)
         splitter = self._splitter(spec, archive, tracker, Priority.FRESH if fresh else Priority.BACKFILL)
-        return self._pull(splitter, backlog, archive, tracker, force=force)
+        return self._pull(splitter, decide, archive, tracker, force=force)
 
     def _backlog(
         self,
@@ -295,22 +302,26 @@ class Pipeline:
     def _pull(
         self,
         splitter: Splitter,
-        backlog: window.Backlog,
+        decide: Callable[[], window.Backlog],
         archive: Mapping[Partition, Manifest],
         tracker: Tracker,
         *,
         force: bool,
         discard_staged: bool = False,
     ) -> Pull:
-        """Return a pull of a backlog. With `discard_staged`, it does not use segments of an earlier run."""
+        """Return a pull of the backlog that `decide` returns.
+
+        With `discard_staged`, it does not use segments of an earlier run.
+        """
         return Pull(
             splitter,
-            backlog,
+            decide,
+            clock=self.client.clock,
             landing=Landing(self.store, self.writer, archive, now=self.now, force=force),
             tracker=tracker,
             workers=self.workers,
             publishers=self.publishers,
-            discard=[partition for partition, _ in backlog.missing] if discard_staged else (),
+            discard_staged=discard_staged,
         )
 
     def _splitter(
@@ -336,6 +347,9 @@ class Pipeline:
             on_wait=tracker.waiting,
             spent=tracker.spent,
         )
+
+    def _available(self, spec: TableSpec) -> Window:
+        return window.available(self.now(), self.limits.retention_days, spec)
 
     def _retention_edge(self) -> int:
         return window.retention_edge(self.now(), self.limits.retention_days)

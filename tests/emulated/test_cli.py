@@ -55,7 +55,8 @@ def hunting(
 def test_check_names_readable_and_unreadable_tables(variables: dict[str, str]) -> None:
     done = hunting(variables, "check", "AlertInfo", "CloudDnsEvents", "--json")
     found = {finding["name"]: finding for finding in json.loads(done.stdout)}
-    assert list(found) == ["lake", "sign-in", "AlertInfo", "CloudDnsEvents"]
+    assert list(found) == ["lake", "sign-in", "AlertInfo", "CloudDnsEvents", "clock"]
+    assert abs(found["clock"]["seconds_ahead"]) <= 2
     assert found["AlertInfo"] == {"probe": "table", "name": "AlertInfo", "problem": "", "columns": 8}
     assert found["sign-in"] == {"probe": "sign-in", "name": "sign-in", "problem": ""}
     assert "not licensed" in found["CloudDnsEvents"]["problem"]

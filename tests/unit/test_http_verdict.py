@@ -25,7 +25,7 @@ from hunting_pipeline.http.verdict import (
     printable,
 )
 
-NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC).timestamp()
 PERMISSION = "ThreatHunting.Read.All"
 RETRIED = {408, 421, 423, 425, 500, 503, 520, 521, 522, 523}
 KNOWN = {

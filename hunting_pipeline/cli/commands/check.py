@@ -25,7 +25,7 @@ def check(tables: Tables = None, tenant: Tenant = "", as_json: Json = False) -> 
                 name_settings(finding.error, settings)
             findings.append((probe, finding))
             if not as_json:
-                warn(f"{finding.name}: {finding.error or probe.success}")
+                warn(f"{finding.name}: {finding.error or finding.success or probe.success}")
     if as_json:
         print_json([_as_json(probe, finding) for probe, finding in findings])
     if codes := [exit_code(finding.error) for _, finding in findings if finding.error]:
