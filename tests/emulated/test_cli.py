@@ -305,7 +305,7 @@ def test_a_settings_file_is_read_and_its_errors_are_named(variables: dict[str, s
     config = tmp_path / "hunting.toml"
     config.write_text('tables = ["AlertInfo"]\nworkers = 2\n')
     with_file = variables | {"HUNTING_CONFIG": str(config)}
-    *_, table = json.loads(hunting(with_file, "check", "--json").stdout)
+    *_, table, _clock = json.loads(hunting(with_file, "check", "--json").stdout)
     assert table["name"] == "AlertInfo"
     config.write_text('tabels = ["AlertInfo"]\n')
     done = hunting(with_file, "check")
