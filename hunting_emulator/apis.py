@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from hunting_emulator.encoding import ODATA, PLAIN, Dialect, schema_pairs
 from hunting_emulator.engine import Answer
 from hunting_emulator.faults import LIES, Manners
+from hunting_emulator.kql.typed import Column
 
 _BLOCK = 1 << 20
 
@@ -95,13 +96,28 @@ def falsified(answer: Answer, fault: str | None, garbled: str | None) -> Answer:
         return answer
     with answer.body:
         text = answer.body.read()
+    columns = answer.columns
+    if fault == "retyped":
+        columns, text = _retyped(columns, text)
     if fault == "short":
         text = text[: _last_row(text.decode())]
     if fault == "miscount":
         text = re.sub(rb'"Rows":', b'"Rows":-', text, count=1)
     if garbled is not None:
         text = text.replace(garbled.encode(), b"\xff")
-    return replace(answer, body=io.BytesIO(text))
+    return replace(answer, body=io.BytesIO(text), columns=columns)
+
+
+def _retyped(columns: tuple[Column, ...], text: bytes) -> tuple[tuple[Column, ...], bytes]:
+    """Return the columns and the rows with the first column of integers as text."""
+    odd = next((column for column in columns if column.type in ("int", "long")), None)
+    if odd is None:
+        return columns, text
+    name = re.escape(json.dumps(odd.name, ensure_ascii=False).encode())
+    changed = tuple(replace(column, type="string") if column is odd else column for column in columns)
+    return changed, re.sub(
+        name + rb":(-?\d+)", lambda found: found[0][: -len(found[1])] + b'"%s"' % found[1], text
+    )
 
 
 def _last_row(text: str) -> int:

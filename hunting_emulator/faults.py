@@ -32,8 +32,9 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
 }
 # replies that are not JSON, or that fail in transport
 WRECKS = ("gateway", "reset", "hang", "cut", "half", "slow")
-# complete replies with a false content: the last row is missing, or the first count is negative
-LIES = ("short", "miscount")
+# complete replies with a false content: the last row is missing, the first count is negative, or the Schema
+# says that the first column of integers is text
+LIES = ("short", "miscount", "retyped")
 KINDS = (*REFUSALS, *WRECKS, *LIES)
 
 
