@@ -66,7 +66,15 @@ class HuntingError(Exception):
 
 
 class Misconfigured(HuntingError):
-    """A setting, a date range or a file is wrong. No request was sent and no data was written."""
+    """A setting, a date range or a file is wrong. No request was sent and no data was written.
+
+    Attributes:
+        everything: whether every other table would fail too; False for the wrong grain of one table.
+    """
+
+    def __init__(self, message: str, *, everything: bool = True) -> None:
+        super().__init__(message)
+        self.everything = everything
 
 
 class Refused(HuntingError):

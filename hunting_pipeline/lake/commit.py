@@ -62,7 +62,7 @@ def owner(store: Store) -> str | None:
     try:
         lake = json.loads(found)
         tenant, layout = lake["tenant"], lake["layout"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Misconfigured(
             f"{store.uri(LAKE_FILE)} is not a valid lake file. No request was sent and no data was written."
             f" Restore this file, or set {setting('lake')} to another lake"
@@ -111,16 +111,12 @@ def prove_writable(store: Store, partition: Partition) -> None:
         store.prove_writable(path)
 
 
-def known_schema(store: Store, newest: Partition | None) -> pa.Schema | None:
-    """Return the schema of a table's newest file; None before the table's first commit.
-
-    Raises:
-        CommitRefused: the file is damaged.
-    """
-    if newest is None:
-        return None
-    with opened(store, data_path(newest)) as file:
-        return pq.read_schema(file).remove_metadata()
+def known_schema(store: Store, newest_first: Iterable[Partition]) -> pa.Schema | None:
+    """Return the schema of a table's newest file that can be read; None if there is none."""
+    for partition in newest_first:
+        with suppress(CommitRefused), opened(store, data_path(partition)) as file:
+            return pq.read_schema(file).remove_metadata()
+    return None
 
 
 def commit(

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import Manifest, Segment
+from hunting_pipeline.lake.parquet import unreadable
 from hunting_pipeline.lake.read import archived_ticks
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import proof_of
@@ -85,8 +86,9 @@ class Source:
 
     def _unreadable(self, store: Store, error: Exception) -> CommitRefused:
         """Return the error to raise. A staged segment is removed, so the next run fetches it again."""
-        if not self._archived:
-            store.delete(self.path)
+        if self._archived:
+            return unreadable(self.path, error)
+        store.delete(self.path)
         return CommitRefused(f"{self.path} cannot be read ({error}). The archive is unchanged. Run again")
 
 
