@@ -111,11 +111,13 @@ def prove_writable(store: Store, partition: Partition) -> None:
         store.prove_writable(path)
 
 
-def known_schema(store: Store, newest_first: Iterable[Partition]) -> pa.Schema | None:
+def known_schema(store: Store, archived: Iterable[Manifest]) -> pa.Schema | None:
     """Return the schema of a table's newest file that can be read; None if there is none."""
-    for partition in newest_first:
-        with suppress(CommitRefused), opened(store, data_path(partition)) as file:
-            return pq.read_schema(file).remove_metadata()
+    for manifest in sorted(archived, key=lambda manifest: -manifest.committed_at):
+        with suppress(CommitRefused), opened(store, data_path(manifest.partition)) as file:
+            schema: pa.Schema = pq.read_schema(file).remove_metadata()
+            if fingerprint(schema) == manifest.fingerprint:
+                return schema
     return None
 
 

@@ -157,7 +157,7 @@ class Manifest:
         if not isinstance(body, dict) or body.pop("version") != _VERSION:
             raise ValueError("a manifest of another version")
         body.pop("file")
-        partition = partition_from_key(body.pop("table"), body.pop("partition"))
+        partition = _checked(partition_from_key(body.pop("table"), body.pop("partition")))
         return _checked(
             cls(
                 partition=partition,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.commit import Writer, claim, commit, known_schema, prove_writable
-from hunting_pipeline.lake.manifest import Archive
+from hunting_pipeline.lake.manifest import Archive, load
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import Origin, stage, staged_segments, unstage
 from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec
@@ -38,10 +38,7 @@ class Landing:
         self._writer = writer
         self._archive = archive
         self.receipts: list[Receipt] = []
-        self._newest_first = [
-            manifest.partition
-            for manifest in sorted(archive.manifests.values(), key=lambda one: -one.committed_at)
-        ]
+        self._manifests = [*archive.manifests.values()]
         self._now = now
         self._force = force
 
@@ -93,13 +90,14 @@ class Landing:
             partition,
             staged=segments,
             archived=self._archive.manifests.get(partition),
-            known=known_schema(self.store, self._newest_first),
+            known=known_schema(self.store, self._manifests),
             spec=spec,
             writer=self._writer,
             now=self._now(),
             force=self._force,
         )
-        self._newest_first.insert(0, partition)
+        if (manifest := load(self.store, partition)) is not None:
+            self._manifests = [manifest]
         self.receipts.append(receipt)
         release()
         return receipt

@@ -148,7 +148,8 @@ def combined(errors: Sequence[HuntingError]) -> HuntingError:
     of_partitions = (*OF_ONE_PARTITION, BeyondRetention)
     first, *others = sorted(errors, key=lambda error: isinstance(error, of_partitions))
     for other in others:
-        first.add_note(other.marked)
+        for text in (other.marked, *getattr(other, "__notes__", ())):
+            first.add_note(text)
     return first
 
 

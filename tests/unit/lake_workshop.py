@@ -108,7 +108,6 @@ class Workshop:
 
     def commit(self, staged: Sequence[Staged], partition: Partition | None = None, **changes: Any) -> Receipt:
         partition = partition or day(table=self.spec.name)
-        newest = sorted(load_all(self.store, self.spec.name), key=lambda m: -m.committed_at)
         writer = Writer(self.tenant, "graph", "hunting-pipeline 0", "run")
         return commit(
             self.store,
@@ -116,7 +115,7 @@ class Workshop:
             **{
                 "staged": staged,
                 "archived": load(self.store, partition),
-                "known": known_schema(self.store, [manifest.partition for manifest in newest]),
+                "known": known_schema(self.store, load_all(self.store, self.spec.name)),
                 "spec": self.spec,
                 "writer": writer,
                 "now": self.tick(),
