@@ -8,7 +8,7 @@
     ├── ServiceFailed          all attempts failed; safe to run again, staged work is kept
     ├── SliceTooDense          the slice cannot be cut further; its partition is skipped
     ├── ReplyUnreadable        the reply is truncated or contradictory; its slice was not written
-    └── CommitRefused          fewer rows than archived, or another tenant's lake; the archive is unchanged
+    └── CommitRefused          it would lose rows, or a file is damaged; the archive is unchanged
 
 Each message says what happened, what the state is now, and what to do. A message never contains a token or a
 secret.
@@ -119,4 +119,4 @@ class ReplyUnreadable(HuntingError):
 
 
 class CommitRefused(HuntingError):
-    """The partition was not replaced: it would lose rows, or the lake belongs to another tenant."""
+    """The partition was not replaced: it would lose rows, or its file is damaged or another tenant's."""

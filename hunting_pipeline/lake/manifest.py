@@ -293,12 +293,15 @@ def usual_length(partitions: Iterable[Partition]) -> int | None:
     return max(lengths, key=lambda length: lengths[length], default=None)
 
 
-def has_proof(store: Store, partition: Partition) -> bool:
-    """Return whether a partition's footer holds a manifest, as in every file that a pull wrote."""
+def has_proof(store: Store, partition: Partition) -> bool | None:
+    """Return whether a partition's footer holds a manifest, as in every file that a pull wrote.
+
+    The result is None if the footer cannot be read.
+    """
     try:
         return FOOTER_KEY in _footer(store, partition)
     except (pa.ArrowException, OSError):
-        return False
+        return None
 
 
 def _archived(store: Store, table: str, files: Iterable[Entry]) -> list[tuple[Partition, Entry]]:

@@ -12,7 +12,7 @@ from lake_damage import DAMAGE, HEALED, HIDDEN, NESTED, damage
 from lake_workshop import EVENTS, MIDNIGHT, Workshop, day, reply, text
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
-from hunting_pipeline.lake import read
+from hunting_pipeline.lake import derived, read
 from hunting_pipeline.lake.commit import known_schema
 from hunting_pipeline.lake.manifest import Manifest, load_all, load_archive
 from hunting_pipeline.lake.verify import verify
@@ -178,6 +178,14 @@ def test_a_copy_at_the_path_of_another_partition_is_named(shop: Workshop) -> Non
     archive = archive_of(shop.store, EVENTS)
     assert [*archive.damaged] == [day(3)]
     assert "holds the partition DeviceEvents 2026-11-20" in str(archive.damaged[day(3)])
+
+
+def test_a_damaged_first_file_does_not_make_a_table_a_computed_table(shop: Workshop) -> None:
+    shutil.rmtree(shop.root / "_hunting/manifest")
+    shop.file(DAYS[0]).write_bytes(b"")
+    assert derived.is_archived(shop.store, EVENTS.name)
+    with pytest.raises(CommitRefused, match="a pull archived DeviceEvents"):
+        derived.write(shop.store, DAYS[1], pa.table({"A": [1]}))
 
 
 def test_a_nested_lake_file_is_named(shop: Workshop) -> None:
