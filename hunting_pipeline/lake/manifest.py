@@ -260,7 +260,7 @@ def load_archive(store: Store, table: str, requested: Iterable[Partition] = ()) 
                 manifests[partition] = _load(store, partition, entry)
         except CommitRefused as error:
             damaged[partition] = error
-    usual = usual_length(listed)
+    usual = usual_length([*manifests, *damaged])
     for partition in [one for one in manifests if not one.null_time and one.window.ticks != usual]:
         del manifests[partition]
         damaged[partition] = CommitRefused(

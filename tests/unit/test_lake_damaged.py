@@ -143,6 +143,15 @@ def test_a_file_of_another_grain_blocks_only_the_partitions_of_its_span(shop: Wo
     assert [*archive.blocked([*DAYS, day(3)])] == [DAYS[1]]
 
 
+def test_a_partition_in_a_linked_folder_is_found_if_it_is_requested(shop: Workshop) -> None:
+    for number, partition in enumerate(DAYS):
+        folder = shop.file(partition).parent
+        folder.rename(shop.root.parent / str(number))
+        folder.symlink_to(shop.root.parent / str(number))
+    archive = archive_of(shop.store, EVENTS, DAYS)
+    assert ([*archive.manifests], archive.damaged) == (DAYS, {})
+
+
 def test_a_changed_grain_is_refused_for_this_table_only(shop: Workshop) -> None:
     hour_file(shop, 1)
     with pytest.raises(Misconfigured, match="another grain") as caught:
