@@ -1,6 +1,8 @@
 """The three APIs: routes, permissions, envelopes and error bodies."""
 
+import io
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from hunting_emulator.encoding import ODATA, PLAIN, Dialect, schema_pairs
 from hunting_emulator.engine import Answer
-from hunting_emulator.faults import Manners
+from hunting_emulator.faults import LIES, Manners
 
 _BLOCK = 1 << 20
 
@@ -85,6 +87,29 @@ def stream(api: Api, answer: Answer, base: str, manners: Manners) -> Iterator[by
         while block := answer.body.read(_BLOCK):
             yield block
         yield closing.encode()
+
+
+def falsified(answer: Answer, fault: str | None, garbled: str | None) -> Answer:
+    """Return an answer with a false content: for a fault of `LIES`, and with the garbled text replaced."""
+    if fault not in LIES and garbled is None:
+        return answer
+    with answer.body:
+        text = answer.body.read()
+    if fault == "short":
+        text = text[: _last_row(text.decode())]
+    if fault == "miscount":
+        text = re.sub(rb'"Rows":', b'"Rows":-', text, count=1)
+    if garbled is not None:
+        text = text.replace(garbled.encode(), b"\xff")
+    return replace(answer, body=io.BytesIO(text))
+
+
+def _last_row(text: str) -> int:
+    """Return the length of the text before its last row."""
+    end = at = 0
+    while at < len(text):
+        end, (_, at) = at, json.JSONDecoder().raw_decode(text, at + (at > 0))
+    return len(text[:end].encode())
 
 
 def wrecked(

@@ -30,7 +30,9 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
 }
 # replies that are not JSON, or that fail in transport
 WRECKS = ("gateway", "reset", "hang", "cut", "half", "slow")
-KINDS = (*REFUSALS, *WRECKS)
+# complete replies with a false content: the last row is missing, or the first count is negative
+LIES = ("short", "miscount")
+KINDS = (*REFUSALS, *WRECKS, *LIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Manners:
         schema_last: whether Schema comes after Results.
         swap_case: whether the first letters of the envelope's keys change between upper and lower case.
         plain_bool: whether bool columns have the type Boolean, with the values true and false.
+        garbled: a text that is replaced by invalid UTF-8 in every reply; None for no text.
         hang_seconds: duration of the fault `hang`.
         slow_seconds: duration of the fault `slow`.
         wait_seconds: seconds to wait in the message of a 429 fault.
@@ -53,6 +56,7 @@ class Manners:
     schema_last: bool = False
     swap_case: bool = False
     plain_bool: bool = False
+    garbled: str | None = None
     hang_seconds: float = 900.0
     slow_seconds: float = 10.0
     wait_seconds: int = 2

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from hunting_emulator import ticks
-from hunting_emulator.apis import APIS, Api, stream, wrecked
+from hunting_emulator.apis import APIS, Api, falsified, stream, wrecked
 from hunting_emulator.encoding import odata_value
 from hunting_emulator.engine import Answer, RequestTimeout, ResultTooBig, answer
 from hunting_emulator.faults import REFUSALS, Chaos, Manners
@@ -149,6 +149,7 @@ class Service:
             body = api.error(refusal.code, refusal.message)
             return Response(body, refusal.status, headers, media_type="application/json")
         self._note(api, query, None, found, found.seconds, fault or "ok")
+        found = falsified(found, fault, self.manners.garbled)
         blocks = stream(api, found, self.base, self.manners)
         if fault is not None:
             blocks = wrecked(fault, blocks, found, self.manners, lambda: _hang_up(request))

@@ -107,7 +107,15 @@ class QuotaExhausted(HuntingError):
 
 
 class ServiceFailed(HuntingError):
-    """The service or the network failed in every attempt. Run again: staged work is kept."""
+    """The service or the network failed in every attempt. Run again: staged work is kept.
+
+    Attributes:
+        everything: whether the service fails for all tables, so no other table is asked for.
+    """
+
+    def __init__(self, message: str, *, everything: bool = False) -> None:
+        super().__init__(message)
+        self.everything = everything
 
 
 class SliceTooDense(HuntingError):

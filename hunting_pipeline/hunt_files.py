@@ -41,6 +41,8 @@ _SIMILAR, _SIMILAR_AMONG_KEYS = 0.8, 0.6
 """The similarity (0 to 1) from which a word before a colon counts as a misspelt key. The lower one is for a
 word in lower case that stands among keys. `schedul` is a misspelt key, `source` is not."""
 
+_KEY = rf"//{literals.BLANK}*([A-Za-z]+){literals.BLANK}*:{literals.BLANK}*(.*)"
+
 _BYTES_PER_ROW = 500
 """The first estimate of a row's size in JSON. Most hunts return few columns."""
 
@@ -103,7 +105,8 @@ def hunt_file(path: Path) -> HuntFile:
             path, lines["grain"], "a hunt without a time is archived once a day: remove `grain: hour`"
         )
     try:
-        hunt = read_hunt(text, None if snapshot else time_column, _documented_columns)
+        settled = "settle" in chosen
+        hunt = read_hunt(text, None if snapshot else time_column, _documented_columns, settled=settled)
     except Unsliceable as error:
         raise _error(path, error.line, error.reason) from None
     if grain.ticks % hunt.step:
@@ -148,10 +151,12 @@ def _header(path: Path, text: str) -> Mapping[str, _Value]:
     found: dict[str, _Value] = {}
     among_keys = True
     for number, line in enumerate(text.splitlines(), 1):
-        comment = line.strip()
+        comment = re.sub(rf"^{literals.BLANK}+|{literals.BLANK}+$", "", line)
         if comment and not comment.startswith("//"):
             break
-        match = re.fullmatch(r"//\s*([A-Za-z]+)\s*:\s*(.*)", comment)
+        match = re.fullmatch(
+            rf"//{literals.BLANK}*([A-Za-z]+){literals.BLANK}*:{literals.BLANK}*(.*)", comment
+        )
         key = match[1].lower() if match else ""
         if match and key in _CHECKS:
             if key in found:

@@ -227,6 +227,7 @@ class Slice:
         expected: the service's newest row count and checksum.
         occupied: the occupied range: the part of the window that holds all counted rows; None without rows.
         bucket: the hash bucket, if a tick or a snapshot holds more rows than one reply; None otherwise.
+        disputes: number of cuts, one inside the other, because count and rows differed.
     """
 
     table: str
@@ -234,6 +235,7 @@ class Slice:
     expected: Proof
     occupied: Window | None = None
     bucket: Bucket | None = None
+    disputes: int = 0
 
     def recounted(self, proof: Proof) -> "Slice":
         """Return the same slice with a newer count."""

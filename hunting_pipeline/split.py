@@ -8,14 +8,25 @@ calls `next_action` again with the result. The last action is `Accept`, `Replace
 
     NEW ──────────────► Fetch, or a cut if one reply probably cannot carry the slice
     ANSWERED ─────────► Accept if the rows equal the count, else Recount
-    RECOUNTED ────────► Accept if the rows equal the new count, else Fetch again; after four rounds a cut
+    RECOUNTED ────────► Accept if the rows equal the new count, else Fetch again; after four rounds, or two
+                        rounds with the same count, the slice is *disputed*
     TRUNCATED, REFUSED► a cut
+    UNANSWERED ───────► a cut if the service has just sent other rows of the table, else Probe
+    UNREADABLE ───────► Fetch again, then Probe, then a cut
+    PROBED ───────────► a cut: the service sends rows, so the slice is the cause
     NOT_DISTINCT ─────► ByHash
     BINS ─────────────► Replace
     BUCKETS ──────────► Replace if the buckets add up to the count, else Recount; after four rounds GiveUp
 
-A slice is *too big* if its reply is truncated or the service refuses it. A cut is the first of these actions
-that applies:
+A slice is *too big* if its reply is truncated or the service refuses it. No answer is ambiguous: either the
+slice is too big, or the service is down. `Probe` asks for one row of the table. During an outage the probe
+fails too, and the caller raises an error; so an outage never cuts a slice.
+
+A disputed slice over several partitions is replaced by two halves, so the dispute costs one partition. A
+disputed slice within one partition is given up if its count stays the same. If its count changes, late rows
+may be the cause, and the slice is cut by time, three times at most.
+
+A cut is the first of these actions that applies:
 
 1. `ByTime`: the occupied range is longer than one tick. The bins of a histogram are packed into slices.
 2. `Isolate`: one tick is too big, and the slice overlaps other partitions too. The partition of the tick
@@ -34,15 +45,29 @@ slice is proved by its own count. A wrong count therefore costs calls, never row
 The retention edge moves during a run. Once the edge has reached a slice, no count of the whole slice is
 reliable. The slice is always replaced by `Remainder`, the part that the service still holds.
 
-The machine treats every refusal as a slice that is too big. Code that recognizes an outage belongs here: it
-needs the reason and the evidence together.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from hunting_pipeline import plan
+from hunting_pipeline.actions import (
+    Accept,
+    Action,
+    Blame,
+    ByHash,
+    ByTime,
+    Distinct,
+    Evidence,
+    Fetch,
+    GiveUp,
+    Isolate,
+    Probe,
+    Reason,
+    Recount,
+    Remainder,
+    Replace,
+)
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import SECOND, Grain, Proof, Slice, Window, subtract
 
@@ -51,6 +76,7 @@ __all__ = [
     "ROUNDS",
     "Accept",
     "Action",
+    "Blame",
     "ByHash",
     "ByTime",
     "Distinct",
@@ -58,6 +84,7 @@ __all__ = [
     "Fetch",
     "GiveUp",
     "Isolate",
+    "Probe",
     "Reason",
     "Recount",
     "Remainder",
@@ -71,139 +98,20 @@ __all__ = [
 ROUNDS = 4
 """Most fetches of a slice, and most counts of its buckets, while its count keeps changing."""
 
+STEADY_ROUNDS = 2
+"""Most fetches of a slice while its count stays the same and its rows differ from the count."""
+
+MOST_DISPUTES = 3
+"""Most cuts of a slice, one inside the other, while its count keeps changing."""
+
+MOST_UNREADABLE = 24
+"""Most unreadable replies in a row. A cut to one unreadable row of 100,000 rows needs 17."""
+
 MOST_BUCKETS = 65_536
 """Most hash buckets. Rows that still share a bucket are probably equal."""
 
 _EDGE_STEP = 600 * SECOND
 """Ticks between the retention edge and the remainder of a slice: time to count and fetch the remainder."""
-
-
-class Reason(StrEnum):
-    """The reason for the next decision."""
-
-    NEW = "the slice has not been requested"
-    ANSWERED = "a reply brought rows"
-    RECOUNTED = "the service has counted the slice again"
-    TRUNCATED = "the reply held as many rows as a reply can, so rows are missing"
-    REFUSED = "the service did not answer, or answered that the slice is too big"
-    NOT_DISTINCT = "the distinct rows could not be fetched, or do not add up to the count"
-    BINS = "the rows of the slice were counted by time"
-    BUCKETS = "the rows of the slice were counted by hash"
-
-
-_TOO_BIG = frozenset({Reason.TRUNCATED, Reason.REFUSED})
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """The facts about a slice so far.
-
-    Attributes:
-        width: the width of a row, measured in every reply of the table.
-        edge: the retention edge (ticks): the service may have deleted rows before this instant.
-        rounds: number of fetches; once `buckets` is set, number of counts by hash.
-        received: row count and checksum of the last reply; None before the first reply.
-        buckets: number of buckets in the last count by hash; 0 before the first such count.
-        parts: the smaller slices that result from the last count by time or by hash.
-        refusal: the service's words about its last refusal.
-    """
-
-    width: plan.Width
-    edge: int
-    rounds: int = 0
-    received: Proof | None = None
-    buckets: int = 0
-    parts: tuple[Slice, ...] = ()
-    refusal: str = ""
-
-    def after_reply(self, received: Proof) -> "Evidence":
-        """Add the row count and checksum of one more reply."""
-        return replace(self, received=received, rounds=self.rounds + 1)
-
-    def after_buckets(self, of: int, parts: tuple[Slice, ...]) -> "Evidence":
-        """Add one more count by hash. The first count by hash sets `rounds` to 1."""
-        return replace(self, buckets=of, parts=parts, rounds=self.rounds + 1 if self.buckets else 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Fetch the rows. With `persist`, send the query again after a refusal: the slice cannot be smaller."""
-
-    persist: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Recount:
-    """Count the slice again. The next reason is `RECOUNTED`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accept:
-    """Accept the last reply: it holds exactly the rows of the slice."""
-
-
-@dataclass(frozen=True, slots=True)
-class ByTime:
-    """Count `window` in bins of `step` ticks, and pack the bins to `target` rows.
-
-    The next reason is `BINS`.
-    """
-
-    window: Window
-    step: int
-    target: int
-
-
-@dataclass(frozen=True, slots=True)
-class ByHash:
-    """Count the slice in `of` hash buckets. The next reason is `BUCKETS`."""
-
-    of: int
-
-
-@dataclass(frozen=True, slots=True)
-class Distinct:
-    """Fetch each distinct row once, with the number of its occurrences.
-
-    The next reason is `ANSWERED` if the rows equal the count, else `NOT_DISTINCT`.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class Isolate:
-    """Fetch `parts` instead of the slice: first the partition of the dense tick, then the rest."""
-
-    parts: tuple[Slice, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Replace:
-    """Fetch `parts` instead of the slice. Together they hold all rows of it that the service still holds."""
-
-    parts: tuple[Slice, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Remainder:
-    """Count `window` as in `ByTime`, and fetch its parts instead of the slice.
-
-    `window` is the part of the slice that the service still holds.
-    """
-
-    window: Window
-    step: int
-    target: int
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Raise an error: with `dense`, the slice cannot be cut further; otherwise, its counts keep changing."""
-
-    message: str
-    dense: bool
-
-
-Action = Fetch | Recount | Accept | ByTime | ByHash | Distinct | Isolate | Replace | Remainder | GiveUp
 
 
 def next_action(slice_: Slice, reason: Reason, evidence: Evidence, *, limits: Limits, grain: Grain) -> Action:
@@ -216,10 +124,15 @@ def next_action(slice_: Slice, reason: Reason, evidence: Evidence, *, limits: Li
         limits: the limits of one reply.
         grain: length of the table's partitions.
     """
+    if rest := remainder(slice_, evidence, limits=limits):
+        return rest
+    if reason is Reason.RECOUNTED and evidence.failed and evidence.steady:  # the count was right
+        return _smaller(slice_, evidence.failed, evidence, limits=limits, grain=grain)
     return (
-        remainder(slice_, evidence, limits=limits)
-        or _after_counting(slice_, reason, evidence)
+        _after_counting(slice_, reason, evidence)
+        or _after_failure(slice_, reason, evidence)
         or _accept_or_fetch(slice_, reason, evidence, limits)
+        or (_disputed(slice_, evidence, grain) if reason is Reason.RECOUNTED else None)
         or _smaller(slice_, reason, evidence, limits=limits, grain=grain)
     )
 
@@ -240,7 +153,8 @@ def _after_counting(slice_: Slice, reason: Reason, evidence: Evidence) -> Action
     """Decide after a count by time or by hash, and after a recount between two counts by hash."""
     match reason:
         case Reason.BINS:
-            return Replace(evidence.parts)
+            disputes = slice_.disputes + (evidence.rounds >= ROUNDS)
+            return Replace(tuple(replace(part, disputes=disputes) for part in evidence.parts))
         case Reason.BUCKETS:
             return _after_buckets(slice_, evidence)
         case Reason.RECOUNTED if evidence.buckets:
@@ -251,13 +165,31 @@ def _after_counting(slice_: Slice, reason: Reason, evidence: Evidence) -> Action
 def _after_buckets(slice_: Slice, evidence: Evidence) -> Replace | Recount | GiveUp:
     if sum(part.expected.rows for part in evidence.parts) == slice_.expected.rows:
         return Replace(evidence.parts)
-    if evidence.rounds < ROUNDS:
+    if evidence.bucket_rounds < ROUNDS:
         return Recount()
     return GiveUp(
-        f"{slice_}: the rows of its hash buckets do not add up to its count. None of its rows were kept."
-        " Run again",
-        dense=False,
+        f"{slice_}: its hash buckets hold {sum(part.expected.rows for part in evidence.parts)} rows."
+        " Its partition is skipped. Run again",
+        Blame.UNREADABLE,
     )
+
+
+def _after_failure(slice_: Slice, reason: Reason, evidence: Evidence) -> Fetch | Probe | GiveUp | None:
+    """Decide after a query without an answer or with an unreadable reply; None if the slice must be cut."""
+    match reason:
+        case Reason.UNANSWERED if not evidence.served:
+            return Probe()
+        case Reason.UNREADABLE if evidence.unreadable >= MOST_UNREADABLE:
+            return GiveUp(
+                f"{slice_}: the last {evidence.unreadable} replies were unreadable: {evidence.refusal}."
+                " Finished work is kept. Run again",
+                Blame.FAILED,
+            )
+        case Reason.UNREADABLE if slice_.expected.rows > 1 and evidence.unreadable == 1:
+            return Fetch(persist=False)
+        case Reason.UNREADABLE if evidence.unreadable == 2 and not evidence.served:
+            return Probe()
+    return None
 
 
 def _accept_or_fetch(slice_: Slice, reason: Reason, evidence: Evidence, limits: Limits) -> Action | None:
@@ -267,10 +199,28 @@ def _accept_or_fetch(slice_: Slice, reason: Reason, evidence: Evidence, limits: 
         return Accept()
     if reason is Reason.ANSWERED:
         return Recount()
-    again = reason is Reason.RECOUNTED and evidence.rounds < ROUNDS
-    if again or (reason is Reason.NEW and plan.fits(slice_, limits, evidence.width)):
+    again = reason is Reason.RECOUNTED and evidence.rounds < ROUNDS and evidence.steady < STEADY_ROUNDS
+    if (again or reason is Reason.NEW) and plan.fits(slice_, limits, evidence.width):
         return Fetch(persist=slice_.expected.rows <= 1)
     return None
+
+
+def _disputed(slice_: Slice, evidence: Evidence, grain: Grain) -> Replace | GiveUp | None:
+    """Decide about a slice whose count and rows differ again and again; None if it must be cut by time."""
+    if evidence.rounds < ROUNDS and evidence.steady < STEADY_ROUNDS:
+        return None
+    if parts := _halved(slice_, grain):
+        return Replace(parts)
+    changing = evidence.steady < STEADY_ROUNDS
+    if changing and slice_.expected.rows > 1 and slice_.disputes < MOST_DISPUTES:
+        return None
+    sent = evidence.received.rows if evidence.received else 0
+    other = " with other times" if sent == slice_.expected.rows else ""
+    return GiveUp(
+        f"{slice_}: the service counts {slice_.expected.rows} rows and sends {sent} rows{other}."
+        " Its partition is skipped. Run again",
+        Blame.UNREADABLE,
+    )
 
 
 def _smaller(slice_: Slice, reason: Reason, evidence: Evidence, *, limits: Limits, grain: Grain) -> Action:
@@ -285,24 +235,27 @@ def _smaller(slice_: Slice, reason: Reason, evidence: Evidence, *, limits: Limit
         return Isolate(parts)
     if bucket is not None and reason is not Reason.NOT_DISTINCT:
         return Distinct()
-    return _by_hash(slice_, target, limits)
+    return _by_hash(slice_, reason, target, limits)
 
 
-def _of_one_row(slice_: Slice, reason: Reason, evidence: Evidence, grain: Grain) -> Isolate | GiveUp:
-    if reason not in _TOO_BIG:
-        return GiveUp(
-            f"{slice_} cannot be fetched: its count keeps changing. None of its rows were kept. Run again",
-            dense=False,
-        )
+def _of_one_row(
+    slice_: Slice, reason: Reason, evidence: Evidence, grain: Grain
+) -> Recount | Isolate | GiveUp:
+    """Count the slice again, because late rows may have made it too big. Then isolate it or give it up."""
+    if not evidence.recounts:
+        return Recount()
     if slice_.bucket is None and (parts := _isolated(slice_, grain)):
         return Isolate(parts)
     return GiveUp(
-        f"{slice_} cannot be cut further: {evidence.refusal}. Its partition is skipped",
-        dense=True,
+        f"{slice_} cannot be cut further: {evidence.refusal}. Its partition is skipped", _blame(reason)
     )
 
 
-def _by_hash(slice_: Slice, target: int, limits: Limits) -> ByHash | GiveUp:
+def _blame(reason: Reason) -> Blame:
+    return Blame.UNREADABLE if reason is Reason.UNREADABLE else Blame.DENSE
+
+
+def _by_hash(slice_: Slice, reason: Reason, target: int, limits: Limits) -> ByHash | GiveUp:
     """Choose the number of buckets: as many as needed, but at most as many as one reply can count."""
     own = slice_.bucket.of if slice_.bucket else 1
     countable = own << max(1, (limits.rows - 1).bit_length() - 1)  # one row per bucket, below the row limit
@@ -311,7 +264,7 @@ def _by_hash(slice_: Slice, target: int, limits: Limits) -> ByHash | GiveUp:
         return GiveUp(
             f"{slice_}: these rows do not fit one reply, and hash buckets cannot separate them."
             " Their partition is skipped",
-            dense=True,
+            _blame(reason),
         )
     return ByHash(of)
 
@@ -337,6 +290,18 @@ def _isolated(slice_: Slice, grain: Grain) -> tuple[Slice, ...]:
         for part in subtract(slice_.window, [own])
     ]
     return (replace(slice_, window=own), *rest)
+
+
+def _halved(slice_: Slice, grain: Grain) -> tuple[Slice, ...]:
+    """Split a slice in two at the edge of a partition. Returns no parts if it overlaps one partition only."""
+    if slice_.window is None or slice_.bucket is not None:
+        return ()
+    first, last = slice_.window.start // grain.ticks, (slice_.window.end - 1) // grain.ticks
+    if first == last:
+        return ()
+    middle = (first + last + 1) // 2 * grain.ticks
+    windows = Window(slice_.window.start, middle), Window(middle, slice_.window.end)
+    return tuple(replace(slice_, window=part, expected=Proof(0, 0), occupied=None) for part in windows)
 
 
 def width_after_refusal(width: plan.Width, slice_: Slice, limits: Limits) -> plan.Width:

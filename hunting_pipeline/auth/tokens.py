@@ -71,13 +71,26 @@ class _HttpClient:
 
     def get(self, url: str, **options: Any) -> object:
         with transport_errors():
-            return self._client.get(url, **options)
+            return _without_pages(self._client.get(url, **options))
 
     def post(self, url: str, *, data: Mapping[str, str | bytes], **options: Any) -> object:
         """Send a form. Signed assertions of MSAL are bytes, which httpx would send as `b'…'`."""
         form = {key: value.decode() if isinstance(value, bytes) else value for key, value in data.items()}
         with transport_errors():
-            return self._client.post(url, data=form, **options)
+            return _without_pages(self._client.post(url, data=form, **options))
+
+
+def _without_pages(reply: Any) -> Any:
+    """Refuse a web page: Entra sends JSON. A page with a status from 500 is an outage, which MSAL reports."""
+    if reply.status_code < 500 and "html" in reply.headers.get("content-type", "").lower():
+        page = f"{reply.status_code} web page: {printable(reply.text, limit=200)}"
+        raise NotAccepted(
+            Refuse(
+                f"{page}; a proxy, firewall or captive portal may have answered instead of Entra."
+                " Check HTTPS_PROXY and NO_PROXY"
+            )
+        )
+    return reply
 
 
 class _App:
@@ -114,7 +127,7 @@ class _App:
         except NotAccepted as error:
             failure = self._unreachable(error)
         except MsalError:  # MSAL raises it for statuses from 500
-            failure = ServiceFailed(f"the login host {self._host} failed. Try again later")
+            failure = ServiceFailed(f"the login host {self._host} failed. Try again later", everything=True)
         except _NOT_ENTRA as error:
             failure = _entra_error({"error_description": str(error.__context__ or "")}, host=self._host)
         raise failure from None
@@ -136,7 +149,9 @@ class _App:
     def _unreachable(self, error: NotAccepted) -> HuntingError:
         if isinstance(error.verdict, Refuse):
             return Misconfigured(f"login at {self._host} failed: {error} ({setting('login_url')})")
-        return ServiceFailed(f"the login host {self._host} was not reached: {error} ({setting('login_url')})")
+        return ServiceFailed(
+            f"the login host {self._host} was not reached: {error} ({setting('login_url')})", everything=True
+        )
 
 
 _ADVICE: Mapping[int, str] = MappingProxyType(
@@ -146,6 +161,9 @@ _ADVICE: Mapping[int, str] = MappingProxyType(
         7000229: (
             f"the app {setting('client_id')} has no service principal in {setting('tenant_id')}:"
             " grant admin consent"
+        ),
+        65001: (
+            f"the app {setting('client_id')} has no consent in {setting('tenant_id')}: grant admin consent"
         ),
         700016: f"{setting('client_id')} is not an app of the tenant {setting('tenant_id')}",
         700024: "the signed assertion is not valid at this time: check this machine's clock",
@@ -172,7 +190,7 @@ def _entra_error(answer: Mapping[str, Any], *, host: str = "") -> HuntingError:
     if found and (advice := _ADVICE.get(int(found[1]))):
         return Misconfigured(f"{advice} ({said})")
     if answer.get("error") in ("temporarily_unavailable", "server_error"):
-        return ServiceFailed(f"Entra is unavailable: {said}")
+        return ServiceFailed(f"Entra is unavailable: {said}", everything=True)
     if host:
         return Misconfigured(
             f"{host} returned no OpenID configuration or token for this tenant:"

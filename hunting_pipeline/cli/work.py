@@ -9,7 +9,7 @@ import typer
 
 from hunting_pipeline.cli.problems import INTERRUPTED, complain, exit_code
 from hunting_pipeline.cli.selection import DateRange
-from hunting_pipeline.errors import HuntingError, Misconfigured, QuotaExhausted, Refused
+from hunting_pipeline.errors import HuntingError, Misconfigured, QuotaExhausted, Refused, ServiceFailed
 from hunting_pipeline.model import TableSpec
 from hunting_pipeline.pipeline import Pipeline, Pull, open_pipeline
 from hunting_pipeline.settings import Settings, naming
@@ -97,7 +97,7 @@ class Problems:
 def _is_fatal(error: HuntingError) -> bool:
     """Return whether the next table would fail in the same way."""
     return isinstance(error, QuotaExhausted) or (
-        isinstance(error, Misconfigured | Refused) and error.everything
+        isinstance(error, Misconfigured | Refused | ServiceFailed) and error.everything
     )
 
 

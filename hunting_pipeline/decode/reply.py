@@ -59,7 +59,7 @@ def decode(
     text.take("{")
     envelope = _Envelope()
     batches: list[Batch] | None = None
-    kept: bytes | None = None
+    kept: tuple[bytes, int] | None = None
     schema, results, stats = keys
     for key in _keys(text, envelope):
         if key == stats:
@@ -78,7 +78,8 @@ def decode(
     if envelope.layout is None or (batches is None and kept is None):
         raise ReplyUnreadable(f"the reply has no Schema or no Results; it has {_names(envelope.seen)}")
     if batches is None:
-        again = Body([kept or b""], max_bytes)
+        rows, start = kept or (b"", 0)
+        again = Body([rows], max_bytes, start=start)
         batches = list(_results(again, Text(again), envelope.layout))
     return _reply(envelope, envelope.layout, batches, source.received)
 
@@ -146,11 +147,15 @@ def _entry(item: Any) -> tuple[str, str]:
     return name, wire
 
 
-def _rows_before_schema(source: Body, text: Text) -> bytes:
-    """Return the bytes of a Results array that came before the Schema. Reads the whole body into memory."""
+def _rows_before_schema(source: Body, text: Text) -> tuple[bytes, int]:
+    """Return the bytes of a Results array that came before the Schema, and the number of bytes before it.
+
+    Reads the whole body into memory.
+    """
     text.return_unread()
+    start = source.position
     whole = source.read_all()
-    rest = Body([whole], len(whole))
+    rest = Body([whole], len(whole), start=start)
     rows = Text(rest)
     rows.take("[")
     if rows.peek() == "]":
@@ -162,7 +167,7 @@ def _rows_before_schema(source: Body, text: Text) -> bytes:
     rows.return_unread()
     after = rest.read_all()
     source.unread(after)
-    return whole[: len(whole) - len(after)]
+    return whole[: len(whole) - len(after)], start
 
 
 def _results(source: Body, text: Text, layout: Layout) -> Iterator[Batch]:
@@ -179,8 +184,13 @@ def _results(source: Body, text: Text, layout: Layout) -> Iterator[Batch]:
     path: Callable[[Body], Iterator[Batch]] | None = None
     exact = 0
     while True:
+        start = text.position
         rows, ended = _rows(text, min(max(1, exact), _ROWS_AT_ONCE))
-        yield exact_batch(layout, rows)
+        try:
+            batch = exact_batch(layout, rows)
+        except ReplyUnreadable as error:
+            raise ReplyUnreadable(f"{error}, in one of {len(rows)} rows after byte {start}") from None
+        yield batch
         if ended:
             return
         exact += len(rows)

@@ -25,12 +25,18 @@ def excerpt(text: str) -> str:
 class Body:
     """A decompressed body, read in chunks.
 
+    Args:
+        chunks: the bytes of the body, or of its part from the byte `start` on.
+        max_bytes: the limit of their number.
+        start: number of bytes of the body before them.
+
     Raises:
         ReplyUnreadable: the body is longer than `max_bytes`.
     """
 
-    def __init__(self, chunks: Iterable[bytes], max_bytes: int) -> None:
+    def __init__(self, chunks: Iterable[bytes], max_bytes: int, *, start: int = 0) -> None:
         self._chunks = iter(chunks)
+        self._start = start
         self._pending: list[memoryview] = []
         """Bytes to read before the next chunk, in reverse order: the last item is read first."""
         self._max_bytes = max_bytes
@@ -49,6 +55,11 @@ class Body:
         data = self._pending.pop()
         self.unread(data[CHUNK_BYTES:])
         return bytes(data[:CHUNK_BYTES])
+
+    @property
+    def position(self) -> int:
+        """The number of bytes of the body that were read."""
+        return self._start + self.received - sum(map(len, self._pending))
 
     def read_all(self) -> bytes:
         """Read all remaining bytes."""
@@ -80,11 +91,19 @@ class Text:
             try:
                 parts.append(self._decode.decode(data, final=self._ended))
             except UnicodeDecodeError as error:
-                raise ReplyUnreadable(f"the reply is not UTF-8: {error.reason}") from None
+                raise ReplyUnreadable(
+                    f"the reply is not UTF-8: {error.reason}, after byte {self.position}"
+                ) from None
             wanted -= len(parts[-1])
         grown = sum(map(len, parts)) > len(parts[0])
         self._text, self._at = "".join(parts), 0
         return grown
+
+    @property
+    def position(self) -> int:
+        """The number of bytes of the body before the next character."""
+        undecoded, _ = self._decode.getstate()
+        return self._body.position - len(undecoded) - len(self._text[self._at :].encode())
 
     def peek(self) -> str:
         """Return the next character that is not blank; empty at the end of the body."""
@@ -100,10 +119,13 @@ class Text:
         """Read the next character, which must be one of `wanted`."""
         found = self.peek()
         if not found:
-            raise ReplyUnreadable(f"the reply is truncated: it ends where one of {wanted!r} is expected")
+            raise ReplyUnreadable(
+                f"the reply is truncated: it ends where one of {wanted!r} is expected,"
+                f" after byte {self.position}"
+            )
         if found not in wanted:
             raise ReplyUnreadable(
-                f"the reply is not JSON: one of {wanted!r} is expected before {self._near()}"
+                f"the reply is not JSON: one of {wanted!r} is expected after byte {self.position}"
             )
         self._at += 1
         return found
@@ -116,10 +138,13 @@ class Text:
                 value, end = decoder.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
                 if isinstance(error, RecursionError):
-                    raise ReplyUnreadable("the reply is nested too deeply") from None
+                    raise ReplyUnreadable(
+                        f"the reply is nested too deeply, after byte {self.position}"
+                    ) from None
                 if len(self._text) - self._at > _LONGEST_VALUE:
                     raise ReplyUnreadable(
-                        f"a value of the reply is longer than {_LONGEST_VALUE} characters"
+                        f"a value of the reply is longer than {_LONGEST_VALUE} characters,"
+                        f" after byte {self.position}"
                     ) from None
                 if not self._fill():
                     raise self._not_json(error) from None
@@ -136,11 +161,12 @@ class Text:
         self._decode.reset()
         self._text, self._at, self._ended = "", 0, False
 
-    def _near(self) -> str:
-        return excerpt(self._text[self._at : self._at + _QUOTED + 1])
-
     def _not_json(self, error: ValueError) -> ReplyUnreadable:
         if not self._text[self._at :]:
-            return ReplyUnreadable("the reply is truncated: it ends where a value is expected")
+            return ReplyUnreadable(
+                f"the reply is truncated: it ends where a value is expected, after byte {self.position}"
+            )
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "unreadable number"
-        return ReplyUnreadable(f"the reply is truncated or is not JSON: {reason}, in {self._near()}")
+        return ReplyUnreadable(
+            f"the reply is truncated or is not JSON: {reason}, in the value after byte {self.position}"
+        )

@@ -11,7 +11,7 @@ import httpx
 from hunting_pipeline.apis.connection import Connection
 from hunting_pipeline.http.body import inflate
 from hunting_pipeline.http.transport import open_client, transport_errors
-from hunting_pipeline.http.verdict import NotAccepted, Split, judge
+from hunting_pipeline.http.verdict import NoAnswer, NotAccepted, accepted, judge
 
 __all__ = ["Client", "NotAccepted"]
 
@@ -86,7 +86,7 @@ class Client:
             response = self._http.send(request, stream=True)
         waited = self._monotonic() - started
         with closing(response):
-            if response.status_code != 200:
+            if not accepted(response.status_code, response.headers):
                 self._reject(response, waited)
             yield self._body(response, waited)
 
@@ -136,5 +136,5 @@ class Client:
                 return
             waited += self._monotonic() - asked
             if waited > self._max_wait:
-                raise NotAccepted(Split(f"the reply took longer than {self._max_wait:g} seconds"))
+                raise NotAccepted(NoAnswer(f"the reply took longer than {self._max_wait:g} seconds"))
             yield chunk

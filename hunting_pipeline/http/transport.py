@@ -1,9 +1,11 @@
 """The HTTP client for the API and the login host, and the verdicts on its errors.
 
-TLS is always verified, only https is allowed, and no redirect is followed. Proxies come from the environment
-(HTTPS_PROXY, NO_PROXY).
+TLS is always verified, only https is allowed, and no redirect is followed. The environment names a proxy and
+further authorities.
 """
 
+import os
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +14,17 @@ from pathlib import Path
 import certifi
 import httpx
 
-from hunting_pipeline.errors import setting
-from hunting_pipeline.http.verdict import NotAccepted, Refuse, Retry, Split, Verdict, printable
+from hunting_pipeline.errors import Misconfigured, setting
+from hunting_pipeline.http.proxy import environment_transport, proxy_of
+from hunting_pipeline.http.verdict import NoAnswer, NotAccepted, Refuse, Retry, Verdict, printable
 
 __all__ = ["JUDGEMENTS", "judge_transport", "open_client", "transport_errors"]
 
 CONNECT_SECONDS = 30.0
 """Connect timeout (TCP and TLS) in seconds. It is long enough for several lost SYN packets."""
+
+_AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables of other programs that name authorities. They are trusted besides those of the system."""
 
 
 def open_client(
@@ -27,14 +33,18 @@ def open_client(
     """Open a client with a connection pool. Threads may share it; the caller must close it.
 
     Args:
-        ca_bundle: PEM file with the only trusted authorities; those of the system and of certifi if None.
+        ca_bundle: PEM file with the only trusted authorities. If None, those of the system, of certifi and
+            of the environment are trusted.
         read_seconds: read timeout.
         transport: a replacement for the network, such as `httpx.MockTransport(handler)`. Proxies and
             `ca_bundle` are then unused. Redirects and schemes other than https stay forbidden.
+
+    Raises:
+        Misconfigured: a variable of the environment names an unusable proxy or unreadable authorities.
     """
     return httpx.Client(
-        transport=transport,
-        verify=_trust(ca_bundle) if transport is None else True,
+        transport=transport or environment_transport(_trust(ca_bundle)),
+        trust_env=False,
         timeout=httpx.Timeout(
             connect=min(CONNECT_SECONDS, read_seconds),
             read=read_seconds,
@@ -52,7 +62,26 @@ def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(ca_bundle))
     context = ssl.create_default_context()  # the system's authorities, such as a company's proxy
     context.load_verify_locations(cafile=certifi.where())  # for systems without authorities
+    for variable in _AUTHORITIES:
+        if os.environ.get(variable):
+            _trust_also(context, variable)
     return context
+
+
+def _trust_also(context: ssl.SSLContext, variable: str) -> None:
+    """Add the authorities in the file or the folders that a variable of the environment names."""
+    value = os.environ[variable]
+    folders = [part for part in value.split(os.pathsep) if Path(part).is_dir()]
+    try:
+        if folders:
+            context.load_verify_locations(capath=os.pathsep.join(folders))
+        else:
+            context.load_verify_locations(cafile=value)
+    except OSError as error:  # ssl.SSLError is an OSError: the file holds no PEM certificate
+        raise Misconfigured(
+            f"{variable} {value} is not a readable PEM file: {error.strerror or type(error).__name__}."
+            f" No request was sent. Correct or remove the variable, or set {setting('ca_bundle')}"
+        ) from None
 
 
 def _only_https(request: httpx.Request) -> None:
@@ -66,8 +95,8 @@ def _named(error: Exception) -> str:
     return printable(f"{type(error).__name__}: {error}".rstrip(": "), limit=300)
 
 
-def _split(error: Exception) -> Verdict:
-    return Split(f"no answer within the time limit ({type(error).__name__})")
+def _no_answer(error: Exception) -> Verdict:
+    return NoAnswer(f"no answer within the time limit ({type(error).__name__})")
 
 
 def _retry(error: Exception) -> Verdict:
@@ -96,17 +125,26 @@ def _connecting(error: Exception) -> Verdict:
 
 
 def _proxy(error: Exception) -> Verdict:
-    """Retry after a gateway error of the proxy. Refuse all other statuses of the proxy."""
-    if str(error).startswith(("502", "503", "504")):
+    """Retry if the proxy or its network is down for the moment. Refuse all other replies of the proxy."""
+    if _PROXY_DOWN.match(str(error)):
         return Retry(_named(error))
     return Refuse(f"the proxy refused: {_named(error)}; check HTTPS_PROXY and NO_PROXY")
 
 
+_PROXY_DOWN = re.compile(r"408|50[0234]|.*(unreachable|connection refused|TTL|server failure)", re.IGNORECASE)
+"""Statuses of an HTTP proxy, and replies of a SOCKS proxy, that may be different a moment later."""
+
+
 def _host(error: Exception) -> str:
+    """Return the host of the request, with the variable of its proxy."""
     try:
-        return error.request.url.host if isinstance(error, httpx.RequestError) else "the host"
+        request = error.request if isinstance(error, httpx.RequestError) else None
     except RuntimeError:  # httpx sets the request of an error only after sending it
+        request = None
+    if request is None:
         return "the host"
+    variable = proxy_of(request)
+    return request.url.host + (f" through the proxy in {variable}" if variable else "")
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
@@ -116,7 +154,7 @@ def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
 
 
 JUDGEMENTS: dict[type[Exception], Callable[[Exception], Verdict]] = {
-    httpx.ReadTimeout: _split,
+    httpx.ReadTimeout: _no_answer,
     httpx.ConnectTimeout: _retry,
     httpx.WriteTimeout: _retry,
     httpx.PoolTimeout: _retry,

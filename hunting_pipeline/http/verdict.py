@@ -14,12 +14,31 @@ from typing import Any
 
 from hunting_pipeline.errors import setting
 
-__all__ = ["NotAccepted", "Refuse", "Renew", "Retry", "Split", "Verdict", "Wait", "judge", "printable"]
+__all__ = [
+    "NoAnswer",
+    "NotAccepted",
+    "Refuse",
+    "Renew",
+    "Retry",
+    "Split",
+    "Verdict",
+    "Wait",
+    "accepted",
+    "judge",
+    "printable",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """The request asked for too much: split it and send smaller requests."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """No answer of the service: either the request asked for too much, or the service is down."""
 
     reason: str
 
@@ -41,9 +60,14 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A temporary failure of the service or the network: send the same request again, a few times."""
+    """A temporary failure of the service or the network: send the same request again, a few times.
+
+    Attributes:
+        seconds: the time that the service asks to wait before the next attempt; 0 if it asks for none.
+    """
 
     reason: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +82,7 @@ class Refuse:
     everything: bool = True
 
 
-Verdict = Split | Wait | Renew | Retry | Refuse
+Verdict = Split | NoAnswer | Wait | Renew | Retry | Refuse
 
 
 class NotAccepted(Exception):
@@ -76,10 +100,22 @@ class NotAccepted(Exception):
 _WHERE = ", ".join(setting(name) for name in ("api_url", "api", "cloud"))
 """The settings that choose the URL."""
 
+_NOT_THE_API = (
+    "a proxy, firewall or captive portal answered instead of the API."
+    f" Check HTTPS_PROXY, NO_PROXY and {setting('api_url')}"
+)
+"""The cause and the solution of replies that are not from the API."""
+
 CALLS_WAIT = 60.0
 """Seconds to wait for the call quota if the reply names no time. The service counts calls per minute."""
 CPU_WAIT = 900.0
 """Seconds to wait for CPU quota if the reply names no time. The service renews it every 15 minutes."""
+LONGEST_WAIT = 86_400.0
+"""Longest wait for quota, in seconds. Every quota of the service is renewed within a day."""
+LONGEST_RETRY = 300.0
+"""Longest wait before a retry, in seconds, so that a failing service does not hold a run for hours."""
+_PAGE = "web page"
+"""The code of a reply that is a web page. The API sends JSON, so a proxy, a gateway or a portal answered."""
 _SHOWN = 500
 """Number of characters that a message quotes from the service."""
 
@@ -101,6 +137,11 @@ class _ErrorReply:
         return f"{self.status} {details}".strip()
 
 
+def accepted(status: int, headers: Mapping[str, str]) -> bool:
+    """Return whether a reply is accepted, so its body has the result. A web page is never a result."""
+    return status == 200 and not _is_html(_lowered(headers))
+
+
 def judge(
     status: int, headers: Mapping[str, str], body: bytes, *, permission: str, now: datetime
 ) -> Verdict | None:
@@ -113,13 +154,13 @@ def judge(
         permission: the permission that the app needs, for the message.
         now: the current time with a time zone, to convert a Retry-After date into seconds.
     """
-    if status == 200:
+    if accepted(status, headers):
         return None
-    code, message = _error_of(body)
-    lowered = {name.lower(): value for name, value in headers.items()}
+    lowered = _lowered(headers)
+    code, message = _error_of(body, html=_is_html(lowered))
     error = _ErrorReply(status, lowered, code, message, permission, now)
     for statuses, pattern, verdict in _TABLE:
-        if status in statuses and (pattern is None or pattern.search(message)):
+        if status in statuses and (pattern is None or pattern.search(f"{code}: {message}")):
             return verdict(error)
     return Refuse(f"the service returned an unknown error: {error.text}")
 
@@ -132,9 +173,19 @@ def printable(text: str, *, limit: int = _SHOWN) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _error_of(body: bytes) -> tuple[str, str]:
+def _lowered(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _is_html(headers: Mapping[str, str]) -> bool:
+    return "html" in headers.get("content-type", "").lower()
+
+
+def _error_of(body: bytes, *, html: bool) -> tuple[str, str]:
     """Extract the code and the message of an error. For an unknown form of body, return "" and the text."""
     text = body.decode("utf-8", errors="replace")
+    if html or re.match(r"\s*<(!doctype|html)", text, re.IGNORECASE):
+        return _PAGE, printable(text)
     try:
         envelope: Any = json.loads(text)
     except (ValueError, RecursionError):
@@ -172,6 +223,26 @@ def _forbidden(error: _ErrorReply) -> Verdict:
     )
 
 
+def _feature_disabled(error: _ErrorReply) -> Verdict:
+    return Refuse(
+        f"{error.text}; the tenant does not have this feature, or does not allow this operation."
+        " A permission of the app does not change this: check the tenant's licenses and settings"
+    )
+
+
+def _blocked(error: _ErrorReply) -> Verdict:
+    return Refuse(f"{error.text}; the API sends no web pages, so {_NOT_THE_API}")
+
+
+def _network_sign_in(error: _ErrorReply) -> Verdict:
+    return Refuse(f"{error.text}; the network requires a sign-in, so {_NOT_THE_API}")
+
+
+def _no_result(error: _ErrorReply) -> Verdict:
+    """Retry, because a web page with status 200 may be a notice of maintenance."""
+    return Retry(f"{error.text}; the API sends no web pages, so {_NOT_THE_API}")
+
+
 def _wrong_url(error: _ErrorReply) -> Verdict:
     return Refuse(f"{error.text}; the URL does not exist: check {_WHERE}")
 
@@ -180,7 +251,7 @@ def _redirected(error: _ErrorReply) -> Verdict:
     to = printable(error.headers.get("location", "nowhere"), limit=200)
     return Refuse(
         f"{error.status} redirects to {to}; redirects are not followed, to protect the token."
-        f" Check {setting('api_url')}"
+        f" Perhaps {_NOT_THE_API}"
     )
 
 
@@ -188,25 +259,30 @@ def _split(error: _ErrorReply) -> Verdict:
     return Split(error.text)
 
 
+def _no_answer(error: _ErrorReply) -> Verdict:
+    return NoAnswer(error.text)
+
+
 def _renew(error: _ErrorReply) -> Verdict:
     return Renew(error.text)
 
 
 def _retry(error: _ErrorReply) -> Verdict:
-    return Retry(error.text)
+    return Retry(error.text, min(_retry_after(error) or 0.0, LONGEST_RETRY))
 
 
 def _wait(error: _ErrorReply) -> Verdict:
-    """Wait for the time in Retry-After, else the time in the message, else the default of the quota."""
-    seconds = _retry_after(error)
-    if seconds is None:
-        seconds = _seconds_in(error.message)
-    if seconds is None:
-        seconds = CPU_WAIT if "cpu" in error.code.lower() else CALLS_WAIT
-    return Wait(max(1.0, seconds), error.text)
+    """Wait for the time in Retry-After, else the time in the message, else the default of the quota.
+
+    A time that is over or zero does not count: without a wait, each new request would exceed the quota again.
+    """
+    default = CPU_WAIT if "cpu" in error.code.lower() else CALLS_WAIT
+    seconds = _retry_after(error) or _seconds_in(error.message) or default
+    return Wait(min(max(1.0, seconds), LONGEST_WAIT), error.text)
 
 
 def _retry_after(error: _ErrorReply) -> float | None:
+    """Return the seconds in Retry-After; 0 if its date is over, None if there is no readable value."""
     value = error.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
         return float(value)
@@ -236,6 +312,7 @@ def _says(phrase: str) -> re.Pattern[str]:
 
 
 _TABLE: tuple[tuple[frozenset[int], re.Pattern[str] | None, Callable[[_ErrorReply], Verdict]], ...] = (
+    (frozenset({200}), None, _no_result),
     (frozenset(range(300, 400)), None, _redirected),
     (frozenset({400}), _says("failed to resolve table"), _table_absent),
     (frozenset({400}), _says("failed to resolve (scalar|column)"), _column_absent),
@@ -243,15 +320,19 @@ _TABLE: tuple[tuple[frozenset[int], re.Pattern[str] | None, Callable[[_ErrorRepl
     (frozenset({400}), _says("exceeded the allowed limits|query execution was preempted"), _split),
     (frozenset({400}), None, _bad_query),
     (frozenset({401}), None, _renew),
+    (frozenset({403}), _says("DisabledFeature|DisallowedOperation"), _feature_disabled),
+    (frozenset({403, 451}), _says(f"^{_PAGE}"), _blocked),
     (frozenset({403}), None, _forbidden),
-    (frozenset({404}), None, _wrong_url),
+    (frozenset({404, 410}), None, _wrong_url),
+    (frozenset({407, 511}), None, _network_sign_in),
     (frozenset({413}), None, _too_long),
-    (frozenset({429}), None, _wait),
+    (frozenset({429, 509}), None, _wait),  # 509: bandwidth of the app (Graph)
+    (frozenset({408, 421, 423, 425}), None, _retry),  # slow or wrong connection, locked, too early
     (frozenset({500, 503}), None, _retry),
-    (frozenset({502}), None, _split),  # from a proxy: the reply was too large for the proxy
-    (frozenset({504}), None, _split),
+    (frozenset({520, 521, 522, 523}), None, _retry),  # from a CDN: no connection to the service
+    (frozenset({502, 504, 524}), None, _no_answer),  # 502 also if the reply is too large for a proxy
 )
-"""Statuses, a pattern that the message must contain (None: any message), and the verdict.
+"""Statuses, a pattern that the code or the message must contain (None: any), and the verdict.
 
 The first matching row decides.
 """

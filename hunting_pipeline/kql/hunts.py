@@ -6,40 +6,48 @@ refused. To reduce the cost, more time filters (bounds) are added as close to th
 docs/decisions/0004-hunts.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt import Hunt
-from hunting_pipeline.kql.functions import FunctionRule, function_rule
-from hunting_pipeline.kql.operators import OPERATORS, Effect, join_kind, operator_rule
+from hunting_pipeline.kql.functions import FUNCTIONS, FunctionRule, function_rule
+from hunting_pipeline.kql.operators import OPERATORS, Effect, OperatorRule, join_kind, operator_rule
 from hunting_pipeline.kql.reading import (
     Query,
     Tokens,
     Unsliceable,
+    applied_operators,
     called_functions,
+    defined_functions,
     leading_options,
+    only_elements,
     parse_pipeline,
     parse_query,
     piped_operators,
+    split_at,
 )
 from hunting_pipeline.kql.results import Columns
-from hunting_pipeline.kql.tracing import Edit, Trace, Tracer
+from hunting_pipeline.kql.trace import Edit, Trace
+from hunting_pipeline.kql.tracing import Tracer
 
 __all__ = ["check_steady", "read_hunt"]
 
-_COMPUTES = frozenset({Effect.ADDS, Effect.CHOOSES})
+_ONLY_COUNTS = frozenset({Effect.PASSES_ALL, Effect.UNITES})
+"""The effects of operators in which a table only decides which rows there are. A count shows the change."""
 
 
-def read_hunt(text: str, time_column: str | None, columns: Columns) -> Hunt:
+def read_hunt(text: str, time_column: str | None, columns: Columns, *, settled: bool = False) -> Hunt:
     """Read a query.
 
     Args:
         text: the original query with its comments. Line numbers refer to this text.
         time_column: the time column of the result; None for a snapshot.
-        columns: the documented columns of tables. They only decide where bounds may be added.
+        columns: the documented columns of tables. They show where bounds may be added, and the time column.
+        settled: whether the user has chosen the settling delay. Then a row may come after its time.
 
     Raises:
-        Unsliceable: the text is not a query, or its rows would change by themselves.
+        Unsliceable: the text is not a query, its rows would change by themselves, or a row can come long
+            after its time.
     """
     found = parse_query(text)
     main = parse_pipeline(found.main)
@@ -47,7 +55,10 @@ def read_hunt(text: str, time_column: str | None, columns: Columns) -> Hunt:
     if time_column is None:
         return _hunt(found, Trace(()))
     _refuse_changing(found)
-    return _hunt(found, Tracer(found, columns).trace(main, time_column))
+    trace = Tracer(found, columns).trace(main, time_column)
+    if trace.lag and not settled:
+        raise trace.lag
+    return _hunt(found, trace)
 
 
 def check_steady(predicate: str, time_column: str | None) -> None:
@@ -67,7 +78,8 @@ def check_steady(predicate: str, time_column: str | None) -> None:
 
 def _refuse_undefined(found: Query) -> None:
     """Refuse a query whose result is not defined by its tables alone."""
-    for name, _ in piped_operators(found.tokens):
+    piped = (name for name, _ in piped_operators(found.tokens))
+    for name in (*piped, *applied_operators(found.tokens)):
         if reason := operator_rule(name.text).refused:
             raise Unsliceable(name.line, f"`{name.text}`: {reason}")
     _refuse_calls(found, lambda rule: rule.refused)
@@ -75,10 +87,10 @@ def _refuse_undefined(found: Query) -> None:
 
 def _refuse_changing(found: Query) -> None:
     """Refuse a query whose rows in a window can change without a change of the tables' rows in the window."""
-    _refuse_calls(found, lambda rule: rule.refused_by_time)
     for name, words in piped_operators(found.tokens):
         if reason := _reason_by_time(name.text, words):
             raise Unsliceable(name.line, reason)
+    _refuse_calls(found, lambda rule: rule.refused_by_time)
 
 
 def _reason_by_time(name: str, words: Tokens) -> str | None:
@@ -86,16 +98,33 @@ def _reason_by_time(name: str, words: Tokens) -> str | None:
     rule = operator_rule(name)
     if rule.refused_by_time:
         return f"`{name}`: {rule.refused_by_time}"
-    if name not in OPERATORS or (rule.plugins and not (words and words[0].text in rule.plugins)):
+    if name not in OPERATORS:
         return f"`{name}` is not supported: it may return other rows at another time. Remove it"
+    if rule.plugins:
+        return _reason_of_plugin(rule, leading_options(words)[1])
     if rule.effect is Effect.JOINS:
         return join_kind(leading_options(words)[0].get("kind", rule.join_kind or "")).refused
     return None
 
 
+def _reason_of_plugin(rule: OperatorRule, words: Tokens) -> str | None:
+    """Return the reason why a hunt with a time column may not call a plugin; None if it may."""
+    call, *schema = split_at(words, ":")
+    plugin = call[0].text if call else ""
+    if plugin not in rule.plugins:
+        return f"`evaluate {plugin}` is not supported: it may return other rows at another time. Remove it"
+    if not schema:
+        return (
+            f"`evaluate {plugin}` without a schema returns other columns for other rows. Write the schema:"
+            f" `evaluate {plugin}(…) : (Timestamp: datetime, Name: string)`"
+        )
+    return None
+
+
 def _refuse_calls(found: Query, reason_of: Callable[[FunctionRule], str | None]) -> None:
+    own = defined_functions(found.tokens) - FUNCTIONS.keys()
     for name in called_functions(found.tokens):
-        if reason := reason_of(function_rule(name.text)):
+        if name.text not in own and (reason := reason_of(function_rule(name.text))):
             raise Unsliceable(name.line, f"{name.text}(): {reason}")
 
 
@@ -114,8 +143,8 @@ def _hunt(found: Query, trace: Trace) -> Hunt:
 def _late_rows_rewrite(found: Query) -> bool:
     """Return whether a late row can change other rows of the result.
 
-    Rows that are grouped, joined or looked up depend on other rows. A `let` or a computed value that contains
-    a query also depends on other rows.
+    Rows that are grouped, joined or looked up depend on other rows. A `let` that contains a query, and a
+    value that is computed from a table, also depend on other rows.
     """
     operators = list(piped_operators(found.tokens))
     return (
@@ -123,12 +152,34 @@ def _late_rows_rewrite(found: Query) -> bool:
         or any(operator_rule(name.text).rewrites for name, _ in operators)
         or any(function_rule(name.text).rewrites for name in called_functions(found.tokens))
         or any(
-            token.text == "|"
+            _reads_table(found, words)
             for name, words in operators
-            if operator_rule(name.text).effect in _COMPUTES
-            for token in words
+            if operator_rule(name.text).effect not in _ONLY_COUNTS
         )
     )
+
+
+def _reads_table(found: Query, words: Tokens) -> bool:
+    """Return whether an expression contains a query, or a list that is a table: `X in (T)`."""
+    return any(token.text == "|" for token in words) or any(
+        _is_table(found.lets, element) for element in only_elements(words)
+    )
+
+
+def _is_table(lets: Mapping[str, Tokens], value: Tokens) -> bool:
+    """Return whether a list's only element can be a table. If this is not clear, the element can be one."""
+    first = value[0].text
+    match [token.text for token in value]:
+        case ["(", *_, ")"]:
+            return _is_table(lets, value[1:-1])
+        case [_] if first in lets:
+            others = {name: tokens for name, tokens in lets.items() if name != first}
+            return _is_table(others, lets[first])
+        case [_]:
+            return value[0].is_name and first not in ("true", "false")
+        case [_, "." | "[", *_]:  # a part of a column
+            return False
+    return first not in FUNCTIONS or first in ("materialize", "toscalar")
 
 
 def _rendered(found: Query, edits: list[Edit]) -> tuple[str, ...]:

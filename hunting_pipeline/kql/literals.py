@@ -10,6 +10,7 @@ from hunting_pipeline.kql.operators import OPERATORS
 from hunting_pipeline.model import DAY, HOUR, SECOND, Window, iso_of
 
 __all__ = [
+    "BLANK",
     "CLOSES",
     "LEXEME",
     "datetime_literal",
@@ -41,13 +42,16 @@ _ESCAPES = str.maketrans(
 _PREFIXES = "|".join(sorted({name.partition("-")[0] for name in OPERATORS if "-" in name}))
 """The first words of the operators whose names have a hyphen. Elsewhere a hyphen is a minus sign."""
 
+BLANK = r"[\s\u00ad\u180e\u200b-\u200f\u2060\ufeff]"
+"""A regular expression for one blank. Texts from web pages and editors often have blanks without a width."""
+
 LEXEME = re.compile(
     rf"""
       (?P<string> [hH]? (?: @"(?:[^"]|"")*" | @'(?:[^']|'')*'
                           | "(?:[^"\\\n\r]|\\[^\n\r])*" | '(?:[^'\\\n\r]|\\[^\n\r])*'
                           | ```.*?``` | ~~~.*?~~~ ) )
     | (?P<comment> //[^\n\r]* )
-    | (?P<blank> \s+ )
+    | (?P<blank> {BLANK}+ )
     | (?P<word> (?:{_PREFIXES})-[a-z-]+ | [\w$]+ )
     | (?P<mark> . )
     """,

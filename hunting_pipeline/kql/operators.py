@@ -65,7 +65,8 @@ class OperatorRule:
         refused_by_time: the reason why a hunt with a time column may not use the operator. A snapshot may.
         gathers: whether a late row can change the times in the result.
         rewrites: whether a late row can change other rows of the result.
-        plugins: the plugins that a hunt with a time column may use; empty if there is no restriction.
+        plugins: the plugins that a hunt with a time column may use, with a schema of the result; empty if the
+            operator calls no plugin.
         join_kind: the default kind of a join.
     """
 

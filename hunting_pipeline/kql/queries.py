@@ -25,6 +25,7 @@ __all__ = [
     "content_query",
     "distinct_query",
     "histogram_query",
+    "probe_query",
     "proof_query",
     "read_buckets",
     "read_distinct",
@@ -42,6 +43,11 @@ _KEY = "Key_"
 def schema_query(spec: TableSpec) -> str:
     """Ask for no rows. The reply contains the Schema, and shows that the table exists and is readable."""
     return _lines(_source(spec, None), "take 0")
+
+
+def probe_query(spec: TableSpec) -> str:
+    """Ask for one row of the table. The reply shows whether the service sends rows."""
+    return _lines(_source(spec, None), "take 1")
 
 
 def rows_query(spec: TableSpec, slice_: Slice) -> str:

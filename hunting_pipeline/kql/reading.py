@@ -6,7 +6,7 @@ tokens. A caller that needs the meaning of such a sequence must refuse the query
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hunting_pipeline.kql.literals import CLOSES, LEXEME
@@ -19,15 +19,30 @@ __all__ = [
     "Token",
     "Tokens",
     "Unsliceable",
+    "applied_operators",
     "called_functions",
+    "defined_functions",
     "excerpt",
     "leading_options",
+    "only_elements",
     "parse_pipeline",
     "parse_query",
     "piped_operators",
     "split_at",
     "split_items",
 ]
+
+_WITH_OPTIONS = frozenset({"join", "lookup", "union", "find", "search"})
+"""The operators whose options may stand directly before a bracket."""
+
+_WORDS_BEFORE_BRACKETS = frozenset({
+    "and", "or", "in", "has_any", "has_all", "between", "by", "on", "with", "as", "of", "to", "from",
+    "step", "where", "filter", "extend", "project", "summarize", "distinct", "join", "lookup", "union",
+    "search", "find", "print", "parse", "let", "view", "typeof", "contains", "contains_cs", "has",
+    "has_cs", "hasprefix", "hasprefix_cs", "hassuffix", "hassuffix_cs", "startswith", "startswith_cs",
+    "endswith", "endswith_cs", "regex", "like", "notlike",
+})  # fmt: skip
+"""The words that may stand before a bracket without calling a function."""
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
@@ -163,7 +178,8 @@ def _tokens(text: str) -> Iterator[Token]:
 
 
 def _narrow(space: str) -> str:
-    """Reduce white space to one line break with its indentation, or to one blank."""
+    """Reduce white space to a line break with its indentation, or to a blank. Only ASCII blanks remain."""
+    space = "".join(blank if blank.isascii() else " " for blank in space)
     return "\n" + space.rpartition("\n")[2] if "\n" in space else space[:1]
 
 
@@ -235,7 +251,7 @@ def leading_options(tokens: Tokens) -> tuple[dict[str, str], Tokens]:
     found: dict[str, str] = {}
     while True:
         dotted = 2 if len(tokens) > 1 and tokens[1].text == "." else 0
-        if len(tokens) < dotted + 4 or tokens[dotted + 1].text != "=":
+        if len(tokens) < dotted + 4 or not tokens[0].is_name or tokens[dotted + 1].text != "=":
             return found, tokens
         found[tokens[dotted].text] = tokens[dotted + 2].text
         tokens = tokens[dotted + 3 :]
@@ -246,6 +262,14 @@ def piped_operators(tokens: Tokens) -> Iterator[tuple[Token, Tokens]]:
     for place, token in enumerate(tokens[:-1]):
         if token.text == "|":
             yield tokens[place + 1], _up_to_end(tokens[place + 2 :])
+
+
+def applied_operators(tokens: Tokens) -> Iterator[Token]:
+    """Yield the name of the first operator of every subquery `mv-apply … on (…)`. No pipe precedes it."""
+    for name, words in piped_operators(tokens):
+        subquery = split_at(words, "on")[-1]
+        if name.text == "mv-apply" and len(subquery) > 1 and subquery[0].text == "(":
+            yield subquery[1]
 
 
 def _up_to_end(tokens: Tokens) -> Tokens:
@@ -259,10 +283,60 @@ def _up_to_end(tokens: Tokens) -> Tokens:
 
 
 def called_functions(tokens: Tokens) -> Iterator[Token]:
-    """Yield the name of every function that is called, at any depth of brackets."""
-    for token, follower in pairwise(tokens):
-        if token.is_name and follower.text == "(":
+    """Yield the name of every function that is called, at any depth of brackets.
+
+    A name may be written `['name']`. `datetime(now)` calls `now`. The plugin of `| evaluate` is left out.
+    """
+    others = _options_and_plugins(tokens)
+    for place, (token, follower) in enumerate(pairwise(tokens)):
+        before = [earlier.text for earlier in tokens[max(0, place - 2) : place]]
+        if token.text == "now" and before in (["datetime", "("], ["date", "("]):
             yield token
+        elif follower.text != "(" or before[-1:] == ["|"] or token.index in others:
+            continue
+        elif token.text == "]" and before[:1] == ["["]:
+            yield replace(tokens[place - 1], text=before[1].strip("\"'"))
+        elif token.is_name and token.text not in _WORDS_BEFORE_BRACKETS:
+            yield token
+
+
+def _options_and_plugins(tokens: Tokens) -> set[int]:
+    """Return the indexes of operators' options, as in `join kind=inner (…)`, and of plugins.
+
+    The plugin of `| evaluate` is checked with its operator.
+    """
+    found = set()
+    for place, token in enumerate(tokens):
+        plugin = token.text == "evaluate" and place > 0 and tokens[place - 1].text == "|"
+        if plugin or token.text in _WITH_OPTIONS:
+            after = tokens[place + 1 :]
+            rest = leading_options(after)[1]
+            found |= {option.index for option in after[: len(after) - len(rest) + plugin]}
+    return found
+
+
+def only_elements(tokens: Tokens) -> Iterator[Tokens]:
+    """Yield the element of every list with one element: `X in (element)`, `X has_any (element)`."""
+    for place, token in enumerate(tokens):
+        if token.text in ("in", "has_any", "has_all"):
+            start = place + 1 + (tokens[place + 1 : place + 2] != [] and tokens[place + 1].text == "~")
+            if tokens[start : start + 1] and tokens[start].text == "(":
+                elements = split_at(_up_to_end(tokens[start + 1 :]), ",")
+                if len(elements) == 1 and elements[0]:
+                    yield elements[0]
+
+
+def defined_functions(tokens: Tokens) -> set[str]:
+    """Return the names of the functions that a `let` defines, at any depth: `let f = (x: long) { x + 1 }`."""
+    found = set()
+    for place, token in enumerate(tokens):
+        match [following.text for following in tokens[place + 1 : place + 5]]:
+            case [name, "=", "(", _] | [name, "=", "view", "("] if token.text == "let":
+                start = place + 3 + (tokens[place + 3].text == "view")
+                after = len(_up_to_end(tokens[start + 1 :])) + start + 2
+                if tokens[after : after + 1] and tokens[after].text == "{":
+                    found.add(name)
+    return found
 
 
 def excerpt(tokens: Tokens) -> str:

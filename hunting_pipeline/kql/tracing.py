@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hunting_pipeline.hunt import Bound
-from hunting_pipeline.kql.functions import function_rule
 from hunting_pipeline.kql.operators import Effect, Sides, join_kind, operator_rule
 from hunting_pipeline.kql.reading import (
     Item,
@@ -28,65 +27,15 @@ from hunting_pipeline.kql.reading import (
     split_items,
 )
 from hunting_pipeline.kql.results import Columns, Results, mentions
+from hunting_pipeline.kql.trace import Edit, Trace
 
-__all__ = ["Edit", "Trace", "Tracer"]
+__all__ = ["Tracer"]
 
 _TIME = "Timestamp"
+_OTHER_TIMES = ("TimeGenerated", "ActivityTimestamp")
+"""The names of a table's time column. The others are used by tables that have no column `Timestamp`."""
+
 _SNAPSHOT = "write `time: none` for a daily snapshot"
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A place for a bound in the query's text.
-
-    Attributes:
-        after: the index of the token after which the bound is inserted.
-        bound: the column and its rounding.
-        bracketed: whether the token is a bare name that needs brackets: `(A | where …)`.
-    """
-
-    after: int
-    bound: Bound
-    bracketed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """The origin of a time.
-
-    Attributes:
-        edits: the places for bounds.
-        step: the ticks to which the time is rounded down.
-        read_whole: the parts of the query that no bound limits, one sentence each.
-        stopped: the operator that computes the time or hides its origin; None if the trace reached a table.
-    """
-
-    edits: tuple[Edit, ...]
-    step: int = 1
-    read_whole: tuple[str, ...] = ()
-    stopped: Operator | None = None
-
-    def rounded(self, step: int, line: int) -> "Trace":
-        """Return the trace of the same time after one more rounding.
-
-        Raises:
-            Unsliceable: neither length divides the other.
-        """
-        coarse, fine = max(self.step, step), min(self.step, step)
-        if coarse % fine:
-            raise Unsliceable(
-                line,
-                "the time is rounded twice, and neither length divides the other: round only once, or round"
-                " to a multiple",
-            )
-        edits = tuple(
-            replace(edit, bound=replace(edit.bound, step=max(edit.bound.step, step))) for edit in self.edits
-        )
-        return replace(self, edits=edits, step=coarse)
-
-    def beside(self, part: str) -> "Trace":
-        """Return the same trace with one more part that no bound limits."""
-        return replace(self, read_whole=(*self.read_whole, part))
 
 
 @dataclass
@@ -139,12 +88,21 @@ class Tracer:
             case Effect.COUNTS:
                 raise _left_out(operator, column)
             case Effect.UNCLEAR:
-                return self._stopped(rest, operator, column, passed_on_by=[rest])
+                return self._hidden(rest, operator, column)
 
     def _passed_unless_named(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
         if mentions(operator.words, column):
-            return self._stopped(rest, operator, column, passed_on_by=[rest])
+            return self._computed(rest, operator, column, step=self._passed_on([rest], column)[0])
         return self.trace(rest, column)
+
+    def _hidden(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
+        """Stop at an operator whose columns are not clear. It computes each column that it names."""
+        call = split_at(operator.words, ":")[0]  # without the schema of the result
+        passes = self._results.has_column(rest, column)
+        absent = not passes if operator_rule(operator.name).plugins else passes is False
+        if absent or mentions(call, column) or mentions(call, "replace_source"):
+            return self._computed(rest, operator, column, step=self._passed_on([rest], column)[0])
+        return self._stopped(rest, operator, column, passed_on_by=[rest])
 
     def _added(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
         found = split_items(operator.words)
@@ -163,14 +121,8 @@ class Tracer:
 
     def _made(self, rest: Pipeline, operator: Operator, column: str, item: Item) -> Trace:
         origin = self._results.origin(item.value)
-        if origin is None and any(function_rule(token.text).rounding for token in item.value):
-            raise Unsliceable(
-                operator.line,
-                f"the length of the time bins in {column} is not clear: round a column directly, by"
-                " bin(…, 1d) or startofday(…)",
-            )
         if origin is None:
-            return self._stopped(rest, operator, column)
+            return self._computed(rest, operator, column)
         return self.trace(rest, origin[0]).rounded(origin[1], operator.line)
 
     def _renamed(self, rest: Pipeline, operator: Operator, column: str) -> Trace:
@@ -256,7 +208,13 @@ class Tracer:
             )
         edits = tuple(edit for trace in found for edit in trace.edits)
         parts = tuple(part for trace in found for part in trace.read_whole)
-        return Trace(edits, steps.pop(), parts, stopped)
+        lag = next((trace.lag for trace in found if trace.lag), None)
+        return Trace(edits, steps.pop(), parts, stopped, lag)
+
+    def _computed(self, rest: Pipeline, operator: Operator, column: str, *, step: int = 1) -> Trace:
+        """Stop the filter after an operator that computes the time."""
+        lag = _lag(operator.line, f"`{operator.name}` computes {column}", column)
+        return replace(self._stopped(rest, operator, column), step=step, lag=lag)
 
     def _stopped(
         self, rest: Pipeline, operator: Operator, column: str, *, passed_on_by: Sequence[Pipeline] = ()
@@ -267,7 +225,7 @@ class Tracer:
             rest: the pipeline before the operator.
             operator: the operator.
             column: the column that holds the time.
-            passed_on_by: the pipelines whose column the operator may pass on, with the same rounding.
+            passed_on_by: the pipelines whose column the operator may pass on unchanged.
         """
         gathering = self._gathering([*rest.tokens, *operator.words], rest.operators)
         if gathering is not None:
@@ -280,15 +238,21 @@ class Tracer:
         part = (
             f"line {operator.line}: everything above, because `{operator.name}` computes {column} or hides it"
         )
-        step = max((self._step(pipe, column) for pipe in passed_on_by), default=1)
-        return Trace((Edit(operator.last, Bound(column)),), step, read_whole=(part,), stopped=operator)
+        step, lag = self._passed_on(passed_on_by, column)
+        return Trace((Edit(operator.last, Bound(column)),), step, (part,), stopped=operator, lag=lag)
 
-    def _step(self, pipe: Pipeline, column: str) -> int:
-        """Return the ticks to which a column is rounded down; 1 if they cannot be derived."""
-        try:
-            return self.trace(pipe, column).step
-        except Unsliceable:
-            return 1
+    def _passed_on(self, pipes: Sequence[Pipeline], column: str) -> tuple[int, Unsliceable | None]:
+        """Return the step and the lag of a time that comes from one of several pipelines."""
+        step, lag = 1, None
+        for pipe in pipes:
+            if self._results.has_column(pipe, column) is False:
+                continue
+            try:
+                found = self.trace(pipe, column)
+                step, lag = max(step, found.step), lag or found.lag
+            except Unsliceable as error:
+                lag = lag or error
+        return step, lag
 
     def _gathering(self, tokens: Sequence[Token], operators: Sequence[Operator] = ()) -> int | None:
         """Return the first line with an operator that gathers rows; None if there is none.
@@ -304,12 +268,12 @@ class Tracer:
                 self._in_progress.pop()
         return min(lines, default=None)
 
-    def _source(self, source: Sequence[Token], column: str) -> Trace:
+    def _source(self, source: Sequence[Token], column: str) -> Trace:  # noqa: PLR0911 # one answer per form
         match [token.text for token in source]:
             case [name] if name in self.query.lets:
                 return self._let(source[0], column)
             case [_] if source[0].is_name:
-                return self._table(source[0], column)
+                return self._table(source, column)
             case ["(", *_, ")"]:
                 return self.trace(parse_pipeline(source[1:-1]), column)
             case ["materialize", "(", *_, ")"]:
@@ -320,24 +284,29 @@ class Tracer:
                 return self._united(legs, Pipeline((), ()), union, column)
             case ["datatable" | "range", *_]:
                 return Trace((Edit(source[-1].index, Bound(column)),))
+            case [*_] if _is_pattern(source):
+                return self._table(source, column)
         raise Unsliceable(
             source[0].line,
             f"{excerpt(source)} is not a table, `let`, union or bracketed query, so its tables are unknown:"
             " write its query in its place",
         )
 
-    def _table(self, token: Token, column: str) -> Trace:
-        """Trace a column of a table.
+    def _table(self, source: Sequence[Token], column: str) -> Trace:
+        """Trace a column of a table, or of all tables of a pattern such as `Device*`.
 
         An undocumented column is accepted, because a tenant may have undocumented columns. A table whose
         documented columns contain no time is refused.
         """
-        known = self.columns(token.text)
+        table = "".join(token.text for token in source)
+        known = self.columns(table)
         if known is not None and not {column, _TIME} & {*known}:
             raise Unsliceable(
-                token.line, f"{token.text} has no column {column} and no other time: {_SNAPSHOT}"
+                source[0].line, f"{table} has no column {column} and no other time: {_SNAPSHOT}"
             )
-        return Trace((Edit(token.index, Bound(column)),))
+        times = (_TIME,) if _TIME in (known or ()) else (_TIME, *_OTHER_TIMES)
+        lag = _lag(source[0].line, f"{column} is not the time column of {table}", column)
+        return Trace((Edit(source[-1].index, Bound(column)),), lag=None if column in times else lag)
 
     def _let(self, token: Token, column: str) -> Trace:
         """Trace a column of a table named by `let`. The bounds go inside if the name is used once."""
@@ -382,7 +351,23 @@ def _legs(words: Sequence[Token], operator: Operator, column: str) -> list[Pipel
             operator.line,
             f"{column} holds the name of a table here, not a time: name another column in `time`",
         )
-    return [_leg(leg) for leg in split_at(words, ",")]
+    return [_leg(leg) for leg in split_at(words, ",") if leg]
+
+
+def _is_pattern(source: Sequence[Token]) -> bool:
+    """Return whether the tokens are a pattern of tables' names, such as `Device*`."""
+    joined = not any(token.space for token in source[1:])
+    return joined and all(token.is_name or token.text == "*" for token in source)
+
+
+def _lag(line: int, what: str, column: str) -> Unsliceable:
+    """Return the refusal of a time that can be much older than the arrival of its row."""
+    return Unsliceable(
+        line,
+        f"{what}, so a row can come long after its {column}, when its partition is already archived."
+        " Use a table's time column, unchanged or rounded by bin() or startofday(). Or set `settle` to the"
+        f" longest time between {column} and that column",
+    )
 
 
 def _leg(tokens: Sequence[Token]) -> Pipeline:

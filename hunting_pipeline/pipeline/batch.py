@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from hunting_pipeline import plan
-from hunting_pipeline.errors import CommitRefused, HuntingError, ServiceFailed, SliceTooDense
+from hunting_pipeline.errors import CommitRefused, HuntingError, ReplyUnreadable, ServiceFailed, SliceTooDense
 from hunting_pipeline.model import Histogram, Partition, Proof, Receipt, Slice, Staged, Window, merge_windows
 from hunting_pipeline.pipeline.landing import Landing
 from hunting_pipeline.pipeline.memory import release
@@ -16,7 +16,7 @@ from hunting_pipeline.pipeline.tracker import Tracker
 
 __all__ = ["OF_ONE_PARTITION", "Batch"]
 
-OF_ONE_PARTITION = (SliceTooDense, CommitRefused)
+OF_ONE_PARTITION = (SliceTooDense, ReplyUnreadable, CommitRefused)
 """Errors that concern one partition. The pull continues with the others and raises the error at the end."""
 
 

@@ -1,35 +1,40 @@
 """One query to the service: a permit from the quota, a call, a verdict and a decoded reply.
 
-Each reason to send a query again has its own wrapper. A throttled call waits for the tenant's quota. A
-transient failure is retried a few times. An expired token is renewed once. A query that is too big for one
-reply raises `TooBig`, and the caller splits the query.
+Each reason to send a query again has its own wrapper. A throttled call waits for the tenant's quota. A call
+that fails is sent again until the service answers, or until the table or the tenant is given up; the ledger
+sets the pauses, so all processes of the tenant pause together (`quota.outage`). An expired token is renewed
+once. A query without usable rows raises `NotFetched`, and the caller decides.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from hunting_pipeline.auth.tokens import Tokens
 from hunting_pipeline.decode import decode
-from hunting_pipeline.errors import QuotaExhausted, Refused, ReplyUnreadable, ServiceFailed
+from hunting_pipeline.errors import HuntingError, QuotaExhausted, Refused, ReplyUnreadable, ServiceFailed
 from hunting_pipeline.http.client import Client
-from hunting_pipeline.http.verdict import NotAccepted, Refuse, Renew, Retry, Split, Wait
+from hunting_pipeline.http.verdict import NoAnswer, NotAccepted, Refuse, Renew, Retry, Split, Wait
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import SECOND, datetime_of
-from hunting_pipeline.quota.ledger import Ledger, Reservation
+from hunting_pipeline.quota.ledger import Down, Ledger, Reservation
+from hunting_pipeline.quota.outage import TABLE_FAILURES, Outage
 from hunting_pipeline.quota.rules import Priority, WaitUntil
 from hunting_pipeline.reply import Reply
 from hunting_pipeline.split import Reason
 
-__all__ = ["Calls", "Clock", "Spent", "SystemClock", "TooBig", "body_ceiling"]
+__all__ = ["Calls", "Clock", "NotFetched", "Spent", "SystemClock", "body_ceiling"]
+
+_T = TypeVar("_T")
 
 _ATTEMPTS = 5
-"""Most attempts of a call while the service fails: with the waits between them, about half a minute."""
+"""Most attempts of a query that cannot be split, while its replies are unusable: about half a minute."""
 
 _BODY_HEADROOM = 4
 """A body is refused as hostile if it is longer than the documented limit times this number."""
@@ -38,14 +43,14 @@ _BODY_CEILING = 512_000_000
 """Most bytes of a body if no limit is documented: four times the largest reply ever reported (124 MB)."""
 
 
-class TooBig(Exception):
-    """The query is too big: the service refused it or sent a truncated reply. Never leaves the pipeline.
+class NotFetched(Exception):
+    """The query brought no usable rows. Never leaves the pipeline.
 
     Attributes:
-        reason: `REFUSED` or `TRUNCATED`.
+        reason: `REFUSED`, `TRUNCATED`, `UNANSWERED` or `UNREADABLE`.
     """
 
-    def __init__(self, message: str, reason: Reason = Reason.REFUSED) -> None:
+    def __init__(self, message: str, reason: Reason) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -87,6 +92,29 @@ class Spent:
             self.waited_seconds += waited_seconds
 
 
+class _Streak:
+    """The calls about one table that have failed since the last answer. Threads share it."""
+
+    def __init__(self) -> None:
+        self._outage = Outage()
+        self._lock = threading.Lock()
+
+    @property
+    def given_up(self) -> str:
+        """The last failure if the table is given up; "" otherwise."""
+        return self._outage.reason if self._outage.failures >= TABLE_FAILURES else ""
+
+    def failed(self, reason: str, *, rows: bool) -> None:
+        """Add a failed call."""
+        with self._lock:
+            self._outage = self._outage.after_failure(0.0, rows=rows, reason=reason)
+
+    def answered(self, *, rows: bool) -> None:
+        """Add an answered call."""
+        with self._lock:
+            self._outage = self._outage.after_answer(0.0, rows=rows)
+
+
 @dataclass(frozen=True)
 class Calls:
     """Sends the queries about one table.
@@ -107,78 +135,100 @@ class Calls:
     max_wait: float
     on_wait: Callable[[str], None]
     spent: Spent = field(default_factory=Spent)
+    _streak: _Streak = field(default_factory=_Streak, repr=False)
 
-    def ask(self, query: str) -> Reply:
-        """Return the reply to `query`.
+    def fetch(self, query: str, *, persist: bool = False) -> Reply:
+        """Return the reply to a query for rows.
+
+        Args:
+            query: the KQL.
+            persist: send the query a few times while its reply is unusable, because it cannot be split.
 
         Raises:
-            TooBig: the query must request fewer rows.
+            NotFetched: the query must ask for fewer rows, or the service does not answer it.
             QuotaExhausted: the quota is exhausted for longer than `max_wait`.
             Refused: the service does not accept the query.
-            ServiceFailed: the service or the network failed in every attempt.
-            ReplyUnreadable: the body was unreadable in every attempt.
+            ServiceFailed: the service or the network does not answer.
         """
-        return self._attempt(query, (_TransientFailure, ReplyUnreadable))
+        attempts = self._attempts(_ATTEMPTS, _unusable) if persist else self._attempts(1, _unusable)
+        return attempts(self._answered, query, rows=True)
 
-    def ask_unsplittable(self, query: str) -> Reply:
-        """Return the reply to a query that cannot request fewer rows.
+    def count(self, query: str, read: Callable[[Reply], _T], *, persist: bool = True) -> _T:
+        """Return what `read` reads from the reply to a query for counts or for the Schema.
 
-        A busy service may refuse a query as too big and answer the same query a moment later. So the query is
-        sent a few times.
+        Without `persist`, the query can ask for fewer counts. So it is sent only once more, and only if the
+        service did not say that it is too big.
 
         Raises:
-            TooBig: the query was too big in every attempt.
-            HuntingError: as `ask`.
+            NotFetched: every reply was unusable. The caller may ask for fewer counts.
+            HuntingError: as `fetch`.
         """
-        return self._attempt(query, (_TransientFailure, ReplyUnreadable, TooBig))
 
-    def _attempt(self, query: str, transient: tuple[type[Exception], ...]) -> Reply:
-        """Send a query a few times, while one of `transient` is raised."""
-        attempts = Retrying(
-            retry=retry_if_exception_type(transient),
-            stop=stop_after_attempt(_ATTEMPTS),
+        def asked() -> _T:
+            reply = self._answered(query, rows=False)
+            try:
+                return read(reply)
+            except ReplyUnreadable as error:
+                raise NotFetched(str(error), Reason.UNREADABLE) from error
+
+        return (self._attempts(_ATTEMPTS, _unusable) if persist else self._attempts(2, _unclear))(asked)
+
+    def count_or_fail(self, query: str, read: Callable[[Reply], _T]) -> _T:
+        """Return the same as `count` for a query that cannot be split.
+
+        Raises:
+            ReplyUnreadable: the reply was unreadable in every attempt.
+            ServiceFailed: the service or the network failed in every attempt.
+            HuntingError: as `fetch`.
+        """
+        try:
+            return self.count(query, read)
+        except NotFetched as error:
+            raise self.failure(error) from error
+
+    def failure(self, last: NotFetched) -> HuntingError:
+        """Return the error for a query that cannot be split and whose replies are unusable."""
+        if last.reason is Reason.UNREADABLE:
+            return ReplyUnreadable(f"{self.table}: {last}. Nothing of this reply was kept. Run again")
+        return self.outage(str(last))
+
+    def outage(self, last: str) -> ServiceFailed:
+        """Return the error for a service that does not answer. `last` is the last failure."""
+        return ServiceFailed(
+            f"{self.table}: the service does not answer. The last failure was: {last}."
+            " Finished work is kept. Run again"
+        )
+
+    def _attempts(self, most: int, retried: Callable[[BaseException], bool]) -> Retrying:
+        return Retrying(
+            retry=retry_if_exception(retried),
+            stop=stop_after_attempt(most),
             wait=wait_random_exponential(multiplier=1, max=20),
             sleep=self.clock.sleep,
             reraise=True,
         )
+
+    def _answered(self, query: str, *, rows: bool) -> Reply:
+        """Send a query until the service answers, or the table is given up."""
+        while True:
+            with suppress(_TransientFailure):  # the ledger sets the pause before the next permit
+                return self._ask_with_good_token(query, rows)
+
+    def _ask_with_good_token(self, query: str, rows: bool) -> Reply:
         try:
-            return attempts(self._ask_with_good_token, query)
-        except _TransientFailure as error:
-            raise self._failed(error) from error
-
-    def ask_or_fail(self, query: str) -> Reply:
-        """Return the reply to a query that cannot be split, such as a count. Like `ask_unsplittable`.
-
-        Raises:
-            ServiceFailed: the service or the network failed in every attempt.
-            HuntingError: as `ask`.
-        """
-        try:
-            return self.ask_unsplittable(query)
-        except TooBig as error:
-            raise self._failed(error) from error
-
-    def _failed(self, last: Exception) -> ServiceFailed:
-        return ServiceFailed(
-            f"{self.table}: {_ATTEMPTS} attempts failed, the last with: {last}."
-            " Finished work is kept. Run again"
-        )
-
-    def _ask_with_good_token(self, query: str) -> Reply:
-        try:
-            return self._ask_within_quota(query)
+            return self._ask_within_quota(query, rows)
         except _TokenExpired:
             self.tokens.renew()
         try:
-            return self._ask_within_quota(query)
+            return self._ask_within_quota(query, rows)
         except _TokenExpired as error:
             raise Refused(f"{self.table}: the service also refused a new token: {error}") from error
 
-    def _ask_within_quota(self, query: str) -> Reply:
+    def _ask_within_quota(self, query: str, rows: bool) -> Reply:
         refused_for = 0.0
         while True:
-            self.tokens.token()  # sign in first: a reservation counts from the moment it is made
-            reservation = self._reserve()
+            self._sign_in()  # first: a reservation counts from the moment it is made
+            reservation = self._reserve(rows)
             try:
                 return self._ask_once(query, reservation)
             except _Throttled as throttled:
@@ -189,35 +239,56 @@ class Calls:
                     reason = f"repeated throttling by the service: {throttled}"
                     raise self._exhausted(until, reason) from throttled
 
-    def _reserve(self) -> Reservation:
+    def _sign_in(self) -> None:
+        """Get a token, and try a few times while the login host fails."""
+        self._attempts(_ATTEMPTS, _failed)(self.tokens.token)
+
+    def _reserve(self, rows: bool) -> Reservation:
         """Reserve one call in the ledger; sleep through short waits."""
         while True:
-            answer = self.ledger.reserve(table=self.table, priority=self.priority, owner=self.owner)
-            if isinstance(answer, Reservation):
-                return answer
-            self._wait(answer)
+            self._refuse_given_up()
+            answer = self.ledger.reserve(
+                table=self.table, priority=self.priority, owner=self.owner, rows=rows
+            )
+            match answer:
+                case Reservation():
+                    return answer
+                case Down(until, failures, reason):
+                    raise ServiceFailed(
+                        f"{self.table}: the service does not answer: {failures} calls in a row have failed,"
+                        f" the last with: {reason}. No request was sent."
+                        f" Run again after {self._time_text(until)}",
+                        everything=True,
+                    )
+                case WaitUntil():
+                    self._wait(answer)
 
     def _wait(self, answer: WaitUntil) -> None:
         seconds = max(0.0, answer.at - self.clock.now())
         if seconds > self.max_wait:
             raise self._exhausted(answer.at, answer.reason)
-        message = f"waiting for quota until {_clock_time(answer.at):%H:%M:%S} UTC: {answer.reason}"
+        message = f"waiting until {self._time_text(answer.at)}: {answer.reason}"
         self.on_wait(message)
         self.clock.sleep(seconds)
         self.spent.add(waited_seconds=seconds)
 
     def _exhausted(self, until: float, reason: str) -> QuotaExhausted:
-        moment = _clock_time(until)
         return QuotaExhausted(
-            f"{self.table}: the quota allows no call before {moment:%H:%M:%S} UTC: {reason}."
+            f"{self.table}: the quota allows no call before {self._time_text(until)}: {reason}."
             " Finished work is kept. Run again after that time",
-            until=moment,
+            until=_clock_time(until),
         )
+
+    def _time_text(self, seconds: float) -> str:
+        """Return a time as text, with its date unless it is today (UTC)."""
+        moment, today = _clock_time(seconds), _clock_time(self.clock.now()).date()
+        return f"{moment:%H:%M:%S} UTC" if moment.date() == today else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
     def _ask_once(self, query: str, reservation: Reservation) -> Reply:
         """Send one POST, and settle its running time in the ledger, also if it fails."""
         started = time.monotonic()
         seconds: float | None = None
+        end = _End(answered=True)
         try:
             with self.client.ask(query) as body:
                 reply = decode(
@@ -225,17 +296,51 @@ class Calls:
                 )
             seconds = self.client.connection.api.running_seconds(reply.stats)
         except NotAccepted as error:
+            end = _end_of(error)
             seconds = 0.0 if isinstance(error.verdict, Wait) else None  # a throttled query never ran
             raise _signal(error) from error
+        except ReplyUnreadable as error:
+            raise NotFetched(str(error), Reason.UNREADABLE) from error
         finally:
             measured = time.monotonic() - started if seconds is None else seconds
-            self.ledger.settle(reservation, seconds=measured)
+            self.ledger.settle(
+                reservation, seconds=measured, answered=end.answered, reason=end.reason, pause=end.pause
+            )
             self.spent.add(calls=1, running_seconds=measured)
+            self._note(end, rows=reservation.rows)
         if reply.table.num_rows >= self.limits.rows:
-            raise TooBig(
+            raise NotFetched(
                 f"the reply holds {reply.table.num_rows} rows, so rows are missing", Reason.TRUNCATED
             )
         return reply
+
+    def _note(self, end: "_End", *, rows: bool) -> None:
+        """Count a failure or an answer.
+
+        Raises:
+            ServiceFailed: the table is given up.
+        """
+        if end.answered:
+            self._streak.answered(rows=rows)
+        elif end.answered is False:
+            self._streak.failed(end.reason, rows=rows)
+        self._refuse_given_up()
+
+    def _refuse_given_up(self) -> None:
+        if last := self._streak.given_up:
+            raise self.outage(last)
+
+
+def _unusable(error: BaseException) -> bool:
+    return isinstance(error, NotFetched) and error.reason is not Reason.TRUNCATED
+
+
+def _unclear(error: BaseException) -> bool:
+    return isinstance(error, NotFetched) and error.reason in {Reason.UNANSWERED, Reason.UNREADABLE}
+
+
+def _failed(error: BaseException) -> bool:
+    return isinstance(error, ServiceFailed)
 
 
 class _TransientFailure(Exception):
@@ -254,11 +359,41 @@ class _Throttled(Exception):
         self.seconds = verdict.seconds
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The end of a call.
+
+    Attributes:
+        answered: whether the service answered; None if the end does not show it.
+        reason: the failure if the service did not answer.
+        pause: seconds that the service demanded before the next call.
+    """
+
+    answered: bool | None
+    reason: str = ""
+    pause: float = 0.0
+
+
+def _end_of(error: NotAccepted) -> _End:
+    """Return the end of a call without a usable reply. A refusal is an answer, too."""
+    match error.verdict:
+        case NoAnswer(reason):
+            return _End(answered=False, reason=reason)
+        case Retry(reason, seconds):
+            return _End(answered=False, reason=reason, pause=seconds)
+        case Wait():
+            return _End(answered=None)
+        case _:
+            return _End(answered=True)
+
+
 def _signal(error: NotAccepted) -> Exception:
     """Return the exception for a verdict. Each kind of exception has its own wrapper."""
     match error.verdict:
         case Split(reason):
-            return TooBig(reason)
+            return NotFetched(reason, Reason.REFUSED)
+        case NoAnswer(reason):
+            return NotFetched(reason, Reason.UNANSWERED)
         case Wait():
             return _Throttled(error.verdict)
         case Renew(reason):

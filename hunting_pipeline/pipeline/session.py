@@ -105,7 +105,7 @@ class Pipeline:
         """
         self._refuse_other_api(spec)
         calls = self._calls(_tracker(spec, None), Priority.FRESH)
-        return calls.ask_or_fail(queries.schema_query(spec)).columns
+        return calls.count_or_fail(queries.schema_query(spec), lambda reply: reply.columns)
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
         """Return the archived partitions of a table and its backlog, see `coverage.coverage`."""

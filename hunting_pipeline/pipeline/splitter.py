@@ -1,20 +1,26 @@
 """The executor of the actions that `hunting_pipeline.split` decides: it sends their queries."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from hunting_pipeline import plan, split
-from hunting_pipeline.errors import ServiceFailed, SliceTooDense
+from hunting_pipeline.errors import HuntingError, ReplyUnreadable, ServiceFailed, SliceTooDense
 from hunting_pipeline.kql import queries
 from hunting_pipeline.lake.write import proof_of_reply
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import Column, Histogram, Proof, Slice, TableSpec, Window
-from hunting_pipeline.pipeline.calls import Calls, TooBig
+from hunting_pipeline.pipeline.calls import Calls, NotFetched
 from hunting_pipeline.reply import Reply
-from hunting_pipeline.split import Evidence, Reason
+from hunting_pipeline.split import Blame, Evidence, Reason
 
 __all__ = ["Fetched", "Splitter"]
+
+_ERRORS: Mapping[Blame, type[HuntingError]] = MappingProxyType(
+    {Blame.DENSE: SliceTooDense, Blame.UNREADABLE: ReplyUnreadable, Blame.FAILED: ServiceFailed}
+)
+"""The error for a slice that is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Splitter:
         self.calls = calls
         self._width = width
         self._retention_edge = retention_edge
+        self._readable = self._unreadable = 0
         self._lock = threading.Lock()
 
     @property
@@ -82,28 +89,28 @@ class Splitter:
 
         Two equal fingerprints mean that no row has changed between the two calls.
         """
-        return queries.read_proof(self.calls.ask_or_fail(queries.content_query(self.spec)))
+        return self.calls.count_or_fail(queries.content_query(self.spec), queries.read_proof)
 
     def recounted(self, slice_: Slice) -> Slice:
         """Count the slice again, and return it with the new count."""
-        return slice_.recounted(
-            queries.read_proof(self.calls.ask_or_fail(queries.proof_query(self.spec, slice_)))
-        )
+        query = queries.proof_query(self.spec, slice_)
+        return slice_.recounted(self.calls.count_or_fail(query, queries.read_proof))
 
     def counted(self, windows: Sequence[Window], step: int, *, null_time: bool = False) -> list[Histogram]:
         """Count rows by bins of `step` ticks. Return several histograms if one is too big for the service."""
+        query = queries.histogram_query(self.spec, windows, step, null_time=null_time)
+
+        def read(reply: Reply) -> Histogram:
+            return queries.read_histogram(reply, windows, step, null_time=null_time)
+
         try:
-            reply = self.calls.ask(queries.histogram_query(self.spec, windows, step, null_time=null_time))
-        except TooBig as error:
-            halves = split.halves(windows, step)
+            return [self.calls.count(query, read, persist=False)]
+        except NotFetched as error:
+            halves = None if error.reason is Reason.UNREADABLE else split.halves(windows, step)
             if halves is None:
-                raise ServiceFailed(
-                    f"{self.spec.name}: the service cannot count a single bin: {error}."
-                    " Finished work is kept. Run again"
-                ) from error
+                raise self.calls.failure(error) from error
             first, second = halves
             return [*self.counted(first, step, null_time=null_time), *self.counted(second, step)]
-        return [queries.read_histogram(reply, windows, step, null_time=null_time)]
 
     def fetch(self, slice_: Slice) -> Fetched | tuple[Slice, ...]:
         """Return the slice's rows, equal to the service's count; or smaller slices to fetch instead.
@@ -113,12 +120,12 @@ class Splitter:
 
         Raises:
             SliceTooDense: the slice cannot be cut further.
-            ServiceFailed: the slice's count keeps changing.
-            HuntingError: as `Calls.ask`.
+            ReplyUnreadable: a row of the slice is unreadable, or the slice's count and its rows differ.
+            HuntingError: as `Calls.fetch`.
         """
         try:
             return _Attempt(self, slice_).run()
-        except ServiceFailed:  # counts do not add up while the service deletes rows
+        except ReplyUnreadable:  # counts do not add up while the service deletes rows
             match split.remainder(slice_, self.evidence(), limits=self.limits):
                 case None:
                     raise
@@ -126,6 +133,17 @@ class Splitter:
                     return self.packed(window, step, target)
                 case split.Replace(parts):
                     return parts
+
+    def probe(self) -> None:
+        """Fetch one row of the table, to see whether the service sends rows at all.
+
+        Raises:
+            ServiceFailed: it does not.
+        """
+        try:
+            self.calls.count(queries.probe_query(self.spec), bool)
+        except NotFetched as error:
+            raise self.calls.outage(str(error)) from error
 
     def packed(self, window: Window, step: int, target: int) -> tuple[Slice, ...]:
         """Count a window by bins and pack the bins into slices."""
@@ -136,15 +154,30 @@ class Splitter:
         """Return the evidence before the first query for a slice."""
         return Evidence(self._width, self._retention_edge())
 
+    @property
+    def readable(self) -> int:
+        """The number of readable replies with rows so far."""
+        return self._readable
+
+    @property
+    def unreadable(self) -> int:
+        """The number of unreadable replies since the last readable reply."""
+        return self._unreadable
+
     def learn(self, reply: Reply) -> None:
         """Update the width of a row from a reply."""
         with self._lock:
             self._width = self._width.after(reply.table.num_rows, reply.body_bytes)
+            self._readable += 1
+            self._unreadable = 0
 
-    def learn_from_refusal(self, slice_: Slice) -> None:
-        """Update the width of a row after a refusal: the rows may be wider than assumed."""
+    def learn_from_failure(self, slice_: Slice, reason: Reason) -> None:
+        """Count an unreadable reply, or update the width of a row: the rows may be wider than assumed."""
         with self._lock:
-            self._width = split.width_after_refusal(self._width, slice_, self.limits)
+            if reason is Reason.UNREADABLE:
+                self._unreadable += 1
+            else:
+                self._width = split.width_after_refusal(self._width, slice_, self.limits)
 
 
 class _Attempt:
@@ -155,7 +188,7 @@ class _Attempt:
         self._slice = slice_
         self._evidence = splitter.evidence()
         self._fetched: tuple[Reply, str] | None = None
-        self._refusal: TooBig | None = None
+        self._failure: Exception | None = None
 
     def run(self) -> Fetched | tuple[Slice, ...]:
         """Execute one action after the other; see `Splitter.fetch`."""
@@ -168,8 +201,8 @@ class _Attempt:
                     return parts
                 case split.Remainder(window, step, target):
                     return self._splitter.packed(window, step, target)
-                case split.GiveUp(message, dense):
-                    raise (SliceTooDense if dense else ServiceFailed)(message) from self._refusal
+                case split.GiveUp(message, blame):
+                    raise _ERRORS[blame](message) from self._failure
                 case cut:
                     reason = self._execute(cut)
 
@@ -185,15 +218,19 @@ class _Attempt:
         )
 
     def _execute(
-        self, cut: split.Fetch | split.Recount | split.Distinct | split.ByTime | split.ByHash
+        self, cut: split.Fetch | split.Recount | split.Probe | split.Distinct | split.ByTime | split.ByHash
     ) -> Reason:
         """Send the action's query, and add the result to the evidence."""
         match cut:
             case split.Fetch(persist):
                 return self._fetch(persist=persist)
             case split.Recount():
-                self._slice = self._splitter.recounted(self._slice)
+                before, self._slice = self._slice, self._splitter.recounted(self._slice)
+                self._evidence = self._evidence.after_recount(same=before.expected == self._slice.expected)
                 return Reason.RECOUNTED
+            case split.Probe():
+                self._splitter.probe()
+                return Reason.PROBED
             case split.Distinct():
                 return self._fetch_distinct()
             case split.ByTime(window, step, target):
@@ -209,30 +246,38 @@ class _Attempt:
         return Fetched(self._slice, *self._fetched)
 
     def _fetch(self, *, persist: bool) -> Reason:
-        splitter = self._splitter
+        splitter, readable = self._splitter, self._splitter.readable
         text = queries.rows_query(splitter.spec, self._slice)
-        ask = splitter.calls.ask_unsplittable if persist else splitter.calls.ask
         try:
-            reply = ask(text)
-        except TooBig as error:
-            splitter.learn_from_refusal(self._slice)
-            self._refusal = error
-            self._evidence = replace(self._evidence, refusal=str(error))
-            return error.reason
+            reply = splitter.calls.fetch(text, persist=persist)
+            received = proof_of_reply(reply, splitter.spec)
+        except NotFetched as error:
+            return self._failed(error.reason, error, served=splitter.readable > readable)
+        except ReplyUnreadable as error:
+            return self._failed(Reason.UNREADABLE, error, served=splitter.readable > readable)
         splitter.learn(reply)
-        self._evidence = self._evidence.after_reply(proof_of_reply(reply, splitter.spec))
+        self._evidence = self._evidence.after_reply(received)
         self._fetched = (reply, text)
         return Reason.ANSWERED
 
+    def _failed(self, reason: Reason, error: Exception, *, served: bool) -> Reason:
+        splitter = self._splitter
+        splitter.learn_from_failure(self._slice, reason)
+        self._failure = error
+        self._evidence = self._evidence.after_failure(
+            reason, str(error), served=served, unreadable=splitter.unreadable
+        )
+        return reason
+
     def _fetch_distinct(self) -> Reason:
         splitter = self._splitter
-        columns = splitter.calls.ask_or_fail(queries.schema_query(splitter.spec)).columns
+        columns = splitter.calls.count_or_fail(queries.schema_query(splitter.spec), lambda r: r.columns)
         text = queries.distinct_query(splitter.spec, self._slice, _asked_for(splitter.spec, columns))
         try:
-            reply = queries.read_distinct(splitter.calls.ask(text))
-        except TooBig:
+            reply = queries.read_distinct(splitter.calls.fetch(text))
+            received = proof_of_reply(reply, splitter.spec)
+        except (NotFetched, ReplyUnreadable):
             return Reason.NOT_DISTINCT
-        received = proof_of_reply(reply, splitter.spec)
         if received != self._slice.expected:
             return Reason.NOT_DISTINCT
         self._evidence = self._evidence.after_reply(received)
@@ -241,8 +286,9 @@ class _Attempt:
 
     def _buckets(self, of: int) -> tuple[Slice, ...]:
         splitter = self._splitter
-        reply = splitter.calls.ask_or_fail(queries.buckets_query(splitter.spec, self._slice, of))
-        return plan.bucket_slices(self._slice, queries.read_buckets(reply, of))
+        query = queries.buckets_query(splitter.spec, self._slice, of)
+        proofs = splitter.calls.count_or_fail(query, lambda reply: queries.read_buckets(reply, of))
+        return plan.bucket_slices(self._slice, proofs)
 
 
 def _asked_for(spec: TableSpec, columns: Sequence[Column]) -> Sequence[Column]:

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.limits import PROFILES, Limits
+from hunting_pipeline.quota.outage import Outage
 from hunting_pipeline.quota.records import Estimate, TenantRecords
 from hunting_pipeline.quota.rules import (
     GRACE_SECONDS,
@@ -32,7 +33,7 @@ from hunting_pipeline.quota.rules import (
 from hunting_pipeline.quota.store import Store, open_store
 from hunting_pipeline.quota.windows import TRANSIT_SECONDS, RateUse, rate_uses
 
-__all__ = ["Ledger", "Reservation", "StoredLedger", "Usage", "open_ledger"]
+__all__ = ["Down", "Ledger", "Reservation", "StoredLedger", "Usage", "open_ledger"]
 
 EXPIRY_SECONDS = 60.0
 """Time from the service's limit for one request until the reservation expires: time to read the reply."""
@@ -53,12 +54,29 @@ class Reservation:
         table: the table that the call queries.
         seconds: running seconds reserved.
         expires: when the reservation counts as ended if it is never settled (Unix seconds).
+        rows: whether the call asks for rows.
     """
 
     id: str
     table: str
     seconds: float
     expires: float
+    rows: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The decision to send no call: the service has not answered for a long time.
+
+    Attributes:
+        until: when a call may be sent again (Unix seconds).
+        failures: number of calls that failed in a row.
+        reason: the last failure, for people.
+    """
+
+    until: float
+    failures: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +90,8 @@ class Usage:
         rates: the amounts spent, reserved and left of each rate.
         blocked_until: end of the block after a 429 (Unix seconds); None without a block.
         block_reason: the service's own words.
+        failures: number of calls that failed in a row since the service last answered; 0 without an outage.
+        failure: the last of these failures, for people.
         running: number of calls sent and not settled.
         waiting: number of waiting callers, by priority.
         longest_wait: seconds since the earliest caller in the queue first asked; 0 if the queue is empty.
@@ -85,6 +105,8 @@ class Usage:
     rates: tuple[RateUse, ...]
     blocked_until: float | None
     block_reason: str
+    failures: int
+    failure: str
     running: int
     waiting: Mapping[Priority, int]
     longest_wait: float
@@ -95,15 +117,38 @@ class Usage:
 class Ledger(Protocol):
     """The quota of one tenant. Every method may raise `ServiceFailed` if the ledger is unreachable."""
 
-    def reserve(self, *, table: str, priority: Priority, owner: str) -> Reservation | WaitUntil:
+    def reserve(
+        self, *, table: str, priority: Priority, owner: str, rows: bool = True
+    ) -> Reservation | WaitUntil | Down:
         """Return a permit to send one call now, or the time to ask again. Does not wait for quota.
 
         Send the call at once after a permit, because the call counts from now on. After `WaitUntil`, the
         caller (owner and thread) keeps its queue entry until a few seconds after the returned time.
+
+        Args:
+            table: the table that the call queries.
+            priority: the urgency of the call.
+            owner: the process that sends the call.
+            rows: whether the call asks for rows, not for a count or the Schema.
         """
 
-    def settle(self, reservation: Reservation, *, seconds: float) -> None:
+    def settle(
+        self,
+        reservation: Reservation,
+        *,
+        seconds: float,
+        answered: bool | None = None,
+        reason: str = "",
+        pause: float = 0.0,
+    ) -> None:
         """Record that the call ended after `seconds` of running time. A second call changes nothing.
+
+        Args:
+            reservation: the permit of the call.
+            seconds: its running time.
+            answered: whether the service answered; None if the end of the call does not show it.
+            reason: the failure, for people, if the service did not answer.
+            pause: seconds that the service demanded before the next call.
 
         Raises:
             ValueError: `seconds` is negative or not finite.
@@ -168,10 +213,15 @@ class StoredLedger:
         self._pruned = -math.inf
         self._longest = max(rate.period for rate in limits.rates) + TRANSIT_SECONDS
 
-    def reserve(self, *, table: str, priority: Priority, owner: str) -> Reservation | WaitUntil:
+    def reserve(
+        self, *, table: str, priority: Priority, owner: str, rows: bool = True
+    ) -> Reservation | WaitUntil | Down:
         caller = f"{owner}/{self._name}/{os.getpid()}/{threading.get_ident()}"
         with self._opened() as (records, offset):
             self._prune(records)
+            outage = records.outage()
+            if (paused := _paused(outage, records.now, offset)) is not None:
+                return paused
             cap = self._limits.request_seconds
             estimate = records.estimate(table) or Estimate(0.0, cap / 4)
             seconds = min(cap, estimate.upper)
@@ -195,6 +245,8 @@ class StoredLedger:
                 return WaitUntil(answer.at + offset, answer.reason)
             records.dequeue(caller, priority=priority)
             expires = records.now + cap + EXPIRY_SECONDS
+            if outage.failures:
+                records.write_outage(outage.after_permit(records.now, longest=cap))
             name = records.reserve(
                 table=table,
                 priority=priority,
@@ -203,13 +255,27 @@ class StoredLedger:
                 expected=expected,
                 expires=expires,
             )
-            return Reservation(id=name, table=table, seconds=seconds, expires=expires + offset)
+            return Reservation(id=name, table=table, seconds=seconds, expires=expires + offset, rows=rows)
 
-    def settle(self, reservation: Reservation, *, seconds: float) -> None:
+    def settle(
+        self,
+        reservation: Reservation,
+        *,
+        seconds: float,
+        answered: bool | None = None,
+        reason: str = "",
+        pause: float = 0.0,
+    ) -> None:
         if not (math.isfinite(seconds) and seconds >= 0):
             raise ValueError(f"a running time of {seconds} seconds is not finite and at least 0")
         with self._opened() as (records, _):
             records.settle(reservation.id, table=reservation.table, seconds=seconds)
+            outage, rows = records.outage(), reservation.rows
+            if answered is False:
+                after = outage.after_failure(records.now, rows=rows, reason=reason, pause=pause)
+                records.write_outage(after)
+            elif answered and outage.failures:
+                records.write_outage(outage.after_answer(records.now, rows=rows))
 
     def cancel(self, reservation: Reservation) -> None:
         with self._opened() as (records, _):
@@ -226,6 +292,7 @@ class StoredLedger:
             history = records.history(longest=self._longest)
             owners = records.calls_by("owner", longest=self._longest)
             priorities = records.calls_by("priority", longest=self._longest)
+            outage = records.outage()
             waiting = [entry for entry in records.entries() if entry.at + GRACE_SECONDS > records.now]
         now, blocked = records.now, records.blocked_until > records.now
         uses = rate_uses(history, self._limits, now, share=self._share)
@@ -239,6 +306,8 @@ class StoredLedger:
             ),
             blocked_until=records.blocked_until + offset if blocked else None,
             block_reason=records.block_reason if blocked else "",
+            failures=outage.failures,
+            failure=outage.reason,
             running=sum(spend.calls for spend in history if spend.end(now) is None),
             waiting={priority: sum(entry.priority is priority for entry in waiting) for priority in Priority},
             longest_wait=max((now - entry.since for entry in waiting), default=0.0),
@@ -261,3 +330,13 @@ class StoredLedger:
             records = TenantRecords(run, self._tenant, reading=self._store.reading(run))
             yield records, self._clock() - records.now
             records.write()
+
+
+def _paused(outage: Outage, now: float, offset: float) -> WaitUntil | Down | None:
+    """Return the answer to a caller that must wait because of an outage; None if it may send a call."""
+    at = outage.wait(now)
+    if at is None:
+        return None
+    if outage.down:
+        return Down(outage.next_at + offset, outage.failures, outage.reason)
+    return WaitUntil(at + offset, f"the service fails ({outage.failures} calls in a row): {outage.reason}")

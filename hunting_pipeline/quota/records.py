@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hunting_pipeline.quota.outage import Outage
 from hunting_pipeline.quota.rules import GRACE_SECONDS, Priority, QueueEntry
 from hunting_pipeline.quota.store import Run
 from hunting_pipeline.quota.windows import Spend
@@ -196,6 +197,27 @@ class TenantRecords:
         if not number:
             number = self._last_number = int(self._last_number) + 1
         return number, since, tuple(others)
+
+    def outage(self) -> Outage:
+        """Return the outage of the service, which has no failures in normal times."""
+        rows = self._run(
+            "SELECT failures, of_rows, next_at, reason, asking FROM quota_outage WHERE tenant = ?",
+            self._tenant,
+        )
+        if not rows:
+            return Outage()
+        failures, of_rows, next_at, reason, asking = rows[0]
+        return Outage(failures, bool(of_rows), next_at, reason, bool(asking))
+
+    def write_outage(self, outage: Outage) -> None:
+        """Write the outage of the service."""
+        self._run(
+            "INSERT INTO quota_outage (tenant, failures, of_rows, next_at, reason, asking)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (tenant) DO UPDATE SET failures = excluded.failures,"
+            " of_rows = excluded.of_rows, next_at = excluded.next_at, reason = excluded.reason,"
+            " asking = excluded.asking",
+            *(self._tenant, outage.failures, outage.of_rows, outage.next_at, outage.reason, outage.asking),
+        )
 
     def entries(self) -> list[QueueEntry]:
         """Return all queue entries, expired ones included."""

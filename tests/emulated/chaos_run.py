@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,28 +38,11 @@ from hunting_pipeline.model import (
 from hunting_pipeline.pipeline import Pipeline, open_lake, open_pipeline
 from hunting_pipeline.settings import Settings
 from hunting_pipeline.window import partitions_in
-from support import DOTNET_EPOCH, NOW, Emulated, plain
+from support import DOTNET_EPOCH, NOW, Emulated, Leaping, plain
 
 MAX_WAIT = 60.0
 LATER = 4 * DAY
 """Ticks after `NOW` when every late row has arrived."""
-
-
-class Leaping:
-    """A clock that leaps instead of sleeping."""
-
-    def __init__(self) -> None:
-        self._start = NOW.timestamp() - time.monotonic()
-        self._leapt = 0.0
-        self._lock = threading.Lock()
-
-    def now(self) -> float:
-        return time.monotonic() + self._start + self._leapt
-
-    def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self._leapt += seconds
-        time.sleep(0)
 
 
 class Killed(Exception):

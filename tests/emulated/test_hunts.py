@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -86,7 +87,7 @@ def answered(tenant: Emulated, query: str) -> pa.Table:
     with tenant.open() as pipeline:
         tracker = Tracker("a person", lambda _: None, Spent())
         calls = pipeline._calls(tracker, Priority.FRESH)
-        return calls.ask_or_fail(query).table
+        return calls.fetch(query).table
 
 
 def within(table: pa.Table, spec: TableSpec, window: Window | None = None) -> pa.Table:
@@ -219,6 +220,40 @@ def test_a_bin_that_has_not_ended_is_archived_later(tenant: Emulated) -> None:
     assert landed.num_rows == 3
     counts = dict(zip(whole["At"].to_pylist(), whole["Rows"].to_pylist(), strict=True))
     assert [counts[at] for at in landed["At"].to_pylist()] == landed["Rows"].to_pylist()
+
+
+LAGGING = "DeviceLogonEvents | extend Timestamp = Timestamp - 5h | project Timestamp, DeviceId, ReportId"
+
+
+@pytest.mark.parametrize(("settle", "whole_at_once"), [("6h", True), ("1h", False)])
+def test_rows_that_come_hours_after_their_time_are_archived_after_the_chosen_delay(
+    tenant: Emulated, settle: str, whole_at_once: bool
+) -> None:
+    """A reconcile finds the rows that come after a delay that is too short."""
+    with pytest.raises(Misconfigured, match="set `settle` to the longest time"):
+        hunt_of(tenant.home, LAGGING)
+    spec = hunt_of(tenant.home, f"// settle: {settle}\n{LAGGING}").spec
+    today = Window(NOW_TICKS // DAY * DAY, NOW_TICKS // DAY * DAY + DAY)
+    try:
+        for hours in range(0, 16, 3):
+            now = NOW + timedelta(hours=hours)
+            tenant.post("config", now=now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+            with (
+                tenant.open(clock=Shifted(now.timestamp())) as pipeline,
+                pipeline.pull(spec, partitions_in(spec, today)) as pull,
+            ):
+                list(pull)
+        whole = within(answered(tenant, LAGGING), spec, today)
+        assert (differences(tenant.landed(spec.name), whole) == (0, 0)) is whole_at_once
+        with (
+            tenant.open(clock=Shifted(now.timestamp())) as pipeline,
+            pipeline.reconcile(spec, partitions_in(spec, today)) as (found, pull),
+        ):
+            assert found.equal is whole_at_once
+            list(pull)
+    finally:
+        tenant.post("config", now=NOW.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    assert differences(tenant.landed(spec.name), whole) == (0, 0)
 
 
 def test_a_reconcile_fetches_values_again_whose_change_counts_cannot_show(tenant: Emulated) -> None:

@@ -106,7 +106,7 @@ def test_bounds_change_no_row(
 ) -> None:
     text = LETS + "\n| ".join([source, *operators])
     try:
-        hunt = read_hunt(text, "Timestamp", COLUMNS.get)
+        hunt = read_hunt(text, "Timestamp", COLUMNS.get, settled=True)
     except Unsliceable:
         seen["refused"] += 1
         return

@@ -225,6 +225,124 @@ def test_a_certificate_signs_the_login(kind: str, ca: trustme.CA, tmp_path: Path
     assert "client_secret" not in entra.logins[0]
 
 
+def issued(
+    name: str,
+    key: rsa.RSAPrivateKey,
+    issuer: tuple[str, rsa.RSAPrivateKey],
+    *,
+    days: tuple[float, float] = (-1, 1),
+) -> x509.Certificate:
+    """Return a certificate for `name`, signed by `issuer` and valid between two days from now."""
+
+    def named(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(named(name))
+        .issuer_name(named(issuer[0]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
+        .sign(issuer[1], hashes.SHA256())
+    )
+
+
+def pem_of(*certificates: x509.Certificate) -> bytes:
+    return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in certificates)
+
+
+KEYS = [rsa.generate_private_key(65537, 2048) for _ in range(3)]
+ROOT = issued("root", KEYS[0], ("root", KEYS[0]))
+UPPER = issued("upper", KEYS[1], ("root", KEYS[0]))
+LOWER = issued("lower", KEYS[2], ("upper", KEYS[1]))
+LEAF = issued("hunting", RSA, ("lower", KEYS[2]))
+OLD_LEAF = issued("hunting", RSA, ("lower", KEYS[2]), days=(-9, -8))
+STRANGER = issued("lower", KEYS[0], ("root", KEYS[0]))  # an intermediate's name, and another key
+
+
+def sent_chain(path: Path, folder: Path, ca: trustme.CA, *, password: str | None = None) -> list[bytes]:
+    """Sign in with the file, and return the certificates that the assertion holds, in DER."""
+    with tenant(ca, folder) as (entra, server):
+        signing_in(server, Certificate(certificate=path, certificate_password=password)).token()
+    [login] = entra.logins
+    header = json.loads(base64.urlsafe_b64decode(login["client_assertion"].split(".")[0] + "=="))
+    return [base64.b64decode(one) for one in header["x5c"]]
+
+
+CHAIN = [one.public_bytes(serialization.Encoding.DER) for one in (LEAF, LOWER, UPPER)]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [key_pem(RSA), pem_of(LEAF, LOWER, UPPER, ROOT)],
+        [key_pem(RSA), pem_of(LEAF, LOWER, UPPER)],
+        [pem_of(ROOT, UPPER, LOWER, LEAF), key_pem(RSA)],
+        [pem_of(UPPER, LEAF), key_pem(RSA), pem_of(ROOT, LOWER)],
+        [pem_of(OLD_LEAF, STRANGER, ROOT), key_pem(RSA), pem_of(LOWER, UPPER, LEAF)],
+        [b"Bag Attributes\n  friendlyName: x\n", key_pem(RSA), b"subject=CN=x\n", pem_of(LEAF, UPPER, LOWER)],
+    ],
+)
+def test_a_pem_file_sends_the_chain_in_order(parts: list[bytes], ca: trustme.CA, tmp_path: Path) -> None:
+    path = tmp_path / "app.pem"
+    path.write_bytes(b"".join(parts))
+    assert sent_chain(path, tmp_path, ca) == CHAIN
+
+
+@pytest.mark.parametrize("others", [[LOWER, UPPER, ROOT], [ROOT, UPPER, LOWER], [UPPER, STRANGER, LOWER]])
+@pytest.mark.parametrize("password", [None, "pa55"])
+def test_a_pfx_file_sends_the_chain_in_order(
+    others: list[x509.Certificate], password: str | None, ca: trustme.CA, tmp_path: Path
+) -> None:
+    path = tmp_path / "app.pfx"
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if password:
+        encryption = serialization.BestAvailableEncryption(password.encode())
+    path.write_bytes(pkcs12.serialize_key_and_certificates(b"app", RSA, LEAF, others, encryption))
+    assert sent_chain(path, tmp_path, ca, password=password) == CHAIN
+
+
+@pytest.mark.parametrize(
+    ("content", "sent"),
+    [
+        (pem_of(CERTIFICATE), [CERTIFICATE]),  # signed by itself
+        (pem_of(LEAF, UPPER, ROOT), [LEAF]),  # the next certificate is missing
+        (pem_of(LEAF, STRANGER, ROOT), [LEAF]),  # the next certificate has another key
+    ],
+)
+def test_only_certificates_that_belong_to_the_chain_are_sent(
+    content: bytes, sent: list[x509.Certificate], ca: trustme.CA, tmp_path: Path
+) -> None:
+    path = tmp_path / "app.pem"
+    path.write_bytes(key_pem(RSA) + content)
+    der = [one.public_bytes(serialization.Encoding.DER) for one in sent]
+    assert sent_chain(path, tmp_path, ca) == der
+
+
+@pytest.mark.parametrize(
+    ("certificate", "said"),
+    [
+        (OLD_LEAF, "expired on "),
+        (issued("hunting", RSA, ("lower", KEYS[2]), days=(3, 9)), "is not valid before "),
+    ],
+)
+def test_a_certificate_outside_its_validity_is_named_before_any_request(
+    certificate: x509.Certificate, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "app.pem"
+    path.write_bytes(key_pem(RSA) + pem_of(certificate, LOWER, UPPER))
+    with pytest.raises(Misconfigured, match=f"^certificate .*CN=hunting.* {said}"):
+        tokens(
+            Certificate(certificate=path),
+            tenant_id=TENANT,
+            client_id=APP,
+            connection=connection(APIS["graph"], Cloud.GLOBAL),
+        )
+
+
 def test_a_federated_token_is_read_again_at_each_login(ca: trustme.CA, tmp_path: Path) -> None:
     path = tmp_path / "workload"
     path.write_text("first\n")
@@ -312,6 +430,14 @@ def entra_says(error: str, description: str, status: int = 401) -> Script:
          "tenant_id"),
         (entra_says("invalid_client", "AADSTS700027: Client assertion failed."), Misconfigured,
          "certificate"),
+        (entra_says("invalid_client", "AADSTS7000213: Invalid certificate chain."), Misconfigured,
+         "certificate must also hold the intermediate certificates"),
+        (entra_says("invalid_client", "AADSTS1000502: The provided certificate is not within its validity."),
+         Misconfigured, "certificate has expired"),
+        (entra_says("invalid_client", "AADSTS50012: Authentication failed."), Misconfigured,
+         "register the certificate"),
+        (entra_says("invalid_grant", "AADSTS65001: The user or administrator has not consented.", 400),
+         Misconfigured, "grant admin consent"),
         (entra_says("invalid_resource", "AADSTS500011: The resource principal was not found.", 400),
          Misconfigured, "api"),
         (entra_says("access_denied", "AADSTS53003: Blocked by Conditional Access.", 400), Refused, "53003"),
@@ -320,6 +446,10 @@ def entra_says(error: str, description: str, status: int = 401) -> Script:
         (answer(503, b"<html>down</html>"), ServiceFailed, "localhost"),
         (answer(200, b"<html>a captive portal</html>"), Misconfigured, "login_url"),
         (answer(200, b"[]"), Misconfigured, "login_url"),
+        (answer(200, b"<html>Sign in", content_type="text/html"), Misconfigured, "HTTPS_PROXY"),
+        (answer(403, b"<html>Blocked", content_type="text/HTML; charset=utf-8"), Misconfigured,
+         "403 web page: Blocked; a proxy"),
+        (answer(503, b"<html>down</html>", content_type="text/html"), ServiceFailed, "localhost"),
         (answer(302, location="https://elsewhere.example/"), Misconfigured, "login_url"),
         (lambda conn, _: None, ServiceFailed, "login_url"),
     ],

@@ -22,7 +22,7 @@ from hunting_pipeline.apis import APIS
 from hunting_pipeline.apis.clouds import Cloud
 from hunting_pipeline.apis.connection import connection
 from hunting_pipeline.http.client import Client, NotAccepted
-from hunting_pipeline.http.verdict import Retry, Split, Verdict
+from hunting_pipeline.http.verdict import NoAnswer, Retry, Verdict
 
 __all__ = ["ca"]
 
@@ -152,7 +152,7 @@ def test_a_silent_service_is_a_split(ca: trustme.CA, tmp_path: Path) -> None:
             silent.wait(5)
 
         with asking(script, ca, tmp_path, seconds=0.3) as (client, _):
-            assert isinstance(verdict_of(client), Split)
+            assert isinstance(verdict_of(client), NoAnswer)
         silent.set()
 
 
@@ -167,7 +167,7 @@ def test_a_slow_body_that_never_times_out_ends_at_the_total_deadline(ca: trustme
         started = time.monotonic()
         verdict = verdict_of(client)
         took = time.monotonic() - started
-    assert isinstance(verdict, Split)
+    assert isinstance(verdict, NoAnswer)
     assert "took longer" in verdict.reason
     assert took < 3
 

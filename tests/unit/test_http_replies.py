@@ -16,7 +16,7 @@ from hunting_pipeline.apis.connection import connection
 from hunting_pipeline.errors import Refused
 from hunting_pipeline.http.client import Client, NotAccepted
 from hunting_pipeline.http.transport import open_client
-from hunting_pipeline.http.verdict import Refuse, Renew, Retry, Split, Verdict, Wait
+from hunting_pipeline.http.verdict import NoAnswer, Refuse, Renew, Retry, Split, Verdict, Wait
 
 __all__ = ["without_sockets"]
 
@@ -129,7 +129,7 @@ def test_the_waits_for_a_body_are_added_up_to_the_deadline() -> None:
     with client_of(dripping(clock, seconds=2), seconds=10, monotonic=clock.now) as client:
         started = clock.now()
         verdict = verdict_of(client)
-    assert verdict == Split("the reply took longer than 15 seconds")
+    assert verdict == NoAnswer("the reply took longer than 15 seconds")
     assert clock.now() - started == 16  # the eighth chunk crosses 1.5 times the limit
 
 
@@ -142,7 +142,7 @@ def test_the_wait_for_the_head_counts_towards_the_deadline() -> None:
 
     with client_of(handler, seconds=10, monotonic=clock.now) as client:
         started = clock.now()
-        assert isinstance(verdict_of(client), Split)
+        assert isinstance(verdict_of(client), NoAnswer)
     assert clock.now() - started == 16
 
 
@@ -200,7 +200,7 @@ def broken(error: Exception, *before: bytes, status: int = 200) -> Handler:
         (lambda _: reply(429, b"{}", retry_after="17"), Wait(17.0, "429")),
         (lambda _: reply(429, gzip.compress(NINE_SECONDS), content_encoding="gzip"),
          Wait(9.0, "429 in 9 seconds")),
-        (lambda _: reply(504), Split("504")),
+        (lambda _: reply(504), NoAnswer("504")),
         (lambda _: reply(503, b"x" * 200_000), Retry(f"503 {'x' * 499}…")),
         (lambda _: reply(503, b"whatever", content_encoding="br"), Retry("503")),
         (broken(httpx.RemoteProtocolError("cut"), b'{"error": {"code": "In', status=500),
@@ -213,7 +213,11 @@ def test_errors_become_verdicts_before_any_body(handler: Handler, expected: Verd
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(httpx.ReadTimeout("t"), Split), (httpx.ReadError("reset"), Retry), (httpx.ProxyError("407"), Refuse)],
+    [
+        (httpx.ReadTimeout("t"), NoAnswer),
+        (httpx.ReadError("reset"), Retry),
+        (httpx.ProxyError("407"), Refuse),
+    ],
 )
 def test_a_failure_of_the_network_is_judged_before_and_within_the_body(error: Exception, kind: type) -> None:
     def unreached(_: httpx.Request) -> httpx.Response:
@@ -230,6 +234,12 @@ def test_a_failure_of_the_network_is_judged_before_and_within_the_body(error: Ex
 def test_a_missing_permission_is_named() -> None:
     verdict = verdict_on(lambda _: reply(403, b'{"error":{"code":"Forbidden","message":"no"}}'))
     assert "ThreatHunting.Read.All" in str(verdict)
+
+
+def test_a_captive_portal_is_named() -> None:
+    verdict = verdict_on(lambda _: reply(200, b"<html>Welcome to our network", content_type="text/html"))
+    assert isinstance(verdict, Retry)
+    assert verdict.reason.startswith("200 web page: Welcome to our network; ")
 
 
 def test_a_failed_login_passes_through() -> None:

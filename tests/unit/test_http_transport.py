@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from hunting_pipeline.http.transport import JUDGEMENTS, judge_transport, open_client
-from hunting_pipeline.http.verdict import Refuse, Retry, Split
+from hunting_pipeline.http.verdict import NoAnswer, Refuse, Retry
 
 
 @dataclass
@@ -138,7 +138,7 @@ def test_every_transport_error_of_httpx_has_a_judgement() -> None:
 @pytest.mark.parametrize("error", [e for e in httpx_errors() if issubclass(e, httpx.TransportError)])
 def test_each_judgement_is_a_verdict(error: type[httpx.TransportError]) -> None:
     verdict = judge_transport(error("what happened"))
-    expected = {httpx.ReadTimeout: Split, httpx.UnsupportedProtocol: Refuse, httpx.ProxyError: Refuse}
+    expected = {httpx.ReadTimeout: NoAnswer, httpx.UnsupportedProtocol: Refuse, httpx.ProxyError: Refuse}
     if error not in JUDGEMENTS or error is httpx.LocalProtocolError:
         assert verdict == Refuse(f"the request could not be sent ({error.__name__})")
     else:

@@ -10,7 +10,7 @@ from hunting_pipeline.cli.selection import selected_tables
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import hunt_file
 from hunting_pipeline.lake.stores.local import LocalStore
-from hunting_pipeline.model import Grain
+from hunting_pipeline.model import HOUR, Grain
 from hunting_pipeline.settings import Settings
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "assets" / "hunts").glob("*.kql"))
@@ -34,6 +34,23 @@ def test_a_schedule_is_kept_with_its_line_for_dagster_to_check(tmp_path: Path) -
     assert (hunt.schedule, hunt.lines) == ("every day", {"grain": 1, "schedule": 2})
     assert str(hunt.error("schedule", "wrong")) == f"{path}:2: wrong"
     assert str(hunt.error("name", "wrong")) == f"{path}:1: wrong", "a key that the header does not have"
+
+
+def test_a_settle_in_the_header_accepts_a_time_that_is_computed(tmp_path: Path) -> None:
+    path = tmp_path / "h.kql"
+    path.write_text("// name: h\nDeviceInfo\n| extend Timestamp = Timestamp - 5h")
+    with pytest.raises(Misconfigured, match=r"h\.kql:3: `extend` computes Timestamp") as caught:
+        hunt_file(path)
+    assert "set `settle` to the longest time" in str(caught.value)
+    path.write_text("// settle: 6h\nDeviceInfo\n| extend Timestamp = Timestamp - 5h")
+    assert hunt_file(path).hunt.settle == 6 * HOUR
+
+
+def test_blanks_without_a_width_hide_no_key(tmp_path: Path) -> None:
+    path = tmp_path / "h.kql"
+    path.write_text("\u200b// name: clean\n//\u200bgrain\u200b:\ufeffhour\u200b\n\u200bDeviceInfo", "utf-8")
+    spec = hunt_file(path).spec
+    assert (spec.name, spec.grain, spec.hunt and spec.hunt.text) == ("hunt-clean", Grain.HOUR, "DeviceInfo")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ from itertools import product
 import pytest
 
 from hunting_pipeline import plan, split
+from hunting_pipeline.actions import Blame
 from hunting_pipeline.limits import TEST
 from hunting_pipeline.model import HOUR, Bucket, Grain, Proof, Slice, Window
 from hunting_pipeline.split import Evidence, Reason, next_action
 
 WIDTH = plan.Width(100.0)
 KNOWN = Evidence(WIDTH, edge=0)
+COUNTED = replace(KNOWN, recounts=1)
 WINDOW = Window(HOUR, 4 * HOUR)
 TICK = Window(2 * HOUR + 7, 2 * HOUR + 8)
 PARTS = (Slice("T", WINDOW, Proof(3, 0)),)
@@ -31,6 +33,16 @@ def decided(slice_: Slice, reason: Reason, evidence: Evidence = KNOWN) -> split.
     return next_action(slice_, reason, evidence, limits=TEST, grain=Grain.HOUR)
 
 
+ONE = Window(2 * HOUR, 3 * HOUR)
+SERVED = replace(KNOWN, served=True)
+
+
+def halves(slice_: Slice) -> tuple[Slice, ...]:
+    """Return a slice of three partitions as two slices that were not counted."""
+    windows = Window(HOUR, 2 * HOUR), Window(2 * HOUR, 4 * HOUR)
+    return tuple(replace(slice_, window=part, expected=Proof(0, 0), occupied=None) for part in windows)
+
+
 def received(rows: int, rounds: int = 1) -> Evidence:
     return replace(KNOWN, received=Proof(rows, rows), rounds=rounds)
 
@@ -46,7 +58,19 @@ def received(rows: int, rounds: int = 1) -> Evidence:
         (a_slice(), Reason.ANSWERED, received(499), split.Recount()),
         (a_slice(), Reason.RECOUNTED, received(500), split.Accept()),
         (a_slice(), Reason.RECOUNTED, received(499, 3), split.Fetch(persist=False)),
-        (a_slice(), Reason.RECOUNTED, received(499, 4), split.ByTime(WINDOW, 15 * 10**7, 250)),
+        (a_slice(), Reason.RECOUNTED, received(499, 4), split.Replace(halves(a_slice()))),
+        (a_slice(window=ONE), Reason.RECOUNTED, received(499, 4), split.ByTime(ONE, 15 * 10**7, 250)),
+        (a_slice(1500), Reason.RECOUNTED, received(499, 1), split.ByTime(WINDOW, 15 * 10**7, 750)),
+        (a_slice(), Reason.UNANSWERED, KNOWN, split.Probe()),
+        (a_slice(1), Reason.UNANSWERED, KNOWN, split.Probe()),
+        (a_slice(), Reason.UNANSWERED, SERVED, split.ByTime(WINDOW, 15 * 10**7, 250)),
+        (a_slice(), Reason.PROBED, KNOWN, split.ByTime(WINDOW, 15 * 10**7, 250)),
+        (a_slice(), Reason.UNREADABLE, replace(KNOWN, unreadable=1), split.Fetch(persist=False)),
+        (a_slice(), Reason.UNREADABLE, replace(KNOWN, unreadable=2), split.Probe()),
+        (a_slice(), Reason.UNREADABLE, replace(SERVED, unreadable=2), "ByTime"),
+        (a_slice(), Reason.UNREADABLE, replace(KNOWN, unreadable=3), "ByTime"),
+        (a_slice(1), Reason.UNREADABLE, replace(KNOWN, unreadable=1), split.Recount()),
+        (a_slice(1), Reason.TRUNCATED, KNOWN, split.Recount()),
         (a_slice(occupied=TICK), Reason.NOT_DISTINCT, KNOWN, "Isolate"),
         (a_slice(occupied=None), Reason.REFUSED, KNOWN, split.ByTime(WINDOW, 15 * 10**7, 250)),
         (a_slice(2, occupied=None), Reason.TRUNCATED, KNOWN, split.ByTime(WINDOW, 15 * 10**7, 1)),
@@ -74,7 +98,7 @@ def test_a_snapshot_is_cut_by_hash_alone() -> None:
 
 def test_a_dense_tick_endangers_only_its_own_partition() -> None:
     for rows in (1, 700):
-        found = decided(a_slice(rows, occupied=TICK), Reason.REFUSED)
+        found = decided(a_slice(rows, occupied=TICK), Reason.REFUSED, COUNTED)
         assert isinstance(found, split.Isolate)
         own, *rest = found.parts
         assert (own.window, own.expected.rows, own.occupied) == (Window(2 * HOUR, 3 * HOUR), rows, TICK)
@@ -83,31 +107,86 @@ def test_a_dense_tick_endangers_only_its_own_partition() -> None:
 
 
 def test_a_slice_is_given_up_only_if_no_smaller_query_is_possible() -> None:
-    said = replace(KNOWN, refusal="the result is too large")
+    said = replace(COUNTED, refusal="the result is too large")
     one = decided(a_slice(1, occupied=TICK, window=TICK), Reason.REFUSED, said)
     assert isinstance(one, split.GiveUp)
-    assert one.dense
+    assert one.blame is Blame.DENSE
     assert "(1 rows) cannot be cut further: the result is too large." in one.message
     alike = decided(a_slice(bucket=Bucket(5, split.MOST_BUCKETS)), Reason.NOT_DISTINCT)
     assert isinstance(alike, split.GiveUp)
-    assert alike.dense
+    assert alike.blame is Blame.DENSE
 
 
-def test_a_count_that_keeps_changing_is_a_failure_of_the_service() -> None:
-    unsettled = decided(a_slice(1), Reason.RECOUNTED, received(2, split.ROUNDS))
-    assert isinstance(unsettled, split.GiveUp)
-    assert not unsettled.dense
+def test_a_slice_is_given_up_with_both_figures_if_its_count_and_its_rows_always_differ() -> None:
+    steady = replace(received(499, 2), steady=split.STEADY_ROUNDS)
+    given_up = decided(a_slice(window=ONE), Reason.RECOUNTED, steady)
+    assert isinstance(given_up, split.GiveUp)
+    assert given_up.blame is Blame.UNREADABLE
+    assert "the service counts 500 rows and sends 499 rows." in given_up.message
+    other = decided(a_slice(window=ONE), Reason.RECOUNTED, replace(steady, received=Proof(500, 1)))
+    assert isinstance(other, split.GiveUp)
+    assert "counts 500 rows and sends 500 rows with other times." in other.message
+
+
+def test_a_disputed_slice_is_halved_until_it_lies_in_one_partition() -> None:
+    steady = replace(received(499, 2), steady=split.STEADY_ROUNDS)
+    assert decided(a_slice(), Reason.RECOUNTED, steady) == split.Replace(halves(a_slice()))
+
+
+def test_a_slice_whose_count_keeps_changing_is_cut_a_few_times() -> None:
+    slice_, evidence = a_slice(window=ONE), received(499, split.ROUNDS)
+    for _ in range(split.MOST_DISPUTES):
+        assert isinstance(decided(slice_, Reason.RECOUNTED, evidence), split.ByTime)
+        replaced = decided(slice_, Reason.BINS, replace(evidence, parts=(a_slice(window=ONE),)))
+        assert isinstance(replaced, split.Replace)
+        (slice_,) = replaced.parts
+    given_up = decided(slice_, Reason.RECOUNTED, evidence)
+    assert isinstance(given_up, split.GiveUp)
+    assert given_up.blame is Blame.UNREADABLE
+    one = decided(a_slice(1, window=ONE), Reason.RECOUNTED, received(2, split.ROUNDS))
+    assert isinstance(one, split.GiveUp)
+
+
+def test_a_cut_for_another_reason_keeps_the_number_of_disputes() -> None:
+    disputed = replace(a_slice(window=ONE), disputes=2)
+    replaced = decided(disputed, Reason.BINS, replace(KNOWN, parts=PARTS))
+    assert isinstance(replaced, split.Replace)
+    assert [part.disputes for part in replaced.parts] == [2]
+
+
+def test_buckets_that_never_add_up_are_given_up_with_both_figures() -> None:
     evidence = KNOWN
     for _ in range(split.ROUNDS - 1):
         evidence = evidence.after_buckets(4, PARTS)
         assert decided(a_slice(4), Reason.BUCKETS, evidence) == split.Recount()
     unequal = decided(a_slice(4), Reason.BUCKETS, evidence.after_buckets(4, PARTS))
     assert isinstance(unequal, split.GiveUp)
-    assert not unequal.dense
+    assert unequal.blame is Blame.UNREADABLE
+    assert "(4 rows): its hash buckets hold 3 rows." in unequal.message
 
 
-def test_rounds_of_buckets_begin_when_fetching_is_over() -> None:
-    assert received(3, rounds=4).after_buckets(4, PARTS).rounds == 1
+def test_one_row_that_is_always_unreadable_is_given_up_alone() -> None:
+    found = replace(
+        COUNTED, steady=1, failed=Reason.UNREADABLE, refusal="no JSON after byte 70", unreadable=5
+    )
+    assert isinstance(decided(a_slice(1, occupied=TICK), Reason.RECOUNTED, found), split.Isolate)
+    given_up = decided(a_slice(1, occupied=TICK, window=TICK), Reason.RECOUNTED, found)
+    assert isinstance(given_up, split.GiveUp)
+    assert given_up.blame is Blame.UNREADABLE
+    assert "no JSON after byte 70" in given_up.message
+
+
+def test_one_row_that_grew_to_many_is_fetched_or_cut_again() -> None:
+    burst = replace(COUNTED, failed=Reason.TRUNCATED)
+    assert decided(a_slice(900), Reason.RECOUNTED, burst) == split.Fetch(persist=False)
+    assert isinstance(decided(a_slice(9000), Reason.RECOUNTED, burst), split.ByTime)
+
+
+def test_a_table_whose_replies_are_all_unreadable_ends() -> None:
+    many = replace(KNOWN, unreadable=split.MOST_UNREADABLE, refusal="no JSON")
+    given_up = decided(a_slice(), Reason.UNREADABLE, many)
+    assert isinstance(given_up, split.GiveUp)
+    assert given_up.blame is Blame.FAILED
 
 
 @pytest.mark.parametrize("reason", list(Reason))
@@ -128,13 +207,25 @@ SLICES = [
     for rows in (0, 1, 2, 999, 1000, 10**6)
 ]
 EVIDENCE = [
-    Evidence(width, edge=0, rounds=rounds, received=got, buckets=buckets, parts=parts, refusal="too much")
-    for width, rounds, got, buckets, parts in product(
+    Evidence(
+        *(width, 0, rounds),
+        received=got,
+        buckets=buckets,
+        parts=parts,
+        refusal="too much",
+        recounts=recounts,
+        steady=recounts,
+        served=served,
+        unreadable=1 + recounts,
+    )
+    for width, rounds, got, buckets, parts, recounts, served in product(
         (WIDTH, plan.Width(10.0**6, measured=True)),
         (0, 1, split.ROUNDS),
         (None, Proof(1, 0), Proof(1000, 0)),
         (0, 8),
         ((), PARTS),
+        (0, 2),
+        (True, False),
     )
 ]
 
@@ -151,7 +242,7 @@ def test_every_reason_and_evidence_has_a_sound_decision(reason: Reason) -> None:
             case split.Fetch(persist):
                 assert persist == (rows <= 1)
                 assert not too_much
-                assert reason is Reason.NEW or evidence.rounds < split.ROUNDS
+                assert reason in {Reason.NEW, Reason.UNREADABLE} or evidence.rounds < split.ROUNDS
             case split.ByTime(window, step, target):
                 assert slice_.bucket is None
                 assert window == slice_.window
@@ -171,12 +262,16 @@ def test_every_reason_and_evidence_has_a_sound_decision(reason: Reason) -> None:
                 assert slice_.occupied
                 assert parts[0].window.start <= slice_.occupied.start < parts[0].window.end
                 assert sum(part.window.ticks for part in parts if part.window) == WINDOW.ticks
-            case split.GiveUp(message, dense):
+            case split.GiveUp(message, blame):
                 assert message.startswith(str(slice_))
                 alike = slice_.bucket is not None and slice_.bucket.of == split.MOST_BUCKETS
-                assert not dense or (rows <= 1 and too_much) or alike
-            case split.Recount() | split.Replace():
-                assert reason in {Reason.ANSWERED, Reason.BUCKETS, Reason.BINS}
+                assert blame is not Blame.DENSE or rows <= 1 or alike
+            case split.Recount():
+                assert rows <= 1 or reason in {Reason.ANSWERED, Reason.BUCKETS}
+            case split.Replace():
+                assert reason in {Reason.BUCKETS, Reason.BINS, Reason.RECOUNTED}
+            case split.Probe():
+                assert reason in {Reason.UNANSWERED, Reason.UNREADABLE}
             case split.Remainder():
                 raise AssertionError("the edge is far")
 

@@ -12,6 +12,7 @@ from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 from hunting_pipeline import plan, split
+from hunting_pipeline.actions import Blame
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import HOUR, Bin, Grain, Histogram, Proof, Slice, Window
 from hunting_pipeline.split import Evidence, Reason, next_action
@@ -176,7 +177,7 @@ class Reader:
         histograms = self.service.histograms([window], step)
         yield from plan.pack_all(histograms, target=lambda: wanted, table="T")
 
-    def one(self, slice_: Slice) -> tuple[Slice, ...]:  # noqa: C901 # one case each
+    def one(self, slice_: Slice) -> tuple[Slice, ...]:  # noqa: C901, PLR0912 # one case each
         service, reason, rows = self.service, Reason.NEW, []
         evidence = Evidence(self.width, service.forgotten_before)
         while True:
@@ -200,11 +201,16 @@ class Reader:
                     except TooMuch as error:
                         reason = error.reason
                         self.width = split.width_after_refusal(self.width, slice_, service.limits)
+                        evidence = evidence.after_failure(reason, str(reason), served=False, unreadable=0)
                         continue
                     reason, evidence = Reason.ANSWERED, evidence.after_reply(proof_of(rows))
                     self.width = self.width.after(len(rows), sum(row.width for row in rows))
                 case split.Recount():
-                    reason, slice_ = Reason.RECOUNTED, slice_.recounted(service.count(slice_))
+                    counted = service.count(slice_)
+                    evidence = evidence.after_recount(same=counted == slice_.expected)
+                    reason, slice_ = Reason.RECOUNTED, slice_.recounted(counted)
+                case split.Probe():
+                    raise AssertionError("every call of this service is answered")
                 case split.Distinct():
                     try:
                         rows = service.distinct(slice_)
@@ -280,8 +286,8 @@ def assert_given_up_for_a_reason(reader: Reader) -> None:
         too_much = len(different) >= reader.service.limits.rows or (
             limit is not None and sum(row.width for row in different) > limit
         )
-        if not cut.dense:
-            assert len(late) >= split.ROUNDS - 1, cut.message
+        if cut.blame is not Blame.DENSE:
+            assert len(late) >= split.STEADY_ROUNDS - 1, cut.message
             continue
         assert len({row.bucket(split.MOST_BUCKETS) for row in different}) <= 1, f"{slice_}: its rows differ"
         assert too_much or reader.service.by_chance or late, cut.message
