@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FUZZ_SECONDS ?= 1800
+PIN := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11 --no-strip-extras \
+    --no-emit-index-url --no-emit-find-links --no-header --quiet
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
 .PHONY: demo test nightly fuzz check ui bench performance witness workers spark lock clean
@@ -15,7 +17,7 @@ demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 test: $(READY) check ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-nightly: $(READY) ## run the long tests: thousands of random runs, a kill at every step of a pull, eight processes on one quota
+nightly: $(READY) ## run the long tests: thousands of random runs, a kill at every step of a pull, sixteen processes on one quota
 	HUNTING_LONG=1 HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
 	    $(BIN)/python -m pytest -n 2 --dist loadfile tests/emulated/test_chaos.py tests/emulated/test_kill.py \
 	    tests/emulated/test_quota.py
@@ -58,10 +60,12 @@ spark: .venv-spark/.ready ## test that Spark reads a lake
 	command -v java >/dev/null || { echo "needs java: apt-get install default-jre-headless"; exit 1; }
 	.venv-spark/bin/python -m pytest tests/unit/test_lake_read.py -k spark
 
-lock: $(READY) ## pin all dependencies again
+lock: $(READY) ## pin all dependencies again, for development and for the image
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
-	    --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock
+	$(PIN) pyproject.toml --extra dev --upgrade -o requirements.lock
+	$(PIN) pyproject.toml docs/deploy/requirements.txt --extra postgres -c requirements.lock --upgrade \
+	    -o docs/deploy/requirements.lock
+	echo hatchling | $(PIN) - -c requirements.lock --upgrade -o docs/deploy/build.lock
 
 clean:
 	rm -rf $(VENV) .venv-witness .venv-workers .venv-spark .venv-bench .venv-fuzz .fuzz .demo .ui .emulated
@@ -87,10 +91,10 @@ $(READY): requirements.lock pyproject.toml
 	$(@D)/bin/python -m pip install --quiet -r $<
 	touch $@
 
-.venv-workers/.ready: requirements.lock docs/deploy/requirements.txt
+.venv-workers/.ready: requirements.lock docs/deploy/requirements.lock
 	test -x .venv-workers/bin/python || $(PYTHON) -m venv .venv-workers
 	.venv-workers/bin/python -m pip install --quiet --require-hashes -r requirements.lock
-	.venv-workers/bin/python -m pip install --quiet -r docs/deploy/requirements.txt
+	.venv-workers/bin/python -m pip install --quiet --require-hashes -r docs/deploy/requirements.lock
 	.venv-workers/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 

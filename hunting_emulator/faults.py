@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
-# error replies instead of an answer: status, code, message; {wait} is in seconds
+# error replies instead of an answer: status, code, message; {wait} is in seconds, {authorization} is a header
 REFUSALS: dict[str, tuple[int, str, str]] = {
     "too_big": (400, "BadRequest", "Query result set has exceeded the allowed result size of 50 MB."),
     "preempted": (
@@ -26,6 +26,8 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
         "CpuQuotaExceeded",
         "You have exceeded your CPU quota. You can run queries again in {wait} seconds",
     ),
+    "echo": (400, "BadRequest", "The request is not valid. Authorization: {authorization}"),
+    "echo_busy": (429, "TooManyRequests", "Retry in {wait} seconds. Authorization: {authorization}"),
     "teapot": (418, "Unexpected", "A status that no document knows."),
 }
 # replies that are not JSON, or that fail in transport

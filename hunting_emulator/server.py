@@ -56,6 +56,7 @@ class Service:
     chaos: Chaos = field(default_factory=Chaos)
     manners: Manners = field(default_factory=Manners)
     limiter: CapacityLimiter | None = None
+    echo_sign_in: bool = False
 
     def app(self, *, compress: bool = False) -> Starlette:
         """Return the ASGI application. With `compress`, it supports gzip."""
@@ -77,7 +78,11 @@ class Service:
         return JSONResponse(self.identity.discovery(self.base))
 
     async def _token(self, request: Request) -> Response:
-        form = dict(parse_qsl((await request.body()).decode(errors="replace")))
+        body = (await request.body()).decode(errors="replace")
+        if self.echo_sign_in:
+            refused = TokenError(401, "invalid_client", 9002313, f"The request is not valid: {body}")
+            return JSONResponse(refused.body(), status_code=refused.status)
+        form = dict(parse_qsl(body))
         issued = self.identity.issue(form, f"{self.base}/{self.identity.tenant_id}/oauth2/v2.0/token")
         if isinstance(issued, TokenError):
             return JSONResponse(issued.body(), status_code=issued.status)
@@ -115,6 +120,7 @@ class Service:
             "load": lambda value: self._load(dict(value)),  # type: ignore[call-overload]
             "drift": lambda value: self.tenant.configure(drift=drifts(value)),
             "token_seconds": lambda value: setattr(self.identity, "lifetime", float(str(value))),
+            "echo_sign_in": lambda value: setattr(self, "echo_sign_in", bool(value)),
             "revoke_tokens": lambda value: self.identity.revoke() if value else None,
         }
         for key, value in changes.items():
@@ -168,7 +174,9 @@ class Service:
             status, code, message = REFUSALS[fault]
             wait = self.manners.wait_seconds
             text = message.format(
-                wait=wait, clock=f"{wait // 3600:02d}:{wait // 60 % 60:02d}:{wait % 60:02d}"
+                authorization=request.headers.get("authorization"),
+                wait=wait,
+                clock=f"{wait // 3600:02d}:{wait // 60 % 60:02d}:{wait % 60:02d}",
             )
             if fault == "quota" and api.odata:
                 code = "TooManyRequests"

@@ -6,6 +6,7 @@
     ├── BeyondRetention        the service no longer holds this span; the archive is unchanged
     ├── QuotaExhausted         run again at `until`; committed and staged work is kept
     ├── ServiceFailed          all attempts failed; safe to run again, staged work is kept
+    ├── LakeBusy               another run writes the table; run again when that run has ended
     ├── SliceTooDense          the slice cannot be cut further; its partition is skipped
     ├── ReplyUnreadable        the reply is truncated or contradictory; its slice was not written
     └── CommitRefused          it would lose rows, or a file is damaged; the archive is unchanged
@@ -22,6 +23,7 @@ __all__ = [
     "BeyondRetention",
     "CommitRefused",
     "HuntingError",
+    "LakeBusy",
     "Misconfigured",
     "QuotaExhausted",
     "Refused",
@@ -116,6 +118,10 @@ class ServiceFailed(HuntingError):
     def __init__(self, message: str, *, everything: bool = False) -> None:
         super().__init__(message)
         self.everything = everything
+
+
+class LakeBusy(HuntingError):
+    """Another run still writes the table after the max wait. Run again when that run has ended."""
 
 
 class SliceTooDense(HuntingError):

@@ -54,7 +54,7 @@ class HuntFile:
     Attributes:
         path: the path of the file.
         name: the name of the hunt's asset.
-        description: Markdown; empty if the header has none.
+        description: a text; empty if the header has none.
         schedule: a cron expression, not yet checked; `manual`; None for the schedule of tables.
         text: the text of the file.
         lines: the line of each key in the header, from 1.

@@ -5,8 +5,16 @@ The summary travels in the tests' own reports, so it also arrives from workers o
 
 import pytest
 
+from hunting_pipeline import redaction
+
 _LONG = ("tests/ui/", "tests/assets/test_assets_daemon.py")
 """Files that take minutes. They run first, so no worker of pytest-xdist waits for another at the end."""
+
+
+@pytest.fixture(autouse=True)
+def no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the secrets of other tests, which may be words that this test expects in a message."""
+    monkeypatch.setattr(redaction, "_held", {})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pyarrow.fs as pafs
 from fsspec.implementations.memory import MemoryFileSystem
 
+from hunting_pipeline.errors import LakeBusy
 from hunting_pipeline.lake.stores import ANY, Entry, Expected
 from hunting_pipeline.lake.stores.protocol import refuse_conflict
 
@@ -67,6 +68,11 @@ class MemoryStore:
         pass
 
     @contextmanager
-    def lock(self, path: str) -> Iterator[None]:
-        with self._locks.setdefault(path, threading.Lock()):
+    def lock(self, path: str, *, max_wait: float) -> Iterator[None]:
+        lock = self._locks.setdefault(path, threading.Lock())
+        if not lock.acquire(timeout=max_wait):
+            raise LakeBusy(f"another thread holds {path}")
+        try:
             yield
+        finally:
+            lock.release()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,43 +26,72 @@ BINARIES = [
 ]
 
 
+class Server:
+    """A server in its own folder. It never runs as root."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql:///postgres?host={folder}&user=hunter"
+
+    def start(self) -> None:
+        """Start the server. Does not wait until it answers."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [BINARIES[0] / "postgres", "-D", "data", "-k", self._folder, "-c", "listen_addresses="],
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                **_account(),
+            )
+
+    def stop(self) -> None:
+        """Stop the server and end all sessions."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+            self._process = None
+
+
 @contextmanager
 def serving() -> Iterator[str]:
     """Start a server and yield its URL over a socket. Skips the test if Postgres is not installed."""
+    with restartable() as server:
+        yield server.url
+
+
+@contextmanager
+def restartable() -> Iterator[Server]:
+    """Start a server that the test may stop and start again. Skips the test if Postgres is not installed."""
     if not BINARIES:
         pytest.skip("no Postgres binaries on this machine (initdb, postgres)")
     folder = Path(tempfile.mkdtemp(prefix="quota-pg-", dir="/tmp"))
-    server, url = _start(folder)
+    server = Server(folder)
     try:
-        _wait_for(url)
-        yield url
+        _initialize(folder)
+        server.start()
+        _wait_for(server.url)
+        yield server
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
+        server.stop()
         shutil.rmtree(folder)
 
 
-def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a server in `folder`, never as root."""
-    user = pwd.getpwuid(os.getuid()).pw_name
-    if os.getuid() == 0:
-        user = next(n for n in ("postgres", "nobody") if any(n == entry.pw_name for entry in pwd.getpwall()))
-        shutil.chown(folder, user)
-    account = (
-        {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
-    )
+def _account() -> dict[str, Any]:
+    """Return the options of `Popen` that run a process as another user, if this process runs as root."""
+    if os.getuid() != 0:
+        return {}
+    user = next(n for n in ("postgres", "nobody") if any(n == entry.pw_name for entry in pwd.getpwall()))
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+def _initialize(folder: Path) -> None:
+    account = _account()
+    if account:
+        shutil.chown(folder, account["user"])
     data = folder / "data"
     command = [BINARIES[0] / "initdb", "-D", data, "-U", "hunter", "-A", "trust", "--no-sync", "-E", "UTF8"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **account)
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [BINARIES[0] / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses="],
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            **account,
-        )
-    return server, f"postgresql:///postgres?host={folder}&user=hunter"
 
 
 def _wait_for(url: str) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hunting_pipeline.auth.credential import Credential, read_file
+from hunting_pipeline.redaction import hold
 
 __all__ = ["CREDENTIAL", "FederatedToken"]
 
@@ -32,7 +33,9 @@ class FederatedToken(Credential):
         return {"client_assertion": self._assertion}
 
     def _assertion(self) -> str:
-        return read_file(self.federated_token, name="federated_token").decode(errors="replace").strip()
+        token = read_file(self.federated_token, name="federated_token").decode(errors="replace").strip()
+        hold(token)
+        return token
 
 
 CREDENTIAL = FederatedToken

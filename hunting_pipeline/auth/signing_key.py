@@ -11,6 +11,7 @@ from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.http.verdict import printable
+from hunting_pipeline.redaction import hold_private_keys
 
 __all__ = ["signing_key"]
 
@@ -38,6 +39,7 @@ def signing_key(content: bytes, *, named: str, password: str | None) -> dict[str
     _check_validity(chain[0], named=named, now=datetime.now(UTC))
     pem = serialization.Encoding.PEM
     plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    hold_private_keys(plain.decode())
     public = b"".join(certificate.public_bytes(pem) for certificate in chain)
     form = {"private_key": plain.decode(), "public_certificate": public.decode()}
     if len(chain) > 1:
@@ -46,6 +48,7 @@ def signing_key(content: bytes, *, named: str, password: str | None) -> dict[str
 
 
 def _read(content: bytes, *, named: str, password: str | None) -> tuple[object, list[Certificate]]:
+    hold_private_keys(content.decode(errors="replace"))
     secret = password.encode() if password else None
     try:
         if b"-----BEGIN" in content:

@@ -22,6 +22,7 @@ from hunting_pipeline.auth.credential import Credential
 from hunting_pipeline.errors import HuntingError, Misconfigured, Refused, ServiceFailed, setting
 from hunting_pipeline.http.transport import open_client, transport_errors
 from hunting_pipeline.http.verdict import NotAccepted, Refuse, printable
+from hunting_pipeline.redaction import hold, redacted
 
 __all__ = ["Tokens", "tokens"]
 
@@ -112,7 +113,9 @@ class _App:
             answer = self._ask()
         if "access_token" not in answer:
             raise _entra_error(answer)
-        return str(answer["access_token"])
+        token = str(answer["access_token"])
+        hold(token)
+        return token
 
     def renew(self) -> None:
         with self._lock:
@@ -186,7 +189,7 @@ def _entra_error(answer: Mapping[str, Any], *, host: str = "") -> HuntingError:
     described = str(answer.get("error_description") or "")
     found = re.search(r"AADSTS(\d{4,8})", described)
     sentence = described[found.start() if found else 0 :]
-    said = printable(re.split(r"\s+Trace ID:|\r?\n", sentence)[0], limit=300)  # trace ids and a time follow
+    said = printable(re.split(r"\s+Trace ID:|\r?\n", redacted(sentence))[0], limit=300)  # trace ids follow
     if found and (advice := _ADVICE.get(int(found[1]))):
         return Misconfigured(f"{advice} ({said})")
     if answer.get("error") in ("temporarily_unavailable", "server_error"):

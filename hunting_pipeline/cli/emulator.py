@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from hunting_pipeline.cli.processes import exiting_on_signals, process_group
 from hunting_pipeline.errors import Misconfigured
 
 __all__ = ["emulated_tenant", "storage_in", "without_settings"]
@@ -22,7 +23,7 @@ _STARTUP_SECONDS = 60
 def emulated_tenant(options: Sequence[str]) -> Iterator[dict[str, str]]:
     """Start `python -m hunting_emulator` with `options`, and yield the `HUNTING_*` variables to reach it.
 
-    The process ends at the end of the `with` block.
+    The process ends at the end of the `with` block, also if SIGTERM ends this program.
 
     Raises:
         Misconfigured: the emulator did not start. The message holds the emulator's output.
@@ -31,17 +32,12 @@ def emulated_tenant(options: Sequence[str]) -> Iterator[dict[str, str]]:
         ready = Path(folder) / "ready.json"
         log = Path(folder) / "log"
         command = [sys.executable, "-m", "hunting_emulator", "--ready-file", str(ready), *options]
-        with log.open("w") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output)
-        try:
+        with (
+            exiting_on_signals(),
+            log.open("w") as output,
+            process_group(command, stdout=output, stderr=output) as process,
+        ):
             yield _variables(json.loads(_wait_until_ready(process, ready, log)))
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", ready: Path, log: Path) -> str:

@@ -1,7 +1,14 @@
 """Report errors on the command line: a line on standard error, and an exit code."""
 
 from hunting_pipeline.cli.text import warn
-from hunting_pipeline.errors import HuntingError, Misconfigured, QuotaExhausted, Refused, ServiceFailed
+from hunting_pipeline.errors import (
+    HuntingError,
+    LakeBusy,
+    Misconfigured,
+    QuotaExhausted,
+    Refused,
+    ServiceFailed,
+)
 
 __all__ = ["INTERRUPTED", "complain", "exit_code"]
 
@@ -10,13 +17,13 @@ INTERRUPTED = 130
 
 
 def exit_code(error: HuntingError) -> int:
-    """Return 3 for a wrong setting or a refusal, 4 for quota, 5 for a service failure, else 6."""
+    """Return 3 for a wrong setting or a refusal, 4 for quota, 5 to run again, else 6."""
     match error:
         case Misconfigured() | Refused():
             return 3
         case QuotaExhausted():
             return 4
-        case ServiceFailed():
+        case ServiceFailed() | LakeBusy():
             return 5
         case _:
             return 6

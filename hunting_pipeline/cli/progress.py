@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from hunting_pipeline.cli.text import warn
+from hunting_pipeline.cli.text import visible, warn
 from hunting_pipeline.model import Progress, Step
 
 __all__ = ["reporting"]
@@ -24,10 +24,10 @@ def reporting(quiet: bool) -> Iterator[Callable[[Progress], None]]:
         yield _print_line
     else:
         with Bars(
-            TextColumn("{task.fields[table]}"),
+            TextColumn("{task.fields[table]}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("slices · {task.fields[rows]:,} rows · {task.fields[message]}"),
+            TextColumn("slices · {task.fields[rows]:,} rows · {task.fields[message]}", markup=False),
             TimeElapsedColumn(),
             console=console,
         ) as bars:
@@ -54,5 +54,5 @@ class _BarPerTable:
             completed=progress.slices,
             total=max(progress.slices_planned, progress.slices),
             rows=progress.rows,
-            message=progress.message.removeprefix(f"{progress.table}: "),
+            message=visible(progress.message.removeprefix(f"{progress.table}: ")),
         )

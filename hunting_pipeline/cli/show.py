@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from hunting_pipeline.cli.text import visible
 
 __all__ = ["print_facts", "print_table"]
 
@@ -18,15 +21,17 @@ if not _out.is_terminal:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table. The first column is left-aligned, the other columns are right-aligned."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(visible(title)), title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position == 0 else "right", no_wrap=position == 0)
+        table.add_column(
+            Text(visible(column)), justify="left" if position == 0 else "right", no_wrap=position == 0
+        )
     for row in rows:
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+        table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else visible(str(cell))) for cell in row))
     _out.print(table)
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print named values, one on each line."""
     for name, value in facts.items():
-        _out.print(f"[bold]{name}[/bold] {value}", soft_wrap=True)
+        _out.print(Text.assemble((visible(name), "bold"), f" {visible(str(value))}"), soft_wrap=True)

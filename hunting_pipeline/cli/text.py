@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Json", "bytes_of", "duration_of", "print_json", "warn"]
+__all__ = ["Json", "bytes_of", "duration_of", "print_json", "visible", "warn"]
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document on standard output")]
 
@@ -17,9 +17,14 @@ def print_json(value: object) -> None:
 
 
 def warn(message: str) -> None:
-    """Print one line on standard error, without wrapping it."""
-    sys.stderr.write(message + "\n")
+    """Print one message on standard error, without wrapping it."""
+    sys.stderr.write(visible(message) + "\n")
     sys.stderr.flush()
+
+
+def visible(text: str) -> str:
+    """Return the text with visible escapes, such as `\\x1b`, for characters that could control a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def bytes_of(size: float) -> str:

@@ -6,19 +6,22 @@ from collections.abc import Iterable
 from typing import Any
 
 from hunting_pipeline.errors import ReplyUnreadable
+from hunting_pipeline.redaction import redacted
 
 CHUNK_BYTES = 1 << 20
 """Most bytes in one chunk. A larger chunk is divided, because it would be copied again and again."""
 _QUOTED = 120
 """Most characters of the body in an error message."""
+_EXAMINED = 1 << 16
+"""Characters in which an error message looks for secrets: more than `_QUOTED` and the longest secret."""
 _BLANKS = " \t\n\r"
 _LONGEST_VALUE = 16 << 20
 """Most characters of one row, or of one value of the envelope: far more than any event has."""
 
 
 def excerpt(text: str) -> str:
-    """Return the first characters of a text for an error message."""
-    written = repr(text[: _QUOTED + 1])
+    """Return the first characters of a text for an error message, without secrets."""
+    written = repr(redacted(text[:_EXAMINED])[: _QUOTED + 1])
     return written if len(written) <= _QUOTED else f"{written[:_QUOTED]}…"
 
 

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from hunting_pipeline.errors import setting
+from hunting_pipeline.redaction import redacted
 
 __all__ = [
     "NoAnswer",
@@ -122,12 +123,17 @@ _SHOWN = 500
 
 @dataclass(frozen=True, slots=True)
 class _ErrorReply:
-    """A reply with a status other than 200. The names of its headers are in lower case."""
+    """A reply with a status other than 200. The names of its headers are in lower case.
+
+    Attributes:
+        said: the message before secrets were removed. It decides, and is never shown.
+    """
 
     status: int
     headers: Mapping[str, str]
     code: str
     message: str
+    said: str
     permission: str
     now: datetime
 
@@ -158,15 +164,20 @@ def judge(
         return None
     lowered = _lowered(headers)
     code, message = _error_of(body, html=_is_html(lowered))
-    error = _ErrorReply(status, lowered, code, message, permission, now)
+    said = _one_line(message)
+    error = _ErrorReply(status, lowered, printable(code), printable(message), said, permission, now)
     for statuses, pattern, verdict in _TABLE:
-        if status in statuses and (pattern is None or pattern.search(f"{code}: {message}")):
+        if status in statuses and (pattern is None or pattern.search(f"{code}: {said}")):
             return verdict(error)
     return Refuse(f"the service returned an unknown error: {error.text}")
 
 
 def printable(text: str, *, limit: int = _SHOWN) -> str:
-    """Reduce text to one line of at most `limit` characters, without tags and control characters."""
+    """Reduce text to one line of at most `limit` characters, without secrets, tags and control characters."""
+    return _one_line(redacted(text), limit=limit)
+
+
+def _one_line(text: str, *, limit: int = _SHOWN) -> str:
     text = re.sub(r"<[^<>]*>", " ", text[: 8 * limit])
     text = "".join(c if c.isprintable() else " " for c in text)
     text = " ".join(text.split())
@@ -182,19 +193,22 @@ def _is_html(headers: Mapping[str, str]) -> bool:
 
 
 def _error_of(body: bytes, *, html: bool) -> tuple[str, str]:
-    """Extract the code and the message of an error. For an unknown form of body, return "" and the text."""
+    """Extract the code and the message of an error. For an unknown form of body, return "" and the text.
+
+    The caller must remove secrets from both.
+    """
     text = body.decode("utf-8", errors="replace")
     if html or re.match(r"\s*<(!doctype|html)", text, re.IGNORECASE):
         return _PAGE, printable(text)
     try:
         envelope: Any = json.loads(text)
     except (ValueError, RecursionError):
-        return "", printable(text)
+        return "", text
     error = envelope.get("error", envelope) if isinstance(envelope, dict) else envelope
     if not isinstance(error, dict):
-        return "", printable(error if isinstance(error, str) else text)
+        return "", error if isinstance(error, str) else text
     code, message = error.get("code"), error.get("message")
-    return printable(str(code or "")), printable(str(message or ""))
+    return str(code or ""), str(message or "")
 
 
 def _table_absent(error: _ErrorReply) -> Verdict:
@@ -277,7 +291,7 @@ def _wait(error: _ErrorReply) -> Verdict:
     A time that is over or zero does not count: without a wait, each new request would exceed the quota again.
     """
     default = CPU_WAIT if "cpu" in error.code.lower() else CALLS_WAIT
-    seconds = _retry_after(error) or _seconds_in(error.message) or default
+    seconds = _retry_after(error) or _seconds_in(error.said) or default
     return Wait(min(max(1.0, seconds), LONGEST_WAIT), error.text)
 
 

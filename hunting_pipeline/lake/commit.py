@@ -1,9 +1,15 @@
-"""The commit: it writes staged segments as one Parquet file, whole or not at all, and then the manifest."""
+"""The commit: it writes staged segments as one Parquet file, whole or not at all, and then the manifest.
+
+The file is replaced only if it is still the file for which the commit was planned. If another run has
+replaced it, the commit is planned again from the new file and the staged segments. If a manifest is written
+after another run's file, it has another version than that file. Then `load` reads the file's footer instead.
+"""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +17,6 @@ import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
 from hunting_pipeline.lake.layout import (
-    FOOTER_KEY,
     LAKE_FILE,
     LAKE_FILE_OF_VERSION_1,
     data_path,
@@ -19,16 +24,21 @@ from hunting_pipeline.lake.layout import (
     staging_path,
 )
 from hunting_pipeline.lake.manifest import Manifest, load
-from hunting_pipeline.lake.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, opened, parquet_writer
-from hunting_pipeline.lake.schema import columns_of, conform, fingerprint, merged
-from hunting_pipeline.lake.sources import Source, overlapping, sources
+from hunting_pipeline.lake.parquet import opened
+from hunting_pipeline.lake.partition_file import Written, row_groups, write_partition_file
+from hunting_pipeline.lake.replan import still_needed
+from hunting_pipeline.lake.schema import columns_of, fingerprint
+from hunting_pipeline.lake.sources import Source, merged_schema, overlapping, sources
 from hunting_pipeline.lake.stores import ABSENT, Conflict, Store
-from hunting_pipeline.lake.write import proof_of, rescued_values, ticks_in, unstage
-from hunting_pipeline.model import Partition, Proof, Receipt, Staged, TableSpec, Window, merge_windows
+from hunting_pipeline.lake.write import is_staged, unstage
+from hunting_pipeline.model import Partition, Proof, Receipt, Staged, TableSpec, merge_windows
 
 __all__ = ["Writer", "claim", "commit", "known_schema", "owner", "prove_writable"]
 
 _LAYOUT_VERSION = 2
+
+_ATTEMPTS = 5
+"""Most plans of one commit. Each new plan needs a commit of another run in the meantime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +145,9 @@ def commit(
 ) -> Receipt:
     """Commit a partition: the staged segments, and the archived rows outside their spans.
 
-    Writes the file, then the manifest. Then removes the segments from staging.
+    Writes the file, then the manifest. Then removes the segments from staging. If another run commits the
+    partition in the meantime, its rows stay, and the commit is planned again with them. If nothing is left to
+    commit then, the receipt is the one of the present file.
 
     Args:
         store: the lake's store.
@@ -146,29 +158,75 @@ def commit(
         spec: the table.
         writer: the writer's identity, for the manifest.
         now: the current time (ticks), for the manifest.
-        force: allow fewer rows than are archived.
+        force: allow fewer rows than are archived in `archived`, but not fewer than another run adds.
 
     Raises:
         CommitRefused: the new file would hold fewer rows, cover less time or duplicate rows; the schema does
-            not fit; or the current file is not the file of `archived`. The old file stays.
+            not fit; or other runs change the partition again and again. The present file stays.
+        LakeBusy: another run does not finish its put.
         Misconfigured: the lake belongs to another tenant or cannot be written. The old file stays.
     """
     claim(store, writer.tenant, write=True)
-    _refuse_concurrent_change(store, partition, archived, writer)
     _refuse_doubled_rows(store, partition, staged)
+    needed = tuple(staged)
+    for attempt in count(1):
+        try:
+            receipt = _replace(
+                store,
+                partition,
+                needed,
+                archived,
+                known=known,
+                spec=spec,
+                writer=writer,
+                now=now,
+                force=force,
+            )
+            break
+        except CommitRefused:
+            present = load(store, partition)
+            if present == archived or attempt == _ATTEMPTS:
+                raise
+            needed = still_needed(needed, spec, planned=archived, present=present)
+            archived, force = present, False  # the force was meant for the rows of the first plan
+            if present is not None and not needed:
+                receipt = _receipt(present, None, present)
+                break
+    for segment in staged:
+        store.delete(segment.path)
+    return receipt
+
+
+def _replace(
+    store: Store,
+    partition: Partition,
+    staged: Sequence[Staged],
+    archived: Manifest | None,
+    *,
+    known: pa.Schema | None,
+    spec: TableSpec,
+    writer: Writer,
+    now: int,
+    force: bool,
+) -> Receipt:
+    """Replace the file of `archived`, and write the manifest of the new file. See `commit`."""
+    _refuse_concurrent_change(store, partition, archived, writer)
     same_query = archived if archived and archived.query_hash == spec.query_hash else None
     parts = sources(store, staged, same_query, time_column=spec.time_column)
     if archived is not None:
         _refuse_less_coverage(partition, parts, archived)
-    schema = merged(spec, known, [source.schema(store) for source in parts])
+    schema = merged_schema(store, parts, spec, known)
     manifest = _draft(partition, parts, schema, query_hash=spec.query_hash, writer=writer, now=now)
-    written = _Written()
+    written = Written()
 
     def write(path: Path) -> None:
-        tables = _row_groups(store, parts, schema, spec)
+        tables = row_groups(store, parts, schema, spec)
         spans = archived.covered if archived else ()
-        _write_parquet(path, tables, written, schema=schema, manifest=manifest, spec=spec, spans=spans)
-        _refuse_other_rows(store, partition, written.proof, manifest.proof)
+        write_partition_file(path, tables, written, schema=schema, manifest=manifest, spec=spec, spans=spans)
+        _refuse_changed_segments(store, partition, staged)
+        if written.proof != manifest.proof:
+            _refuse_concurrent_change(store, partition, archived, writer)
+            _refuse_other_rows(store, partition, written.proof, manifest.proof)
         if archived is not None and not force:
             _refuse_fewer_rows(spec, partition, written.again, archived)
 
@@ -177,7 +235,6 @@ def commit(
     )
     manifest = replace(manifest, file_bytes=written.file_bytes, rescued=written.rescued, file_version=version)
     store.put(manifest_path(partition), manifest.to_json().encode())
-    unstage(store, partition)
     return _receipt(manifest, written.time_range, archived)
 
 
@@ -237,11 +294,19 @@ def _refuse_doubled_rows(store: Store, partition: Partition, staged: Sequence[St
 
 
 def _refuse_other_rows(store: Store, partition: Partition, written: Proof, proven: Proof) -> None:
-    if written != proven:
-        unstage(store, partition)
+    unstage(store, partition)
+    raise CommitRefused(
+        f"{partition}: the new file holds {written}, but its manifest says {proven}. The staged segments"
+        " were removed; the archive is unchanged. Run again"
+    )
+
+
+def _refuse_changed_segments(store: Store, partition: Partition, staged: Sequence[Staged]) -> None:
+    """Check that another run has not replaced staged segments before or while they were read."""
+    if not all(is_staged(store, segment) for segment in staged):
         raise CommitRefused(
-            f"{partition}: the new file holds {written}, but its manifest says {proven}. The staged segments"
-            " were removed; the archive is unchanged. Run again"
+            f"{partition}: another run replaced or removed staged segments. The archive is unchanged."
+            " Run again"
         )
 
 
@@ -287,86 +352,3 @@ def _refuse_less_coverage(partition: Partition, parts: Sequence[Source], archive
                 f"{partition}: the new file would no longer cover {window}. The archive is unchanged."
                 " Run again"
             )
-
-
-@dataclass(slots=True)
-class _Written:
-    """The counts of the rows that were written into a file.
-
-    Attributes:
-        again: rows in the spans that the replaced file covered.
-        low, high: earliest and latest time (ticks).
-    """
-
-    proof: Proof = field(default_factory=lambda: Proof(0, 0))
-    again: int = 0
-    rescued: int = 0
-    file_bytes: int = 0
-    low: int | None = None
-    high: int | None = None
-
-    @property
-    def time_range(self) -> tuple[int, int] | None:
-        return None if self.low is None or self.high is None else (self.low, self.high)
-
-    def add(self, table: pa.Table, spec: TableSpec, spans: Sequence[Window]) -> None:
-        """Count a row group."""
-        self.rescued += rescued_values(table)
-        if spec.time_column is None:
-            self.proof += Proof(table.num_rows, 0)
-            self.again += table.num_rows
-            return
-        ticks = ticks_in(table[spec.time_column])
-        self.proof += proof_of(ticks)
-        self.again += sum(int(((ticks >= span.start) & (ticks < span.end)).sum()) for span in spans)
-        if len(ticks):
-            low, high = int(ticks.min()), int(ticks.max())
-            self.low = low if self.low is None else min(self.low, low)
-            self.high = high if self.high is None else max(self.high, high)
-
-
-def _write_parquet(
-    path: Path,
-    tables: Iterable[pa.Table],
-    written: _Written,
-    *,
-    schema: pa.Schema,
-    manifest: Manifest,
-    spec: TableSpec,
-    spans: Sequence[Window],
-) -> None:
-    """Stream row groups into one file, and count the written rows."""
-    tables = iter(tables)
-    table: pa.Table | None = next(tables, schema.empty_table())
-    with parquet_writer(path, schema, table) as file:
-        while table is not None:
-            file.write_table(table, row_group_size=ROW_GROUP_ROWS)
-            written.add(table, spec, spans)
-            table = None  # frees the memory before the next table is read
-            table = next(tables, None)
-        footer = replace(manifest, rescued=written.rescued)
-        file.add_key_value_metadata({FOOTER_KEY: footer.to_json()})
-    written.file_bytes = path.stat().st_size
-
-
-def _row_groups(
-    store: Store, parts: Sequence[Source], schema: pa.Schema, spec: TableSpec
-) -> Iterator[pa.Table]:
-    """Yield the rows in order of time, in tables large enough for a row group.
-
-    Segments of hash buckets are not sorted by time: except for late rows, they share one tick.
-    """
-    pending: list[pa.Table] = []
-    rows = size = 0
-    for source in parts:
-        for table in source.tables(store, spec.time_column):
-            pending.append(conform(table, schema))
-            rows += table.num_rows
-            size += table.nbytes
-            if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
-                yield pa.concat_tables(pending)
-                del table
-                pending = []
-                rows = size = 0
-    if pending:
-        yield pa.concat_tables(pending)

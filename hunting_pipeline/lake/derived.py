@@ -15,7 +15,7 @@ from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake import read
 from hunting_pipeline.lake.layout import HIVE_COLUMNS, data_path, manifest_folder
 from hunting_pipeline.lake.manifest import archived_partitions, has_proof
-from hunting_pipeline.lake.stores import Store
+from hunting_pipeline.lake.stores import ABSENT, Store
 from hunting_pipeline.model import Partition
 
 __all__ = ["dataset", "is_archived", "write"]
@@ -54,9 +54,11 @@ def write(store: Store, partition: Partition, rows: pa.Table) -> int:
     """Replace a partition by `rows`, whole or not at all, and return the size of its file in bytes.
 
     Raises:
-        CommitRefused: a pull archived this table. The archive is unchanged.
+        CommitRefused: a pull archived this table, or another run replaced the partition in the meantime. The
+            present file stays.
         Misconfigured: a column has the name of a column that the lake adds, or the lake cannot be written.
     """
+    present = store.stat(data_path(partition))
     if is_archived(store, partition.table):
         raise CommitRefused(
             f"a pull archived {partition.table}, so a computed table cannot have this name. The archive is"
@@ -74,5 +76,5 @@ def write(store: Store, partition: Partition, rows: pa.Table) -> int:
         pq.write_table(rows, path, compression="zstd")
         size = path.stat().st_size
 
-    store.put_file(data_path(partition), write_rows)
+    store.put_file(data_path(partition), write_rows, expected=present.version if present else ABSENT)
     return size

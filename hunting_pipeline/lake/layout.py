@@ -8,6 +8,7 @@
     <lake>/_hunting/manifest/<Table>/null_time.json                  their proof
     <lake>/_hunting/staging/<Table>/<partition>/<segment>.arrow      segments that wait for their commit
     <lake>/_hunting/locks/<Table>.lock                               one writer a table; folders only
+    <lake>/_hunting/locks/files                                      one replacement at a time; folders only
     <lake>/_hunting/temporary/…                                      unfinished files; folders only
 
 Paths are relative, with forward slashes. A table's folder holds only the Parquet files of days and hours, so
@@ -45,6 +46,7 @@ __all__ = [
     "null_time_path",
     "partition_from_path",
     "staging_folder",
+    "staging_folder_of_table",
     "staging_path",
 ]
 
@@ -102,9 +104,14 @@ def manifest_path(partition: Partition) -> str:
     return f"{manifest_folder(partition.table)}/{month}{partition.key}.json"
 
 
+def staging_folder_of_table(table: str) -> str:
+    """Return the folder of a table's staged segments."""
+    return f"{OWN_FOLDER}/staging/{table}"
+
+
 def staging_folder(partition: Partition) -> str:
     """Return the folder of a partition's staged segments."""
-    return f"{OWN_FOLDER}/staging/{partition.table}/{partition.key}"
+    return f"{staging_folder_of_table(partition.table)}/{partition.key}"
 
 
 def staging_path(partition: Partition, span: Window | None, bucket: Bucket | None) -> str:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.stores import Store
 
-__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "opened", "parquet_writer", "unreadable"]
+__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "opened", "parquet_writer"]
 
 ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 64 * 1024 * 1024
@@ -74,12 +74,7 @@ def opened(store: Store, path: str) -> Iterator[pa.NativeFile]:
         with store.filesystem.open_input_file(path) as file:
             yield file
     except (pa.ArrowException, OSError, LookupError, ValueError, TypeError) as error:
-        raise unreadable(path, error) from error
-
-
-def unreadable(path: str, reason: object) -> CommitRefused:
-    """Return the error of an archived file that cannot be read. The caller raises it."""
-    return CommitRefused(
-        f"{path} cannot be read ({reason}). The file was not changed."
-        " To archive the partition again, move the file out of the lake. Then pull the partition"
-    )
+        raise CommitRefused(
+            f"{path} cannot be read ({error}). The file was not changed."
+            " To archive the partition again, move the file out of the lake. Then pull the partition"
+        ) from error

@@ -1,4 +1,4 @@
-"""A picture and a preview of a partition, as Markdown. Pure: values in, text out."""
+"""A picture and a preview of a partition. Pure: values in, text out."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _WIDTH, _HEIGHT, _LABEL = 480, 96, 14
 """Pixels."""
 
 _LONGEST = 60
-"""Most characters of a value in the preview."""
+"""Most characters of a name or a value in the preview."""
 
 
 def bars(counts: Sequence[int], *, first: str, last: str) -> str:
@@ -43,13 +43,17 @@ def bars(counts: Sequence[int], *, first: str, last: str) -> str:
 
 
 def preview(rows: pa.Table) -> str:
-    """Return a Markdown table of a few rows. Long values are cut."""
-    lines = [rows.column_names, ["---"] * rows.num_columns]
-    lines += [[_cell(value) for value in row.values()] for row in rows.to_pylist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Return a few rows as text, one line each, with aligned columns. Long values are cut."""
+    columns = [
+        [_cell(name), *map(_cell, values.to_pylist())]
+        for name, values in zip(rows.column_names, rows.columns, strict=True)
+    ]
+    widths = [max(map(len, cells)) for cells in columns]
+    lines = list(zip(*columns, strict=True))
+    ruled = [*lines[:1], ["─" * width for width in widths], *lines[1:]]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in ruled)
 
 
 def _cell(value: object) -> str:
     text = "" if value is None else " ".join(str(value).split())
-    text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

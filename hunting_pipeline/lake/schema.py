@@ -53,7 +53,8 @@ def merged(spec: TableSpec, known: pa.Schema | None, schemas: Iterable[pa.Schema
         changed = sorted({f.name for f in schema} ^ {f.name for f in known}) or ["types"]
         raise CommitRefused(
             f"{spec.name}: the schema changed ({', '.join(changed)}) and its policy is freeze."
-            " The archive is unchanged. To accept the change, set `policy: evolve`"
+            " The archive is unchanged. Run again to fetch the rows again. To accept the change, set"
+            " `policy: evolve` for this table in its `defs.yaml`"
         )
     return schema
 
@@ -124,6 +125,16 @@ def _widened(spec: TableSpec, old: pa.Field | None, new: pa.Field) -> pa.Field:
         return new
     raise CommitRefused(
         f"{spec.name}: column {new.name} changed its type from {_type(old)} to {_type(new)}. No type holds"
-        f" both without loss. The archive is unchanged. Set {setting('lake')} to another lake, or leave out"
-        " the column with `columns:`"
+        " both without loss. The archive is unchanged. Run again to fetch the rows again."
+        f" If the type stays changed, {_remedy(spec, old)}"
+    )
+
+
+def _remedy(spec: TableSpec, old: pa.Field) -> str:
+    if spec.hunt is None:
+        return f"set {setting('lake')} to a new lake: the old lake keeps the rows before the change"
+    kind = _kusto(old).decode() or str(old.type)
+    return (
+        f"convert the column to {kind} in the hunt's query. Then replace the archived partitions once with"
+        " `hunting pull`, the hunt's file and --force"
     )

@@ -1,6 +1,6 @@
 """The sources of a partition's new file: staged segments, and the archived rows outside their spans."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -13,14 +13,27 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import Manifest, Segment
-from hunting_pipeline.lake.parquet import unreadable
+from hunting_pipeline.lake.parquet import opened
 from hunting_pipeline.lake.read import archived_ticks
+from hunting_pipeline.lake.schema import merged
 from hunting_pipeline.lake.stores import Store
-from hunting_pipeline.lake.write import proof_of
-from hunting_pipeline.model import Bucket, Proof, Staged, Window, subtract
+from hunting_pipeline.lake.write import open_segment, proof_of
+from hunting_pipeline.model import Bucket, Proof, Staged, TableSpec, Window, subtract
 from hunting_pipeline.ticks import nanoseconds_of
 
-__all__ = ["Source", "overlapping", "sources"]
+__all__ = ["Source", "StagedRefused", "merged_schema", "overlapping", "sources"]
+
+
+class StagedRefused(CommitRefused):
+    """Staged segments are damaged or do not fit the table. They were removed; the archive is unchanged.
+
+    Attributes:
+        spans: the spans of the removed segments. Fetch the spans again.
+    """
+
+    def __init__(self, message: str, spans: Iterable[Window | None]) -> None:
+        super().__init__(message)
+        self.spans = frozenset(spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +53,14 @@ class Source:
     body_bytes: int
 
     @property
+    def first_span(self) -> Window | None:
+        """The span of the first segment. A staged file has only one segment."""
+        return self.segments[0].span
+
+    @property
     def start(self) -> int:
         """The start of the first segment, by which sources are sorted."""
-        first = self.segments[0].span
-        return first.start if first else 0
+        return self.first_span.start if self.first_span else 0
 
     @property
     def proof(self) -> Proof:
@@ -55,41 +72,43 @@ class Source:
 
         Raises:
             CommitRefused: the file cannot be read.
+            StagedRefused: the segment is damaged.
         """
-        try:
-            with store.filesystem.open_input_file(self.path) as file:
-                schema = pq.read_schema(file) if self._archived else pa.ipc.open_file(file).schema
-        except (pa.ArrowException, OSError) as error:
-            raise self._unreadable(store, error) from error
-        return schema.remove_metadata()
+        if not self.archived:
+            return self._segment(store).schema.remove_metadata()
+        with opened(store, self.path) as file:
+            return pq.read_schema(file).remove_metadata()
 
     def tables(self, store: Store, time_column: str | None) -> Iterator[pa.Table]:
         """Yield the rows, one table at a time.
 
         Raises:
             CommitRefused: the file cannot be read.
+            StagedRefused: the segment is damaged.
         """
-        try:
-            with store.filesystem.open_input_file(self.path) as file:
-                if not self._archived:
-                    yield pa.ipc.open_file(file).read_all()
-                    return
-                for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches():
-                    table = pa.Table.from_batches([batch])
-                    yield table if self.span is None else _within(table, str(time_column), self.span)
-        except (pa.ArrowException, OSError) as error:
-            raise self._unreadable(store, error) from error
+        if not self.archived:
+            yield self._segment(store).read_all()
+            return
+        with opened(store, self.path) as file:
+            for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches():
+                table = pa.Table.from_batches([batch])
+                yield table if self.span is None else _within(table, str(time_column), self.span)
 
     @property
-    def _archived(self) -> bool:
+    def archived(self) -> bool:
+        """Whether the rows come from the archive; False for a staged segment."""
         return self.path.endswith(".parquet")
 
-    def _unreadable(self, store: Store, error: Exception) -> CommitRefused:
-        """Return the error to raise. A staged segment is removed, so the next run fetches it again."""
-        if self._archived:
-            return unreadable(self.path, error)
-        store.delete(self.path)
-        return CommitRefused(f"{self.path} cannot be read ({error}). The archive is unchanged. Run again")
+    def _segment(self, store: Store) -> pa.ipc.RecordBatchFileReader:
+        found = open_segment(store, self.path)
+        if found is None:
+            store.delete(self.path)
+            raise StagedRefused(
+                f"{self.path} is missing or damaged. The staged segment was removed, and the archive is"
+                " unchanged. Run again",
+                [self.first_span],
+            )
+        return found
 
 
 def sources(
@@ -106,6 +125,43 @@ def sources(
                 Source(data_path(archived.partition), span, tuple(run), round(archived.body_bytes * share))
             )
     return sorted(found, key=lambda source: source.start)
+
+
+def merged_schema(
+    store: Store, parts: Sequence[Source], spec: TableSpec, known: pa.Schema | None
+) -> pa.Schema:
+    """Merge the schemas of all sources, see `schema.merged`.
+
+    Raises:
+        CommitRefused: a file of the archive does not fit the table.
+        StagedRefused: a staged segment does not fit the archive, or two of them contradict each other.
+    """
+    schemas = {source: source.schema(store) for source in parts}
+    archive = [schema for source, schema in schemas.items() if source.archived]
+    merged(spec, known, archive)
+    try:
+        return merged(spec, known, schemas.values())
+    except CommitRefused as error:
+        staged = {source: schema for source, schema in schemas.items() if not source.archived}
+        alone = _contradicting(spec, known, archive, staged)
+        spans = {source.first_span for source in alone or staged}
+        for source in staged:
+            if source.first_span in spans:
+                store.delete(source.path)
+        raise StagedRefused(error.marked, spans) from error
+
+
+def _contradicting(
+    spec: TableSpec, known: pa.Schema | None, archive: list[pa.Schema], staged: Mapping[Source, pa.Schema]
+) -> list[Source]:
+    """Return the staged segments that do not fit the archive."""
+    found = []
+    for source, schema in staged.items():
+        try:
+            merged(spec, known, [*archive, schema])
+        except CommitRefused:
+            found.append(source)
+    return found
 
 
 def overlapping(staged: Iterable[Staged]) -> bool:

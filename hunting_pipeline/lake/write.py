@@ -1,8 +1,13 @@
-"""Staging: sort accepted replies, split them by partition, and keep the segments on disk until the commit."""
+"""Staging: sort accepted replies, split them by partition, and keep the segments on disk until the commit.
+
+A staged segment is an Arrow file, followed by a digest of its bytes. Arrow does not check the bytes that it
+reads: a flipped bit can change rows or end the process. So Arrow reads a segment only if the digest is right.
+"""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +16,14 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from hunting_pipeline.errors import ReplyUnreadable
-from hunting_pipeline.lake.layout import KUSTO_TYPE_KEY, STAGED_KEY, staging_folder, staging_path
-from hunting_pipeline.lake.manifest import load
+from hunting_pipeline.lake.layout import (
+    KUSTO_TYPE_KEY,
+    STAGED_KEY,
+    staging_folder,
+    staging_folder_of_table,
+    staging_path,
+)
+from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import RESCUED, Bucket, Partition, Proof, Slice, Staged, TableSpec, Window
 from hunting_pipeline.reply import Reply
@@ -21,6 +32,8 @@ from hunting_pipeline.ticks import CHECKSUM_MODULUS, DOTNET_EPOCH, ticks_of_nano
 __all__ = [
     "Origin",
     "Ticks",
+    "is_staged",
+    "open_segment",
     "proof_of",
     "proof_of_reply",
     "rescued_values",
@@ -32,6 +45,10 @@ __all__ = [
 
 Ticks = np.ndarray[Any, np.dtype[np.int64]]
 """Ticks of many rows."""
+
+_FORMAT = b"hunting.staged 2"
+"""The version of staged files. The digest depends on it, so files of all other versions are invalid."""
+_DIGEST_BYTES = sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +182,41 @@ def _put(
     table = segment.rows.replace_schema_metadata({STAGED_KEY: json.dumps(asdict(staged))})
 
     def write(path: Path) -> None:
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with pa.ipc.new_file(path, table.schema, options=options) as writer:
-            writer.write_table(table)
+        content = _as_arrow_file(table)
+        with path.open("wb") as file:
+            file.write(content)
+            file.write(_digest(content))
 
     store.put_file(staged.path, write)
     return staged
+
+
+def _as_arrow_file(table: pa.Table) -> memoryview:
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return memoryview(sink.getvalue())
+
+
+def _digest(content: memoryview) -> bytes:
+    digest = sha256(_FORMAT)
+    digest.update(content)
+    return digest.digest()
+
+
+def open_segment(store: Store, path: str) -> pa.ipc.RecordBatchFileReader | None:
+    """Open a staged segment; None if the file is missing or does not hold exactly the bytes of its writer."""
+    try:
+        data = store.get(path)
+    except OSError:
+        return None
+    if data is None:
+        return None
+    content = memoryview(data)[:-_DIGEST_BYTES]
+    if _digest(content) != data[-_DIGEST_BYTES:]:
+        return None
+    return pa.ipc.open_file(pa.py_buffer(content))
 
 
 def rescued_values(table: pa.Table) -> int:
@@ -180,62 +226,77 @@ def rescued_values(table: pa.Table) -> int:
     return sum(len(json.loads(row)) for row in table[RESCUED].drop_null().to_pylist())
 
 
-def staged_segments(store: Store, partition: Partition, query_hash: str) -> tuple[Staged, ...]:
-    """Return the valid segments that an earlier run staged for a partition, in order of time.
+def staged_segments(
+    store: Store, table: str, query_hash: str, archive: Mapping[Partition, Manifest], *, edge: int
+) -> tuple[Staged, ...]:
+    """Return the segments of a table that earlier runs staged, in order of partition and time.
 
-    Removes all other segments:
+    Removes all other files that are staged for the table, because no run can use them:
 
-    * segments that cannot be read, and segments of another query;
-    * segments of a hash bucket, because a bucket's number is only valid within one run;
-    * segments older than the partition's file, because the file holds their rows or newer ones;
+    * files that are damaged, or that another version of the program wrote;
+    * segments of another query;
+    * segments of a snapshot or of a hash bucket, because they are only valid together with all others of
+      their run;
+    * segments older than the file of their partition, because the file holds their rows or newer ones;
+    * segments that begin before `edge`, because no missing span begins there;
     * segments that overlap an earlier one, because a commit would duplicate the rows in both.
 
-    Raises:
-        CommitRefused: this pipeline did not write the partition's file, or the file is damaged.
+    Args:
+        store: the lake's store.
+        table: the table's name.
+        query_hash: the hash of the current query.
+        archive: the manifests of the table.
+        edge: the retention edge (ticks).
     """
-    archived = load(store, partition)
+    usable: list[tuple[Partition, Window, Staged]] = []
+    for entry in store.list(staging_folder_of_table(table)):
+        segment = _read_staged(store, entry.path)
+        if segment is None or segment.span is None or not _usable(segment, query_hash, archive, edge):
+            store.delete(entry.path)
+        else:
+            usable.append((segment.partition, segment.span, segment))
     good: list[Staged] = []
-    for path, segment in _read_all(store, partition):
-        stale = segment is None or segment.query_hash != query_hash or segment.bucket is not None
-        older = archived is not None and segment is not None and segment.fetched_at <= archived.committed_at
-        if segment is None or stale or older or (good and _overlap(good[-1].span, segment.span)):
-            store.delete(path)
+    last: tuple[Partition, Window] | None = None
+    for partition, span, segment in sorted(usable, key=lambda found: found[:2]):
+        if last and last[0] == partition and last[1].intersection(span):
+            store.delete(segment.path)
         else:
             good.append(segment)
+            last = partition, span
     return tuple(good)
 
 
-def _overlap(one: Window | None, other: Window | None) -> bool:
-    return one is None or other is None or one.intersection(other) is not None
+def _usable(segment: Staged, query_hash: str, archive: Mapping[Partition, Manifest], edge: int) -> bool:
+    archived = archive.get(segment.partition)
+    return (
+        segment.query_hash == query_hash
+        and segment.bucket is None
+        and segment.span is not None
+        and segment.span.start >= edge
+        and (archived is None or segment.fetched_at > archived.committed_at)
+    )
 
 
-def _read_all(store: Store, partition: Partition) -> list[tuple[str, Staged | None]]:
-    """Read the staged segments of a partition, in order of time; None for a file that is not valid."""
-    found = [
-        (entry.path, _read_staged(store, entry.path, partition))
-        for entry in store.list(staging_folder(partition))
-    ]
-    return sorted(found, key=lambda pair: pair[1].span.start if pair[1] and pair[1].span else 0)
-
-
-def _read_staged(store: Store, path: str, partition: Partition) -> Staged | None:
-    """Read the description in a staged file; None if it is not a complete Arrow file of this version."""
-    try:
-        with store.filesystem.open_input_file(path) as file:
-            schema = pa.ipc.open_file(file).schema
-        fields = json.loads(schema.metadata[STAGED_KEY])
-        segment = Staged(**fields | {
-            "partition": Partition(fields["partition"]["table"], Window(**fields["partition"]["window"])),
-            "span": Window(**fields["span"]) if fields["span"] else None,
-            "bucket": Bucket(**fields["bucket"]) if fields["bucket"] else None,
-            "proof": Proof(**fields["proof"]),
-        })  # fmt: skip
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
+def _read_staged(store: Store, path: str) -> Staged | None:
+    """Read the description in a staged file; None if the file is not valid or is not at its own path."""
+    found = open_segment(store, path)
+    if found is None:
         return None
-    return segment if (segment.path, segment.partition) == (path, partition) else None
+    fields = json.loads(found.schema.metadata[STAGED_KEY])
+    partition = Partition(fields["partition"]["table"], Window(**fields["partition"]["window"]))
+    span = Window(**fields["span"]) if fields["span"] else None
+    bucket = Bucket(**fields["bucket"]) if fields["bucket"] else None
+    values = {"partition": partition, "span": span, "bucket": bucket, "proof": Proof(**fields["proof"])}
+    return Staged(**fields | values) if path == staging_path(partition, span, bucket) else None
+
+
+def is_staged(store: Store, segment: Staged) -> bool:
+    """Return whether a staged file still holds this segment, and not the segment of another call."""
+    found = _read_staged(store, segment.path)
+    return found is not None and (found.query, found.fetched_at) == (segment.query, segment.fetched_at)
 
 
 def unstage(store: Store, partition: Partition) -> None:
-    """Remove everything staged for a partition, after its commit or before a new fetch."""
+    """Remove everything staged for a partition."""
     for entry in store.list(staging_folder(partition)):
         store.delete(entry.path)

@@ -19,6 +19,7 @@ from hunting_pipeline.orchestration.keys import (
     TABLE_NAME,
     URI,
 )
+from hunting_pipeline.orchestration.markdown import code_block
 
 __all__ = [
     "Metadata",
@@ -55,7 +56,7 @@ def of_asset(spec: TableSpec, entry: Entry) -> Metadata:
         COLUMN_SCHEMA: schema_of(wanted),
         "columns": dg.MetadataValue.int(len(wanted)),
         "time column": text(spec.time_column or "none: one snapshot each day"),
-        **({"where": dg.MetadataValue.md(f"```kusto\n{spec.where}\n```")} if spec.where else {}),
+        **({"where": code_block(spec.where, language="kusto")} if spec.where else {}),
     }
 
 
@@ -67,7 +68,6 @@ def schema_of(columns: Sequence[Column]) -> dg.TableSchemaMetadataValue:
                 dg.TableColumn(
                     column.name,
                     type=str(kind_of(column.kusto_type).arrow),
-                    description=f"Kusto {column.kusto_type}",
                     tags={"kusto": column.kusto_type},
                 )
                 for column in columns
@@ -102,7 +102,7 @@ def of_archived(inspection: Inspection, *, uri: str) -> Metadata:
         "rescued values": value.int(manifest.rescued),
         "covered spans": value.text(", ".join(map(str, manifest.covered))),
         "committed": value.timestamp(manifest.committed_at / 10_000_000),
-        "preview": value.md("\n\n".join(part for part in (picture, preview(inspection.head)) if part)),
+        "preview": code_block(preview(inspection.head), above=picture),
     }
 
 
@@ -115,7 +115,7 @@ def of_computed(rows: pa.Table, size: int, *, uri: str) -> Metadata:
         URI: value.path(uri),
         COLUMN_SCHEMA: value.table_schema(dg.TableSchema(columns)),
         "bytes": value.int(size),
-        "preview": value.md(preview(rows.slice(0, 5))),
+        "preview": code_block(preview(rows.slice(0, 5))),
     }
 
 

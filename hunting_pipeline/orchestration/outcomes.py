@@ -10,6 +10,7 @@ import dagster as dg
 
 from hunting_pipeline import errors
 from hunting_pipeline.errors import HuntingError
+from hunting_pipeline.orchestration.markdown import unlinked
 from hunting_pipeline.settings import name_settings
 
 __all__ = ["OUTCOMES", "errors_as_outcomes", "outcome_of"]
@@ -18,6 +19,9 @@ Outcome = dg.Failure | dg.RetryRequested
 
 _QUOTA_RETRIES = 200
 """Enough for two days, because the service renews CPU quota every 15 minutes."""
+
+_BUSY_RETRIES = 600
+"""Enough for two days: a backfill may hold a table for that long."""
 
 _SERVICE_RETRIES = 3
 _SERVICE_SECONDS = 300.0
@@ -44,6 +48,11 @@ def _retry_after_outage(error: HuntingError, *, now: datetime) -> dg.RetryReques
     return dg.RetryRequested(max_retries=_SERVICE_RETRIES, seconds_to_wait=_SERVICE_SECONDS)
 
 
+def _retry_after_other_run(error: HuntingError, *, now: datetime) -> dg.RetryRequested:
+    del error, now
+    return dg.RetryRequested(max_retries=_BUSY_RETRIES, seconds_to_wait=_SERVICE_SECONDS)
+
+
 OUTCOMES: Mapping[type[HuntingError], Callable[..., Outcome]] = MappingProxyType(
     {
         errors.Misconfigured: _failure,
@@ -54,6 +63,7 @@ OUTCOMES: Mapping[type[HuntingError], Callable[..., Outcome]] = MappingProxyType
         errors.CommitRefused: _failure,
         errors.QuotaExhausted: _retry_with_quota,
         errors.ServiceFailed: _retry_after_outage,
+        errors.LakeBusy: _retry_after_other_run,
     }
 )
 
@@ -78,7 +88,8 @@ def errors_as_outcomes(log: dg.DagsterLogManager) -> Iterator[None]:
         name_settings(error)
         outcome = outcome_of(error, now=datetime.now(UTC))
         if isinstance(outcome, dg.RetryRequested):
-            log.warning("%s Dagster retries this step in %.0f seconds.", error, outcome.seconds_to_wait)
+            text = unlinked(str(error))
+            log.warning("%s Dagster retries this step in %.0f seconds.", text, outcome.seconds_to_wait)
         raise outcome from error
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from hunting_pipeline.orchestration.keys import HEALTHY
+from hunting_pipeline.orchestration.markdown import plain
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.quota import Usage
@@ -48,7 +49,7 @@ def healthy_result(usage: Usage) -> dg.AssetCheckResult:
         check_name=HEALTHY,
         passed=not problems,
         severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(problems) or describe_left(usage),
+        description=plain("; ".join(problems) or describe_left(usage)),
         metadata={"calls by owner": dg.MetadataValue.json(dict(usage.owners))},
     )
 

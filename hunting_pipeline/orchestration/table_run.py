@@ -14,6 +14,7 @@ from hunting_pipeline.model import Partition, TableSpec, partition_from_key
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.checks.complete import complete_result, partition_evaluation
 from hunting_pipeline.orchestration.keys import BACKFILL_TAG, RECONCILE_TAG, ROW_COUNT
+from hunting_pipeline.orchestration.markdown import unlinked
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.pipeline import Pipeline, Pull
@@ -95,7 +96,9 @@ class TableRun:
 
     def _reporter(self) -> Reporter:
         return Reporter(
-            self._context.log.info, time.time, quota=lambda: describe_left(self._pipeline.ledger.usage())
+            lambda line: self._context.log.info(unlinked(line)),
+            time.time,
+            quota=lambda: describe_left(self._pipeline.ledger.usage()),
         )
 
     def _receipts(self, pull: Pull, *, added: str = "rows added") -> Iterator[Event]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hunting_pipeline import plan
 from hunting_pipeline.errors import CommitRefused, HuntingError, ReplyUnreadable, ServiceFailed, SliceTooDense
+from hunting_pipeline.lake.sources import StagedRefused
 from hunting_pipeline.model import Histogram, Partition, Proof, Receipt, Slice, Staged, Window, merge_windows
 from hunting_pipeline.pipeline.landing import Landing
 from hunting_pipeline.pipeline.memory import release
@@ -60,20 +61,20 @@ class Batch:
         self._tracker = tracker
         self._workers = workers
         self._fingerprint: Proof | None = None
+        self._refused: set[Partition] = set()
         tracker.begin(self.todo.size)
 
     def resume(self, *, discard: Iterable[Partition]) -> Iterator[Receipt]:
-        """Use the segments that an earlier run staged, and commit complete partitions.
+        """Use the segments that earlier runs staged, and commit complete partitions.
 
-        The segments of the partitions in `discard` are removed first.
+        The segments of the partitions in `discard` are removed first, and all that no run can use.
         """
         for partition in discard:
             self._landing.discard(partition)
-        for partition in self.todo.partitions:
-            for segment in self._landing.staged(partition, self._spec):
-                if self.todo.wants(segment):
-                    self.todo.add(segment)
-                    self.resumed += 1
+        for segment in self._landing.staged(self._spec, edge=self._splitter.evidence().edge):
+            if self.todo.wants(segment):
+                self.todo.add(segment)
+                self.resumed += 1
         yield from self.commit_whole()
 
     def count(self) -> Iterator[Slice]:
@@ -98,9 +99,14 @@ class Batch:
         return plan.pack_all(histograms, target=self._splitter.target, table=self._spec.name)
 
     def work(self, slices: Iterator[Slice]) -> Iterator[Receipt]:
-        """Fetch the slices with all workers, and commit each partition as soon as it is complete."""
+        """Fetch the slices with all workers, and commit each partition as soon as it is complete.
+
+        Spans whose staged segments were refused are fetched once more.
+        """
         with ThreadPoolExecutor(self._workers, thread_name_prefix=self._spec.name) as pool:
             yield from self._work(pool, slices)
+            if self._refused:
+                yield from self._work(pool, self.count())
 
     def commit_whole(self) -> Iterator[Receipt]:
         """Commit the complete partitions: nothing of them is missing."""
@@ -110,10 +116,20 @@ class Batch:
                 self._refuse_mixture(partition)
                 receipt = self._landing.commit(partition, self._spec, segments)
             except OF_ONE_PARTITION as error:
-                self.errors.append(error)
+                if not self._fetch_again(partition, segments, error):
+                    self.errors.append(error)
                 continue
             self._tracker.committed(receipt)
             yield receipt
+
+    def _fetch_again(self, partition: Partition, segments: Sequence[Staged], error: HuntingError) -> bool:
+        """Put a partition back whose segments were refused, and return whether it was the first time."""
+        if not isinstance(error, StagedRefused) or partition in self._refused:
+            return False
+        self._refused.add(partition)
+        self.todo.want_again(segments, error.spans)
+        self._fingerprint = None
+        return True
 
     def _work(self, pool: ThreadPoolExecutor, slices: Iterator[Slice]) -> Iterator[Receipt]:
         divided: deque[Slice] = deque()

@@ -24,7 +24,7 @@ from hunting_pipeline.http.verdict import NoAnswer, NotAccepted, Refuse, Renew, 
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import SECOND, datetime_of
 from hunting_pipeline.quota.ledger import Down, Ledger, Reservation
-from hunting_pipeline.quota.outage import TABLE_FAILURES, Outage
+from hunting_pipeline.quota.outage import TABLE_FAILURES, CallEnd, Outage
 from hunting_pipeline.quota.rules import Priority, WaitUntil
 from hunting_pipeline.reply import Reply
 from hunting_pipeline.split import Reason
@@ -104,15 +104,10 @@ class _Streak:
         """The last failure if the table is given up; "" otherwise."""
         return self._outage.reason if self._outage.failures >= TABLE_FAILURES else ""
 
-    def failed(self, reason: str, *, rows: bool) -> None:
-        """Add a failed call."""
+    def add(self, end: CallEnd, *, rows: bool) -> None:
+        """Add the end of a call."""
         with self._lock:
-            self._outage = self._outage.after_failure(0.0, rows=rows, reason=reason)
-
-    def answered(self, *, rows: bool) -> None:
-        """Add an answered call."""
-        with self._lock:
-            self._outage = self._outage.after_answer(0.0, rows=rows)
+            self._outage = self._outage.after(end, 0.0, rows=rows)
 
 
 @dataclass(frozen=True)
@@ -288,7 +283,7 @@ class Calls:
         """Send one POST, and settle its running time in the ledger, also if it fails."""
         started = time.monotonic()
         seconds: float | None = None
-        end = _End(answered=True)
+        end = CallEnd(answered=True)
         try:
             with self.client.ask(query) as body:
                 reply = decode(
@@ -303,30 +298,18 @@ class Calls:
             raise NotFetched(str(error), Reason.UNREADABLE) from error
         finally:
             measured = time.monotonic() - started if seconds is None else seconds
-            self.ledger.settle(
-                reservation, seconds=measured, answered=end.answered, reason=end.reason, pause=end.pause
-            )
+            self.ledger.settle(reservation, seconds=measured, end=end)
             self.spent.add(calls=1, running_seconds=measured)
-            self._note(end, rows=reservation.rows)
+            self._streak.add(end, rows=reservation.rows)
+            self._refuse_given_up()
         if reply.table.num_rows >= self.limits.rows:
             raise NotFetched(
                 f"the reply holds {reply.table.num_rows} rows, so rows are missing", Reason.TRUNCATED
             )
         return reply
 
-    def _note(self, end: "_End", *, rows: bool) -> None:
-        """Count a failure or an answer.
-
-        Raises:
-            ServiceFailed: the table is given up.
-        """
-        if end.answered:
-            self._streak.answered(rows=rows)
-        elif end.answered is False:
-            self._streak.failed(end.reason, rows=rows)
-        self._refuse_given_up()
-
     def _refuse_given_up(self) -> None:
+        """Raise `ServiceFailed` if the table is given up."""
         if last := self._streak.given_up:
             raise self.outage(last)
 
@@ -359,32 +342,17 @@ class _Throttled(Exception):
         self.seconds = verdict.seconds
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """The end of a call.
-
-    Attributes:
-        answered: whether the service answered; None if the end does not show it.
-        reason: the failure if the service did not answer.
-        pause: seconds that the service demanded before the next call.
-    """
-
-    answered: bool | None
-    reason: str = ""
-    pause: float = 0.0
-
-
-def _end_of(error: NotAccepted) -> _End:
+def _end_of(error: NotAccepted) -> CallEnd:
     """Return the end of a call without a usable reply. A refusal is an answer, too."""
     match error.verdict:
         case NoAnswer(reason):
-            return _End(answered=False, reason=reason)
+            return CallEnd(answered=False, reason=reason)
         case Retry(reason, seconds):
-            return _End(answered=False, reason=reason, pause=seconds)
+            return CallEnd(answered=False, reason=reason, pause=seconds)
         case Wait():
-            return _End(answered=None)
+            return CallEnd(answered=None)
         case _:
-            return _End(answered=True)
+            return CallEnd(answered=True)
 
 
 def _signal(error: NotAccepted) -> Exception:

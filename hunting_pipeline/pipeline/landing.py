@@ -59,9 +59,12 @@ class Landing:
         """Mark the lake as this tenant's before the first segment is staged."""
         claim(self.store, self._writer.tenant, write=True)
 
-    def staged(self, partition: Partition, spec: TableSpec) -> tuple[Staged, ...]:
-        """Return the segments of a partition that an earlier run staged for the same query."""
-        return staged_segments(self.store, partition, spec.query_hash)
+    def staged(self, spec: TableSpec, *, edge: int) -> tuple[Staged, ...]:
+        """Return the segments of the table that earlier runs staged, and remove what no run can use.
+
+        `edge` is the retention edge (ticks).
+        """
+        return staged_segments(self.store, spec.name, spec.query_hash, self._archive.manifests, edge=edge)
 
     def discard(self, partition: Partition) -> None:
         """Remove the staged segments of a partition."""
@@ -83,6 +86,7 @@ class Landing:
 
         Raises:
             CommitRefused: the commit would lose or duplicate rows. The old file stays.
+            StagedRefused: staged segments are damaged or do not fit; they were removed. The old file stays.
             Misconfigured: the lake belongs to another tenant or cannot be written. The old file stays.
         """
         receipt = commit(

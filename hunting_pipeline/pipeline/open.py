@@ -85,7 +85,7 @@ def _opened(
         here, credential, request_seconds=limits.request_seconds, max_body_bytes=body_ceiling(limits)
     )
     ledger = open_ledger(
-        settings.ledger,
+        settings.ledger.get_secret_value(),
         tenant=tenant,
         limits=limits,
         share=settings.share,

@@ -77,7 +77,8 @@ class Pull:
         return list(self._batch.count())
 
     def __iter__(self) -> Iterator[Receipt]:
-        yield from self._run(self._batch, discard=self._discard)
+        yield from self._batch.resume(discard=self._discard)
+        yield from self._run(self._batch)
         errors = [*self._batch.errors, *self.refused]
         if not any(isinstance(error, Misconfigured) for error in errors):
             errors += self._publish()
@@ -86,9 +87,8 @@ class Pull:
         if errors:
             raise combined(errors)
 
-    def _run(self, batch: Batch, *, discard: Sequence[Partition] = ()) -> Iterator[Receipt]:
+    def _run(self, batch: Batch) -> Iterator[Receipt]:
         """Commit all partitions that can be committed. Afterwards `batch.errors` holds the errors."""
-        yield from batch.resume(discard=discard)
         try:
             if wanted := batch.todo.partitions:
                 self._landing.prove_writable(wanted[0])

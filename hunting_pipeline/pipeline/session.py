@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from hunting_pipeline import plan, window
@@ -164,7 +164,8 @@ class Pipeline:
     ) -> Iterator[Pull]:
         """Fetch and commit the missing spans of `partitions`. The work is done while you iterate the `Pull`.
 
-        Waits until another pull of the same table into the same lake ends.
+        Waits until another pull of the same table into the same lake ends. A read-only lake is no error if
+        nothing is missing.
 
         Args:
             spec: the table.
@@ -174,12 +175,19 @@ class Pipeline:
             observe: called after every step.
 
         Raises:
+            LakeBusy: another pull of the table lasts longer than the max wait.
             CommitRefused: without `renew`, another query archived some of `partitions`, or the newest one.
             Misconfigured: the table is archived with another grain, the lake cannot be written, or a hunt is
                 written for another API.
         """
         self._refuse_other_api(spec)
-        with self.store.lock(lock_path(spec.name)):
+        with ExitStack() as held:
+            try:
+                held.enter_context(self.store.lock(lock_path(spec.name), max_wait=self.max_wait))
+            except Misconfigured:  # a read-only lake, which a pull of nothing does not change
+                archive = archive_of(self.store, spec, partitions)
+                if self._backlog(spec, partitions, archive, renew=renew).missing:
+                    raise
             yield self._prepare(spec, partitions, force=force, renew=renew, observe=observe)
 
     def recount(
@@ -229,7 +237,7 @@ class Pipeline:
             HuntingError: the service could not count, or the lake cannot be written.
         """
         self._refuse_other_api(spec)
-        with self.store.lock(lock_path(spec.name)):
+        with self.store.lock(lock_path(spec.name), max_wait=self.max_wait):
             archive = archive_of(self.store, spec, partitions)
             tracker = _tracker(spec, observe)
             splitter = self._splitter(spec, archive, tracker, Priority.FRESH)
@@ -285,19 +293,23 @@ class Pipeline:
         archive = archive_of(self.store, spec, partitions)
         if not renew:
             refuse_other_query(spec, partitions, archive.manifests)
-        backlog = backlog_of(
-            spec,
-            partitions,
-            archive,
-            now=self.now(),
-            retention_days=self.limits.retention_days,
-            renew=renew,
-        )
+        backlog = self._backlog(spec, partitions, archive, renew=renew)
         fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in backlog.missing)
         tracker = _tracker(spec, observe)
         splitter = self._splitter(spec, archive, tracker, Priority.FRESH if fresh else Priority.BACKFILL)
         refused = list(archive.blocked(partitions).values())
         return self._pull(splitter, backlog, archive, tracker, refused=refused, force=force)
+
+    def _backlog(
+        self,
+        spec: TableSpec,
+        partitions: Sequence[Partition],
+        archive: Archive,
+        *,
+        renew: bool,
+    ) -> window.Backlog:
+        days = self.limits.retention_days
+        return backlog_of(spec, partitions, archive, now=self.now(), retention_days=days, renew=renew)
 
     def _pull(
         self,

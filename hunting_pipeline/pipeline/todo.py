@@ -1,6 +1,6 @@
 """The bookkeeping of a pull: the spans to fetch and the segments that have arrived, by partition."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hunting_pipeline.model import Partition, Slice, Staged, Window, subtract
@@ -45,7 +45,7 @@ class Todo:
         return segment.span is not None and self._within(segment.partition, segment.span)
 
     def _within(self, partition: Partition, whole: Window) -> bool:
-        return any(span.contains(whole) for span in self.wanted[partition])
+        return any(span.contains(whole) for span in self.wanted.get(partition, ()))
 
     def add(self, segment: Staged) -> None:
         """Add a segment that has arrived."""
@@ -91,6 +91,20 @@ class Todo:
         """Remove a complete partition and return its segments."""
         del self.wanted[partition]
         return self.segments.pop(partition)
+
+    def want_again(self, segments: Iterable[Staged], refused: Collection[Window | None]) -> None:
+        """Put a partition back after its commit was refused: fetch the `refused` spans of `segments` again.
+
+        All buckets of a refused span are fetched again, because they are complete only together.
+        """
+        for segment in segments:
+            partition = segment.partition
+            spans = self.wanted.setdefault(partition, [])
+            kept = self.segments.setdefault(partition, [])
+            if segment.span not in refused:
+                kept.append(segment)
+            elif (span := segment.span or partition.window) not in spans:
+                spans.append(span)
 
     def forget(self, gone: Window) -> None:
         """Remove a window that the service no longer holds. Partitions with nothing left become `lost`.

@@ -42,7 +42,7 @@ class Tracker:
 
     def planned(self, slices: int, rows: int) -> None:
         """Report the result of counting."""
-        self._slices_planned, self._rows_planned = slices, rows
+        self._slices_planned, self._rows_planned = self._slices + slices, self._rows + rows
         self._report(Step.PLANNED, f"{rows:,} rows in about {slices} slices")
 
     def fetched(self, rows: int) -> None:

@@ -5,6 +5,10 @@ The service counts one quota per tenant, for all APIs together. So the history i
 
 The ledger has its own time line, which only moves forward. Callers use Unix seconds of their own clock. The
 ledger converts all times that it receives and returns.
+
+If the database server is down, each step is repeated for `OUTAGE_SECONDS`. Every step may run twice: the id
+of a reservation is chosen beforehand, and a call is settled only once. `settle` never fails for this reason,
+because its caller has a reply that the quota has paid for: the next step settles the call first.
 """
 
 import math
@@ -12,14 +16,16 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from hunting_pipeline.errors import Misconfigured, setting
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from hunting_pipeline.errors import HuntingError, Misconfigured, ServiceFailed, setting
 from hunting_pipeline.limits import PROFILES, Limits
-from hunting_pipeline.quota.outage import Outage
+from hunting_pipeline.quota.outage import UNKNOWN, CallEnd, Outage
 from hunting_pipeline.quota.records import Estimate, TenantRecords
 from hunting_pipeline.quota.rules import (
     GRACE_SECONDS,
@@ -30,10 +36,12 @@ from hunting_pipeline.quota.rules import (
     WaitUntil,
     decide,
 )
-from hunting_pipeline.quota.store import Store, open_store
+from hunting_pipeline.quota.store import DatabaseDown, Store, open_store
 from hunting_pipeline.quota.windows import TRANSIT_SECONDS, RateUse, rate_uses
 
 __all__ = ["Down", "Ledger", "Reservation", "StoredLedger", "Usage", "open_ledger"]
+
+_Result = TypeVar("_Result")
 
 EXPIRY_SECONDS = 60.0
 """Time from the service's limit for one request until the reservation expires: time to read the reply."""
@@ -41,6 +49,10 @@ LONGEST_BLOCK_SECONDS = 86400.0
 """Longest block: a day, the service's longest documented period."""
 PRUNE_SECONDS = 60.0
 """Time between two deletions of old rows. Old rows are never counted: they only take space."""
+OUTAGE_SECONDS = 60.0
+"""Longest outage of the database server that a step waits for: several times the duration of a restart."""
+_RETRY_SECONDS = 2.0
+"""Longest wait between two attempts during an outage."""
 _HORIZON_SECONDS = max(rate.period for limits in PROFILES.values() for rate in limits.rates) + TRANSIT_SECONDS
 """Age at which history is deleted: no profile needs older rows. Another process may use another profile."""
 
@@ -115,7 +127,11 @@ class Usage:
 
 
 class Ledger(Protocol):
-    """The quota of one tenant. Every method may raise `ServiceFailed` if the ledger is unreachable."""
+    """The quota of one tenant.
+
+    Every method but `settle` may raise `ServiceFailed` if the ledger is unreachable for `OUTAGE_SECONDS`, and
+    `Misconfigured` if the ledger's file was deleted or replaced.
+    """
 
     def reserve(
         self, *, table: str, priority: Priority, owner: str, rows: bool = True
@@ -132,23 +148,10 @@ class Ledger(Protocol):
             rows: whether the call asks for rows, not for a count or the Schema.
         """
 
-    def settle(
-        self,
-        reservation: Reservation,
-        *,
-        seconds: float,
-        answered: bool | None = None,
-        reason: str = "",
-        pause: float = 0.0,
-    ) -> None:
+    def settle(self, reservation: Reservation, *, seconds: float, end: CallEnd = UNKNOWN) -> None:
         """Record that the call ended after `seconds` of running time. A second call changes nothing.
 
-        Args:
-            reservation: the permit of the call.
-            seconds: its running time.
-            answered: whether the service answered; None if the end of the call does not show it.
-            reason: the failure, for people, if the service did not answer.
-            pause: seconds that the service demanded before the next call.
+        If the ledger fails, the record is kept in memory. The next step of the ledger settles the call.
 
         Raises:
             ValueError: `seconds` is negative or not finite.
@@ -164,7 +167,7 @@ class Ledger(Protocol):
         """Return the amounts spent, reserved and left, and the calls of each owner."""
 
     def close(self) -> None:
-        """Close the database."""
+        """Settle the calls that are not yet settled, and close the database."""
 
 
 def open_ledger(
@@ -175,6 +178,7 @@ def open_ledger(
     share: float = 0.8,
     clock: Callable[[], float] | None = None,
     monotonic: Callable[[], float] | None = None,
+    caller_clock: Callable[[], float] | None = None,
 ) -> Ledger:
     """Open a tenant's ledger. Create it if it does not exist.
 
@@ -183,8 +187,10 @@ def open_ledger(
         tenant: the tenant's id.
         limits: the profile whose rates apply.
         share: part of every rate to use, 0 < share ≤ 1; the rest is for the tenant's analysts.
-        clock: a clock in Unix seconds that replaces the clocks of the system and the database.
+        clock: a clock in Unix seconds that replaces the clock of the database, for tests.
         monotonic: a monotonic clock that replaces the seconds since boot; `clock` by default if it is given.
+        caller_clock: the clock of the times that callers give and get; `clock` by default, or the system's.
+            The ledger's entries do not depend on it.
 
     Raises:
         Misconfigured: the ledger cannot be opened or has another version, or `share` is out of range.
@@ -195,7 +201,8 @@ def open_ledger(
             f"{setting('share')} is {share}. Set {setting('share')} to a number above 0 and at most 1"
         )
     store = open_store(url, clock=clock, monotonic=monotonic)
-    return StoredLedger(store, tenant=tenant, limits=limits, share=share, clock=clock or time.time)
+    callers = caller_clock or clock or time.time
+    return StoredLedger(store, tenant=tenant, limits=limits, share=share, clock=callers)
 
 
 class StoredLedger:
@@ -212,88 +219,100 @@ class StoredLedger:
         self._name = uuid.uuid4().hex
         self._pruned = -math.inf
         self._longest = max(rate.period for rate in limits.rates) + TRANSIT_SECONDS
+        self._unsettled: dict[str, tuple[Reservation, float, CallEnd]] = {}
 
     def reserve(
         self, *, table: str, priority: Priority, owner: str, rows: bool = True
     ) -> Reservation | WaitUntil | Down:
-        caller = f"{owner}/{self._name}/{os.getpid()}/{threading.get_ident()}"
-        with self._opened() as (records, offset):
-            self._prune(records)
+        name = uuid.uuid4().hex
+
+        def step(records: TenantRecords, offset: float) -> Reservation | WaitUntil | Down:
+            records.cancel(name)  # an attempt before may have been committed although it failed
             outage = records.outage()
             if (paused := _paused(outage, records.now, offset)) is not None:
                 return paused
-            cap = self._limits.request_seconds
-            estimate = records.estimate(table) or Estimate(0.0, cap / 4)
-            seconds = min(cap, estimate.upper)
-            expected = min(estimate.mean, seconds)
-            number, since, others = records.queue(caller, priority=priority)
-            answer = decide(
-                records.history(longest=self._longest),
-                self._limits,
-                records.now,
-                share=self._share,
-                priority=priority,
-                estimate=seconds,
-                expected=expected,
-                blocks=[Block(records.blocked_until, records.block_reason)],
-                queue=Queue(number, others, records.fresh_in_a_row),
+            answer = self._reserve(
+                records, offset, name=name, table=table, priority=priority, owner=owner, rows=rows
             )
-            if isinstance(answer, WaitUntil):
-                asked = records.now
-                entry = QueueEntry(number, priority, seconds, expected, since, asked=asked, at=answer.at)
-                records.enqueue(caller, entry)
-                return WaitUntil(answer.at + offset, answer.reason)
-            records.dequeue(caller, priority=priority)
-            expires = records.now + cap + EXPIRY_SECONDS
-            if outage.failures:
-                records.write_outage(outage.after_permit(records.now, longest=cap))
-            name = records.reserve(
-                table=table,
-                priority=priority,
-                owner=owner,
-                seconds=seconds,
-                expected=expected,
-                expires=expires,
-            )
-            return Reservation(id=name, table=table, seconds=seconds, expires=expires + offset, rows=rows)
+            if outage.failures and isinstance(answer, Reservation):
+                records.write_outage(outage.after_permit(records.now, longest=self._limits.request_seconds))
+            return answer
 
-    def settle(
+        return self._repeated(step)
+
+    def _reserve(
         self,
-        reservation: Reservation,
+        records: TenantRecords,
+        offset: float,
         *,
-        seconds: float,
-        answered: bool | None = None,
-        reason: str = "",
-        pause: float = 0.0,
-    ) -> None:
+        name: str,
+        table: str,
+        priority: Priority,
+        owner: str,
+        rows: bool,
+    ) -> Reservation | WaitUntil:
+        caller = f"{owner}/{self._name}/{os.getpid()}/{threading.get_ident()}"
+        self._prune(records)
+        cap = self._limits.request_seconds
+        estimate = records.estimate(table) or Estimate(0.0, cap / 4)
+        seconds = min(cap, estimate.upper)
+        expected = min(estimate.mean, seconds)
+        number, since, others = records.queue(caller, priority=priority)
+        answer = decide(
+            records.history(longest=self._longest),
+            self._limits,
+            records.now,
+            share=self._share,
+            priority=priority,
+            estimate=seconds,
+            expected=expected,
+            blocks=[Block(records.blocked_until, records.block_reason)],
+            queue=Queue(number, others, records.fresh_in_a_row),
+        )
+        if isinstance(answer, WaitUntil):
+            asked = records.now
+            entry = QueueEntry(number, priority, seconds, expected, since, asked=asked, at=answer.at)
+            records.enqueue(caller, entry)
+            return WaitUntil(answer.at + offset, answer.reason)
+        records.dequeue(caller, priority=priority)
+        expires = records.now + cap + EXPIRY_SECONDS
+        records.reserve(
+            name,
+            table=table,
+            priority=priority,
+            owner=owner,
+            seconds=seconds,
+            expected=expected,
+            expires=expires,
+        )
+        return Reservation(id=name, table=table, seconds=seconds, expires=expires + offset, rows=rows)
+
+    def settle(self, reservation: Reservation, *, seconds: float, end: CallEnd = UNKNOWN) -> None:
         if not (math.isfinite(seconds) and seconds >= 0):
             raise ValueError(f"a running time of {seconds} seconds is not finite and at least 0")
-        with self._opened() as (records, _):
-            records.settle(reservation.id, table=reservation.table, seconds=seconds)
-            outage, rows = records.outage(), reservation.rows
-            if answered is False:
-                after = outage.after_failure(records.now, rows=rows, reason=reason, pause=pause)
-                records.write_outage(after)
-            elif answered and outage.failures:
-                records.write_outage(outage.after_answer(records.now, rows=rows))
+        self._unsettled[reservation.id] = (reservation, seconds, end)
+        with suppress(HuntingError):  # the next step settles the call, or raises
+            self._once(_nothing_more)
 
     def cancel(self, reservation: Reservation) -> None:
-        with self._opened() as (records, _):
-            records.cancel(reservation.id)
+        self._repeated(lambda records, _: records.cancel(reservation.id))
 
     def block(self, *, until: float, reason: str) -> None:
-        with self._opened() as (records, offset):
-            until = min(until - offset, records.now + LONGEST_BLOCK_SECONDS)
-            if until > records.blocked_until:
-                records.blocked_until, records.block_reason = until, reason
+        def step(records: TenantRecords, offset: float) -> None:
+            moment = min(until - offset, records.now + LONGEST_BLOCK_SECONDS)
+            if moment > records.blocked_until:
+                records.blocked_until, records.block_reason = moment, reason
+
+        self._repeated(step)
 
     def usage(self) -> Usage:
-        with self._opened() as (records, offset):
-            history = records.history(longest=self._longest)
-            owners = records.calls_by("owner", longest=self._longest)
-            priorities = records.calls_by("priority", longest=self._longest)
-            outage = records.outage()
-            waiting = [entry for entry in records.entries() if entry.at + GRACE_SECONDS > records.now]
+        return self._repeated(self._usage)
+
+    def _usage(self, records: TenantRecords, offset: float) -> Usage:
+        history = records.history(longest=self._longest)
+        priorities = records.calls_by("priority", longest=self._longest)
+        outage = records.outage()
+        waiting = [entry for entry in records.entries() if entry.at + GRACE_SECONDS > records.now]
         now, blocked = records.now, records.blocked_until > records.now
         uses = rate_uses(history, self._limits, now, share=self._share)
         return Usage(
@@ -311,25 +330,64 @@ class StoredLedger:
             running=sum(spend.calls for spend in history if spend.end(now) is None),
             waiting={priority: sum(entry.priority is priority for entry in waiting) for priority in Priority},
             longest_wait=max((now - entry.since for entry in waiting), default=0.0),
-            owners=owners,
+            owners=records.calls_by("owner", longest=self._longest),
             priorities={priority: priorities.get(priority, 0) for priority in Priority},
         )
 
     def close(self) -> None:
-        self._store.close()
+        try:
+            if self._unsettled:
+                self._repeated(_nothing_more)
+        finally:
+            self._store.close()
 
     def _prune(self, records: TenantRecords) -> None:
         if records.now >= self._pruned + PRUNE_SECONDS:
             records.prune(horizon=max(self._longest, _HORIZON_SECONDS))
             self._pruned = records.now
 
-    @contextmanager
-    def _opened(self) -> Iterator[tuple[TenantRecords, float]]:
-        """Open a transaction. Yield the tenant's records, and the caller's time minus the ledger's time."""
+    def _repeated(self, step: Callable[[TenantRecords, float], _Result]) -> _Result:
+        """Run a step in a transaction. Repeat it while the database server is down, for a limited time."""
+        attempts = Retrying(
+            retry=retry_if_exception_type(DatabaseDown),
+            stop=stop_after_delay(OUTAGE_SECONDS),
+            wait=wait_random_exponential(multiplier=0.1, max=_RETRY_SECONDS),
+            reraise=True,
+        )
+        try:
+            result: _Result = attempts(self._once, step)
+        except DatabaseDown as error:
+            waited = f"The pipeline tried again for {OUTAGE_SECONDS:g} seconds"
+            raise ServiceFailed(f"{error.marked}. {waited}") from error
+        return result
+
+    def _once(self, step: Callable[[TenantRecords, float], _Result]) -> _Result:
+        """Settle the calls that could not be settled before, and run a step, in one transaction.
+
+        The step gets the tenant's records, and the caller's time minus the ledger's time.
+        """
+        unsettled = list(self._unsettled.items())
         with self._store.transaction() as run:
             records = TenantRecords(run, self._tenant, reading=self._store.reading(run))
-            yield records, self._clock() - records.now
+            for _, (reservation, seconds, end) in unsettled:
+                _settle(records, reservation, seconds, end)
+            result = step(records, self._clock() - records.now)
             records.write()
+        for name, _ in unsettled:
+            self._unsettled.pop(name, None)
+        return result
+
+
+def _nothing_more(records: TenantRecords, offset: float) -> None:
+    """Accept the records as they are: a step that only settles calls."""
+
+
+def _settle(records: TenantRecords, reservation: Reservation, seconds: float, end: CallEnd) -> None:
+    records.settle(reservation.id, table=reservation.table, seconds=seconds)
+    before = records.outage()
+    after = before.after(end, records.now, rows=reservation.rows)
+    if after != before:
+        records.write_outage(after)
 
 
 def _paused(outage: Outage, now: float, offset: float) -> WaitUntil | Down | None:

@@ -12,7 +12,7 @@ process sends a call for `DOWN_SECONDS`.
 
 from dataclasses import dataclass, replace
 
-__all__ = ["DOWN_SECONDS", "TABLE_FAILURES", "TENANT_FAILURES", "Outage"]
+__all__ = ["DOWN_SECONDS", "TABLE_FAILURES", "TENANT_FAILURES", "CallEnd", "Outage"]
 
 TABLE_FAILURES = 7
 """Failures in a row after which a table is given up: with the pauses between them, about a minute."""
@@ -24,6 +24,25 @@ LONGEST_PAUSE = 30.0
 """Longest pause in seconds before the tenant is given up."""
 ASK_AGAIN_SECONDS = 2.0
 """Seconds until a waiting caller asks again, because the call that all callers wait for may end early."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnd:
+    """The end of a call.
+
+    Attributes:
+        answered: whether the service answered; None if the end does not show it.
+        reason: the failure, for people, if the service did not answer.
+        pause: seconds that the service demanded before the next call.
+    """
+
+    answered: bool | None = None
+    reason: str = ""
+    pause: float = 0.0
+
+
+UNKNOWN = CallEnd()
+"""The end of a call that does not show whether the service answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +68,19 @@ class Outage:
         """Whether the tenant was given up, and no call is under way."""
         return self.failures >= TENANT_FAILURES and not self.asking
 
-    def after_failure(self, now: float, *, rows: bool, reason: str, pause: float = 0.0) -> "Outage":
-        """Add a failed call. The service may demand a longer pause (seconds)."""
+    def after(self, end: CallEnd, now: float, *, rows: bool) -> "Outage":
+        """Add the end of a call at `now`. `rows` says whether it asked for rows.
+
+        An answer ends the outage, unless a query for rows failed before and this query asked for none.
+        """
+        if end.answered is None:
+            return self
+        if end.answered:
+            return replace(self, next_at=now, asking=False) if self.of_rows and not rows else Outage()
         failures = self.failures + 1
         usual = DOWN_SECONDS if failures >= TENANT_FAILURES else min(LONGEST_PAUSE, 0.5 * 2.0**failures)
-        next_at = now + max(usual, min(pause, DOWN_SECONDS))
-        return Outage(failures, self.of_rows or rows, next_at, reason)
-
-    def after_answer(self, now: float, *, rows: bool) -> "Outage":
-        """Add an answered call. It ends the outage, unless a query for rows failed and it asked for none."""
-        return replace(self, next_at=now, asking=False) if self.of_rows and not rows else Outage()
+        next_at = now + max(usual, min(end.pause, DOWN_SECONDS))
+        return Outage(failures, self.of_rows or rows, next_at, end.reason)
 
     def after_permit(self, now: float, *, longest: float) -> "Outage":
         """Add a permit for a call of at most `longest` seconds. All other callers wait for its end."""

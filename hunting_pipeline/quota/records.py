@@ -4,7 +4,6 @@ All times are on the ledger's own time line.
 """
 
 import math
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -125,18 +124,24 @@ class TenantRecords:
         return {str(name): int(calls) for name, calls in rows}
 
     def reserve(
-        self, *, table: str, priority: Priority, owner: str, seconds: float, expected: float, expires: float
-    ) -> str:
-        """Insert a reservation and return its id."""
+        self,
+        name: str,
+        *,
+        table: str,
+        priority: Priority,
+        owner: str,
+        seconds: float,
+        expected: float,
+        expires: float,
+    ) -> None:
+        """Insert a reservation with the id `name`."""
         self.fresh_in_a_row = self.fresh_in_a_row + 1 if priority is Priority.FRESH else 0
-        name = uuid.uuid4().hex
         self._run(
             "INSERT INTO quota_spend"
             " (id, tenant, priority, owner, source_table, reserved_at, seconds, expected, expires)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(name, self._tenant, priority, owner, table, self.now, seconds, expected, expires),
         )
-        return name
 
     def settle(self, name: str, *, table: str, seconds: float) -> None:
         """Record the measured running time and update the table's estimate.

@@ -13,16 +13,19 @@ two callers wake up for the same slot. Three rules order the queue:
     `SHORT_WAIT_SECONDS` may come back as another process, so its entry holds no position for a short wait.
     It only gives other callers with a long wait a later time.
 
+A long wait is always due to calls that have ended. If only the running calls and the queue cause a long wait,
+the caller asks again after a short wait. A running call usually ends long before its reservation.
+
 All times are seconds on the ledger's own time line, which only moves forward (see `records.elapsed`).
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hunting_pipeline.limits import Limits
-from hunting_pipeline.quota.windows import RateWindow, Spend, windows
+from hunting_pipeline.quota.windows import RECHECK_SECONDS, RateWindow, Spend, windows
 
 __all__ = ["Block", "Go", "Priority", "Queue", "QueueEntry", "WaitUntil", "decide"]
 
@@ -126,9 +129,9 @@ def decide(
 ) -> Go | WaitUntil:
     """Decide if one call may be sent now, or when to ask again.
 
-    The sum of a rate never exceeds its amount if no call runs longer than its reservation. The sum exceeds
-    the share only by the time that calls run beyond their expected time. If a call runs longer than its
-    reservation, its elapsed time counts.
+    The sum of a rate never exceeds its amount if no call runs longer than its reservation, and if no call of
+    a dead process runs longer than expected. The sum exceeds the share only by the time that calls run beyond
+    their expected time. If a call runs longer than its reservation, its elapsed time counts.
 
     Args:
         history: the calls within the longest period, in any order.
@@ -141,6 +144,7 @@ def decide(
         blocks: the blocks that followed a 429.
         queue: the other waiting callers.
     """
+    history = list(history)
     rates = windows(history, limits, now, share=share)
     own = QueueEntry(queue.number, priority, estimate, min(expected, estimate), since=now, asked=now, at=now)
     entries = [entry for entry in queue.others if entry.at + GRACE_SECONDS > now]
@@ -152,6 +156,11 @@ def decide(
         at, bound = _slot([window.copy() for window in rates], (*ahead, own), start=max(now, block.until))
         if at <= now + SHORT_WAIT_SECONDS:
             break
+    else:
+        ended = windows(history, limits, now, share=share, certain=True)
+        soonest = max(now + RECHECK_SECONDS, block.until)
+        latest = now + SHORT_WAIT_SECONDS - SPREAD_SECONDS
+        at = _short_wait(ended, ahead, own, start=soonest, latest=latest) or at
     reason = bound or (f"blocked by the service: {block.reason}" if block.until > now else "")
     others = f"{len(ahead)} waiting before this one" if ahead else ""
     return WaitUntil(math.ceil(at * 1000 + 1) / 1000, ", ".join(filter(None, (reason, others))))
@@ -192,6 +201,27 @@ def _slot(rates: Sequence[RateWindow], entries: Iterable[QueueEntry], *, start: 
         for window in rates:
             window.add(entry, at)
     return at, bound
+
+
+def _short_wait(
+    ended: Sequence[RateWindow],
+    ahead: Sequence[QueueEntry],
+    own: QueueEntry,
+    *,
+    start: float,
+    latest: float,
+) -> float | None:
+    """Return when to ask again; None if the ended calls leave no room for this call until `latest`.
+
+    The calls ahead in the queue may take no running time, but each of them is a call. If they take all calls
+    until `latest`, this caller keeps its position and asks again shortly before `latest`.
+    """
+    no_time = [replace(entry, seconds=0.0, expected=0.0) for entry in ahead]
+    at, _ = _slot([window.copy() for window in ended], (*no_time, own), start=start)
+    if at <= latest:
+        return at
+    alone, _ = _slot([window.copy() for window in ended], (own,), start=start)
+    return max(start, latest - SPREAD_SECONDS * len(ahead)) if alone <= latest else None
 
 
 def _ahead(entries: Iterable[QueueEntry], own: QueueEntry, *, fresh_in_a_row: int) -> list[QueueEntry]:

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import filelock
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed, setting
+from hunting_pipeline.private_files import create as create_file
+from hunting_pipeline.private_files import file_mode, make_folders
+from hunting_pipeline.redaction import hold_url, redacted
 
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Run", "Store", "create", "open_store"]
+__all__ = ["DatabaseDown", "Run", "Store", "create", "open_store"]
 
 LOCK_SECONDS = 30.0
 """Longest wait for the lock: 30 times the longest wait measured with 8 processes."""
@@ -61,15 +64,27 @@ _TABLES = (
         PRIMARY KEY (tenant, source_table))""",
 )
 
+_File = tuple[int, int]
+"""The identity of a file: the number of its device and its number there."""
 Run = Callable[..., list[tuple[Any, ...]]]
 """A function `run(statement, *values)` that returns the rows of a SELECT or a RETURNING clause."""
+
+
+class DatabaseDown(ServiceFailed):
+    """The database server does not answer at the moment. The same transaction may succeed a little later."""
 
 
 class Store(Protocol):
     """A database that runs one transaction at a time."""
 
     def transaction(self) -> AbstractContextManager[Run]:
-        """Begin a transaction. It is committed when the block ends, and rolled back when the block raises."""
+        """Begin a transaction. It is committed when the block ends, and rolled back when the block raises.
+
+        Raises:
+            DatabaseDown: the server does not answer. It is unknown if the transaction was committed.
+            ServiceFailed: the transaction failed and was rolled back.
+            Misconfigured: the ledger was deleted or replaced since it was opened.
+        """
 
     def reading(self, run: Run) -> tuple[float, float | None]:
         """Return the wall clock (Unix seconds), and the monotonic clock (seconds) or None without one."""
@@ -128,10 +143,12 @@ class SqliteStore:
         self._monotonic = monotonic
         self._threads = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._file: _File | None = None
+        self._log: _File | None = None
         self._process = os.getpid()
         try:
             self._path = path.expanduser()
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self._path.parent, root=self._path.parent)
             with self._exclusive():
                 self._connected()
         except (OSError, RuntimeError, sqlite3.Error) as error:  # RuntimeError: an unknown home folder
@@ -144,6 +161,7 @@ class SqliteStore:
     def transaction(self) -> Iterator[Run]:
         try:
             with self._exclusive():
+                self._refuse_another_file()
                 connection = self._connected()
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
@@ -171,12 +189,19 @@ class SqliteStore:
             self._threads, self._connection, self._process = threading.Lock(), None, os.getpid()
         with (
             self._threads,
-            filelock.FileLock(f"{self._path}.lock", timeout=LOCK_SECONDS, poll_interval=0.005),
+            filelock.FileLock(
+                f"{self._path}.lock",
+                timeout=LOCK_SECONDS,
+                poll_interval=0.005,
+                mode=file_mode(self._path.parent),
+            ),
         ):
             yield
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
+            if not self._path.exists():  # SQLite gives its other files the same mode
+                create_file(self._path, root=self._path.parent)
             connection = sqlite3.connect(
                 self._path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -186,7 +211,37 @@ class SqliteStore:
                 connection.execute("BEGIN IMMEDIATE")
                 create(lambda statement, *values: connection.execute(statement, values).fetchall())
             self._connection = connection
+            self._file, self._log = _file_at(self._path), _file_at(self._write_ahead_log)
         return self._connection
+
+    @property
+    def _write_ahead_log(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-wal")
+
+    def _refuse_another_file(self) -> None:
+        """Refuse a file that is not the file that was opened: its history is not the tenant's.
+
+        SQLite itself does not notice: it writes to the deleted file, and other processes create a new one.
+        Each connection has its own write-ahead log: the last connection deletes the log when it closes.
+        """
+        same = _file_at(self._path) == self._file
+        if self._connection is not None:
+            same = same and _file_at(self._write_ahead_log) == self._log
+        if not same:
+            raise Misconfigured(
+                f"the quota ledger {self._path} was deleted or replaced while this process used it. No more"
+                " calls are sent. Finished work is kept. A new ledger does not count the calls so far. Put"
+                f" the file of {setting('ledger')} back, or run again when the quota has renewed"
+            )
+
+
+def _file_at(path: Path) -> _File | None:
+    """Return the identity of the file at `path`; None if there is no file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class PostgresStore:
@@ -210,6 +265,7 @@ class PostgresStore:
                 f"{setting('ledger')} is a Postgres URL and psycopg is not installed. Install"
                 f" hunting-pipeline[postgres], or set {setting('ledger')} to a file"
             ) from error
+        hold_url(url)
         self._driver = psycopg
         self._url = url
         self._clock = clock
@@ -236,11 +292,16 @@ class PostgresStore:
             with self._threads, ExitStack() as stack:
                 connection = self._begun(stack)
                 yield lambda statement, *values: self._run(connection, statement, values)
+        except (self._driver.OperationalError, self._driver.InterfaceError) as error:
+            raise DatabaseDown(self._failed(error)) from None  # the text may repeat a part of the URL
         except self._driver.Error as error:
-            raise ServiceFailed(
-                f"the quota ledger {self._where} failed: {error}. No call is sent without the ledger."
-                " Run again"
-            ) from error
+            raise ServiceFailed(self._failed(error)) from None
+
+    def _failed(self, error: Exception) -> str:
+        return (
+            f"the quota ledger {self._where} failed: {redacted(str(error)).strip()}. No call is sent without"
+            f" the ledger. Start the database server or correct {setting('ledger')}, and run again"
+        )
 
     def reading(self, run: Run) -> tuple[float, float | None]:
         del run

@@ -9,7 +9,7 @@ How calls and running seconds count in the sum:
     document whether it counts them at the start or at the end. While a call is not settled, its seconds grow
     with the time since the reservation, up to the service's limit for one request.
 *   If a process dies, its reservation is never settled. The reservation counts in full until it expires. Then
-    it counts like a call that ended at this moment and used all reserved seconds.
+    it counts like a call that ended at this moment and used the expected seconds.
 
 Every rate has two windows. The window of the whole rate counts the worst case: the reserved running seconds,
 which almost no call exceeds, and a long transit. So the tenant's quota is not exceeded. The window of the
@@ -73,6 +73,11 @@ class Spend:
         if self.ended is None and self.expires <= now:
             return self.expires
         return self.ended
+
+    @property
+    def used(self) -> float:
+        """The running seconds of an ended call: measured, or expected if it was never settled."""
+        return self.expected if self.ended is None else self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +183,23 @@ class RateWindow:
         return f"{what} per {period} ({self._spent:.0f} of {self._amount:.0f} spent)"
 
 
-def windows(history: Iterable[Spend], limits: Limits, now: float, *, share: float) -> list[RateWindow]:
-    """Return every window in which a call must fit; with a share of 1, only those of the worst case."""
+def windows(
+    history: Iterable[Spend], limits: Limits, now: float, *, share: float, certain: bool = False
+) -> list[RateWindow]:
+    """Return every window in which a call must fit; with a share of 1, only those of the worst case.
+
+    If `certain`, the windows hold only what still counts if all running calls end now without running time.
+    """
     settled, running = _ended_and_running(history, now)
     found = []
     for rate in limits.rates:
         for expected in (False, True) if share < 1 else (False,):
             charges = _settled_charges(settled, rate, now, expected=expected)
-            charges += _running_charges(running, rate, now, longest=limits.request_seconds, expected=expected)
+            if certain:
+                charges += _certain_charges(running, rate, expected=expected)
+            else:
+                longest = limits.request_seconds
+                charges += _running_charges(running, rate, now, longest=longest, expected=expected)
             found.append(
                 RateWindow(rate, charges, _amount(rate, share if expected else 1), expected=expected)
             )
@@ -215,7 +229,7 @@ def _settled_charges(
     """Return the charges of ended calls that still count in a rate's window."""
     if rate.kind is Kind.SECONDS:
         oldest = now - rate.period
-        return [(end + rate.period, spend.seconds) for end, spend in settled if end > oldest]
+        return [(end + rate.period, spend.used) for end, spend in settled if end > oldest]
     hold = _transit(expected=expected) + rate.period
     oldest = now - hold
     return [(spend.at + hold, float(spend.calls)) for _, spend in settled if spend.at > oldest]
@@ -238,3 +252,11 @@ def _running_charges(
         end = max(soon, spend.at + spend.expected)
         charges += [(end, seconds - spend.expected), (end + rate.period, spend.expected)]
     return charges
+
+
+def _certain_charges(running: Iterable[Spend], rate: Rate, *, expected: bool) -> list[_Charge]:
+    """Return the charges of running calls that do not depend on their ends: each was sent as one call."""
+    if rate.kind is Kind.SECONDS:
+        return []
+    hold = _transit(expected=expected) + rate.period
+    return [(spend.at + hold, float(spend.calls)) for spend in running]

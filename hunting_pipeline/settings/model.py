@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 from platformdirs import user_state_path
-from pydantic import Field, PrivateAttr, create_model, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, create_model, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -20,6 +20,7 @@ from hunting_pipeline.auth import CREDENTIALS, choose, missing
 from hunting_pipeline.auth.credential import Credential
 from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.limits import PROFILES, Limits
+from hunting_pipeline.redaction import hold, hold_url
 from hunting_pipeline.settings.file import PREFIX, settings_file
 
 __all__ = ["Settings", "variable"]
@@ -27,13 +28,25 @@ __all__ = ["Settings", "variable"]
 _OFFERED = tuple(cloud for cloud in Cloud if any(cloud in api.hosts for api in APIS.values()))
 """The clouds with at least one API. `apis.connection` refuses other clouds."""
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_NO_PATH = re.compile(r"[a-z][a-z0-9+.-]+:|.*:.*@|.*password\s*=", re.IGNORECASE | re.DOTALL)
+"""Text that is a URL, or was meant as one: as a path, its password would become the name of a folder."""
+
+_WINDOWS_PATH = re.compile(r"[a-z]:[\\/]", re.IGNORECASE)
+_HOST = r"(\[[^]@/?#]*\]|[^@/?#:,[]*)(:\d*)?"
+_LEDGER_URL = re.compile(
+    rf"sqlite:///.*|postgres(ql)?://([^@/?#]*@)?{_HOST}(,{_HOST})*(/[^@?#]*)?(\?.*)?", re.DOTALL
+)
+"""The accepted URLs of a ledger. A user or a password must encode the characters `@/?#`."""
 
 
 def variable(name: str, tenant: str = "") -> str:
     """Return the environment variable of a setting. With `tenant`, return the variable of that tenant."""
     owner = f"TENANTS__{tenant.upper()}__" if tenant else ""
     return f"{PREFIX}{owner}{name.upper()}"
+
+
+def _is_no_path(text: str) -> bool:
+    return bool(_NO_PATH.match(text)) and not _WINDOWS_PATH.match(text)
 
 
 _Model = TypeVar("_Model", bound=BaseSettings)
@@ -53,7 +66,9 @@ def _with_credentials(settings: type[_Model]) -> type[_Model]:
 class _AppRegistration(BaseSettings):
     """The identity of the app: the settings below and the settings of the credentials in `auth`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     tenant_id: str | None = Field(None, description="Entra tenant id (GUID); a lake belongs to one tenant")
     client_id: str | None = Field(None, description="application (client) id of the app registration")
@@ -76,8 +91,8 @@ class Settings(_AppRegistration):
         None, description="PEM file of the only authorities to trust, instead of those of the system"
     )
     lake: Path = Field(Path("lake"), description="folder of the lake")
-    ledger: str = Field(
-        default_factory=lambda: str(user_state_path("hunting-pipeline") / "quota.sqlite"),
+    ledger: SecretStr = Field(
+        default_factory=lambda: SecretStr(str(user_state_path("hunting-pipeline") / "quota.sqlite")),
         description="file (or `postgresql://` URL) that shares the tenant's quota between processes",
     )
     limits: str = Field("", description="limits profile; if empty, the profile of the API")
@@ -100,8 +115,20 @@ class Settings(_AppRegistration):
     @classmethod
     def _refuse_url(cls, value: object) -> object:
         """Refuse a URL before the text becomes a `Path`, which reduces `//` to `/`."""
-        if isinstance(value, str) and _URL.match(value):
+        if isinstance(value, str) and _is_no_path(value):
             raise ValueError("the lake must be a local or mounted folder, not a URL")
+        return value
+
+    @field_validator("ledger")
+    @classmethod
+    def _check_ledger(cls, value: SecretStr) -> SecretStr:
+        """Refuse a URL with a mistake without showing it, because it may contain a password."""
+        url = value.get_secret_value()
+        if _is_no_path(url) and not _LEDGER_URL.fullmatch(url):
+            raise ValueError(
+                "the ledger must be a path, or a URL that begins with sqlite:/// or postgresql://."
+                " Write the characters @ / ? # of a user or a password as %40 %2F %3F %23"
+            )
         return value
 
     @field_validator("lake")
@@ -125,6 +152,19 @@ class Settings(_AppRegistration):
         if value and value not in PROFILES:
             raise ValueError(f"there is no limits profile {value!r}; choose one of {', '.join(PROFILES)}")
         return value
+
+    @model_validator(mode="after")
+    def _hold_secrets(self) -> Self:
+        """Hold the secrets, so they never appear in a message that quotes the service or a proxy."""
+        hold(
+            *(
+                value.get_secret_value()
+                for name, value in self
+                if isinstance(value, SecretStr) and name != "ledger"
+            )
+        )
+        hold_url(self.ledger.get_secret_value())
+        return self
 
     @classmethod
     def settings_customise_sources(

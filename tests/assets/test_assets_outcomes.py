@@ -66,7 +66,7 @@ def test_every_error_has_an_outcome() -> None:
     assert {kind.__name__ for kind in OUTCOMES} == set(LEAVES)
 
 
-@pytest.mark.parametrize("name", sorted(set(LEAVES) - {"QuotaExhausted", "ServiceFailed"}))
+@pytest.mark.parametrize("name", sorted(set(LEAVES) - {"LakeBusy", "QuotaExhausted", "ServiceFailed"}))
 def test_an_error_that_a_person_must_fix_is_not_retried(name: str) -> None:
     error = raised(name)
     error.add_note("and another partition")
@@ -88,6 +88,12 @@ def test_a_failed_service_is_retried_a_few_times() -> None:
     outcome = outcome_of(raised("ServiceFailed"), now=NOW)
     assert isinstance(outcome, dg.RetryRequested)
     assert (outcome.max_retries, outcome.seconds_to_wait) == (3, 300)
+
+
+def test_a_step_waits_for_a_backfill_of_two_days_that_holds_its_table() -> None:
+    outcome = outcome_of(raised("LakeBusy"), now=NOW)
+    assert isinstance(outcome, dg.RetryRequested)
+    assert outcome.max_retries * outcome.seconds_to_wait >= 2 * 86_400
 
 
 def test_a_partition_is_complete_if_rows_and_checksum_equal_the_count_of_the_service() -> None:
@@ -115,7 +121,7 @@ def test_the_metadata_of_a_partition_has_the_form_that_dagster_displays() -> Non
     ]
     assert (found["bytes"].value, found["slices"].value) == (1234, 1)
     assert "data:image/svg+xml" in str(found["preview"].value)
-    assert "| a\\|b |" in str(found["preview"].value)
+    assert "\n```\nTitle\n─────\na|b\n" in str(found["preview"].value)
 
 
 def test_a_commit_reports_its_changes_and_its_cost() -> None:
@@ -164,13 +170,18 @@ def test_bars_are_an_image_and_the_highest_one_fills_it() -> None:
     ElementTree.fromstring(b64decode(bars([], first="", last="").split("base64,")[1].rstrip(")")))
 
 
-def test_a_preview_is_a_markdown_table_for_any_value() -> None:
-    rows = pa.table({"A": ["x|y", "<b>", "a\nb", "z" * 99, None], "B": [1, 2, 3, 4, 5]})
+def test_a_preview_is_a_text_with_a_line_for_each_row() -> None:
+    rows = pa.table({"A\n": ["x|y", "<b>", "a\nb", "z" * 99, None], "B": [1, 2, 3, 4, 5]})
     lines = preview(rows).splitlines()
-    assert lines[:2] == ["| A | B |", "| --- | --- |"]
-    assert lines[2:5] == ["| x\\|y | 1 |", "| &lt;b> | 2 |", "| a b | 3 |"]
-    assert lines[5] == f"| {'z' * 59}… | 4 |"
-    assert lines[6] == "|  | 5 |"
+    assert lines[0] == f"A{' ' * 61}B"
+    assert lines[1] == f"{'─' * 60}  ─"
+    assert [line.split("  ")[0] for line in lines[2:]] == ["x|y", "<b>", "a b", f"{'z' * 59}…", ""]
+    assert [line[-1] for line in lines[2:]] == ["1", "2", "3", "4", "5"]
+
+
+def test_a_preview_needs_no_rows_and_no_columns() -> None:
+    assert preview(pa.table({"A": pa.array([], pa.string())})) == "A\n─"
+    assert preview(pa.table({})).strip() == ""
 
 
 def progress(step: Step, rows: int = 250) -> Progress:

@@ -89,9 +89,8 @@ class Trial:
         archived = {manifest.partition: manifest.proof.rows for manifest in load_all(store, TABLE)}
         staged = [
             segment.proof.rows
-            for partition in partitions_in(spec(TABLE), self.asked)
-            if partition not in archived
-            for segment in staged_segments(store, partition, spec(TABLE).query_hash)
+            for segment in staged_segments(store, TABLE, spec(TABLE).query_hash, {}, edge=0)
+            if segment.partition not in archived
         ]
         return sum(archived.values()) + sum(staged)
 

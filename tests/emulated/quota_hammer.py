@@ -31,8 +31,11 @@ class Hammer:
         settings: the settings of the pipeline, with the ledger.
         rates: kind, amount and period of each rate.
         query: the query of `table` that is sent repeatedly.
-        seconds: the duration.
+        seconds: the longest duration.
         pause: seconds between two calls.
+        request_seconds: the longest running time of a call.
+        calls: the most calls.
+        max_wait: the longest wait for quota; None for the time that is left.
     """
 
     settings: Mapping[str, Any]
@@ -42,11 +45,14 @@ class Hammer:
     seconds: float
     pause: float = 0.0
     priority: str = Priority.FRESH
+    request_seconds: float = TEST.request_seconds
+    calls: int | None = None
+    max_wait: float | None = None
 
     @property
     def limits(self) -> Limits:
         rates = tuple(Rate(Kind(kind), amount, period) for kind, amount, period in self.rates)
-        return replace(TEST, name="tight", rates=rates)
+        return replace(TEST, name="tight", rates=rates, request_seconds=self.request_seconds)
 
     def ledger(self) -> Ledger:
         """Open the ledger that all processes share."""
@@ -107,15 +113,19 @@ def main() -> None:
         sys.stdout.flush()
         sys.stdin.readline()
         until = time.monotonic() + hammer.seconds
-        while (left := until - time.monotonic()) > 0:
+        gave_up = False
+        while (left := until - time.monotonic()) > 0 and calls.spent.calls != hammer.calls:
+            max_wait = left if hammer.max_wait is None else hammer.max_wait
             try:
-                replace(calls, max_wait=left).ask(hammer.query)
+                replace(calls, max_wait=max_wait).ask(hammer.query)
             except QuotaExhausted:
+                gave_up = True
                 break
             time.sleep(hammer.pause)
     ledger.close()
     spent = calls.spent
-    sys.stdout.write(json.dumps({"calls": spent.calls, "running_seconds": spent.running_seconds}))
+    result = {"calls": spent.calls, "running_seconds": spent.running_seconds, "gave_up": gave_up}
+    sys.stdout.write(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -358,6 +358,85 @@ def test_ctrl_c_ends_the_emulator_without_a_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("number", "stubborn"),
+    [(signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGTERM, True)],
+    ids=["SIGTERM", "SIGHUP", "stubborn"],
+)
+def test_a_signal_ends_the_emulator_and_all_processes_of_its_command(
+    tmp_path: Path, number: signal.Signals, stubborn: bool
+) -> None:
+    """The command starts a child and a grandchild. A stubborn one ignores the signal and is killed."""
+    trap = "trap '' TERM; " if stubborn else ""
+    pids = tmp_path / "pids"
+    script = tmp_path / "script"
+    script.write_text(
+        f"{trap}echo $$ >> {pids}\n"
+        f"(sleep 300 & echo $! >> {pids}; {trap}sleep 300) &\n"
+        f"echo $! >> {pids}\nwait\n"
+    )
+    command = [sys.executable, "-m", "hunting_pipeline.cli.main", "emulate", "--home", str(tmp_path)]
+
+    process = subprocess.Popen([*command, "--run", f"sh {script}"], start_new_session=True)
+    while not pids.exists() or len(pids.read_text().split()) < 3:
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = [process.pid, *_descendants(process.pid)]
+    assert {int(pid) for pid in pids.read_text().split()} < set(children)
+    assert len(children) >= 5  # this command, the emulator, the shell, its child and its grandchild
+    process.send_signal(number)
+    assert process.wait(40) == 128 + number
+    assert not [pid for pid in children if _runs(pid)]
+
+
+def _descendants(pid: int) -> list[int]:
+    own = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return own + [each for one in own for each in _descendants(one)]
+
+
+def _runs(pid: int) -> bool:
+    """Return whether a process runs. A zombie has ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+@pytest.mark.parametrize(
+    ("run", "problem"),
+    [
+        ("nonexistent --really", "names no program: nonexistent"),
+        ("sh -c 'open", "is not a command: No closing quotation"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_named_and_no_tenant_is_started(
+    tmp_path: Path, run: str, problem: str
+) -> None:
+    done = hunting(dict(os.environ), "emulate", "--home", str(tmp_path), "--run", run)
+    assert done.returncode == 3
+    assert done.stderr == f"hunting: --run {problem}. Nothing was run. Correct --run\n"
+
+
+def test_a_command_gets_ctrl_c_and_its_exit_code_is_returned(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, time\n"
+        "print('ready', flush=True)\n"
+        "try:\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    sys.exit(7)\n"
+    )
+    command = [sys.executable, "-m", "hunting_pipeline.cli.main", "emulate", "--home", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--run", f"{sys.executable} {script}"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=40)
+    assert process.returncode == 7
+
+
 def test_ctrl_c_ends_a_pull_at_once_and_the_next_pull_resumes_it(variables: dict[str, str]) -> None:
     words = [sys.executable, "-m", "hunting_pipeline.cli.main", "pull", "DeviceNetworkEvents"]
     process = subprocess.Popen(words, env=variables, stderr=subprocess.PIPE, text=True)

@@ -1,6 +1,6 @@
 """Many processes on one ledger. The emulator checks them with its own count.
 
-`HUNTING_LONG=1` adds runs of two minutes with eight processes, on SQLite and on Postgres.
+`HUNTING_LONG=1` adds runs of minutes with eight and sixteen processes, on SQLite and on Postgres.
 """
 
 import os
@@ -13,6 +13,7 @@ import pytest
 from quota_hammer import Hammer, result_of, running_together
 from quota_postgres import serving
 
+from hunting_pipeline.limits import ORIGINAL
 from hunting_pipeline.quota import Priority
 from hunting_pipeline.quota.ledger import EXPIRY_SECONDS
 from support import Emulated, emulated
@@ -134,3 +135,30 @@ def test_eight_processes_renew_and_the_killed_leak_nothing(tenant: Emulated, led
     shared.close()
     assert usage.running == 0
     assert [use.left for use in usage.rates][1] == 0
+
+
+@long
+def test_sixteen_processes_that_start_together_under_the_original_limits_all_end(
+    tenant: Emulated, ledger: str
+) -> None:
+    """No process gives up: the first calls reserve all running seconds of the hour, but end soon."""
+    tenant.post("config", limits={"calls_per_minute": 10, "running_seconds_per_hour": 600})
+    rates = [(rate.kind, rate.amount, rate.period) for rate in ORIGINAL.rates]
+    crowd = [
+        hammer(
+            tenant,
+            ledger,
+            rates=rates,
+            seconds=280.0,
+            request_seconds=ORIGINAL.request_seconds,
+            calls=2,
+            max_wait=120.0,  # the default in Dagster
+            priority=priority,
+        )
+        for priority in [Priority.FRESH, Priority.BACKFILL] * 8
+    ]
+    with running_together(crowd) as processes:
+        ends = [result_of(process) for process in processes]
+    assert not any(end["gave_up"] for end in ends)
+    assert [end["calls"] for end in ends] == [crowd[0].calls] * 16
+    assert tenant.stats()["over_quota"] == 0

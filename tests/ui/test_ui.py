@@ -1,10 +1,8 @@
 """Dagster's UI in a browser: a backfill of two tables, its result, and a run that is killed."""
 
 import datetime
-import importlib.util
 import os
 import re
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,42 +16,14 @@ from hunting_pipeline.lake.manifest import load_all
 from hunting_pipeline.lake.stores import open_store
 from support import Emulated
 
-_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-_ABSENT = [
-    name
-    for name, there in {
-        "the browser `chromium` (apt-get install chromium)": _CHROMIUM,
-        "the Python package `playwright` (pip install playwright)": importlib.util.find_spec("playwright"),
-    }.items()
-    if not there
-]
-
-_REQUIRED = "UI_REQUIRED"
-"""A variable. If it is set, as on a build server, these tests fail without a browser and are not skipped."""
-
 _PICTURES = "UI_IMAGES"
 """A variable with the folder for the screenshots of the documentation."""
-
-_ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-)
-
-_MAX_WAIT = 90_000
-"""Milliseconds to wait for a part of a page, on a busy machine."""
 
 TABLES = ("AlertInfo", "AlertEvidence")
 KILLED = "DeviceLogonEvents"
 TODAY = datetime.datetime.now(datetime.UTC).date()
 MONTH = [str(TODAY - datetime.timedelta(days=back)) for back in reversed(range(30))]
 RANGE = f"[{MONTH[0]}...{MONTH[-1]}]"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def browser_is_there() -> None:
-    if _ABSENT:
-        unusable = pytest.fail if os.environ.get(_REQUIRED) else pytest.skip
-        unusable(f"needs {' and '.join(_ABSENT)}")
 
 
 @pytest.fixture(scope="module")
@@ -69,26 +39,6 @@ def location(tenant: Emulated) -> Iterator[Dagster]:
     """Start Dagster on the tenant. Small calls, one at a time, allow a test to act in the middle of a run."""
     with dagster(tenant.one_by_one()) as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=_CHROMIUM, headless=True, args=_ARGUMENTS.split()
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    opened = browser.new_page(viewport={"width": 1280, "height": 800})
-    opened.set_default_timeout(_MAX_WAIT)
-    yield opened
-    opened.close()
 
 
 def kept(page: Any, name: str) -> None:
@@ -146,7 +96,7 @@ def test_a_backfill_of_two_tables_is_launched_watched_and_inspected(location: Da
     page.get_by_text("preview", exact=True).locator("xpath=ancestor::tr").get_by_text("Show").click()
     preview = page.get_by_role("dialog")
     preview.locator("img[src^='data:image/svg+xml']").wait_for()
-    preview.get_by_role("cell", name=re.compile(f"^{last} ")).first.wait_for()
+    preview.locator("code").get_by_text(last).wait_for()
     kept(page, "preview")
 
     shown(page, location, "/assets/defender/AlertInfo?view=checks&checkDetail=complete")

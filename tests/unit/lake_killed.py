@@ -1,7 +1,7 @@
 """A commit is killed with SIGKILL at each of its file operations, and the next run repairs the lake.
 
-Run as a program. Python's audit hooks see each `open`, `rename`, `remove` and `mkdir`. The child that commits
-counts them and kills itself at the n-th, for every n until a child completes. Each step is a separate
+Run as a program. Python's audit hooks see each `open`, `link`, `rename`, `remove` and `mkdir`. The child that
+commits counts them and kills itself at the n-th, for every n until a child completes. Each step is a separate
 process, forked before Arrow has threads.
 """
 
@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from lake_workshop import EVENTS, HOUR, MIDNIGHT, NOON, Window, Workshop, day, reply, text
 
 from hunting_pipeline.lake.manifest import load, load_all
-from hunting_pipeline.lake.write import staged_segments
 
-WATCHED = {"open", "os.rename", "os.remove", "os.mkdir"}
+WATCHED = {"open", "os.link", "os.rename", "os.remove", "os.mkdir"}
 MORNING, AFTERNOON = Window(MIDNIGHT, NOON), Window(NOON, day().window.end)
 EARLY = [MIDNIGHT + n * HOUR for n in range(10)]
 LATE = [NOON + n * HOUR for n in range(10)]
@@ -86,7 +85,7 @@ def complete(shop: Workshop, after: list[int]) -> None:
     shop.now += 600_000_000
     archived = load(shop.store, day())
     missing = [t for t in after if not archived or t >= archived.covered[-1].end]
-    segments = staged_segments(shop.store, day(), EVENTS.query_hash)
+    segments = shop.staged()
     if missing:
         window = MORNING if missing == EARLY else AFTERNOON
         segments = segments or shop.stage(reply(missing, values(missing)), window)

@@ -15,7 +15,7 @@ from hunting_pipeline.lake.commit import Writer, commit, known_schema
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import load, load_all
 from hunting_pipeline.lake.stores import Store, open_store
-from hunting_pipeline.lake.write import Origin, proof_of_reply, stage
+from hunting_pipeline.lake.write import Origin, proof_of_reply, stage, staged_segments
 from hunting_pipeline.model import (
     DAY,
     HOUR,
@@ -106,6 +106,11 @@ class Workshop:
             origin=Origin(f"{self.spec.name} | where 1 == 1", self.tick()),
         )
 
+    def staged(self, *, edge: int = 0) -> tuple[Staged, ...]:
+        """Return the segments that the next run uses."""
+        archive = {manifest.partition: manifest for manifest in load_all(self.store, self.spec.name)}
+        return staged_segments(self.store, self.spec.name, self.spec.query_hash, archive, edge=edge)
+
     def commit(self, staged: Sequence[Staged], partition: Partition | None = None, **changes: Any) -> Receipt:
         partition = partition or day(table=self.spec.name)
         writer = Writer(self.tenant, "graph", "hunting-pipeline 0", "run")
@@ -150,8 +155,10 @@ class Workshop:
         return [moment // 100 for moment in self.rows(partition)["Timestamp"].cast(pa.int64()).to_pylist()]
 
     def contents(self) -> dict[str, bytes]:
-        """Return every file of the lake, by path."""
-        files = (path for path in sorted(self.root.rglob("*")) if path.is_file())
+        """Return every file of the lake except locks, by path."""
+        files = (
+            path for path in sorted(self.root.rglob("*")) if path.is_file() and path.parent.name != "locks"
+        )
         return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in files}
 
 

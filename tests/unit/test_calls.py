@@ -1,6 +1,7 @@
 """The wrappers around one call: which reply is sent again, after which wait, and how often."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,13 +13,14 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from http_handler import FakeClock, Handler, Tokens, client_of, replies, reply, without_sockets
+from quota_postgres import restartable
 
 from hunting_pipeline.actions import Reason
-from hunting_pipeline.errors import QuotaExhausted, Refused, ReplyUnreadable, ServiceFailed
+from hunting_pipeline.errors import Misconfigured, QuotaExhausted, Refused, ReplyUnreadable, ServiceFailed
 from hunting_pipeline.limits import TEST
-from hunting_pipeline.pipeline.calls import Calls, NotFetched
+from hunting_pipeline.pipeline.calls import Calls, NotFetched, SystemClock
 from hunting_pipeline.quota.ledger import Ledger, Reservation, open_ledger
-from hunting_pipeline.quota.outage import DOWN_SECONDS, TABLE_FAILURES, TENANT_FAILURES
+from hunting_pipeline.quota.outage import DOWN_SECONDS, TABLE_FAILURES, TENANT_FAILURES, CallEnd
 from hunting_pipeline.quota.rules import Priority, WaitUntil
 
 __all__ = ["without_sockets"]
@@ -108,6 +110,42 @@ def test_an_accepted_reply_is_one_call_and_its_running_time(bench: Bench) -> Non
     assert (calls.spent.calls, calls.spent.waited_seconds, bench.clock.sleeps) == (1, 0, [])
     assert calls.spent.running_seconds > 0
     assert calls.ledger.usage().running == 0
+
+
+def test_the_reply_of_a_call_is_kept_if_the_ledger_vanishes_and_no_more_calls_are_sent(
+    tmp_path: Path,
+) -> None:
+    def answered_without_ledger() -> httpx.Response:
+        (tmp_path / "quota.sqlite").unlink()
+        return answered()
+
+    with ExitStack() as stack:
+        bench = Bench(tmp_path, stack)
+        calls = bench.calls(replies(answered_without_ledger))
+        assert calls.fetch("T").table.num_rows == 3
+        for step in (lambda: calls.fetch("T"), calls.ledger.close):
+            with pytest.raises(Misconfigured, match=r"quota\.sqlite was deleted or replaced"):
+                step()
+        assert len(bench.requests) == 1
+        stack.pop_all()
+
+
+def test_the_reply_of_a_call_is_kept_if_the_database_restarts(bench: Bench) -> None:
+    with restartable() as server:
+
+        def answered_in_a_restart() -> httpx.Response:
+            server.stop()
+            threading.Timer(2, server.start).start()
+            return answered()
+
+        calls = bench.calls(replies(answered_in_a_restart, answered))
+        ledger = open_ledger(server.url, tenant="t", limits=TEST, share=1.0)
+        calls = replace(calls, ledger=ledger, clock=SystemClock())
+        assert calls.fetch("T").table.num_rows == 3
+        assert calls.fetch("T").table.num_rows == 3
+        usage = ledger.usage()
+        assert (usage.running, sum(usage.owners.values())) == (0, 2)
+        ledger.close()
 
 
 def test_the_running_time_that_the_service_states_is_charged(bench: Bench) -> None:
@@ -228,7 +266,7 @@ def test_one_process_at_a_time_asks_while_the_service_fails(bench: Bench) -> Non
     ledger = bench.ledger()
     first = ledger.reserve(table="A", priority=Priority.FRESH, owner="one")
     assert isinstance(first, Reservation)
-    ledger.settle(first, seconds=1, answered=False, reason="503")
+    ledger.settle(first, seconds=1, end=CallEnd(answered=False, reason="503"))
     assert isinstance(ledger.reserve(table="B", priority=Priority.FRESH, owner="two"), WaitUntil)
     bench.clock.seconds += 1
     again = ledger.reserve(table="B", priority=Priority.FRESH, owner="two")
@@ -236,7 +274,7 @@ def test_one_process_at_a_time_asks_while_the_service_fails(bench: Bench) -> Non
     waiting = ledger.reserve(table="A", priority=Priority.FRESH, owner="one")
     assert isinstance(waiting, WaitUntil)
     assert "the service fails (1 calls in a row): 503" in waiting.reason
-    ledger.settle(again, seconds=1, answered=True)
+    ledger.settle(again, seconds=1, end=CallEnd(answered=True))
     assert isinstance(ledger.reserve(table="A", priority=Priority.FRESH, owner="one"), Reservation)
 
 

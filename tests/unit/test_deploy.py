@@ -6,9 +6,11 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pathspec
 import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
@@ -18,6 +20,35 @@ from hunting_pipeline.settings import Settings
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "docs" / "deploy"
 INSTANCES = ["dagster.yaml", "dagster.celery.yaml"]
+
+
+LOCK, BUILD_LOCK = "docs/deploy/requirements.lock", "docs/deploy/build.lock"
+SEVERAL = {"numpy"}
+"""Packages with one version for each version of Python."""
+
+SECRETS = [
+    "hunting.env",
+    ".env",
+    "hunting.toml",
+    "app.pem",
+    "app.pfx",
+    "id.key",
+    "assets/hunting.env",
+    "assets/email/app.pem",
+    "hunting_pipeline/auth/app.pfx",
+    "hunting_pipeline/.env",
+    "docs/deploy/hunting.env",
+    ".git/config",
+    ".ui/dagster/storage/run.db",
+    ".demo/lake/_hunting/lake.json",
+    ".venv/lib/site.py",
+    "lake/EmailEvents/date=2026-11-20/EmailEvents-2026-11-20.parquet",
+    "lake/_hunting/lake.json",
+    "lake/_hunting/manifest/EmailEvents/2026-11/2026-11-20.json",
+    "lake.py/_hunting/lake.json",
+    "quota.sqlite",
+]
+"""Files that an operator may have in the folder of the project."""
 
 
 def loaded(name: str) -> Any:
@@ -39,6 +70,44 @@ def services(*files: str) -> dict[str, dict[str, Any]]:
             volumes = before.get("volumes", []) + service.get("volumes", [])
             before.update(service | {"environment": environment, "volumes": volumes})
     return merged
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Return the version of each package in a lock file."""
+    found = re.findall(r"^([a-z0-9-]+)(?:\[[^]]+\])?==(\S+)", (ROOT / lock).read_text(), re.MULTILINE)
+    return {f"{name} {version}" if name in SEVERAL else name: version for name, version in found}
+
+
+def names_in(requirements: Sequence[str]) -> set[str]:
+    return {re.split(r"[^A-Za-z0-9-]", each)[0] for each in requirements}
+
+
+def copied_names(dockerfile: str) -> list[str]:
+    """Return the names that the Dockerfile copies from the context."""
+    lines = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
+    return [name for line in lines for name in line.split()]
+
+
+def sent(paths: Iterable[str]) -> set[str]:
+    """Return the paths that Docker receives by the rules of .dockerignore: the last matching line decides.
+
+    A line matches a path, or a folder that contains the path.
+    """
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    return {path for path in paths if not _is_ignored(path, rules)}
+
+
+def _is_ignored(path: str, rules: Sequence[str]) -> bool:
+    parents = [str(parent) for parent in (Path(path), *Path(path).parents)][:-1]
+    ignored = False
+    for rule in rules:
+        pattern = re.escape(rule.removeprefix("!"))
+        for glob, regex in ((r"\*\*/", "(.*/)?"), (r"\*", "[^/]*"), (r"\?", "[^/]")):
+            pattern = pattern.replace(glob, regex)
+        if any(re.fullmatch(pattern, parent) for parent in parents):
+            ignored = not rule.startswith("!")
+    return ignored
 
 
 def variables_of(value: Any) -> set[str]:
@@ -105,8 +174,8 @@ def test_containers_and_files_that_are_named_exist() -> None:
     build = merged["code"]["build"]
     context = (DEPLOY / build["context"]).resolve()
     assert context == ROOT
-    for copied in re.findall(r"^COPY (.+) \S+$", (context / build["dockerfile"]).read_text(), re.MULTILINE):
-        assert all((ROOT / name).exists() for name in copied.split())
+    for name in copied_names((context / build["dockerfile"]).read_text()):
+        assert (ROOT / name).exists()
 
 
 def test_the_code_server_listens_where_the_workspace_expects_it() -> None:
@@ -145,10 +214,72 @@ def test_the_values_of_the_chart_refer_to_declared_objects() -> None:
 
 def test_the_pins_of_the_image_belong_to_the_locked_dagster() -> None:
     """Dagster's libraries have the version 0.(16 + minor).patch, and each pins its core."""
-    lock = (ROOT / "requirements.lock").read_text()
-    minor, patch = re.findall(r"^dagster==1\.(\d+)\.(\d+)", lock, re.MULTILINE)[0]
-    pins = re.findall(
+    minor, patch = pins("requirements.lock")["dagster"].split(".")[1:]
+    written = re.findall(
         r"^dagster-[a-z0-9]+(?:\[\w+\])?==(\S+)", (DEPLOY / "requirements.txt").read_text(), re.MULTILINE
     )
-    assert set(pins) == {f"0.{int(minor) + 16}.{patch}"}
+    assert set(written) == {f"0.{int(minor) + 16}.{patch}"}
     assert f"--version 1.{minor}.{patch} " in (DEPLOY / "values.yaml").read_text()
+
+
+def test_docker_receives_no_secret_and_no_lake() -> None:
+    assert sent(SECRETS) == set()
+
+
+def test_docker_receives_every_file_of_the_package_and_every_file_that_the_image_copies() -> None:
+    copied = copied_names((DEPLOY / "Dockerfile").read_text())
+    files = {
+        str(path.relative_to(ROOT))
+        for name in copied
+        for path in ([ROOT / name] if (ROOT / name).is_file() else (ROOT / name).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {"hunting_pipeline/tables.json", "hunting_pipeline/py.typed", "assets/hunts/defs.yaml"} <= files
+    assert sent(files) == files
+    assert "." not in copied
+
+
+def test_git_ignores_secrets_and_lakes() -> None:
+    rules = pathspec.GitIgnoreSpec.from_lines((ROOT / ".gitignore").read_text().splitlines())
+    outside = {path for path in SECRETS if not path.startswith(".git/")}
+    assert set(rules.match_files(outside)) == outside
+    assert not rules.match_file("docs/deploy/Dockerfile")
+
+
+def test_the_image_has_the_dependencies_and_no_tool_of_development() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    image = {name.split()[0] for name in pins(LOCK)}
+    required = names_in([*project["dependencies"], *extras["postgres"], "dagster-webserver", "dagster-k8s"])
+    assert required <= image
+    tools = names_in([*extras["dev"], *extras["emulator"], "dagster-dg-cli"]) - required
+    assert {"pytest", "mypy", "playwright", "ruff", "hatchling", "duckdb"} <= tools
+    needed_by_others = {"markdown-it-py", "starlette", "uvicorn"}  # rich, and Dagster's web server
+    assert not image & (tools - needed_by_others)
+
+
+def test_the_image_has_the_versions_that_the_tests_use() -> None:
+    tested = pins("requirements.lock")
+    for lock in (LOCK, BUILD_LOCK):
+        shared = {name: version for name, version in pins(lock).items() if name in tested}
+        assert shared
+        assert shared.items() <= tested.items()
+
+
+@pytest.mark.parametrize("lock", [LOCK, BUILD_LOCK])
+def test_every_package_of_the_image_has_hashes_and_no_address(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    entries = re.findall(r"^[a-z0-9].*(?:\n .*)*", text, re.MULTILINE)
+    assert len(entries) == len(pins(lock))
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert "://" not in text
+    assert "--index" not in text
+    assert "--find-links" not in text
+
+
+def test_the_image_installs_only_pinned_packages_and_runs_as_a_user() -> None:
+    stage, final = (DEPLOY / "Dockerfile").read_text().split("\nFROM python:3.11-slim\n")
+    installs = re.findall(r"pip install .*", stage)
+    assert all("--require-hashes" in each or "--no-deps" in each for each in installs)
+    assert "pip " not in final
+    assert re.search(r"^USER [1-9]\d*$", final, re.MULTILINE)

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -34,9 +36,11 @@ from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake.commit import claim, owner
 from hunting_pipeline.lake.layout import FOOTER_KEY, LAKE_FILE, data_path, manifest_path
 from hunting_pipeline.lake.manifest import Manifest, load, load_all
+from hunting_pipeline.lake.sources import StagedRefused
 from hunting_pipeline.lake.stores import ANY, Expected
 from hunting_pipeline.lake.stores.local import LocalStore
 from hunting_pipeline.model import (
+    DAY,
     HOUR,
     Bucket,
     Column,
@@ -330,12 +334,14 @@ def test_segments_that_would_double_rows_are_refused_and_removed(
     assert list(shop.contents()) == [LAKE_FILE]
 
 
-def test_a_file_that_another_run_changed_meanwhile_is_left_as_it_is(shop: Workshop) -> None:
+def test_rows_that_another_run_archived_meanwhile_are_not_replaced_by_fewer(shop: Workshop) -> None:
     shop.land([MIDNIGHT], MORNING)
     planned_with = load(shop.store, day())
-    shop.land([NOON], AFTERNOON)
-    refused(shop, "another run changed", ticks=[NOON], window=AFTERNOON, archived=planned_with)
-    refused(shop, "another run changed", ticks=[MIDNIGHT, NOON, NOON], archived=None)
+    shop.land([NOON, NOON + 1], AFTERNOON)
+    for force in (False, True):  # --force was meant for the rows before
+        words, more = "holds 2 rows, and 3 are", {"force": force}
+        refused(shop, words, ticks=[NOON], window=AFTERNOON, archived=planned_with, **more)
+        refused(shop, words, ticks=[MIDNIGHT, NOON], archived=None, **more)
 
 
 def test_a_file_of_another_tenant_is_left_as_it_is(shop: Workshop) -> None:
@@ -445,14 +451,64 @@ def test_a_flipped_bit_in_archived_rows_is_detected_when_they_are_copied(shop: W
     refused(shop, "cannot be read", ticks=[NOON], window=AFTERNOON, columns={"A": text("z")})
 
 
-def test_a_staged_segment_that_cannot_be_read_is_removed(shop: Workshop) -> None:
-    """The next run then fetches the segment again. Otherwise every run would fail."""
+def test_a_staged_segment_that_is_damaged_is_removed(shop: Workshop) -> None:
+    """Its span is named, so the run fetches it again. Otherwise every run would fail."""
     (segment,) = shop.stage(reply([NOON] * 1000, {"A": text(*map(str, range(1000)))}), WHOLE)
     path = shop.root / segment.path
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(CommitRefused, match=r"cannot be read.*Run again"):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(StagedRefused, match=r"missing or damaged.*Run again") as refusal:
         shop.commit([segment])
+    assert refusal.value.spans == {WHOLE}
     assert list(shop.contents()) == [LAKE_FILE]
+
+
+def number(*values: int) -> tuple[str, pa.DataType, Sequence[Any]]:
+    return "int", pa.int32(), values
+
+
+def test_the_segment_that_contradicts_the_archive_is_removed_and_the_other_stays(shop: Workshop) -> None:
+    shop.land([NOON + DAY], columns={"A": number(1)}, partition=day(1))
+    before = shop.contents()
+    (odd,) = shop.stage(reply([MIDNIGHT], {"A": text("1")}), MORNING)
+    (good,) = shop.stage(reply([NOON], {"A": number(2)}), AFTERNOON)
+    with pytest.raises(StagedRefused, match="column A changed its type from int32 to string") as refusal:
+        shop.commit([odd, good])
+    assert refusal.value.spans == {MORNING}
+    assert shop.contents().keys() == {*before, good.path}
+    (again,) = shop.stage(reply([MIDNIGHT], {"A": number(1)}), MORNING)
+    assert shop.commit([again, good]).proof.rows == 2
+
+
+def test_two_segments_that_contradict_each_other_are_both_removed(shop: Workshop) -> None:
+    (one,) = shop.stage(reply([MIDNIGHT], {"A": text("1")}), MORNING)
+    (other,) = shop.stage(reply([NOON], {"A": number(2)}), AFTERNOON)
+    with pytest.raises(StagedRefused, match="column A changed its type") as refusal:
+        shop.commit([one, other])
+    assert refusal.value.spans == {MORNING, AFTERNOON}
+    assert list(shop.contents()) == [LAKE_FILE]
+
+
+def test_all_buckets_of_a_refused_span_are_removed(shop: Workshop) -> None:
+    """Buckets are complete only together, and the span is cut again."""
+    shop.land([NOON + DAY], columns={"A": number(1)}, partition=day(1))
+    before = shop.contents()
+    (odd,) = shop.stage(reply([NOON], {"A": text("1")}), WHOLE, bucket=Bucket(0, 2))
+    (good,) = shop.stage(reply([NOON], {"A": number(2)}), WHOLE, bucket=Bucket(1, 2))
+    with pytest.raises(StagedRefused):
+        shop.commit([odd, good])
+    assert shop.contents() == before
+
+
+def test_a_segment_that_a_frozen_schema_refuses_is_removed(shop: Workshop) -> None:
+    shop.land([NOON + DAY], columns={"A": number(1)}, partition=day(1))
+    before = shop.contents()
+    segments = shop.stage(reply([NOON], {"A": number(1), "B": number(1)}), WHOLE)
+    with pytest.raises(StagedRefused, match=r"schema changed \(B\).*`policy: evolve`") as refusal:
+        shop.commit(segments, spec=replace(EVENTS, evolve=False))
+    assert refusal.value.spans == {WHOLE}
+    assert shop.contents() == before
 
 
 def test_a_segment_whose_rows_differ_from_its_proof_is_removed(shop: Workshop) -> None:
@@ -481,7 +537,7 @@ def test_a_path_that_cannot_be_written_is_named_and_staged_rows_stay(shop: Works
     staged = shop.stage(reply([MIDNIGHT]), WHOLE)
     in_the_way = shop.root / "DeviceEvents"
     in_the_way.write_text("in the way")
-    with pytest.raises(Misconfigured, match="cannot be used"):
+    with pytest.raises(CommitRefused, match="Not a directory"):
         shop.commit(staged, archived=None, known=None)
     in_the_way.unlink()
     assert shop.commit(staged).proof.rows == 1

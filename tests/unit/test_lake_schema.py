@@ -1,6 +1,7 @@
 """Schema drift: a table's schema only grows, a type only widens, and no column changes its name."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from lake_workshop import EVENTS, Workshop, day, text
 
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.schema import columns_of, conform, fingerprint, merged
-from hunting_pipeline.model import Column, TableSpec
+from hunting_pipeline.model import Column, Hunt, TableSpec
 
 FROZEN = TableSpec("DeviceEvents", "Timestamp", evolve=False)
 
@@ -61,6 +62,19 @@ def test_a_type_that_cannot_widen_stops_the_partition(one: pa.DataType, other: p
     for first, second in ((one, other), (other, one)):
         with pytest.raises(CommitRefused, match=re.escape(f"column A changed its type from {first}")):
             merged(EVENTS, schema(A=first), [schema(A=second)])
+
+
+def test_the_message_names_a_remedy_that_the_user_has() -> None:
+    """With other `columns`, a table's archive would be refused as archived by another query."""
+    known, changed = schema(A=pa.int32()), schema(A=pa.string())
+    hunt = replace(EVENTS, hunt=Hunt("DeviceEvents", parts=()))
+    for spec, words in (
+        (EVENTS, r"Run again .* set lake to a new lake: the old lake keeps"),
+        (hunt, r"Run again .* convert the column to k in the hunt's query.*--force"),
+        (FROZEN, r"Run again .* set lake to a new lake"),
+    ):
+        with pytest.raises(CommitRefused, match=words):
+            merged(spec, known, [changed])
 
 
 @pytest.mark.parametrize("kusto", ["dynamic", "some later type"])

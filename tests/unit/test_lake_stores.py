@@ -2,9 +2,12 @@
 
 import errno
 import fcntl
+import getpass
 import logging
 import os
 import shutil
+import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -18,11 +21,12 @@ import pytest
 from lake_workshop import EVENTS, MIDNIGHT, NOON, Workshop, day, files_no_longer_than, reply, text
 from memory_store import MemoryStore
 
-from hunting_pipeline.errors import CommitRefused, Misconfigured
+from hunting_pipeline.errors import CommitRefused, LakeBusy, Misconfigured
 from hunting_pipeline.lake import read
 from hunting_pipeline.lake.layout import LAKE_FILE, data_path, lock_path, manifest_path
 from hunting_pipeline.lake.manifest import load, load_all
-from hunting_pipeline.lake.stores import ABSENT, STORES, Conflict, Entry, Store, open_store
+from hunting_pipeline.lake.stores import ABSENT, STORES, Conflict, Entry, Store, mounts, open_store
+from hunting_pipeline.lake.stores.mounts import object_store_at
 from hunting_pipeline.model import HOUR, Window
 
 TEMPORARY = "_hunting/temporary"
@@ -58,7 +62,7 @@ def test_a_store_is_opened_by_its_scheme(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_an_unknown_scheme_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        Misconfigured, match=r"lake is 'gopher://x/y'.*Set lake to a path, or.*file://"
+        Misconfigured, match=r"lake is a URL, and no store has its scheme.*Set lake to a path, or.*file://"
     ) as caught:
         open_store("gopher://x/y")
     assert all(f"{scheme}://" in str(caught.value) for scheme in STORES if scheme)
@@ -143,7 +147,7 @@ def test_one_holder_at_a_time_has_a_lock(any_store: Store) -> None:
     def work() -> None:
         nonlocal inside, most
         for _ in range(5):
-            with any_store.lock(LOCK):
+            with any_store.lock(LOCK, max_wait=60):
                 inside += 1
                 most = max(most, inside)
                 time.sleep(0.002)
@@ -155,7 +159,7 @@ def test_one_holder_at_a_time_has_a_lock(any_store: Store) -> None:
     for thread in threads:
         thread.join()
     assert most == 1
-    with any_store.lock(LOCK), any_store.lock(lock_path("Other")):
+    with any_store.lock(LOCK, max_wait=60), any_store.lock(lock_path("Other"), max_wait=60):
         pass
 
 
@@ -271,7 +275,7 @@ def test_every_call_names_a_lake_that_is_a_file(tmp_path: Path, call: str) -> No
     store = open_store(str(tmp_path / "lake"))
     with pytest.raises(Misconfigured, match="cannot be used"):
         getattr(store, call)("a/b")
-    with pytest.raises(Misconfigured, match="cannot be used"), store.lock(LOCK):
+    with pytest.raises(Misconfigured, match="cannot be used"), store.lock(LOCK, max_wait=60):
         pass
 
 
@@ -302,13 +306,13 @@ def test_an_unfinished_file_never_lies_in_a_tables_folder(store: Store, tmp_path
 
 def test_a_lock_in_a_new_lake_leaves_no_trace_if_nothing_was_written(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "new" / "lake"))
-    with store.lock(LOCK):
+    with store.lock(LOCK, max_wait=60):
         assert (tmp_path / "new" / "lake" / LOCK).exists()
     assert list(tmp_path.iterdir()) == []
-    with store.lock(LOCK):
+    with store.lock(LOCK, max_wait=60):
         store.put(LAKE_FILE, b"{}")
     assert sorted(everything(tmp_path / "new" / "lake")) == [LAKE_FILE, LOCK]
-    with store.lock(LOCK):
+    with store.lock(LOCK, max_wait=60):
         pass
     assert sorted(everything(tmp_path / "new" / "lake")) == [LAKE_FILE, LOCK]
 
@@ -330,7 +334,7 @@ def test_a_lock_is_acquired_while_other_runs_remove_the_folders_of_a_new_lake(
     thread.start()
     try:
         for _ in range(300):
-            with store.lock(LOCK):
+            with store.lock(LOCK, max_wait=60):
                 assert (tmp_path / "lake" / LOCK).exists()
     finally:
         ended.set()
@@ -340,7 +344,7 @@ def test_a_lock_is_acquired_while_other_runs_remove_the_folders_of_a_new_lake(
 HOLD = """
 import sys
 from hunting_pipeline.lake.stores import open_store
-with open_store(sys.argv[1]).lock(sys.argv[2]):
+with open_store(sys.argv[1]).lock(sys.argv[2], max_wait=60):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -358,12 +362,105 @@ def test_a_lock_is_shared_by_processes_and_waiting_for_it_is_reported(
     leaves = threading.Timer(0.3, lambda: other.communicate("go\n"))
     leaves.start()
     begun = time.monotonic()
-    with caplog.at_level(logging.WARNING), store.lock(LOCK):
+    with caplog.at_level(logging.WARNING), store.lock(LOCK, max_wait=60):
         assert time.monotonic() - begun > 0.2
         leaves.join()
         assert (tmp_path / "lake" / LOCK).exists()
     assert f"another run writes DeviceEvents into the lake {tmp_path / 'lake'}; waiting" in caplog.text
     assert other.returncode == 0
+
+
+def test_a_wait_for_a_lock_ends_and_names_its_holder(store: Store, tmp_path: Path) -> None:
+    other = open_store(str(tmp_path / "lake"))
+    with other.lock(LOCK, max_wait=60):
+        words = (
+            rf"another run still writes DeviceEvents into the lake {tmp_path / 'lake'} after 0 seconds"
+            rf" \(process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}, since 20\d\d-.*\)"
+            r"\. No file was replaced\. Run again when that run has ended"
+        )
+        with pytest.raises(LakeBusy, match=words), store.lock(LOCK, max_wait=0.2):
+            pass
+    with store.lock(LOCK, max_wait=0):
+        pass
+
+
+def test_a_link_in_the_place_of_a_lock_is_named_and_not_followed(store: Store, tmp_path: Path) -> None:
+    store.put(LAKE_FILE, b"{}", expected=ABSENT)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    link = tmp_path / "lake" / LOCK
+    link.symlink_to(victim)
+    with (
+        pytest.raises(
+            Misconfigured, match=rf"{link}: it is a symbolic link.*Change lake, or the permissions"
+        ),
+        store.lock(LOCK, max_wait=60),
+    ):
+        pass
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("lake", "lock"), [(0o755, 0o600), (0o700, 0o600), (0o2770, 0o660), (0o2775, 0o660), (0o777, 0o666)]
+)
+def test_only_those_who_may_write_a_lake_may_hold_its_locks(tmp_path: Path, lake: int, lock: int) -> None:
+    root = tmp_path / "lake"
+    root.mkdir()
+    root.chmod(lake)
+    store = open_store(str(root))
+    with store.lock(LOCK, max_wait=60):
+        assert stat.S_IMODE((root / LOCK).stat().st_mode) == lock
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become two other users")
+def test_two_users_of_one_group_share_a_lake_and_a_third_user_is_refused_by_name() -> None:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "lake_users.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("mount", "program"),
+    [
+        ("s3fs {} fuse.s3fs rw,nosuid,nodev 0 0", "s3fs"),
+        ("mountpoint-s3 {} fuse rw,nosuid,nodev 0 0", "mountpoint-s3"),
+        ("bucket {} fuse.gcsfuse rw 0 0", "gcsfuse"),
+        ("blobfuse2 {} fuse rw 0 0", "blobfuse2"),
+        ("remote:bucket {} fuse.rclone rw 0 0", "rclone"),
+        ("goofys#bucket {} fuse rw 0 0", "goofys"),
+        ("user@host: {} fuse.sshfs rw 0 0", None),
+        ("server:/export {} nfs4 rw 0 0", None),
+        ("s3fs {}/elsewhere fuse.s3fs rw 0 0", None),
+        ("s3fs {} fuse.s3fs rw 0 0\n/dev/sdb1 {}/lake ext4 rw 0 0", None),
+        ("/dev/sdb1 {} ext4 rw 0 0\ns3fs {} fuse.s3fs rw 0 0", "s3fs"),
+    ],
+)
+def test_the_program_of_a_mounted_object_store_is_found(mount: str, program: str | None) -> None:
+    text = "/dev/sda1 / ext4 rw 0 0\n" + mount.replace("{}", "/mnt/a\\040bucket") + "\n"
+    assert object_store_at(Path("/mnt/a bucket/lake"), text) == program
+
+
+def test_a_mounted_object_store_is_refused_by_name_for_writes_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(str(tmp_path)).put("a/b", b"old")
+    listed = tmp_path / "mounts"
+    listed.write_text(f"s3fs {tmp_path} fuse.s3fs rw 0 0\n")
+    monkeypatch.setattr(mounts, "MOUNTS", listed)
+    store = open_store(str(tmp_path))
+    words = rf"{tmp_path} is an object store that s3fs mounts.*No data was written.* Set lake to a folder"
+    for write in (
+        lambda: store.put("a/b", b"new"),
+        lambda: store.prove_writable("a/b"),
+        lambda: store.lock(LOCK, max_wait=1).__enter__(),
+    ):
+        with pytest.raises(Misconfigured, match=words):
+            write()
+    assert store.get("a/b") == b"old"
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
@@ -378,7 +475,7 @@ def test_a_folder_without_locks_is_named_and_nothing_is_written(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with (
         pytest.raises(Misconfigured, match=rf"{tmp_path / 'lake'} cannot be used \({os.strerror(code)}\)"),
-        store.lock(LOCK),
+        store.lock(LOCK, max_wait=60),
     ):
         store.put("a/b", b"x")
     assert store.get("a/b") is None
@@ -394,7 +491,7 @@ from hunting_pipeline.lake import read
 from hunting_pipeline.lake.layout import lock_path
 from lake_workshop import EVENTS, NOON, Workshop, day, load_all, text
 shop = Workshop(Path(sys.argv[1]))
-with shop.store.lock(lock_path(EVENTS.name)):
+with shop.store.lock(lock_path(EVENTS.name), max_wait=60):
     shop.land([NOON], columns={"A": text("x")})
     shop.land([NOON, NOON + 1], columns={"A": text("x", "y")})
 rows = read.frame(shop.store, EVENTS.name)

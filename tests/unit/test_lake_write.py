@@ -1,14 +1,13 @@
 """Replies become staged segments: every row is in its partition, and no bad segment is used."""
 
-import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.ipc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +26,7 @@ from lake_workshop import (
 
 from hunting_pipeline.errors import Misconfigured, ReplyUnreadable
 from hunting_pipeline.lake.layout import staging_folder
-from hunting_pipeline.lake.write import proof_of, proof_of_reply, staged_segments, unstage
+from hunting_pipeline.lake.write import open_segment, proof_of, proof_of_reply, unstage
 from hunting_pipeline.model import DAY, HOUR, Bucket, Grain, Proof, Staged, TableSpec, Window
 from hunting_pipeline.window import partitions_in
 
@@ -40,8 +39,9 @@ def shop(tmp_path: Path) -> Workshop:
 
 
 def rows_of(shop: Workshop, segment: Staged) -> pa.Table:
-    with pa.OSFile(str(shop.root / segment.path)) as file:
-        return pa.ipc.open_file(file).read_all()
+    file = open_segment(shop.store, segment.path)
+    assert file is not None
+    return file.read_all()
 
 
 def ticks_in(table: pa.Table) -> list[int]:
@@ -86,6 +86,7 @@ def test_every_row_of_a_reply_lands_in_its_partition_once(drawn: tuple[Grain, Wi
         for segment in segments:
             table = rows_of(shop, segment)
             mine = ticks_in(table)
+            assert segment.span is not None
             assert segment.span == segment.partition.window.intersection(window)
             assert all(segment.span.start <= t < segment.span.end for t in mine)
             assert mine == sorted(mine)
@@ -136,8 +137,7 @@ def test_a_snapshot_is_one_segment_without_a_span(tmp_path: Path) -> None:
 def test_the_next_run_reads_all_properties_of_a_segment(shop: Workshop) -> None:
     asked = Window(MIDNIGHT, MIDNIGHT + 2 * DAY)
     first, second = shop.stage(reply([NOON, NOON + DAY], rescued=1), asked, partitions=[day(), day(1)])
-    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (first,)
-    assert staged_segments(shop.store, day(1), EVENTS.query_hash) == (second,)
+    assert shop.staged() == (first, second)
     assert (first.rescued, second.rescued, first.body_bytes) == (1, 0, 100)
     kinds = {field.name: field.metadata for field in rows_of(shop, first).schema}
     assert kinds["Timestamp"] == {b"kusto": b"datetime"}
@@ -146,71 +146,110 @@ def test_the_next_run_reads_all_properties_of_a_segment(shop: Workshop) -> None:
 def test_fetching_a_slice_again_replaces_its_segment(shop: Workshop) -> None:
     shop.stage(reply([NOON]), WHOLE)
     (second,) = shop.stage(reply([NOON, NOON]), WHOLE)
-    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (second,)
+    assert shop.staged() == (second,)
 
 
 def test_segments_come_in_order_of_time(shop: Workshop) -> None:
     late = Window(NOON, WHOLE.end)
     early = Window(MIDNIGHT, NOON)
     segments = [*shop.stage(reply([]), late), *shop.stage(reply([]), early)]
-    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (segments[1], segments[0])
+    assert shop.staged() == (segments[1], segments[0])
 
 
-def rewritten(shop: Workshop, segment: Staged, **changes: object) -> None:
-    """Write the segment's file again with changed properties."""
-    table = rows_of(shop, segment)
-    properties = json.loads(table.schema.metadata[b"hunting.staged"]) | changes
-    table = table.replace_schema_metadata({"hunting.staged": json.dumps(properties)})
-    with pa.ipc.new_file(str(shop.root / segment.path), table.schema) as writer:
-        writer.write_table(table)
+DAMAGED: dict[str, Callable[[bytes], bytes]] = {
+    "missing bytes": lambda content: content[:-20],
+    "empty": lambda content: b"",
+    "zeros": lambda content: bytes(len(content)),
+    "too many bytes": lambda content: content + content[-32:],
+    "no Arrow file": lambda content: b"not an Arrow file at all" * 10,
+    "an Arrow file of an earlier version": lambda content: content[:-32],
+}
+"""What can become of a file's bytes."""
 
 
 def spoil(kind: str, shop: Workshop, segment: Staged) -> None:
     path = shop.root / segment.path
     match kind:
-        case "empty":
-            path.write_bytes(b"")
-        case "cut":
-            path.write_bytes(path.read_bytes()[:-20])
-        case "no Arrow file":
-            path.write_bytes(b"not an Arrow file at all")
-        case "no metadata":
-            with pa.ipc.new_file(str(path), pa.schema([])) as writer:
-                writer.write_table(pa.table({}))
-        case "of a later version":
-            rewritten(shop, segment, surprise=1)
-        case "nonsense":
-            rewritten(shop, segment, span={"start": 5, "end": 5})
         case "of another query":
-            rewritten(shop, segment, query_hash="0" * 16)
-        case "copied from elsewhere":
+            shop.spec = replace(EVENTS, where="1 == 1")
+            shop.stage(reply([NOON]), segment.span)
+            shop.spec = EVENTS
+        case "at another path":
             path.rename(path.with_name("1-2.arrow"))
+        case "in a folder that has its name":
+            content = path.read_bytes()
+            path.unlink()
+            path.mkdir()
+            (path / "part.arrow").write_bytes(content)
+        case "in the folder of no partition":
+            path.parent.with_name("undated").mkdir()
+            path.rename(path.parent.with_name("undated") / path.name)
+        case _:
+            path.write_bytes(DAMAGED[kind](path.read_bytes()))
 
 
 @pytest.mark.parametrize(
     "kind",
-    ["empty", "cut", "no Arrow file", "no metadata", "of a later version", "nonsense", "of another query",
-     "copied from elsewhere"],
-)  # fmt: skip
-def test_a_segment_that_cannot_be_trusted_is_removed(shop: Workshop, kind: str) -> None:
+    [
+        *DAMAGED,
+        *("of another query", "at another path"),
+        *("in a folder that has its name", "in the folder of no partition"),
+    ],
+)
+def test_a_segment_that_cannot_be_trusted_is_removed_and_can_be_staged_again(
+    shop: Workshop, kind: str
+) -> None:
     (bad,) = shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
     (good,) = shop.stage(reply([MIDNIGHT]), Window(MIDNIGHT, NOON))
     spoil(kind, shop, bad)
-    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (good,)
+    assert shop.staged() == (good,)
     assert list(shop.contents()) == [good.path]
+    (again,) = shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
+    assert shop.staged() == (good, again)
+
+
+def test_a_segment_with_any_flipped_bit_is_removed(shop: Workshop) -> None:
+    """Arrow itself reads many of these files without an error, or ends the process."""
+    (segment,) = shop.stage(reply([NOON] * 50, {"A": text(*map(str, range(50)))}), WHOLE)
+    path = shop.root / segment.path
+    content = path.read_bytes()
+    for position in range(0, 8 * len(content), 61):
+        flipped = bytearray(content)
+        flipped[position // 8] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        assert shop.staged() == (), position
+        assert not path.exists()
 
 
 def test_a_segment_of_a_bucket_is_removed_because_its_number_is_valid_in_one_run_only(shop: Workshop) -> None:
     shop.stage(reply([NOON]), WHOLE, bucket=Bucket(0, 2))
-    assert staged_segments(shop.store, day(), EVENTS.query_hash) == ()
+    assert shop.staged() == ()
     assert shop.contents() == {}
+
+
+def test_a_segment_of_a_snapshot_is_removed_because_a_snapshot_is_of_one_run(tmp_path: Path) -> None:
+    """A snapshot has the same query hash as the null-time rows of a table, and both are fetched whole."""
+    shop = Workshop(tmp_path, SNAPSHOT)
+    shop.stage(reply(None, {"A": text("x")}))
+    shop.stage(reply(None, {"A": text("x")}), bucket=Bucket(3, 4))
+    assert shop.staged() == ()
+    assert shop.contents() == {}
+
+
+def test_a_segment_behind_the_retention_edge_is_removed(shop: Workshop) -> None:
+    """The service no longer holds all rows of its partition, so no run can use it."""
+    shop.stage(reply([MIDNIGHT]), Window(MIDNIGHT, NOON))
+    (segment,) = shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
+    assert shop.staged(edge=NOON) == (segment,)
+    assert list(shop.contents()) == [segment.path]
+    assert shop.staged(edge=NOON + 1) == ()
 
 
 def test_overlapping_segments_are_removed_except_the_first(shop: Workshop) -> None:
     """Rows in both would be doubled. Two runs with different clocks cut the same day differently."""
     (first,) = shop.stage(reply([MIDNIGHT, NOON]), Window(MIDNIGHT, NOON + 5))
     shop.stage(reply([NOON]), Window(NOON, WHOLE.end))
-    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (first,)
+    assert shop.staged() == (first,)
     assert list(shop.contents()) == [first.path]
 
 
@@ -221,9 +260,9 @@ def test_a_segment_older_than_the_file_of_its_partition_is_removed(shop: Worksho
     shop.commit(segments)
     for path, data in leftover.items():
         (shop.root / path).write_bytes(data)
-    assert staged_segments(shop.store, day(), EVENTS.query_hash) == ()
+    assert shop.staged() == ()
     (newer,) = shop.stage(reply([NOON]), WHOLE)
-    assert staged_segments(shop.store, day(), EVENTS.query_hash) == (newer,)
+    assert shop.staged() == (newer,)
 
 
 def test_unstaging_removes_everything_of_a_partition_and_nothing_else(shop: Workshop) -> None:

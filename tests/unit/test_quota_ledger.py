@@ -4,6 +4,7 @@ import heapq
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 import threading
@@ -12,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from quota_postgres import serving
+from quota_postgres import restartable, serving
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
 from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, TEST, Kind, Limits, Rate
 from hunting_pipeline.quota import Priority, Reservation, WaitUntil, open_ledger
+from hunting_pipeline.quota import ledger as ledger_module
 from hunting_pipeline.quota.windows import TRANSIT_SECONDS
 
 PROCESSES = multiprocessing.get_context("fork")
@@ -143,16 +145,28 @@ def test_impossible_seconds_are_refused(url, tenant, clock, seconds):
         ledger.settle(take(ledger), seconds=seconds)
 
 
-def test_the_reservation_of_a_dead_process_counts_in_full_until_it_leaves_the_window(url, tenant, clock):
+def test_the_reservation_of_a_dead_process_counts_in_full_until_it_expires(url, tenant, clock):
     ledger = open_ledger(url, tenant=tenant, limits=SECONDS, share=1, clock=clock)
     for _ in range(3):
         dead = take(ledger)
     assert refused(ledger).at < T0 + 60  # unsettled calls may end at any moment: try again soon
+    clock.now = dead.expires - 1
+    assert refused(ledger).at < dead.expires + 60
     clock.now = dead.expires
     assert ledger.usage().running == 0
-    assert refused(ledger).at == pytest.approx(dead.expires + 3600, abs=0.01)
-    clock.now = dead.expires + 3600
-    take(ledger)
+    assert take(ledger).seconds == SECONDS.request_seconds
+
+
+def test_a_process_that_dies_in_the_first_call_of_a_ledger_stops_no_one_longer_than_its_reservation(
+    url, tenant, clock
+):
+    ledger = open_ledger(url, tenant=tenant, limits=ORIGINAL, share=1, clock=clock)
+    dead = take(ledger)
+    while isinstance(answer := ledger.reserve(table="T", priority=Priority.FRESH, owner="me"), WaitUntil):
+        assert answer.at <= clock.now + 120
+        clock.now = answer.at
+    assert T0 + 660 <= clock.now <= T0 + 670
+    assert dead.expires == T0 + 660
 
 
 def test_a_late_settlement_replaces_an_expired_reservation(url, tenant, clock):
@@ -243,6 +257,33 @@ def test_a_wall_clock_that_jumps_neither_exceeds_the_quota_nor_stops_calls(url, 
     for _ in range(3):
         ledger.settle(take(ledger), seconds=1)
     refused(ledger)
+
+
+def test_machines_whose_clocks_differ_share_one_ledger_exactly(postgres, tenant):
+    """The server's clock is the ledger's clock. Each machine gets the times of its own clock."""
+    skews = (0.0, 2400.0, -7200.0)
+    ledgers = [
+        open_ledger(
+            postgres,
+            tenant=tenant,
+            limits=CALLS,
+            share=1,
+            caller_clock=lambda skew=skew: time.time() + skew,
+        )
+        for skew in skews
+    ]
+    start = time.time()
+    for skew, ledger in zip(skews, ledgers, strict=True):
+        reservation = take(ledger)
+        expires = reservation.expires - skew
+        assert start + 160 <= expires <= time.time() + 160.1
+        ledger.settle(reservation, seconds=1)
+    for skew, ledger in zip(skews, ledgers, strict=True):
+        assert start + 61 <= refused(ledger).at - skew <= time.time() + 61.5
+    ledgers[1].block(until=time.time() + 2400 + 300, reason="429")
+    for skew, ledger in zip(skews, ledgers, strict=True):
+        assert ledger.usage().blocked_until - skew == pytest.approx(time.time() + 300, abs=2)
+        ledger.close()
 
 
 def test_a_clock_set_back_on_a_restarted_machine_only_waits(url, tenant):
@@ -356,6 +397,86 @@ def test_a_broken_session_is_replaced(postgres, clock):
         )
     take(ledger)
     assert ledger.usage().rates[0].reserved == 2
+
+
+def test_a_restart_of_the_database_delays_calls_and_loses_none(tenant):
+    with restartable() as server:
+        ledger = open_ledger(server.url, tenant=tenant, limits=CALLS, share=1)
+        paid = take(ledger)
+        server.stop()
+        ledger.settle(paid, seconds=7)  # the caller keeps its reply
+        restart = threading.Timer(3, server.start)
+        restart.start()
+        start = time.monotonic()
+        ledger.block(until=time.time() + 0.1, reason="429")
+        assert time.monotonic() - start > 2
+        restart.join()
+        (use,) = ledger.usage().rates
+        assert (use.spent, use.reserved) == (1, 0)
+        time.sleep(0.2)
+        server.stop()
+        restart = threading.Timer(2, server.start)
+        restart.start()
+        second = take(ledger)
+        restart.join()
+        assert ledger.usage().rates[0].reserved == 1
+        server.stop()
+        ledger.settle(second, seconds=1)
+        threading.Timer(2, server.start).start()
+        ledger.close()
+        after = open_ledger(server.url, tenant=tenant, limits=CALLS, share=1)
+        assert after.usage().running == 0
+        after.close()
+
+
+def test_a_database_that_stays_down_is_an_error_after_a_limited_time(tenant, monkeypatch):
+    monkeypatch.setattr(ledger_module, "OUTAGE_SECONDS", 1.0)
+    with restartable() as server:
+        ledger = open_ledger(server.url, tenant=tenant, limits=CALLS, share=1)
+        paid = take(ledger)
+        server.stop()
+        ledger.settle(paid, seconds=7)
+        for step in (
+            lambda: take(ledger),
+            lambda: ledger.block(until=time.time() + 9, reason=""),
+            ledger.close,
+        ):
+            start = time.monotonic()
+            with pytest.raises(ServiceFailed, match=r"correct ledger.*tried again for 1 seconds"):
+                step()
+            assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("what", ["deleted", "replaced", "log", "folder"])
+def test_a_ledger_file_that_vanishes_is_an_error_and_allows_no_call(tmp_path, what):
+    path = tmp_path / "home" / "ledger.db"
+    ledger = open_ledger(str(path), tenant="t", limits=TEST)
+    paid = take(ledger)
+    if what == "folder":
+        shutil.rmtree(path.parent)
+    elif what == "log":
+        path.with_name("ledger.db-wal").unlink()
+    else:
+        path.unlink()
+    if what == "replaced":
+        open_ledger(str(path), tenant="t", limits=TEST).close()
+    ledger.settle(paid, seconds=1)  # the caller keeps its reply
+    for step in (lambda: take(ledger), ledger.usage, ledger.close):
+        with pytest.raises(Misconfigured, match=r"was deleted or replaced.*No more calls are sent"):
+            step()
+    if what in {"deleted", "folder"}:
+        assert not path.exists()
+
+
+def test_a_forked_child_notices_that_the_ledger_vanished(tmp_path):
+    path = tmp_path / "ledger.db"
+    ledger = open_ledger(str(path), tenant="t", limits=TEST)
+    path.unlink()
+    child = PROCESSES.Process(target=take, args=(ledger,))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 1
+    assert not path.exists()
 
 
 # --- many at once -----------------------------------------------------------------------------------------

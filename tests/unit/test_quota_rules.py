@@ -98,12 +98,14 @@ def test_a_running_call_counts_the_time_it_has_been_running():
     assert answer.at < 8 + 60  # the call may settle at any moment: try again soon, not after an hour
 
 
-def test_an_expired_reservation_counts_as_spent_for_one_period():
-    dead = spend(0, seconds=10)
-    answer = ask([dead], [SECONDS], 200)
+def test_an_expired_reservation_counts_with_its_expected_seconds_for_one_period():
+    dead = replace(spend(0, seconds=10), expected=4)
+    assert isinstance(ask([dead], [SECONDS], 99.9, estimate=1), WaitUntil)
+    assert ask([dead], [SECONDS], 100, estimate=6) == Go()
+    answer = ask([dead], [SECONDS], 200, estimate=7)
     assert isinstance(answer, WaitUntil)
     assert answer.at == pytest.approx(100 + 3600, abs=0.01)
-    assert ask([dead], [SECONDS], 100 + 3601) == Go()
+    assert ask([dead], [SECONDS], 100 + 3601, estimate=7) == Go()
 
 
 def test_an_estimate_above_the_whole_rate_still_fits_alone():
@@ -260,8 +262,12 @@ JOBS = st.lists(
 )
 
 
-def run(rates: list[Rate], jobs: list[Job], share: float) -> list[Call]:
-    """Run every job on a virtual clock: it asks, waits until the given time, and is sent."""
+def run(rates: list[Rate], drawn: list[Job], share: float) -> list[Call]:
+    """Run every job on a virtual clock: it asks, waits until the given time, and is sent.
+
+    A call of a dead process runs no longer than expected, because no one knows its running time.
+    """
+    jobs = [replace(job, part=min(job.part, job.expected)) if job.dies else job for job in drawn]
     profile, sent, history = limits(*rates), [], {}
     waiting: dict[int, QueueEntry] = {}
     smallest = (

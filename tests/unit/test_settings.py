@@ -1,5 +1,7 @@
 """Variables win over the file, and the file over defaults. Errors name the setting and show no secret."""
 
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from hunting_pipeline.apis.clouds import Cloud
 from hunting_pipeline.auth import CREDENTIALS
 from hunting_pipeline.auth.credential import Credential
 from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.http.verdict import printable
 from hunting_pipeline.limits import GRAPH, TEST, XDR
 from hunting_pipeline.settings import CONFIG_VARIABLE, Settings, load_settings, tenant_names
 
@@ -92,6 +95,89 @@ def test_a_lake_is_a_folder_and_no_url(monkeypatch: pytest.MonkeyPatch, url: str
     with pytest.raises(Misconfigured, match=r"^HUNTING_LAKE: .*local or mounted folder") as caught:
         configured(monkeypatch, LAKE=url)
     assert "hush" not in str(caught.value)
+
+
+TYPOS = [
+    "postgres:/u:hush-hush@h/db",
+    "postgresql:u:hush-hush@h/db",
+    "postgress://u:hush-hush@h/db",
+    "POSTGRESQL://u:hush-hush@h/db",
+    "postgresql//u:hush-hush@h/db",
+    "u:hush-hush@h/db",
+    "host=h user=u password=hush-hush",
+    "s3:/key:hush-hush@bucket",
+]
+
+
+@pytest.mark.parametrize("url", TYPOS)
+@pytest.mark.parametrize("name", ["LEDGER", "LAKE"])
+def test_a_url_with_a_typo_is_no_path_and_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    with pytest.raises(Misconfigured, match=f"^HUNTING_{name}: ") as caught:
+        configured(monkeypatch, **{name: url})
+    assert "hush" not in str(caught.value)
+    with pytest.raises(ValueError, match=name.lower()) as invalid:
+        Settings(**{name.lower(): url})
+    assert "hush" not in str(invalid.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"postgresql://u:{password}@h/db" for password in ("hu@sh", "hu/sh", "hush?x", "hush#x", "1/hush")],
+)
+def test_a_password_with_a_separator_must_be_encoded(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Postgres would take the second half for a host or a port, and print it."""
+    with pytest.raises(Misconfigured, match="%40") as caught:
+        configured(monkeypatch, LEDGER=url)
+    assert "hu" not in str(caught.value).replace("HUNTING", "")
+
+
+@pytest.mark.parametrize(
+    "ledger",
+    [
+        "quota.sqlite",
+        "/data/ada@contoso/quota.sqlite",
+        "C:\\Users\\ada@contoso\\quota.sqlite",
+        "c:/x.db",
+        "sqlite:////data/a:b@c.db",
+        "postgres://h",
+        "postgresql://u:p%40ss@h:5432/db?sslmode=require&user=ada@server",
+        "postgresql://[::1]:5432,h2:1/db",
+        "postgresql:///db?host=/run/postgresql",
+        "postgresql://h?user=ada",
+    ],
+)
+def test_a_ledger_is_a_path_or_a_url(monkeypatch: pytest.MonkeyPatch, ledger: str) -> None:
+    assert configured(monkeypatch, LEDGER=ledger).ledger.get_secret_value() == ledger
+
+
+@pytest.mark.parametrize("show", [repr, str, Settings.model_dump, Settings.model_dump_json, dict, vars])
+def test_no_form_of_the_settings_shows_a_secret(
+    monkeypatch: pytest.MonkeyPatch, show: Callable[..., object]
+) -> None:
+    found = configured(
+        monkeypatch,
+        LEDGER="postgresql://u:hush-hush@h/db",
+        CLIENT_SECRET="hush-hush",
+        CERTIFICATE_PASSWORD="hush-hush",
+    )
+    assert "hush" not in str(show(found))
+
+
+def test_a_secret_of_a_wrong_type_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("client_secret", "ledger", "certificate_password"):
+        with pytest.raises(Misconfigured, match=rf"hunting\.toml:1: {name}: ") as caught:
+            configured(monkeypatch, f'{name} = ["{SECRET}"]\n')
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+        with pytest.raises(ValueError, match=name) as invalid:
+            Settings(**{name: [SECRET]})
+        assert SECRET not in "".join(traceback.format_exception(invalid.value))
+
+
+def test_the_secrets_of_the_settings_are_removed_from_foreign_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured(monkeypatch, CLIENT_SECRET="hush-one", LEDGER="postgresql://u:hush%20three@h/db")
+    assert printable("hush-one, hush three, hush+three, aHVzaC1vbmU=") == ", ".join(["[redacted]"] * 4)
 
 
 @pytest.mark.parametrize("path", ["lake", "a:b/c", "1://x", "./s3://x", "/data/s3://x"])

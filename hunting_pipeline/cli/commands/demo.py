@@ -17,6 +17,7 @@ import typer
 
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.cli.emulator import emulated_tenant, storage_in, without_settings
+from hunting_pipeline.cli.processes import process_group
 from hunting_pipeline.cli.show import print_facts, print_table
 from hunting_pipeline.cli.text import Json, bytes_of, duration_of, print_json, warn
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
@@ -116,8 +117,13 @@ def _materialize(environment: Mapping[str, str], first: str, last: str, *tables:
     command = [sys.executable, "-m", "hunting_pipeline.materialize", first, last, *tables]
     with (
         (_HOME / "dagster.log").open("a") as log,
-        subprocess.Popen(
-            command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        process_group(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process,
     ):
         for line in process.stderr or ():
@@ -125,6 +131,7 @@ def _materialize(environment: Mapping[str, str], first: str, last: str, *tables:
             if progress := re.search(r" - INFO - .*? - \w+ - (.*)", line):
                 warn(progress[1])
         output = process.stdout.read() if process.stdout else ""
+        process.wait()
     if process.returncode:
         raise ServiceFailed(f"the Dagster run failed; see {(_HOME / 'dagster.log').absolute()}")
     return dict(json.loads(output))

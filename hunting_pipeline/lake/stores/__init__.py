@@ -33,7 +33,7 @@ def open_store(location: str) -> Store:
     if file is None:
         known = ", ".join(f"{name}://" for name in STORES if name)
         raise Misconfigured(
-            f"{setting('lake')} is {location!r}, and no store has the scheme {scheme}://."
+            f"{setting('lake')} is a URL, and no store has its scheme."
             " No request was sent and no data was written."
             f" Set {setting('lake')} to a path, or to a URL with {known}"
         )

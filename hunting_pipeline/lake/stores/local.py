@@ -1,5 +1,8 @@
 """A lake in a local or mounted folder: temporary file, fsync, rename, fsync of the folder.
 
+A put that expects a version compares and renames under one lock inside the lake. So all processes,
+containers, machines and users that share the folder share the lock.
+
 Temporary files are in a separate folder, so a table's folder holds only Parquet files. Each temporary file
 has a lock file, and its writer holds this lock. If the lock is free, the writer was killed. The first put of
 every store removes the temporary files of killed writers.
@@ -18,15 +21,24 @@ from urllib.request import url2pathname
 from uuid import uuid4
 
 import pyarrow.fs as pafs
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
-from hunting_pipeline.errors import Misconfigured, setting
+from hunting_pipeline.errors import LakeBusy, Misconfigured, setting
 from hunting_pipeline.lake.layout import OWN_FOLDER
-from hunting_pipeline.lake.stores.protocol import ANY, Entry, Expected, Store, refuse_conflict
+from hunting_pipeline.lake.stores import mounts
+from hunting_pipeline.lake.stores.locks import clear_holder, holder_of, new_lock, write_holder
+from hunting_pipeline.lake.stores.protocol import ABSENT, ANY, Entry, Expected, Store, refuse_conflict
+from hunting_pipeline.private_files import create, make_folders
 
 __all__ = ["LocalStore", "open_at"]
 
 _TEMPORARY = f"{OWN_FOLDER}/temporary"
+
+_SWAP_LOCK = f"{OWN_FOLDER}/locks/files"
+"""The lock of all puts that expect a version."""
+
+_SWAP_SECONDS = 60.0
+"""Longest wait for another put. Each put holds the lock for a few file operations only."""
 
 _FOLDER_SECONDS = 10.0
 """Seconds in which a lock's folder is created again and again while other runs remove it."""
@@ -35,8 +47,9 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNUSABLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV),
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG),
-    *(errno.ENOLCK, errno.EOPNOTSUPP),  # a mounted folder without locks
+    *(errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS),  # a mounted folder without locks
 }
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +67,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
         self._swept = False
+        self._checked = False
 
     @property
     def filesystem(self) -> pafs.FileSystem:
@@ -102,14 +116,19 @@ class LocalStore:
     def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
         target = self._root / path
         with self._explaining():
-            _make_folder(target.parent)
+            self._refuse_object_store()
+            self._make_folder(target.parent)
             with self._temporary_file() as temporary:
                 write(temporary)
-                version = _version(temporary.stat())
                 _sync_file(temporary)
-                present = self.stat(path)
-                refuse_conflict(path, present.version if present else None, expected)
-                temporary.replace(target)
+                with suppress(OSError):  # an empty folder that has the object's path
+                    target.rmdir()
+                if expected is ANY:
+                    version = _version(temporary.stat())
+                    temporary.replace(target)
+                else:
+                    with self.lock(_SWAP_LOCK, max_wait=_SWAP_SECONDS):
+                        version = _swap(temporary, target, path, expected)
                 _sync_folder(target.parent)
                 return version
 
@@ -119,6 +138,7 @@ class LocalStore:
 
     def prove_writable(self, path: str) -> None:
         with self._explaining():
+            self._refuse_object_store()
             devices = {self._device_written(place) for place in (path, f"{_TEMPORARY}/file")}
             if len(devices) > 1:  # a file cannot be renamed into another file system
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
@@ -131,28 +151,38 @@ class LocalStore:
             return os.fstat(file.fileno()).st_dev
 
     @contextmanager
-    def lock(self, path: str) -> Iterator[None]:
+    def lock(self, path: str, *, max_wait: float) -> Iterator[None]:
         file = self._root / path
-        lock = FileLock(file, mode=0o666)
         with self._explaining():
-            created = self._acquire(lock, file)
+            self._refuse_object_store()
+            lock, created = self._acquire(file, max_wait)
         try:
+            write_holder(file)
             yield
         finally:
+            clear_holder(file)
             _leave_no_trace(file, created)
             lock.release()
 
-    def _acquire(self, lock: FileLock, file: Path) -> Sequence[Path]:
-        """Acquire the lock, and return the folders that were created for its file, deepest first."""
-        timeout, deadline = 0, time.monotonic() + _FOLDER_SECONDS
+    def _acquire(self, file: Path, max_wait: float) -> tuple[BaseFileLock, Sequence[Path]]:
+        """Acquire a lock. Return it with the folders that were created for its file, deepest first."""
+        timeout, deadline = 0.0, time.monotonic() + _FOLDER_SECONDS
         while True:
             try:
-                created = _make_folder(file.parent)
+                created = self._make_folder(file.parent)
+                lock = new_lock(file, lake=self._root)
                 lock.acquire(timeout=timeout)
-            except Timeout:
-                timeout = -1
+            except Timeout as error:
+                if timeout >= max_wait:
+                    raise LakeBusy(
+                        f"another run still writes {file.stem} into the lake {self._root} after"
+                        f" {max_wait:.0f} seconds ({holder_of(file)}). No file was replaced. Run again when"
+                        " that run has ended"
+                    ) from error
+                timeout = max_wait
                 _log.warning(
-                    "another run writes %s into the lake %s; waiting until it ends", file.stem, self._root
+                    "another run writes %s into the lake %s; waiting up to %.0f seconds until it ends (%s)",
+                    *(file.stem, self._root, max_wait, holder_of(file)),
                 )
             except (FileNotFoundError, FileExistsError):
                 # another run that wrote nothing has just removed the folder again
@@ -160,20 +190,20 @@ class LocalStore:
                     raise
                 time.sleep(0.001)
             else:
-                return created
+                return lock, created
 
     @contextmanager
     def _temporary_file(self) -> Iterator[Path]:
         """Create a temporary file, and hold its lock until the file is renamed or removed."""
         folder = self._root / _TEMPORARY
-        _make_folder(folder)
+        self._make_folder(folder)
         self._sweep(folder)
         temporary = folder / f"{uuid4().hex}.tmp"
-        lock = FileLock(temporary.with_suffix(".lock"))
+        lock = new_lock(temporary.with_suffix(".lock"), lake=self._root)
         with suppress(OSError):  # on a file system without locks, temporary files are never removed
             lock.acquire()
         try:
-            temporary.touch(exist_ok=False)
+            create(temporary, root=self._root)
             yield temporary
         finally:
             _remove_with_lock(temporary, lock)
@@ -184,10 +214,29 @@ class LocalStore:
             return
         self._swept = True
         for leftover in {file.with_suffix(".tmp") for file in folder.iterdir()}:
-            lock = FileLock(leftover.with_suffix(".lock"))
+            lock = new_lock(leftover.with_suffix(".lock"), lake=self._root)
             with suppress(OSError, Timeout):  # the writer is alive
                 lock.acquire(timeout=0)
                 _remove_with_lock(leftover, lock)
+
+    def _make_folder(self, folder: Path) -> Sequence[Path]:
+        """Create a folder that survives a power cut, and return all created folders, deepest first."""
+        created = make_folders(folder, root=self._root)
+        for path in created:
+            _sync_folder(path.parent)
+        return created
+
+    def _refuse_object_store(self) -> None:
+        if self._checked:
+            return
+        text = mounts.MOUNTS.read_text(errors="replace") if mounts.MOUNTS.exists() else ""
+        if program := mounts.object_store_at(self._root.resolve(), text):
+            raise Misconfigured(
+                f"the lake {self._root} is an object store that {program} mounts. Such a mount has no locks,"
+                " so two runs could replace each other's rows. No data was written. Set"
+                f" {setting('lake')} to a folder on a disk or on NFS"
+            )
+        self._checked = True
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -201,7 +250,7 @@ class LocalStore:
                 ) from error
             if error.errno in _UNUSABLE:
                 raise Misconfigured(
-                    f"the lake {self._root} cannot be used ({error.strerror})."
+                    f"the lake {self._root} cannot be used ({_reason(error)})."
                     f" Change {setting('lake')}, or the permissions of this folder"
                 ) from error
             raise
@@ -211,7 +260,60 @@ def _version(found: os.stat_result) -> str:
     return f"{found.st_size}-{found.st_mtime_ns}"
 
 
-def _remove_with_lock(temporary: Path, lock: FileLock) -> None:
+def _reason(error: OSError) -> str:
+    """Return the reason of the system, and the file if it is known."""
+    reason = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+    return f"{error.filename}: {reason}" if error.filename else str(reason)
+
+
+def _swap(temporary: Path, target: Path, path: str, expected: Expected) -> str:
+    """Rename a file to `target` if the present file has the expected version. Return the new version.
+
+    The present file is opened, because NFS asks its server for the state of a file when the file is opened.
+    """
+    try:
+        with target.open("rb") as file:
+            present = os.fstat(file.fileno())
+    except FileNotFoundError:
+        refuse_conflict(path, None, expected)
+        return _create(temporary, target, path)
+    refuse_conflict(path, _version(present), expected)
+    _make_newer(temporary, present)
+    version = _version(temporary.stat())
+    temporary.replace(target)
+    return version
+
+
+def _create(temporary: Path, target: Path, path: str) -> str:
+    """Rename a file to `target`, which must not exist.
+
+    A hard link is refused by the server, even if this machine does not see the present file yet.
+    """
+    version = _version(temporary.stat())
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        refuse_conflict(path, "", ABSENT)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        temporary.replace(target)
+    return version
+
+
+def _make_newer(path: Path, replaced: os.stat_result) -> None:
+    """Make a file newer than the file that it replaces, so no version of a path occurs twice.
+
+    Clocks go back, and some file systems only store whole seconds.
+    """
+    for step in (1, 1_000, 1_000_000, 2_000_000_000):
+        if path.stat().st_mtime_ns > replaced.st_mtime_ns:
+            return
+        later = replaced.st_mtime_ns + step
+        os.utime(path, ns=(later, later))
+
+
+def _remove_with_lock(temporary: Path, lock: BaseFileLock) -> None:
     """Remove a temporary file, if it exists, and then its lock."""
     with suppress(OSError):
         temporary.unlink(missing_ok=True)
@@ -233,15 +335,6 @@ def _leave_no_trace(file: Path, created: Sequence[Path]) -> None:
         file.unlink()
         for folder in created:
             folder.rmdir()
-
-
-def _make_folder(folder: Path) -> Sequence[Path]:
-    """Create a folder that survives a power cut, and return all created folders, deepest first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in missing:
-        _sync_folder(path.parent)
-    return missing
 
 
 def _sync_file(path: Path) -> None:

@@ -1,7 +1,8 @@
 """The operations that a lake needs from a store: few operations, which folders and object stores both offer.
 
 A put is atomic: a reader sees the old object or the new object, and a failed put keeps the old object. A put
-is also a compare-and-swap: it replaces the object only if the object has the expected version.
+is also a compare-and-swap: it replaces the object only if the object has the expected version. Either all
+puts of a path expect a version, or all of them expect `ANY`.
 """
 
 from collections.abc import Callable, Sequence
@@ -98,8 +99,12 @@ class Store(Protocol):
     def prove_writable(self, path: str) -> None:
         """Check that an object can be put at this path. Leaves no file behind."""
 
-    def lock(self, path: str) -> AbstractContextManager[None]:
-        """Wait for the exclusive lock at this path, and hold it. All users of the store share the lock."""
+    def lock(self, path: str, *, max_wait: float) -> AbstractContextManager[None]:
+        """Wait for the exclusive lock at this path, and hold it. All users of the store share the lock.
+
+        Raises:
+            LakeBusy: another run holds the lock for longer than `max_wait` seconds.
+        """
 
 
 def refuse_conflict(path: str, present: str | None, expected: Expected) -> None:

@@ -7,6 +7,7 @@ import dagster as dg
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.verify import Comparison
 from hunting_pipeline.orchestration.keys import COMPLETE
+from hunting_pipeline.orchestration.markdown import plain
 
 __all__ = ["complete_result", "complete_spec", "partition_evaluation"]
 
@@ -61,7 +62,7 @@ def complete_result(
         asset_key=key,
         check_name=COMPLETE,
         passed=not different and not problems,
-        description="\n".join([*map(str, problems), said]),
+        description="\n\n".join(plain(str(each)) for each in [*problems, said]),
         metadata={
             "partitions": dg.MetadataValue.int(len(comparisons)),
             "rows": dg.MetadataValue.int(sum(comparison.archived.rows for comparison in comparisons)),

@@ -8,6 +8,7 @@ import dagster as dg
 from hunting_pipeline.model import SECOND, TableSpec, iso_of
 from hunting_pipeline.orchestration.automation.conditions import health_condition
 from hunting_pipeline.orchestration.keys import DEADLINE, DRIFT, FRESH, NEAR_DEADLINE
+from hunting_pipeline.orchestration.markdown import plain
 from hunting_pipeline.orchestration.metadata import Metadata
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.pipeline import health
@@ -98,6 +99,6 @@ def _result(name: str, found: Freshness | Drift | LastChance, metadata: Metadata
         passed=found.passed,
         check_name=name,
         severity=dg.AssetCheckSeverity.WARN,
-        description=found.summary,
+        description=plain(found.summary),
         metadata=metadata,
     )

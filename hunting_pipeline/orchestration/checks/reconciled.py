@@ -7,8 +7,9 @@ import dagster as dg
 from hunting_pipeline.model import Partition, TableSpec, Window
 from hunting_pipeline.orchestration.automation.conditions import recount_condition
 from hunting_pipeline.orchestration.keys import RECONCILE_TAG, RECONCILED, STALE_PARTITIONS
+from hunting_pipeline.orchestration.markdown import plain
 from hunting_pipeline.pipeline import Pipeline, Recount
-from hunting_pipeline.pipeline.health import judge_recount
+from hunting_pipeline.pipeline.health import judge_recount, list_some
 from hunting_pipeline.window import available, available_partitions
 
 __all__ = ["reconciled_result", "reconciled_spec", "recount"]
@@ -59,7 +60,7 @@ def reconciled_result(
         check_name=RECONCILED,
         passed=difference.passed,
         severity=dg.AssetCheckSeverity.ERROR if difference.shrunk else dg.AssetCheckSeverity.WARN,
-        description=difference.summary,
+        description=plain(difference.summary),
         metadata={
             "rows compared": value.int(found.rows),
             "bins compared": value.int(len(found.bins)),
@@ -69,13 +70,10 @@ def reconciled_result(
             "partitions with fewer rows": value.json(difference.shrunk),
             "archived by another query": value.json([partition.key for partition in found.other_query]),
             "damaged partitions": value.json([partition.key for partition in found.damaged]),
-            "spans that differ": value.md(_list_of([*found.grown, *found.shrunk])),
+            "spans that differ": value.text(_list_of([*found.grown, *found.shrunk])),
         },
     )
 
 
 def _list_of(bins: Iterable[Window]) -> str:
-    spans = sorted(bins)
-    lines = [f"* {span}" for span in spans[:_SHOWN]]
-    more = [f"* and {len(spans) - _SHOWN} more"] if len(spans) > _SHOWN else []
-    return "\n".join([*lines, *more]) or "none"
+    return list_some([str(span) for span in sorted(bins)], shown=_SHOWN) or "none"

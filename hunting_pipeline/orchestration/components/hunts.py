@@ -12,6 +12,7 @@ from hunting_pipeline.hunt_files import MANUAL, SUFFIX, HuntFile, hunt_file
 from hunting_pipeline.orchestration.automation.conditions import condition_for, scheduled
 from hunting_pipeline.orchestration.components.config import TenantComponent
 from hunting_pipeline.orchestration.keys import TABLE_NAME
+from hunting_pipeline.orchestration.markdown import code_block, plain
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.orchestration.source import code_references
@@ -63,7 +64,7 @@ class HuntingQueries(dg.Component, TenantComponent):
         return dg.AssetSpec(
             [_PREFIX, hunt.name],
             group_name=self.group or _PREFIX,
-            description=hunt.description or None,
+            description=plain(hunt.description) or None,
             owners=self.owners,
             tags=self.tags,
             kinds={"microsoft", "parquet"},
@@ -145,13 +146,13 @@ def _condition(hunt: HuntFile) -> dg.AutomationCondition[Any] | None:
 def _metadata(hunt: HuntFile) -> dict[str, dg.MetadataValue]:
     value, read = dg.MetadataValue, hunt.hunt
     bounds = ", ".join(dict.fromkeys(bound.column for bound in read.bounds))
-    whole = "\n".join(f"* {reason}" for reason in read.read_whole)
+    whole = "; ".join(read.read_whole)
     return {
         **code_references(hunt.path, 1),
         TABLE_NAME: value.text(hunt.spec.name),
         "time column": value.text(hunt.spec.time_column or "none: one snapshot each day"),
         "file": value.path(str(hunt.path)),
-        "query": value.md(f"```kusto\n{hunt.text.strip()}\n```"),
+        "query": code_block(hunt.text.strip(), language="kusto"),
         **({"time filters": value.text(f"{len(read.bounds)}, on {bounds}")} if bounds else {}),
-        **({"read in full by every call": value.md(whole)} if whole else {}),
+        **({"read in full by every call": value.text(whole)} if whole else {}),
     }
