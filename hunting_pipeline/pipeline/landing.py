@@ -1,9 +1,10 @@
 """The writes of a pull: segments in staging, then complete partitions in the lake."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
+from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.commit import Writer, claim, commit, known_schema, prove_writable
-from hunting_pipeline.lake.manifest import Manifest, load
+from hunting_pipeline.lake.manifest import Archive, load
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import Origin, stage, staged_segments, unstage
 from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec
@@ -28,7 +29,7 @@ class Landing:
         self,
         store: Store,
         writer: Writer,
-        archive: Mapping[Partition, Manifest],
+        archive: Archive,
         *,
         now: Callable[[], int],
         force: bool,
@@ -37,14 +38,18 @@ class Landing:
         self._writer = writer
         self._archive = archive
         self.receipts: list[Receipt] = []
-        self._newest = max(archive.values(), key=lambda one: one.committed_at, default=None)
+        self._manifests = [*archive.manifests.values()]
         self._now = now
         self._force = force
 
     def archived_rows(self, partition: Partition) -> int:
         """Return the number of rows of a partition that were archived before this pull."""
-        archived = self._archive.get(partition)
+        archived = self._archive.manifests.get(partition)
         return archived.proof.rows if archived else 0
+
+    def damage(self, partition: Partition) -> CommitRefused | None:
+        """Return the error of a partition whose file was damaged before this pull; None if it was not."""
+        return self._archive.damaged.get(partition)
 
     def prove_writable(self, partition: Partition) -> None:
         """Check that a partition can be written, before calls use quota."""
@@ -59,7 +64,7 @@ class Landing:
 
         `edge` is the retention edge (ticks).
         """
-        return staged_segments(self.store, spec.name, spec.query_hash, self._archive, edge=edge)
+        return staged_segments(self.store, spec.name, spec.query_hash, self._archive.manifests, edge=edge)
 
     def discard(self, partition: Partition) -> None:
         """Remove the staged segments of a partition."""
@@ -88,14 +93,15 @@ class Landing:
             self.store,
             partition,
             staged=segments,
-            archived=self._archive.get(partition),
-            known=known_schema(self.store, self._newest.partition if self._newest else None),
+            archived=self._archive.manifests.get(partition),
+            known=known_schema(self.store, self._manifests),
             spec=spec,
             writer=self._writer,
             now=self._now(),
             force=self._force,
         )
-        self._newest = load(self.store, partition)
+        if (manifest := load(self.store, partition)) is not None:
+            self._manifests = [manifest]
         self.receipts.append(receipt)
         release()
         return receipt

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 from hunting_pipeline import plan, window
 from hunting_pipeline.auth.tokens import Tokens
-from hunting_pipeline.errors import Misconfigured, setting
+from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
 from hunting_pipeline.http.client import Client
 from hunting_pipeline.kql import queries
 from hunting_pipeline.lake.commit import Writer
 from hunting_pipeline.lake.layout import lock_path
-from hunting_pipeline.lake.manifest import Manifest
+from hunting_pipeline.lake.manifest import Archive, Manifest
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import DAY, SECOND, Column, Partition, TableSpec
@@ -56,6 +56,7 @@ class TablePlan:
     Attributes:
         spec: the table.
         backlog: the missing spans.
+        refused: the errors of requested partitions that a damaged file blocks.
         slices: number of calls that fetch rows.
         planning_calls: number of calls that counted rows for this plan.
         cost: the whole cost, planning included.
@@ -64,6 +65,7 @@ class TablePlan:
 
     spec: TableSpec
     backlog: window.Backlog
+    refused: tuple[CommitRefused, ...]
     slices: int
     planning_calls: int
     cost: plan.Cost
@@ -137,7 +139,7 @@ class Pipeline:
             seconds_per_call=_SECONDS_PER_CALL,
             retention_days=self.limits.retention_days,
         )
-        return TablePlan(spec, pull.backlog, len(slices), calls, cost, tuple(costs))
+        return TablePlan(spec, pull.backlog, tuple(pull.refused), len(slices), calls, cost, tuple(costs))
 
     def at_risk(self, plans: Iterable[TablePlan]) -> tuple[Partition, ...]:
         """Return the partitions that the service begins to delete before the quota allows their calls.
@@ -183,7 +185,8 @@ class Pipeline:
             try:
                 held.enter_context(self.store.lock(lock_path(spec.name), max_wait=self.max_wait))
             except Misconfigured:  # a read-only lake, which a pull of nothing does not change
-                if self._backlog(spec, partitions, archive_of(self.store, spec), renew=renew).missing:
+                archive = archive_of(self.store, spec, partitions)
+                if self._backlog(spec, partitions, archive, renew=renew).missing:
                     raise
             yield self._prepare(spec, partitions, force=force, renew=renew, observe=observe)
 
@@ -205,7 +208,7 @@ class Pipeline:
             HuntingError: the service could not count.
         """
         self._refuse_other_api(spec)
-        archive = archive_of(self.store, spec)
+        archive = archive_of(self.store, spec, partitions)
         splitter = self._splitter(spec, archive, _tracker(spec, observe), Priority.FRESH)
         found, _ = self._recount(splitter, partitions, archive)
         return found
@@ -235,7 +238,7 @@ class Pipeline:
         """
         self._refuse_other_api(spec)
         with self.store.lock(lock_path(spec.name), max_wait=self.max_wait):
-            archive = archive_of(self.store, spec)
+            archive = archive_of(self.store, spec, partitions)
             tracker = _tracker(spec, observe)
             splitter = self._splitter(spec, archive, tracker, Priority.FRESH)
             found, compared = self._recount(splitter, partitions, archive)
@@ -249,19 +252,34 @@ class Pipeline:
                 available = window.available(self.now(), self.limits.retention_days, spec)
                 stale = everything_available(compared, available)
             backlog = window.Backlog(tuple(stale), (), (), ())
-            yield found, self._pull(splitter, backlog, archive, tracker, force=force, discard_staged=True)
+            yield (
+                found,
+                self._pull(
+                    splitter,
+                    backlog,
+                    archive,
+                    tracker,
+                    refused=list(found.damaged.values()),
+                    force=force,
+                    discard_staged=True,
+                ),
+            )
 
     def _recount(
-        self, splitter: Splitter, partitions: Sequence[Partition], archive: Mapping[Partition, Manifest]
+        self, splitter: Splitter, partitions: Sequence[Partition], archive: Archive
     ) -> tuple[Recount, list[Manifest]]:
         """Count `partitions` again. Return the comparison, and the manifests that were compared."""
-        spec = splitter.spec
-        other_query = archived_by_other_query(spec, partitions, archive)
-        compared = [archive[p] for p in sorted({*partitions} - {*other_query}) if p in archive]
+        spec, manifests = splitter.spec, archive.manifests
+        blocked = archive.blocked(partitions)
+        other_query = archived_by_other_query(spec, partitions, manifests)
+        wanted = sorted({*partitions} - {*other_query} - blocked.keys())
+        compared = [manifests[partition] for partition in wanted if partition in manifests]
         available = window.available(self.now(), self.limits.retention_days, spec)
         found = recount(splitter, self.store, compared, available=available)
+        damaged = {**blocked, **found.damaged}
+        compared = [manifest for manifest in compared if manifest.partition not in damaged]
         calls = splitter.calls.spent.calls
-        return replace(found, other_query=tuple(other_query), calls=calls), compared
+        return replace(found, other_query=tuple(other_query), damaged=damaged, calls=calls), compared
 
     def _prepare(
         self,
@@ -272,20 +290,21 @@ class Pipeline:
         renew: bool = False,
         observe: Observer | None = None,
     ) -> Pull:
-        archive = archive_of(self.store, spec)
+        archive = archive_of(self.store, spec, partitions)
         if not renew:
-            refuse_other_query(spec, partitions, archive)
+            refuse_other_query(spec, partitions, archive.manifests)
         backlog = self._backlog(spec, partitions, archive, renew=renew)
         fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in backlog.missing)
         tracker = _tracker(spec, observe)
         splitter = self._splitter(spec, archive, tracker, Priority.FRESH if fresh else Priority.BACKFILL)
-        return self._pull(splitter, backlog, archive, tracker, force=force)
+        refused = list(archive.blocked(partitions).values())
+        return self._pull(splitter, backlog, archive, tracker, refused=refused, force=force)
 
     def _backlog(
         self,
         spec: TableSpec,
         partitions: Sequence[Partition],
-        archive: Mapping[Partition, Manifest],
+        archive: Archive,
         *,
         renew: bool,
     ) -> window.Backlog:
@@ -296,9 +315,10 @@ class Pipeline:
         self,
         splitter: Splitter,
         backlog: window.Backlog,
-        archive: Mapping[Partition, Manifest],
+        archive: Archive,
         tracker: Tracker,
         *,
+        refused: Sequence[CommitRefused],
         force: bool,
         discard_staged: bool = False,
     ) -> Pull:
@@ -311,16 +331,19 @@ class Pipeline:
             workers=self.workers,
             publishers=self.publishers,
             discard=[partition for partition, _ in backlog.missing] if discard_staged else (),
+            refused=refused,
         )
 
     def _splitter(
         self,
         spec: TableSpec,
-        archive: Mapping[Partition, Manifest],
+        archive: Archive,
         tracker: Tracker,
         priority: Priority,
     ) -> Splitter:
-        return Splitter(spec, self._calls(tracker, priority), _width(spec, archive), self._retention_edge)
+        return Splitter(
+            spec, self._calls(tracker, priority), _width(spec, archive.manifests), self._retention_edge
+        )
 
     def _calls(self, tracker: Tracker, priority: Priority) -> Calls:
         return Calls(
@@ -346,7 +369,8 @@ class Pipeline:
             raise Misconfigured(
                 f"the hunt {spec.name} is written for the API {wanted!r}, and {setting('api')} is"
                 f" {self.writer.api!r}. No request was sent and no data was written. Change {setting('api')},"
-                " or the API in the hunt"
+                " or the API in the hunt",
+                everything=False,
             )
 
 
