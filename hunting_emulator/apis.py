@@ -90,9 +90,9 @@ def stream(api: Api, answer: Answer, base: str, manners: Manners) -> Iterator[by
         yield closing.encode()
 
 
-def falsified(answer: Answer, fault: str | None, garbled: str | None) -> Answer:
-    """Return an answer with a false content: for a fault of `LIES`, and with the garbled text replaced."""
-    if fault not in LIES and garbled is None:
+def falsified(answer: Answer, fault: str | None, manners: Manners) -> Answer:
+    """Return an answer with a false content: for a fault of `LIES`, and for garbled and withheld rows."""
+    if fault not in LIES and manners.garbled is None and manners.withheld is None:
         return answer
     with answer.body:
         text = answer.body.read()
@@ -100,12 +100,28 @@ def falsified(answer: Answer, fault: str | None, garbled: str | None) -> Answer:
     if fault == "retyped":
         columns, text = _retyped(columns, text)
     if fault == "short":
-        text = text[: _last_row(text.decode())]
+        text = _joined(_rows(text)[:-1])
     if fault == "miscount":
         text = re.sub(rb'"Rows":', b'"Rows":-', text, count=1)
-    if garbled is not None:
-        text = text.replace(garbled.encode(), b"\xff")
+    if manners.withheld is not None:
+        text = _joined([row for row in _rows(text) if manners.withheld not in row])
+    if manners.garbled is not None:
+        text = text.replace(manners.garbled.encode(), b"\xff")
     return replace(answer, body=io.BytesIO(text), columns=columns)
+
+
+def _rows(text: bytes) -> list[str]:
+    """Return the JSON text of each row."""
+    whole, rows, at = text.decode(), [], 0
+    while at < len(whole):
+        start = at + (at > 0)
+        _, at = json.JSONDecoder().raw_decode(whole, start)
+        rows.append(whole[start:at])
+    return rows
+
+
+def _joined(rows: list[str]) -> bytes:
+    return ",".join(rows).encode()
 
 
 def _retyped(columns: tuple[Column, ...], text: bytes) -> tuple[tuple[Column, ...], bytes]:
@@ -118,14 +134,6 @@ def _retyped(columns: tuple[Column, ...], text: bytes) -> tuple[tuple[Column, ..
     return changed, re.sub(
         name + rb":(-?\d+)", lambda found: found[0][: -len(found[1])] + b'"%s"' % found[1], text
     )
-
-
-def _last_row(text: str) -> int:
-    """Return the length of the text before its last row."""
-    end = at = 0
-    while at < len(text):
-        end, (_, at) = at, json.JSONDecoder().raw_decode(text, at + (at > 0))
-    return len(text[:end].encode())
 
 
 def wrecked(

@@ -49,6 +49,7 @@ class Manners:
         swap_case: whether the first letters of the envelope's keys change between upper and lower case.
         plain_bool: whether bool columns have the type Boolean, with the values true and false.
         garbled: a text that is replaced by invalid UTF-8 in every reply; None for no text.
+        withheld: a text whose rows are missing in every reply, but not in the counts; None for no text.
         hang_seconds: duration of the fault `hang`.
         slow_seconds: duration of the fault `slow`.
         wait_seconds: seconds to wait in the message of a 429 fault.
@@ -60,6 +61,7 @@ class Manners:
     swap_case: bool = False
     plain_bool: bool = False
     garbled: str | None = None
+    withheld: str | None = None
     hang_seconds: float = 900.0
     slow_seconds: float = 10.0
     wait_seconds: int = 2

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
+import pyarrow as pa
+
+from hunting_pipeline.catalog import catalog
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.commit import Writer, claim, commit, known_schema, prove_writable
 from hunting_pipeline.lake.manifest import Archive, load
+from hunting_pipeline.lake.schema import merged
 from hunting_pipeline.lake.stores import Store
-from hunting_pipeline.lake.write import Origin, stage, staged_segments, unstage
+from hunting_pipeline.lake.write import Origin, segment_columns, stage, staged_segments, unstage
 from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec
 from hunting_pipeline.pipeline.memory import release
 from hunting_pipeline.pipeline.splitter import Fetched
@@ -33,6 +37,7 @@ class Landing:
         *,
         now: Callable[[], int],
         force: bool,
+        stated_schema: Callable[[], pa.Schema],
     ) -> None:
         self.store = store
         self._writer = writer
@@ -41,6 +46,7 @@ class Landing:
         self._manifests = [*archive.manifests.values()]
         self._now = now
         self._force = force
+        self._stated_schema = stated_schema
 
     def archived_rows(self, partition: Partition) -> int:
         """Return the number of rows of a partition that were archived before this pull."""
@@ -94,7 +100,7 @@ class Landing:
             partition,
             staged=segments,
             archived=self._archive.manifests.get(partition),
-            known=known_schema(self.store, self._manifests),
+            known=known_schema(self.store, self._manifests) or self._first_schema(spec, segments),
             spec=spec,
             writer=self._writer,
             now=self._now(),
@@ -105,3 +111,16 @@ class Landing:
         self.receipts.append(receipt)
         release()
         return receipt
+
+    def _first_schema(self, spec: TableSpec, segments: Sequence[Staged]) -> pa.Schema | None:
+        """Return the schema for the first commit of a table; None if the segments have the documented types.
+
+        The first file fixes the types of the table. So one odd reply must not decide: if a type is not the
+        documented type, or if none is documented, the service states its types once more.
+        """
+        entry = catalog().get(spec.name)
+        documented = {column.name: column.kusto_type for column in entry.columns} if entry else {}
+        found = [column for segment in segments for column in segment_columns(self.store, segment)]
+        if documented and all(documented.get(one.name, one.kusto_type) == one.kusto_type for one in found):
+            return None
+        return merged(spec, None, [self._stated_schema()])

@@ -326,7 +326,14 @@ class Pipeline:
         return Pull(
             splitter,
             backlog,
-            landing=Landing(self.store, self.writer, archive, now=self.now, force=force),
+            landing=Landing(
+                self.store,
+                self.writer,
+                archive,
+                now=self.now,
+                force=force,
+                stated_schema=splitter.stated_schema,
+            ),
             tracker=tracker,
             workers=self.workers,
             publishers=self.publishers,
