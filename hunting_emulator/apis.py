@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from hunting_emulator.encoding import ODATA, PLAIN, Dialect, schema_pairs
 from hunting_emulator.engine import Answer
 from hunting_emulator.faults import LIES, Manners
+from hunting_emulator.kql.typed import Column
 
 _BLOCK = 1 << 20
 
@@ -89,27 +90,50 @@ def stream(api: Api, answer: Answer, base: str, manners: Manners) -> Iterator[by
         yield closing.encode()
 
 
-def falsified(answer: Answer, fault: str | None, garbled: str | None) -> Answer:
-    """Return an answer with a false content: for a fault of `LIES`, and with the garbled text replaced."""
-    if fault not in LIES and garbled is None:
+def falsified(answer: Answer, fault: str | None, manners: Manners) -> Answer:
+    """Return an answer with a false content: for a fault of `LIES`, and for garbled and withheld rows."""
+    if fault not in LIES and manners.garbled is None and manners.withheld is None:
         return answer
     with answer.body:
         text = answer.body.read()
+    columns = answer.columns
+    if fault == "retyped":
+        columns, text = _retyped(columns, text)
     if fault == "short":
-        text = text[: _last_row(text.decode())]
+        text = _joined(_rows(text)[:-1])
     if fault == "miscount":
         text = re.sub(rb'"Rows":', b'"Rows":-', text, count=1)
-    if garbled is not None:
-        text = text.replace(garbled.encode(), b"\xff")
-    return replace(answer, body=io.BytesIO(text))
+    if manners.withheld is not None:
+        text = _joined([row for row in _rows(text) if manners.withheld not in row])
+    if manners.garbled is not None:
+        text = text.replace(manners.garbled.encode(), b"\xff")
+    return replace(answer, body=io.BytesIO(text), columns=columns)
 
 
-def _last_row(text: str) -> int:
-    """Return the length of the text before its last row."""
-    end = at = 0
-    while at < len(text):
-        end, (_, at) = at, json.JSONDecoder().raw_decode(text, at + (at > 0))
-    return len(text[:end].encode())
+def _rows(text: bytes) -> list[str]:
+    """Return the JSON text of each row."""
+    whole, rows, at = text.decode(), [], 0
+    while at < len(whole):
+        start = at + (at > 0)
+        _, at = json.JSONDecoder().raw_decode(whole, start)
+        rows.append(whole[start:at])
+    return rows
+
+
+def _joined(rows: list[str]) -> bytes:
+    return ",".join(rows).encode()
+
+
+def _retyped(columns: tuple[Column, ...], text: bytes) -> tuple[tuple[Column, ...], bytes]:
+    """Return the columns and the rows with the first column of integers as text."""
+    odd = next((column for column in columns if column.type in ("int", "long")), None)
+    if odd is None:
+        return columns, text
+    name = re.escape(json.dumps(odd.name, ensure_ascii=False).encode())
+    changed = tuple(replace(column, type="string") if column is odd else column for column in columns)
+    return changed, re.sub(
+        name + rb":(-?\d+)", lambda found: found[0][: -len(found[1])] + b'"%s"' % found[1], text
+    )
 
 
 def wrecked(

@@ -32,8 +32,9 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
 }
 # replies that are not JSON, or that fail in transport
 WRECKS = ("gateway", "reset", "hang", "cut", "half", "slow")
-# complete replies with a false content: the last row is missing, or the first count is negative
-LIES = ("short", "miscount")
+# complete replies with a false content: the last row is missing, the first count is negative, or the Schema
+# says that the first column of integers is text
+LIES = ("short", "miscount", "retyped")
 KINDS = (*REFUSALS, *WRECKS, *LIES)
 
 
@@ -48,6 +49,7 @@ class Manners:
         swap_case: whether the first letters of the envelope's keys change between upper and lower case.
         plain_bool: whether bool columns have the type Boolean, with the values true and false.
         garbled: a text that is replaced by invalid UTF-8 in every reply; None for no text.
+        withheld: a text whose rows are missing in every reply, but not in the counts; None for no text.
         hang_seconds: duration of the fault `hang`.
         slow_seconds: duration of the fault `slow`.
         wait_seconds: seconds to wait in the message of a 429 fault.
@@ -60,6 +62,7 @@ class Manners:
     swap_case: bool = False
     plain_bool: bool = False
     garbled: str | None = None
+    withheld: str | None = None
     hang_seconds: float = 900.0
     slow_seconds: float = 10.0
     wait_seconds: int = 2

@@ -163,7 +163,7 @@ class Service:
             body = api.error(refusal.code, refusal.message)
             return Response(body, refusal.status, headers, media_type="application/json")
         self._note(api, query, None, found, found.seconds, fault or "ok")
-        found = falsified(found, fault, self.manners.garbled)
+        found = falsified(found, fault, self.manners)
         blocks = stream(api, found, self.base, self.manners)
         if fault is not None:
             blocks = wrecked(fault, blocks, found, self.manners, lambda: _hang_up(request))

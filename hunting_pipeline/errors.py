@@ -9,7 +9,7 @@
     ├── LakeBusy               another run writes the table; run again when that run has ended
     ├── SliceTooDense          the slice cannot be cut further; its partition is skipped
     ├── ReplyUnreadable        the reply is truncated or contradictory; its slice was not written
-    └── CommitRefused          fewer rows than archived, or another tenant's lake; the archive is unchanged
+    └── CommitRefused          it would lose rows, or a file is damaged; the archive is unchanged
 
 Each message says what happened, what the state is now, and what to do. A message never contains a token or a
 secret.
@@ -68,7 +68,15 @@ class HuntingError(Exception):
 
 
 class Misconfigured(HuntingError):
-    """A setting, a date range or a file is wrong. No request was sent and no data was written."""
+    """A setting, a date range or a file is wrong. No request was sent and no data was written.
+
+    Attributes:
+        everything: whether every other table would fail too; False for the wrong grain of one table.
+    """
+
+    def __init__(self, message: str, *, everything: bool = True) -> None:
+        super().__init__(message)
+        self.everything = everything
 
 
 class Refused(HuntingError):
@@ -125,4 +133,4 @@ class ReplyUnreadable(HuntingError):
 
 
 class CommitRefused(HuntingError):
-    """The partition was not replaced: it would lose rows, or the lake belongs to another tenant."""
+    """The partition was not replaced: it would lose rows, or its file is damaged or another tenant's."""

@@ -259,8 +259,8 @@ def _by_hash(slice_: Slice, reason: Reason, target: int, limits: Limits) -> ByHa
     """Choose the number of buckets: as many as needed, but at most as many as one reply can count."""
     own = slice_.bucket.of if slice_.bucket else 1
     countable = own << max(1, (limits.rows - 1).bit_length() - 1)  # one row per bucket, below the row limit
-    of = min(plan.buckets_needed(slice_, target), countable)
-    if of > MOST_BUCKETS:
+    of = min(plan.buckets_needed(slice_, target), countable, MOST_BUCKETS)
+    if of <= own:
         return GiveUp(
             f"{slice_}: these rows do not fit one reply, and hash buckets cannot separate them."
             " Their partition is skipped",

@@ -7,7 +7,7 @@ that it examined. If the function raises an error, the error becomes a finding. 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hunting_pipeline.errors import HuntingError, Refused
+from hunting_pipeline.errors import HuntingError, Misconfigured, Refused
 from hunting_pipeline.lake.layout import LAKE_FILE
 from hunting_pipeline.model import TableSpec
 from hunting_pipeline.pipeline import Pipeline
@@ -69,7 +69,7 @@ def _tables(subject: Subject) -> Iterator[Finding]:
     for spec in subject.tables:
         try:
             yield Finding(spec.name, facts={"columns": len(subject.pipeline.probe(spec))})
-        except Refused as error:
+        except (Misconfigured, Refused) as error:
             if error.everything:
                 raise
             yield Finding(spec.name, error)

@@ -10,7 +10,7 @@ import typer
 
 from hunting_pipeline.catalog import catalog, spec
 from hunting_pipeline.hunt_files import SUFFIX, hunt_file
-from hunting_pipeline.lake.manifest import archived_partitions
+from hunting_pipeline.lake.manifest import archived_partitions, usual_length
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import HOUR, Grain, Partition, TableSpec, Window, iso_of, ticks_of
 from hunting_pipeline.settings import TENANT_VARIABLE, Settings
@@ -67,7 +67,7 @@ def selected_tables(names: Sequence[str], settings: Settings, store: Store) -> l
 
 
 def _as_archived(spec: TableSpec, store: Store) -> TableSpec:
-    hourly = any(partition.window.ticks == HOUR for partition in archived_partitions(store, spec.name))
+    hourly = usual_length(archived_partitions(store, spec.name)) == HOUR
     return replace(spec, grain=Grain.HOUR) if hourly else spec
 
 

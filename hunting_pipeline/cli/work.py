@@ -69,6 +69,12 @@ class Problems:
         except HuntingError as error:
             self._errors.append(error)
 
+    def extend(self, errors: Iterable[HuntingError]) -> None:
+        """Collect errors that were returned instead of raised."""
+        for error in errors:
+            with self.collected():
+                raise error
+
     def until_fatal(self, specs: Iterable[TableSpec]) -> Iterator[TableSpec]:
         """Yield tables until an error occurs that would also occur for every other table."""
         for spec in specs:
@@ -90,8 +96,8 @@ class Problems:
 
 def _is_fatal(error: HuntingError) -> bool:
     """Return whether the next table would fail in the same way."""
-    return isinstance(error, Misconfigured | QuotaExhausted) or (
-        isinstance(error, Refused | ServiceFailed) and error.everything
+    return isinstance(error, QuotaExhausted) or (
+        isinstance(error, Misconfigured | Refused | ServiceFailed) and error.everything
     )
 
 

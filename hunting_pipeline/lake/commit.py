@@ -6,7 +6,7 @@ after another run's file, it has another version than that file. Then `load` rea
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -72,7 +72,7 @@ def owner(store: Store) -> str | None:
     try:
         lake = json.loads(found)
         tenant, layout = lake["tenant"], lake["layout"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Misconfigured(
             f"{store.uri(LAKE_FILE)} is not a valid lake file. No request was sent and no data was written."
             f" Restore this file, or set {setting('lake')} to another lake"
@@ -121,16 +121,14 @@ def prove_writable(store: Store, partition: Partition) -> None:
         store.prove_writable(path)
 
 
-def known_schema(store: Store, newest: Partition | None) -> pa.Schema | None:
-    """Return the schema of a table's newest file; None before the table's first commit.
-
-    Raises:
-        CommitRefused: the file is damaged.
-    """
-    if newest is None:
-        return None
-    with opened(store, data_path(newest)) as file:
-        return pq.read_schema(file).remove_metadata()
+def known_schema(store: Store, archived: Iterable[Manifest]) -> pa.Schema | None:
+    """Return the schema of a table's newest file that can be read; None if there is none."""
+    for manifest in sorted(archived, key=lambda manifest: -manifest.committed_at):
+        with suppress(CommitRefused), opened(store, data_path(manifest.partition)) as file:
+            schema: pa.Schema = pq.read_schema(file).remove_metadata()
+            if fingerprint(schema) == manifest.fingerprint:
+                return schema
+    return None
 
 
 def commit(

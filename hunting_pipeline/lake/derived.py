@@ -25,8 +25,9 @@ def is_archived(store: Store, table: str) -> bool:
     """Return whether a pull archived this table."""
     if store.list(manifest_folder(table)):
         return True
-    partitions = archived_partitions(store, table)  # manifests may be missing
-    return bool(partitions) and has_proof(store, partitions[0])
+    # manifests may be missing, so the first file that can be read decides
+    proofs = (has_proof(store, partition) for partition in archived_partitions(store, table))
+    return next((proof for proof in proofs if proof is not None), False)
 
 
 def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = None) -> ds.Dataset:

@@ -58,8 +58,8 @@ def inspect(store: Store, partition: Partition, spec: TableSpec) -> Inspection:
         head = pa.Table.from_batches(islice(batches, 1), shown)
         if spec.time_column is None or partition.null_time:
             return Inspection(manifest, Proof(parquet.metadata.num_rows, 0), (), head)
-        times = parquet.read(columns=[spec.time_column])[spec.time_column]
-    ticks = ticks_in(times)
-    count = _BINS[partition.window.ticks]
-    places = (ticks - partition.window.start) // (partition.window.ticks // count)
+        ticks = ticks_in(parquet.read(columns=[spec.time_column])[spec.time_column])
+    count, window = _BINS[partition.window.ticks], partition.window
+    inside = ticks[(ticks >= window.start) & (ticks < window.end)]
+    places = (inside - window.start) // (window.ticks // count)
     return Inspection(manifest, proof_of(ticks), tuple(np.bincount(places, minlength=count).tolist()), head)

@@ -2,13 +2,17 @@
 
 A manifest is written after its file, and the file's footer holds the same facts. If a run is killed between
 the two writes, `load` reads the footer and writes the manifest again.
+
+Other programs and people can change a lake. A file that they damage, replace or add concerns its own
+partition only: `load_archive` returns the other partitions, and names the file.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,11 +26,34 @@ from hunting_pipeline.lake.layout import (
     partition_from_path,
 )
 from hunting_pipeline.lake.stores import Entry, Store
-from hunting_pipeline.model import Column, Partition, Proof, Window, merge_windows, partition_from_key
+from hunting_pipeline.model import (
+    Bucket,
+    Column,
+    Partition,
+    Proof,
+    Window,
+    merge_windows,
+    partition_from_key,
+)
 
-__all__ = ["Manifest", "Segment", "archived_partitions", "has_proof", "load", "load_all"]
+__all__ = [
+    "Archive",
+    "Manifest",
+    "Segment",
+    "archived_partitions",
+    "has_proof",
+    "load",
+    "load_all",
+    "load_archive",
+    "usual_length",
+]
 
 _VERSION = 2
+
+_LARGEST = 2**63
+"""Every number in a manifest is smaller: Kusto's `long` has 64 bits."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,29 +145,86 @@ class Manifest:
         """Read the text that `to_json` returns.
 
         Raises:
-            ValueError, KeyError, TypeError: the text is not a manifest of this version.
+            ValueError: the text is not a manifest of this version.
         """
-        body: dict[str, Any] = json.loads(text)
+        try:
+            return cls._from_body(json.loads(text))
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+            raise ValueError("it is not a manifest of this version") from error
+
+    @classmethod
+    def _from_body(cls, body: dict[str, Any]) -> "Manifest":
         if not isinstance(body, dict) or body.pop("version") != _VERSION:
             raise ValueError("a manifest of another version")
         body.pop("file")
-        segments = tuple(
-            Segment(
-                span=Window(*segment["span"]) if segment["span"] else None,
-                bucket=tuple(segment["bucket"]) if segment["bucket"] else None,
-                proof=Proof(segment["rows"], segment["checksum"]),
-                query=segment["query"],
-                fetched_at=segment["fetched_at"],
+        partition = _checked(partition_from_key(body.pop("table"), body.pop("partition")))
+        return _checked(
+            cls(
+                partition=partition,
+                proof=_checked(Proof(body.pop("rows"), body.pop("checksum"))),
+                columns=tuple(_checked(Column(*column)) for column in body.pop("columns")),
+                segments=tuple(_segment(segment, partition) for segment in body.pop("segments")),
+                **body,
             )
-            for segment in body.pop("segments")
         )
-        return cls(
-            partition=partition_from_key(body.pop("table"), body.pop("partition")),
-            proof=Proof(body.pop("rows"), body.pop("checksum")),
-            columns=tuple(Column(*column) for column in body.pop("columns")),
-            segments=segments,
-            **body,
+
+
+def _segment(body: dict[str, Any], partition: Partition) -> Segment:
+    span = _checked(Window(*body["span"])) if body["span"] else None
+    if span is not None and not partition.window.contains(span):
+        raise ValueError(f"the span {span} is not in {partition}")
+    bucket = _checked(Bucket(*body["bucket"])) if body["bucket"] else None
+    proof = _checked(Proof(body["rows"], body["checksum"]))
+    return _checked(
+        Segment(
+            span=span,
+            bucket=(bucket.index, bucket.of) if bucket else None,
+            proof=proof,
+            query=body["query"],
+            fetched_at=body["fetched_at"],
         )
+    )
+
+
+def _checked(value: _T) -> _T:
+    """Check that each text is a text and each number is an integer of 64 bits, as a dataclass declares.
+
+    Raises:
+        TypeError: an attribute has another type.
+        ValueError: a number is too large.
+    """
+    for attribute in fields(value):  # type: ignore[arg-type] # always a dataclass
+        found = getattr(value, attribute.name)
+        if attribute.type in (int, str) and type(found) is not attribute.type:
+            raise TypeError(f"{attribute.name} is {found!r:.50}")
+        if attribute.type is int and abs(found) >= _LARGEST:
+            raise ValueError(f"{attribute.name} is too large")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The files in a table's folder.
+
+    Attributes:
+        manifests: the manifests of the archived partitions, oldest first, the null-time partition last.
+        damaged: the partitions whose file cannot be used, each with the error that says why and what to do.
+        foreign: paths of the files that are not at the path of any partition. Readers of the folder read
+            their rows too.
+    """
+
+    manifests: Mapping[Partition, Manifest]
+    damaged: Mapping[Partition, CommitRefused]
+    foreign: tuple[str, ...]
+
+    def blocked(self, partitions: Iterable[Partition]) -> dict[Partition, CommitRefused]:
+        """Return the partitions that overlap the span of a damaged file, each with the file's error."""
+        return {
+            partition: error
+            for partition in partitions
+            for damaged, error in self.damaged.items()
+            if partition.window.intersection(damaged.window)
+        }
 
 
 def load(store: Store, partition: Partition) -> Manifest | None:
@@ -152,40 +236,100 @@ def load(store: Store, partition: Partition) -> Manifest | None:
     Raises:
         CommitRefused: this package did not write the file, or the file is damaged.
     """
-    entry = store.stat(data_path(partition))
+    entry = _stat(store, partition)
     return None if entry is None else _load(store, partition, entry)
 
 
-def load_all(store: Store, table: str) -> Iterator[Manifest]:
-    """Load the manifest of every archived partition of a table, oldest first.
+def load_archive(store: Store, table: str, requested: Iterable[Partition] = ()) -> Archive:
+    """Load the manifest of every archived partition of a table, and list the files that cannot be used.
 
     The files are listed, not the manifests: a file whose manifest was never written is archived too.
 
-    Raises:
-        CommitRefused: as in `load`.
+    Args:
+        store: the lake's store.
+        table: name of the table.
+        requested: partitions whose paths are also checked for folders, which a list of files does not hold.
     """
-    for partition, entry in _archived(store, table):
-        yield _load(store, partition, entry)
+    files = store.list(table)
+    listed = dict(_archived(store, table, files))
+    manifests: dict[Partition, Manifest] = {}
+    damaged: dict[Partition, CommitRefused] = {}
+    for partition in sorted({*listed, *requested}, key=lambda one: (one.null_time, one)):
+        try:
+            if (entry := listed.get(partition) or _stat(store, partition)) is not None:
+                manifests[partition] = _load(store, partition, entry)
+        except CommitRefused as error:
+            damaged[partition] = error
+    usual = usual_length([*manifests, *damaged])
+    for partition in [one for one in manifests if not one.null_time and one.window.ticks != usual]:
+        del manifests[partition]
+        damaged[partition] = CommitRefused(
+            f"{partition}: {data_path(partition)} has another grain than the other files of this table."
+            " The file was not changed. Move the file out of the lake"
+        )
+    return Archive(manifests, damaged, tuple(file.path for file in files if _is_foreign(table, file.path)))
+
+
+def load_all(store: Store, table: str) -> Iterator[Manifest]:
+    """Load the manifest of every archived partition of a table, oldest first, for a reader of all rows.
+
+    Raises:
+        CommitRefused: a file is damaged, so its rows would be left out.
+    """
+    archive = load_archive(store, table)
+    for error in archive.damaged.values():
+        raise error
+    yield from archive.manifests.values()
 
 
 def archived_partitions(store: Store, table: str) -> Sequence[Partition]:
     """Return the partitions of a table that have a file, oldest first, the null-time partition last."""
-    return [partition for partition, _ in _archived(store, table)]
+    return [partition for partition, _ in _archived(store, table, store.list(table))]
 
 
-def has_proof(store: Store, partition: Partition) -> bool:
-    """Return whether a partition's footer holds a manifest, as in every file that a pull wrote."""
+def usual_length(partitions: Iterable[Partition]) -> int | None:
+    """Return the length in ticks that most partitions of a table have; None if there are no partitions."""
+    lengths = Counter(partition.window.ticks for partition in partitions if not partition.null_time)
+    return max(lengths, key=lambda length: lengths[length], default=None)
+
+
+def has_proof(store: Store, partition: Partition) -> bool | None:
+    """Return whether a partition's footer holds a manifest, as in every file that a pull wrote.
+
+    The result is None if the footer cannot be read.
+    """
     try:
         return FOOTER_KEY in _footer(store, partition)
     except (pa.ArrowException, OSError):
-        return False
+        return None
 
 
-def _archived(store: Store, table: str) -> list[tuple[Partition, Entry]]:
-    found = [(partition_from_path(table, entry.path), entry) for entry in store.list(table)]
+def _archived(store: Store, table: str, files: Iterable[Entry]) -> list[tuple[Partition, Entry]]:
+    found = [(partition_from_path(table, entry.path), entry) for entry in files]
     if (null_time := store.stat(null_time_path(table))) is not None:
         found.append((partition_from_path(table, null_time.path), null_time))
     return [(partition, entry) for partition, entry in found if partition is not None]
+
+
+def _is_foreign(table: str, path: str) -> bool:
+    """Return whether a file is not at the path of a partition. Readers skip names like `_x` and `.x`."""
+    skipped = any(name.startswith(("_", ".")) for name in path.split("/"))
+    return not skipped and partition_from_path(table, path) is None
+
+
+def _stat(store: Store, partition: Partition) -> Entry | None:
+    try:
+        return store.stat(data_path(partition))
+    except (Misconfigured, OSError) as error:  # for example, a file in the place of the partition's folder
+        raise _damaged(partition, error.__cause__ or error) from error
+
+
+def _damaged(partition: Partition, reason: object) -> CommitRefused:
+    return CommitRefused(
+        f"{partition}: {data_path(partition)} was not written by this pipeline, or is damaged ({reason})."
+        " The file was not changed. To archive this partition again, move the file out of the lake."
+        " Then pull the partition"
+    )
 
 
 def _load(store: Store, partition: Partition, entry: Entry) -> Manifest:
@@ -205,26 +349,25 @@ def _footer(store: Store, partition: Partition) -> dict[bytes, bytes]:
 
 
 def _read(store: Store, partition: Partition) -> Manifest | None:
-    data = store.get(manifest_path(partition))
+    """Return the manifest; None if it is missing or cannot be read. The file's footer replaces it."""
     try:
+        data = store.get(manifest_path(partition))
         manifest = Manifest.from_json(data) if data is not None else None
-    except (ValueError, KeyError, TypeError):
+    except (Misconfigured, OSError, ValueError):
         return None
     return manifest if manifest is not None and manifest.partition == partition else None
 
 
 def _from_footer(store: Store, partition: Partition) -> Manifest:
-    path = data_path(partition)
     try:
         manifest = Manifest.from_json(_footer(store, partition)[FOOTER_KEY])
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise CommitRefused(
-            f"{partition}: {path} was not written by this pipeline, or is damaged. The file was not changed."
-            " To archive this partition again, move the file out of the lake"
-        ) from error
+    except KeyError as error:
+        raise _damaged(partition, "its footer has no manifest") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _damaged(partition, error) from error
     if manifest.partition != partition:
         raise CommitRefused(
-            f"{partition}: {path} holds the partition {manifest.partition}. The file was not changed."
-            " Move the file to the path of that partition"
+            f"{partition}: {data_path(partition)} holds the partition {manifest.partition}."
+            " The file was not changed. Move the file out of the lake, or to the path of that partition"
         )
     return manifest

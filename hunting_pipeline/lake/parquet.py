@@ -68,13 +68,13 @@ def opened(store: Store, path: str) -> Iterator[pa.NativeFile]:
     """Open an archived file for reading by Arrow.
 
     Raises:
-        CommitRefused: the file is damaged, or the permission to read it is missing.
+        CommitRefused: the file is damaged, it lacks a column, or the permission to read it is missing.
     """
     try:
         with store.filesystem.open_input_file(path) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError) as error:
         raise CommitRefused(
             f"{path} cannot be read ({error}). The file was not changed."
-            " To archive the partition again, move the file out of the lake"
+            " To archive the partition again, move the file out of the lake. Then pull the partition"
         ) from error

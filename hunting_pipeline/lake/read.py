@@ -27,7 +27,7 @@ def archived_ticks(store: Store, partition: Partition, time_column: str) -> Tick
     """
     with opened(store, data_path(partition)) as file:
         times = pq.read_table(file, columns=[time_column], page_checksum_verification=True)[time_column]
-    ticks: Ticks = np.sort(ticks_in(times))
+        ticks: Ticks = np.sort(ticks_in(times))
     return ticks
 
 

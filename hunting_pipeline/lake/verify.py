@@ -1,15 +1,17 @@
 """The comparison of archived files with the service's counts in their manifests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
+from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.inspect import Inspection, inspect
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.manifest import Archive
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Partition, Proof, TableSpec
 
-__all__ = ["Comparison", "compare", "verify_table"]
+__all__ = ["Comparison", "Verification", "compare", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,21 @@ class Comparison:
         return self.counted == self.archived
 
 
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The result of reading every file of a table.
+
+    Attributes:
+        comparisons: the comparisons of the partitions that can be read.
+        damaged: the other partitions that have a file, each with the error.
+        foreign: as in `Archive`.
+    """
+
+    comparisons: list[Comparison]
+    damaged: Mapping[Partition, CommitRefused]
+    foreign: tuple[str, ...]
+
+
 def compare(inspection: Inspection) -> Comparison:
     """Compare the service's counts of a partition's segments with the partition's file."""
     manifest = inspection.manifest
@@ -39,10 +56,12 @@ def compare(inspection: Inspection) -> Comparison:
     return Comparison(manifest.partition, counted, inspection.proof)
 
 
-def verify_table(store: Store, spec: TableSpec) -> list[Comparison]:
-    """Read every archived partition of a table, and compare it with the service's counts.
-
-    Raises:
-        CommitRefused: a file is missing, damaged, or from another writer.
-    """
-    return [compare(inspect(store, manifest.partition, spec)) for manifest in load_all(store, spec.name)]
+def verify(store: Store, spec: TableSpec, archive: Archive) -> Verification:
+    """Read every archived partition of a table, and compare it with the service's counts."""
+    comparisons, damaged = [], dict(archive.damaged)
+    for partition in archive.manifests:
+        try:
+            comparisons.append(compare(inspect(store, partition, spec)))
+        except CommitRefused as error:
+            damaged[partition] = error
+    return Verification(comparisons, damaged, archive.foreign)

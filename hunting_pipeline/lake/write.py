@@ -24,8 +24,9 @@ from hunting_pipeline.lake.layout import (
     staging_path,
 )
 from hunting_pipeline.lake.manifest import Manifest
+from hunting_pipeline.lake.schema import columns_of
 from hunting_pipeline.lake.stores import Store
-from hunting_pipeline.model import RESCUED, Bucket, Partition, Proof, Slice, Staged, TableSpec, Window
+from hunting_pipeline.model import RESCUED, Bucket, Column, Partition, Proof, Slice, Staged, TableSpec, Window
 from hunting_pipeline.reply import Reply
 from hunting_pipeline.ticks import CHECKSUM_MODULUS, DOTNET_EPOCH, ticks_of_nanoseconds
 
@@ -37,6 +38,8 @@ __all__ = [
     "proof_of",
     "proof_of_reply",
     "rescued_values",
+    "schema_of_reply",
+    "segment_columns",
     "stage",
     "staged_segments",
     "ticks_in",
@@ -79,6 +82,11 @@ def proof_of_reply(reply: Reply, spec: TableSpec) -> Proof:
     if spec.time_column is None:
         return Proof(reply.table.num_rows, 0)
     return proof_of(_ticks(reply.table, spec.time_column))
+
+
+def schema_of_reply(reply: Reply) -> pa.Schema:
+    """Return the schema that a segment with the rows of this reply would have."""
+    return _with_kusto_types(reply).schema
 
 
 def _ticks(table: pa.Table, time_column: str) -> Ticks:
@@ -288,6 +296,12 @@ def _read_staged(store: Store, path: str) -> Staged | None:
     bucket = Bucket(**fields["bucket"]) if fields["bucket"] else None
     values = {"partition": partition, "span": span, "bucket": bucket, "proof": Proof(**fields["proof"])}
     return Staged(**fields | values) if path == staging_path(partition, span, bucket) else None
+
+
+def segment_columns(store: Store, segment: Staged) -> tuple[Column, ...]:
+    """Return the columns of a staged segment, with the service's names; none if the file is damaged."""
+    found = open_segment(store, segment.path)
+    return () if found is None else columns_of(found.schema)
 
 
 def is_staged(store: Store, segment: Staged) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 
 import dagster as dg
 
-from hunting_pipeline.lake.verify import verify_table
+from hunting_pipeline.lake.verify import verify
 from hunting_pipeline.model import TableSpec, ticks_of
 from hunting_pipeline.orchestration.checks.complete import complete_result, complete_spec
 from hunting_pipeline.orchestration.checks.health import HEALTH_CHECKS, health_results, health_specs
@@ -15,6 +15,7 @@ from hunting_pipeline.orchestration.keys import COMPLETE, RECONCILED
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.orchestration.table_run import Event
+from hunting_pipeline.pipeline.coverage import archive_of, problems_of
 
 __all__ = ["checked_asset"]
 
@@ -100,7 +101,13 @@ def _check_results(
     wanted = {check.name: check.asset_key for check in context.selected_asset_check_keys}
     with errors_as_outcomes(context.log):
         if COMPLETE in wanted and not context.selected_asset_keys:
-            yield complete_result(wanted[COMPLETE], verify_table(hunting.lake(), spec))
+            store = hunting.lake()
+            verified = verify(store, spec, archive_of(store, spec))
+            yield complete_result(
+                wanted[COMPLETE],
+                verified.comparisons,
+                problems=problems_of(spec, verified.damaged, verified.foreign),
+            )
         for result in health(hunting) if wanted.keys() & HEALTH_CHECKS else ():
             if result.check_name in wanted:
                 yield result

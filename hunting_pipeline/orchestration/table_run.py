@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from hunting_pipeline.errors import CommitRefused, HuntingError
 from hunting_pipeline.lake.inspect import Inspection, inspect
 from hunting_pipeline.lake.layout import data_path
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.manifest import load_archive
 from hunting_pipeline.lake.verify import Comparison, compare
 from hunting_pipeline.model import Partition, TableSpec, partition_from_key
 from hunting_pipeline.orchestration import metadata
@@ -17,7 +18,9 @@ from hunting_pipeline.orchestration.markdown import unlinked
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.pipeline import Pipeline, Pull
+from hunting_pipeline.pipeline.coverage import archive_of, problems_of
 from hunting_pipeline.pipeline.progress import Reporter
+from hunting_pipeline.pipeline.pull import combined
 from hunting_pipeline.quota.report import describe_left
 
 __all__ = ["Event", "materialize_table"]
@@ -54,6 +57,7 @@ class TableRun:
         self._pipeline = pipeline
         self._key = key
         self._comparisons: list[Comparison] = []
+        self._errors: list[HuntingError] = []
         self._rows: dict[str, int] = {}
 
     def pull(self, partitions: Sequence[Partition]) -> Iterator[Event]:
@@ -66,7 +70,7 @@ class TableRun:
             after = pull.report  # the first reply may have corrected the time
             self._log_future([p for p in after.future if p not in before.future])
             yield from self._archived_before([p for p in after.covered if p not in before.covered])
-        yield complete_result(self._key, self._comparisons)
+        yield self._complete()
 
     def reconcile(self, partitions: Sequence[Partition]) -> Iterator[Event]:
         """Count the partitions again, fetch the spans that differ, and yield the events."""
@@ -88,7 +92,13 @@ class TableRun:
                     len(found.other_query),
                 )
             yield from self._receipts(pull, added="late rows")
-        yield complete_result(self._key, self._comparisons)
+        yield self._complete()
+
+    def _complete(self) -> dg.AssetCheckResult:
+        """Return the check of the run's partitions. It also fails if another file of the table is damaged."""
+        archive = archive_of(self._pipeline.store, self._spec)
+        problems = problems_of(self._spec, archive.damaged, archive.foreign)
+        return complete_result(self._key, self._comparisons, problems=problems)
 
     def _reporter(self) -> Reporter:
         return Reporter(
@@ -99,14 +109,19 @@ class TableRun:
 
     def _receipts(self, pull: Pull, *, added: str = "rows added") -> Iterator[Event]:
         before = pull.report
-        for receipt in pull:
-            after = pull.report
-            yield from self._committed(
-                receipt.partition,
-                **metadata.of_receipt(receipt, added=added),
-                **metadata.of_spending(before, after),
-            )
-            before = after
+        try:
+            for receipt in pull:
+                after = pull.report
+                yield from self._committed(
+                    receipt.partition,
+                    **metadata.of_receipt(receipt, added=added),
+                    **metadata.of_spending(before, after),
+                )
+                before = after
+        except HuntingError as error:
+            self._errors.append(error)
+        if self._errors:
+            raise combined(self._errors)
 
     def _log_future(self, future: Sequence[Partition]) -> None:
         if future:
@@ -118,11 +133,17 @@ class TableRun:
             )
 
     def _archived_before(self, covered: Sequence[Partition]) -> Iterator[Event]:
-        """Yield events for partitions that are in the lake, but not yet recorded in Dagster."""
+        """Yield events for partitions that are in the lake, but not yet recorded in Dagster.
+
+        The errors of damaged files are kept until the other partitions are archived.
+        """
         recorded = self._recorded()
         for partition in covered:
             if partition.key not in recorded:
-                yield from self._committed(partition)
+                try:
+                    yield from self._committed(partition)
+                except CommitRefused as error:
+                    self._errors.append(error)
 
     def _recorded(self) -> set[str]:
         """Return the partitions recorded in Dagster. Return none for a new backfill: it needs new events."""
@@ -148,7 +169,7 @@ class TableRun:
     def _rows_with(self, inspection: Inspection) -> int:
         """Return the number of rows of the whole table. Each run reads the manifests once."""
         if not self._rows:
-            archived = load_all(self._pipeline.store, self._spec.name)
-            self._rows = {manifest.partition.key: manifest.proof.rows for manifest in archived}
+            archive = load_archive(self._pipeline.store, self._spec.name)
+            self._rows = {one.partition.key: one.proof.rows for one in archive.manifests.values()}
         self._rows[inspection.manifest.partition.key] = inspection.manifest.proof.rows
         return sum(self._rows.values())

@@ -52,6 +52,7 @@ class Batch:
         workers: int,
     ) -> None:
         self.todo = Todo.of(missing)
+        self._first = frozenset(self.todo.wanted)
         self.errors: list[HuntingError] = []
         self.resumed = 0
         self.null_time = 0
@@ -78,10 +79,10 @@ class Batch:
         yield from self.commit_whole()
 
     def want(self, missing: Iterable[tuple[Partition, Window]]) -> None:
-        """Replace the spans to fetch, before the first fetch. Committed partitions are left out."""
-        committed = {receipt.partition for receipt in self._landing.receipts}
+        """Replace the spans to fetch, before the first fetch. Partitions that `resume` took are left out."""
+        taken = self._first - self.todo.wanted.keys()
         staged = [segment for segments in self.todo.segments.values() for segment in segments]
-        self.todo = Todo.of(item for item in missing if item[0] not in committed)
+        self.todo = Todo.of(item for item in missing if item[0] not in taken)
         for segment in filter(self.todo.wants, staged):
             self.todo.add(segment)
         self._tracker.begin(self.todo.size)

@@ -220,16 +220,17 @@ class Calls:
             raise Refused(f"{self.table}: the service also refused a new token: {error}") from error
 
     def _ask_within_quota(self, query: str, rows: bool) -> Reply:
-        refused_for = 0.0
+        refused_for, least = 0.0, 1.0
         while True:
             self._sign_in()  # first: a reservation counts from the moment it is made
             reservation = self._reserve(rows)
             try:
                 return self._ask_once(query, reservation)
             except _Throttled as throttled:
-                until = self.clock.now() + throttled.seconds
+                seconds, least = max(throttled.seconds, least), 2 * least
+                until = self.clock.now() + seconds
                 self.ledger.block(until=until, reason=str(throttled))
-                refused_for += throttled.seconds
+                refused_for += seconds
                 if refused_for > self.max_wait:
                     reason = f"repeated throttling by the service: {throttled}"
                     raise self._exhausted(until, reason) from throttled

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from hunting_pipeline import window
 from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
-from hunting_pipeline.lake.manifest import Manifest, load_all
+from hunting_pipeline.lake.manifest import Archive, Manifest, load_archive
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Partition, TableSpec, Window
+from hunting_pipeline.pipeline.health import list_some
 
 __all__ = [
     "Coverage",
@@ -16,6 +17,7 @@ __all__ = [
     "backlog_of",
     "coverage",
     "everything_available",
+    "problems_of",
     "refuse_other_query",
 ]
 
@@ -29,12 +31,21 @@ class Coverage:
         partitions: the requested partitions.
         archived: the manifests of the archived partitions among them, oldest first.
         backlog: the spans that a pull would fetch.
+        damaged: all damaged partitions of the table, also partitions that are not requested.
+        foreign: paths of all files in the table's folder that are not files of partitions.
     """
 
     spec: TableSpec
     partitions: tuple[Partition, ...]
     archived: tuple[Manifest, ...]
     backlog: window.Backlog
+    damaged: Mapping[Partition, CommitRefused]
+    foreign: tuple[str, ...]
+
+    @property
+    def problems(self) -> list[CommitRefused]:
+        """The errors of damaged partitions and foreign files."""
+        return problems_of(self.spec, self.damaged, self.foreign)
 
 
 def coverage(
@@ -45,24 +56,42 @@ def coverage(
     Raises:
         Misconfigured: the table is archived with another grain than the grain of `spec`.
     """
-    archive = archive_of(store, spec)
+    archive = archive_of(store, spec, partitions)
     backlog = backlog_of(spec, partitions, archive, now=now, retention_days=retention_days)
-    return Coverage(spec, tuple(partitions), tuple(archive[p] for p in partitions if p in archive), backlog)
+    archived = tuple(archive.manifests[p] for p in partitions if p in archive.manifests)
+    return Coverage(spec, tuple(partitions), archived, backlog, archive.damaged, archive.foreign)
 
 
-def archive_of(store: Store, spec: TableSpec) -> dict[Partition, Manifest]:
-    """Return the manifests of a table by partition.
+def problems_of(
+    spec: TableSpec, damaged: Mapping[Partition, CommitRefused], foreign: Sequence[str]
+) -> list[CommitRefused]:
+    """Return the errors of damaged partitions, and one error for all foreign files of a table."""
+    if not foreign:
+        return list(damaged.values())
+    return [
+        *damaged.values(),
+        CommitRefused(
+            f"{spec.name}: these files are not at the path of a partition: {list_some(foreign)}."
+            " Programs that read the folder read their rows too, perhaps twice. No file was changed."
+            " Move these files out of the lake"
+        ),
+    ]
+
+
+def archive_of(store: Store, spec: TableSpec, partitions: Iterable[Partition] = ()) -> Archive:
+    """Return the archive of a table; `partitions` are requested, see `load_archive`.
 
     Raises:
         Misconfigured: the table is archived with another grain than the grain of `spec`.
     """
-    archive = {manifest.partition: manifest for manifest in load_all(store, spec.name)}
-    for partition in archive:
+    archive = load_archive(store, spec.name, partitions)
+    for partition in archive.manifests:
         if not partition.null_time and window.partition_of(spec, partition.window.start) != partition:
             raise Misconfigured(
                 f"{spec.name} is archived with another grain than {spec.grain.value!r} (see {partition.key})."
                 " The archive is unchanged. Change `grain` back, or set"
-                f" {setting('lake')} to another lake"
+                f" {setting('lake')} to another lake",
+                everything=False,
             )
     return archive
 
@@ -70,22 +99,24 @@ def archive_of(store: Store, spec: TableSpec) -> dict[Partition, Manifest]:
 def backlog_of(
     spec: TableSpec,
     partitions: Sequence[Partition],
-    archive: Mapping[Partition, Manifest],
+    archive: Archive,
     *,
     now: int,
     retention_days: int,
     renew: bool = False,
 ) -> window.Backlog:
-    """Sort `partitions` into the lists of a `Backlog`.
+    """Sort `partitions` into the lists of a `Backlog`. Leave out those that a damaged file blocks.
 
     With `renew`, a partition that another query archived counts as missing, if all its archived spans are
     still available.
     """
+    blocked = archive.blocked(partitions)
+    partitions = [partition for partition in partitions if partition not in blocked]
     if spec.time_column is None:
-        return window.snapshot_backlog(partitions, archive, now=now)
+        return window.snapshot_backlog(partitions, archive.manifests, now=now)
     available = window.available(now, retention_days, spec)
-    covered = {partition: manifest.covered for partition, manifest in archive.items()}
-    for partition in archived_by_other_query(spec, partitions, archive) if renew else ():
+    covered = {partition: manifest.covered for partition, manifest in archive.manifests.items()}
+    for partition in archived_by_other_query(spec, partitions, archive.manifests) if renew else ():
         whole = all(available.contains(span) for span in covered[partition])
         covered[partition] = () if whole else (partition.window,)
     return window.backlog_of(partitions, covered, available=available)

@@ -83,7 +83,7 @@ class Difference:
     """The partitions that differ in a recount.
 
     Attributes:
-        passed: whether the archive equals the service.
+        passed: whether the archive equals the service, and every file could be compared.
         summary: the finding as text.
         stale: keys of partitions with late rows, which can be fetched again.
         shrunk: keys of partitions with fewer rows in the service than in the archive. A person must decide.
@@ -151,9 +151,11 @@ def judge_recount(found: Recount, partitions: Iterable[Partition], spec: TableSp
     if shrunk:
         force = f": `hunting reconcile {found.table} --force` replaces them" if spec.plain else ""
         said.append(f"fewer rows than archived in {len(shrunk)} partitions, which stay unchanged{force}")
+    if found.damaged:
+        said.append(f"damaged and not compared: {list_some([each.key for each in found.damaged])}")
     if found.other_query:
         said.append(f"{len(found.other_query)} partitions were archived by another query and not compared")
-    return Difference(found.equal, "; ".join(said), stale, shrunk)
+    return Difference(found.equal and not found.damaged, "; ".join(said), stale, shrunk)
 
 
 def _keys_within(partitions: Iterable[Partition], bins: Sequence[Window]) -> list[str]:

@@ -1,11 +1,16 @@
 """The writes of a pull: segments in staging, then complete partitions in the lake."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
+import pyarrow as pa
+
+from hunting_pipeline.catalog import catalog
+from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.commit import Writer, claim, commit, known_schema, prove_writable
-from hunting_pipeline.lake.manifest import Manifest, load
+from hunting_pipeline.lake.manifest import Archive, load
+from hunting_pipeline.lake.schema import merged
 from hunting_pipeline.lake.stores import Store
-from hunting_pipeline.lake.write import Origin, stage, staged_segments, unstage
+from hunting_pipeline.lake.write import Origin, segment_columns, stage, staged_segments, unstage
 from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec
 from hunting_pipeline.pipeline.memory import release
 from hunting_pipeline.pipeline.splitter import Fetched
@@ -28,23 +33,29 @@ class Landing:
         self,
         store: Store,
         writer: Writer,
-        archive: Mapping[Partition, Manifest],
+        archive: Archive,
         *,
         now: Callable[[], int],
         force: bool,
+        stated_schema: Callable[[], pa.Schema],
     ) -> None:
         self.store = store
         self._writer = writer
         self._archive = archive
         self.receipts: list[Receipt] = []
-        self._newest = max(archive.values(), key=lambda one: one.committed_at, default=None)
+        self._manifests = [*archive.manifests.values()]
         self._now = now
         self._force = force
+        self._stated_schema = stated_schema
 
     def archived_rows(self, partition: Partition) -> int:
         """Return the number of rows of a partition that were archived before this pull."""
-        archived = self._archive.get(partition)
+        archived = self._archive.manifests.get(partition)
         return archived.proof.rows if archived else 0
+
+    def damage(self, partition: Partition) -> CommitRefused | None:
+        """Return the error of a partition whose file was damaged before this pull; None if it was not."""
+        return self._archive.damaged.get(partition)
 
     def prove_writable(self, partition: Partition) -> None:
         """Check that a partition can be written, before calls use quota."""
@@ -59,7 +70,7 @@ class Landing:
 
         `edge` is the retention edge (ticks).
         """
-        return staged_segments(self.store, spec.name, spec.query_hash, self._archive, edge=edge)
+        return staged_segments(self.store, spec.name, spec.query_hash, self._archive.manifests, edge=edge)
 
     def discard(self, partition: Partition) -> None:
         """Remove the staged segments of a partition."""
@@ -88,14 +99,28 @@ class Landing:
             self.store,
             partition,
             staged=segments,
-            archived=self._archive.get(partition),
-            known=known_schema(self.store, self._newest.partition if self._newest else None),
+            archived=self._archive.manifests.get(partition),
+            known=known_schema(self.store, self._manifests) or self._first_schema(spec, segments),
             spec=spec,
             writer=self._writer,
             now=self._now(),
             force=self._force,
         )
-        self._newest = load(self.store, partition)
+        if (manifest := load(self.store, partition)) is not None:
+            self._manifests = [manifest]
         self.receipts.append(receipt)
         release()
         return receipt
+
+    def _first_schema(self, spec: TableSpec, segments: Sequence[Staged]) -> pa.Schema | None:
+        """Return the schema for the first commit of a table; None if the segments have the documented types.
+
+        The first file fixes the types of the table. So one odd reply must not decide: if a type is not the
+        documented type, or if none is documented, the service states its types once more.
+        """
+        entry = catalog().get(spec.name)
+        documented = {column.name: column.kusto_type for column in entry.columns} if entry else {}
+        found = [column for segment in segments for column in segment_columns(self.store, segment)]
+        if documented and all(documented.get(one.name, one.kusto_type) == one.kusto_type for one in found):
+            return None
+        return merged(spec, None, [self._stated_schema()])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from hunting_pipeline import plan, window
-from hunting_pipeline.errors import BeyondRetention, HuntingError, Misconfigured
+from hunting_pipeline.errors import BeyondRetention, CommitRefused, HuntingError, Misconfigured
 from hunting_pipeline.http.service_clock import ServiceClock
 from hunting_pipeline.model import NULL_TIME, Partition, Receipt, Report, Slice, TableSpec
 from hunting_pipeline.pipeline.batch import OF_ONE_PARTITION, Batch
@@ -13,7 +13,7 @@ from hunting_pipeline.pipeline.splitter import Splitter
 from hunting_pipeline.pipeline.tracker import Tracker
 from hunting_pipeline.publish import Publisher
 
-__all__ = ["Pull"]
+__all__ = ["Pull", "combined"]
 
 _SHOWN = 5
 """Most partitions that a message names."""
@@ -39,6 +39,7 @@ class Pull:
         workers: number of simultaneous calls.
         publishers: the table formats to publish to.
         discard_staged: remove segments that an earlier run staged.
+        refused: errors of requested partitions that the pull cannot replace, because a file is damaged.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Pull:
         workers: int,
         publishers: Sequence[Publisher] = (),
         discard_staged: bool = False,
+        refused: Sequence[CommitRefused] = (),
     ) -> None:
         self.spec = splitter.spec
         self.backlog = backlog = decide()
@@ -62,6 +64,7 @@ class Pull:
         self._tracker = tracker
         self._workers = workers
         self._publishers = publishers
+        self.refused = tuple(dict.fromkeys(refused))
         again = [partition for partition, _ in backlog.missing] if discard_staged else ()
         self._discard = (*backlog.covered, *again)
         self._batch = Batch(splitter, backlog.missing, landing=landing, tracker=tracker, workers=workers)
@@ -93,13 +96,13 @@ class Pull:
     def __iter__(self) -> Iterator[Receipt]:
         yield from self._batch.resume(discard=self._discard)
         yield from self._run(self._batch)
-        errors = list(self._batch.errors)
+        errors = [*self._batch.errors, *self.refused]
         if not any(isinstance(error, Misconfigured) for error in errors):
             errors += self._publish()
         if forgotten := [*self.backlog.forgotten, *self._batch.todo.lost]:
             errors.append(_beyond_retention(forgotten, self.spec))
         if errors:
-            raise _combined(errors)
+            raise combined(errors)
 
     def _run(self, batch: Batch) -> Iterator[Receipt]:
         """Commit all partitions that can be committed. Afterwards `batch.errors` holds the errors."""
@@ -133,6 +136,9 @@ class Pull:
         they are fetched first. If a run dies later, the next run still has missing rows and counts again.
         """
         partition = Partition(self.spec.name, NULL_TIME)
+        if batch.null_time and (damage := self._landing.damage(partition)):
+            batch.errors.append(damage)
+            return
         if batch.null_time <= self._landing.archived_rows(partition):
             return
         null_time = Batch(
@@ -144,7 +150,7 @@ class Pull:
         )
         yield from self._run(null_time)
         if null_time.errors:
-            error = _combined(null_time.errors)
+            error = combined(null_time.errors)
             if not isinstance(error, OF_ONE_PARTITION):
                 raise error
             batch.errors.append(error)
@@ -161,7 +167,7 @@ class Pull:
         return errors
 
 
-def _combined(errors: Sequence[HuntingError]) -> HuntingError:
+def combined(errors: Sequence[HuntingError]) -> HuntingError:
     """Return the error that ended the run, with the other errors as notes.
 
     Errors of single partitions go last: if the first error leads to a new run, that run raises them again.
@@ -169,7 +175,8 @@ def _combined(errors: Sequence[HuntingError]) -> HuntingError:
     of_partitions = (*OF_ONE_PARTITION, BeyondRetention)
     first, *others = sorted(errors, key=lambda error: isinstance(error, of_partitions))
     for other in others:
-        first.add_note(other.marked)
+        for text in (other.marked, *getattr(other, "__notes__", ())):
+            first.add_note(text)
     return first
 
 

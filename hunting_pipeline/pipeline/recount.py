@@ -2,12 +2,13 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 import numpy as np
 
 from hunting_pipeline import plan
+from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.read import archived_ticks
 from hunting_pipeline.lake.stores import Store
@@ -32,6 +33,7 @@ class Recount:
         shrunk: bins in which the service holds fewer rows. They are replaced only with `force`.
         other_query: partitions that another query archived: with other columns, another filter or another
             hunt text. They cannot be compared.
+        damaged: partitions that cannot be compared because a file is damaged, each with the error.
         calls: requests that counted rows.
     """
 
@@ -41,6 +43,7 @@ class Recount:
     grown: tuple[Window, ...]
     shrunk: tuple[Window, ...]
     other_query: tuple[Partition, ...] = ()
+    damaged: Mapping[Partition, CommitRefused] = field(default_factory=dict)
     calls: int = 0
 
     @property
@@ -83,7 +86,9 @@ class Recount:
 
 
 def recount(splitter: Splitter, store: Store, archived: Sequence[Manifest], *, available: Window) -> Recount:
-    """Compare the counts bin by bin. Sends one call and reads the time columns of the archived files.
+    """Compare the counts bin by bin. Reads the time columns of the archived files and sends one call.
+
+    A partition whose file cannot be read is left out and listed as damaged.
 
     Args:
         splitter: sends the query.
@@ -102,10 +107,14 @@ def recount(splitter: Splitter, store: Store, archived: Sequence[Manifest], *, a
     if not windows or spec.time_column is None:
         return Recount(spec.name, (), (), (), ())
     step = plan.step_for(sum(window.ticks for window in windows))
+    here, damaged = _here(store, spec, archived, windows, step)
+    if damaged:
+        rest = [manifest for manifest in archived if manifest.partition not in damaged]
+        found = recount(splitter, store, rest, available=available)
+        return replace(found, damaged={**damaged, **found.damaged})
     there: dict[Window, Proof] = {}
     for histogram in splitter.counted(windows, step):
         there |= {b.window: b.proof for b in histogram.bins}
-    here = _here(store, spec, archived, windows, step)
     different = sorted(b for b in here.keys() | there.keys() if here.get(b) != there.get(b))
     return Recount(
         table=spec.name,
@@ -122,14 +131,20 @@ def _rows(proofs: Mapping[Window, Proof], window: Window) -> int:
 
 def _here(
     store: Store, spec: TableSpec, archived: Sequence[Manifest], windows: Sequence[Window], step: int
-) -> dict[Window, Proof]:
+) -> tuple[dict[Window, Proof], dict[Partition, CommitRefused]]:
+    """Count the archived rows by bin. Return the counts, and the partitions whose file cannot be read."""
     found: dict[Window, Proof] = {}
+    damaged: dict[Partition, CommitRefused] = {}
     for manifest in archived:
-        ticks = archived_ticks(store, manifest.partition, str(spec.time_column))
+        try:
+            ticks = archived_ticks(store, manifest.partition, str(spec.time_column))
+        except CommitRefused as error:
+            damaged[manifest.partition] = error
+            continue
         for window in windows:
             for b in archived_bins(ticks, window, step):
                 found[b.window] = found.get(b.window, _NOTHING) + b.proof
-    return found
+    return found, damaged
 
 
 def archived_bins(ticks: Ticks, window: Window, step: int) -> list[Bin]:

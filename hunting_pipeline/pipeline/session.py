@@ -5,15 +5,16 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hunting_pipeline import plan, window
 from hunting_pipeline.auth.tokens import Tokens
-from hunting_pipeline.errors import Misconfigured, setting
+from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
 from hunting_pipeline.http.client import Client
 from hunting_pipeline.kql import queries
 from hunting_pipeline.lake.commit import Writer
 from hunting_pipeline.lake.layout import lock_path
-from hunting_pipeline.lake.manifest import Manifest
+from hunting_pipeline.lake.manifest import Archive, Manifest
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import DAY, SECOND, Column, Partition, TableSpec, Window
@@ -56,6 +57,7 @@ class TablePlan:
     Attributes:
         spec: the table.
         backlog: the missing spans.
+        refused: the errors of requested partitions that a damaged file blocks.
         slices: number of calls that fetch rows.
         planning_calls: number of calls that counted rows for this plan.
         cost: the whole cost, planning included.
@@ -64,6 +66,7 @@ class TablePlan:
 
     spec: TableSpec
     backlog: window.Backlog
+    refused: tuple[CommitRefused, ...]
     slices: int
     planning_calls: int
     cost: plan.Cost
@@ -137,7 +140,7 @@ class Pipeline:
             seconds_per_call=_SECONDS_PER_CALL,
             retention_days=self.limits.retention_days,
         )
-        return TablePlan(spec, pull.backlog, len(slices), calls, cost, tuple(costs))
+        return TablePlan(spec, pull.backlog, tuple(pull.refused), len(slices), calls, cost, tuple(costs))
 
     def at_risk(self, plans: Iterable[TablePlan]) -> tuple[Partition, ...]:
         """Return the partitions that the service begins to delete before the quota allows their calls.
@@ -183,7 +186,8 @@ class Pipeline:
             try:
                 held.enter_context(self.store.lock(lock_path(spec.name), max_wait=self.max_wait))
             except Misconfigured:  # a read-only lake, which a pull of nothing does not change
-                if self._backlog(spec, partitions, archive_of(self.store, spec), renew=renew).missing:
+                archive = archive_of(self.store, spec, partitions)
+                if self._backlog(spec, partitions, archive, renew=renew).missing:
                     raise
             yield self._prepare(spec, partitions, force=force, renew=renew, observe=observe)
 
@@ -205,7 +209,7 @@ class Pipeline:
             HuntingError: the service could not count.
         """
         self._refuse_other_api(spec)
-        archive = archive_of(self.store, spec)
+        archive = archive_of(self.store, spec, partitions)
         splitter = self._splitter(spec, archive, _tracker(spec, observe), Priority.FRESH)
         found, _ = self._recount(splitter, partitions, archive)
         return found
@@ -235,7 +239,7 @@ class Pipeline:
         """
         self._refuse_other_api(spec)
         with self.store.lock(lock_path(spec.name), max_wait=self.max_wait):
-            archive = archive_of(self.store, spec)
+            archive = archive_of(self.store, spec, partitions)
             tracker = _tracker(spec, observe)
             splitter = self._splitter(spec, archive, tracker, Priority.FRESH)
             found, compared = self._recount(splitter, partitions, archive)
@@ -250,22 +254,34 @@ class Pipeline:
             backlog = window.Backlog(tuple(stale), (), (), ())
             yield (
                 found,
-                self._pull(splitter, lambda: backlog, archive, tracker, force=force, discard_staged=True),
+                self._pull(
+                    splitter,
+                    lambda: backlog,
+                    archive,
+                    tracker,
+                    refused=list(found.damaged.values()),
+                    force=force,
+                    discard_staged=True,
+                ),
             )
 
     def _recount(
-        self, splitter: Splitter, partitions: Sequence[Partition], archive: Mapping[Partition, Manifest]
+        self, splitter: Splitter, partitions: Sequence[Partition], archive: Archive
     ) -> tuple[Recount, list[Manifest]]:
         """Count `partitions` again. Return the comparison, and the manifests that were compared."""
-        spec = splitter.spec
-        other_query = archived_by_other_query(spec, partitions, archive)
-        compared = [archive[p] for p in sorted({*partitions} - {*other_query}) if p in archive]
+        spec, manifests = splitter.spec, archive.manifests
+        blocked = archive.blocked(partitions)
+        other_query = archived_by_other_query(spec, partitions, manifests)
+        wanted = sorted({*partitions} - {*other_query} - blocked.keys())
+        compared = [manifests[partition] for partition in wanted if partition in manifests]
         time_known = self.client.clock.difference is not None
         found = recount(splitter, self.store, compared, available=self._available(spec))
-        if not time_known and self.client.clock.machine_wrong:
+        if not time_known and self.client.clock.machine_wrong:  # count again by the service's time
             found = recount(splitter, self.store, compared, available=self._available(spec))
+        damaged = {**blocked, **found.damaged}
+        compared = [manifest for manifest in compared if manifest.partition not in damaged]
         calls = splitter.calls.spent.calls
-        return replace(found, other_query=tuple(other_query), calls=calls), compared
+        return replace(found, other_query=tuple(other_query), damaged=damaged, calls=calls), compared
 
     def _prepare(
         self,
@@ -276,25 +292,18 @@ class Pipeline:
         renew: bool = False,
         observe: Observer | None = None,
     ) -> Pull:
-        archive = archive_of(self.store, spec)
+        archive = archive_of(self.store, spec, partitions)
         if not renew:
-            refuse_other_query(spec, partitions, archive)
-
-        def decide() -> window.Backlog:
-            return self._backlog(spec, partitions, archive, renew=renew)
-
+            refuse_other_query(spec, partitions, archive.manifests)
+        decide = partial(self._backlog, spec, partitions, archive, renew=renew)
         fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in decide().missing)
         tracker = _tracker(spec, observe)
         splitter = self._splitter(spec, archive, tracker, Priority.FRESH if fresh else Priority.BACKFILL)
-        return self._pull(splitter, decide, archive, tracker, force=force)
+        refused = list(archive.blocked(partitions).values())
+        return self._pull(splitter, decide, archive, tracker, refused=refused, force=force)
 
     def _backlog(
-        self,
-        spec: TableSpec,
-        partitions: Sequence[Partition],
-        archive: Mapping[Partition, Manifest],
-        *,
-        renew: bool,
+        self, spec: TableSpec, partitions: Sequence[Partition], archive: Archive, *, renew: bool
     ) -> window.Backlog:
         days = self.limits.retention_days
         return backlog_of(spec, partitions, archive, now=self.now(), retention_days=days, renew=renew)
@@ -303,35 +312,37 @@ class Pipeline:
         self,
         splitter: Splitter,
         decide: Callable[[], window.Backlog],
-        archive: Mapping[Partition, Manifest],
+        archive: Archive,
         tracker: Tracker,
         *,
+        refused: Sequence[CommitRefused],
         force: bool,
         discard_staged: bool = False,
     ) -> Pull:
-        """Return a pull of the backlog that `decide` returns.
-
-        With `discard_staged`, it does not use segments of an earlier run.
-        """
+        """Return a pull. With `discard_staged`, it does not use segments of an earlier run."""
         return Pull(
             splitter,
             decide,
             clock=self.client.clock,
-            landing=Landing(self.store, self.writer, archive, now=self.now, force=force),
+            landing=Landing(
+                self.store,
+                self.writer,
+                archive,
+                now=self.now,
+                force=force,
+                stated_schema=splitter.stated_schema,
+            ),
             tracker=tracker,
             workers=self.workers,
             publishers=self.publishers,
             discard_staged=discard_staged,
+            refused=refused,
         )
 
-    def _splitter(
-        self,
-        spec: TableSpec,
-        archive: Mapping[Partition, Manifest],
-        tracker: Tracker,
-        priority: Priority,
-    ) -> Splitter:
-        return Splitter(spec, self._calls(tracker, priority), _width(spec, archive), self._retention_edge)
+    def _splitter(self, spec: TableSpec, archive: Archive, tracker: Tracker, priority: Priority) -> Splitter:
+        return Splitter(
+            spec, self._calls(tracker, priority), _width(spec, archive.manifests), self._retention_edge
+        )
 
     def _calls(self, tracker: Tracker, priority: Priority) -> Calls:
         return Calls(
@@ -360,7 +371,8 @@ class Pipeline:
             raise Misconfigured(
                 f"the hunt {spec.name} is written for the API {wanted!r}, and {setting('api')} is"
                 f" {self.writer.api!r}. No request was sent and no data was written. Change {setting('api')},"
-                " or the API in the hunt"
+                " or the API in the hunt",
+                everything=False,
             )
 
 

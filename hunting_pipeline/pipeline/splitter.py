@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+import pyarrow as pa
+
 from hunting_pipeline import plan, split
 from hunting_pipeline.errors import HuntingError, ReplyUnreadable, ServiceFailed, SliceTooDense
 from hunting_pipeline.kql import queries
-from hunting_pipeline.lake.write import proof_of_reply
+from hunting_pipeline.lake.write import proof_of_reply, schema_of_reply
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import Column, Histogram, Proof, Slice, TableSpec, Window
 from hunting_pipeline.pipeline.calls import Calls, NotFetched
@@ -90,6 +92,12 @@ class Splitter:
         Two equal fingerprints mean that no row has changed between the two calls.
         """
         return self.calls.count_or_fail(queries.content_query(self.spec), queries.read_proof)
+
+    def stated_schema(self) -> pa.Schema:
+        """Return the schema of the table's rows, as the service states it in a reply without rows."""
+        stated = self.calls.count_or_fail(queries.schema_query(self.spec), schema_of_reply)
+        names = self.spec.columns or stated.names
+        return pa.schema([field for field in stated if field.name in names])
 
     def recounted(self, slice_: Slice) -> Slice:
         """Count the slice again, and return it with the new count."""

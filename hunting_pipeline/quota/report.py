@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from hunting_pipeline.limits import Kind
 from hunting_pipeline.quota.ledger import Usage
+from hunting_pipeline.quota.outage import TABLE_FAILURES
 from hunting_pipeline.quota.windows import RateUse
 
 __all__ = ["describe_left", "problems_of", "rate_name"]
@@ -25,11 +26,13 @@ def describe_left(usage: Usage) -> str:
 
 
 def problems_of(usage: Usage) -> list[str]:
-    """Return the problems of a tenant's quota: the service throttles the tenant, or a call waits too long."""
+    """Return the problems of a tenant's calls: the service throttles or fails, or a call waits too long."""
     problems = []
     if usage.blocked_until is not None:
         until = datetime.fromtimestamp(usage.blocked_until, UTC)
         problems.append(f"blocked until {until:%Y-%m-%d %H:%M:%S} UTC: {usage.block_reason}")
+    if usage.failures >= TABLE_FAILURES:
+        problems.append(f"the last {usage.failures} calls failed, the last with: {usage.failure}")
     if usage.longest_wait > _LONG_WAIT:
         problems.append(f"a call has been waiting in the queue for {usage.longest_wait / 60:.0f} minutes")
     return problems

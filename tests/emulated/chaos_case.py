@@ -35,6 +35,8 @@ SPREAD, ALIKE, TICK, TWINS, TIMELESS, BORDER = "spread", "alike", "tick", "twins
 TRANSIENT = ("error", "unknown_error", "unavailable", "reset", "cut", "half", "token", "quota", "quota_after")
 REFUSED = ("too_big", "preempted", "timeout", "gateway", "cpu", "teapot")
 SLOW = ("hang", "slow")
+FALSE = ("short", "miscount", "retyped")
+OUTAGES = ("gateway", "timeout", "unavailable", "error", "reset")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,13 @@ class Death:
 
 @dataclass(frozen=True)
 class Case:
-    """One random run."""
+    """One random run.
+
+    Attributes:
+        garbled: whether one row is unreadable while the faults last.
+        flipped: number of bits that change in staged segments before the faults end.
+        rival: whether another run pulls the same partitions at `turn`, without the lake's lock.
+    """
 
     table: str
     api: str
@@ -77,6 +85,9 @@ class Case:
     drift: dict[str, Any]
     turn: int
     death: Death | None
+    garbled: bool = False
+    flipped: int = 0
+    rival: bool = False
 
     @property
     def asked(self) -> Window:
@@ -85,6 +96,11 @@ class Case:
         if self.hourly:
             return Window(MIDNIGHT - DAY - 3 * HOUR, MIDNIGHT - DAY + 3 * HOUR)
         return WITH_TODAY if self.today else WHOLE_DAYS
+
+    @property
+    def retyped(self) -> bool:
+        """Whether a reply may have another type. A part of the table is then archived before the faults."""
+        return "retyped" in (*self.faults["kinds"], *self.faults["queue"])
 
     @property
     def spec(self) -> TableSpec:
@@ -128,6 +144,9 @@ def cases(draw: st.DrawFn) -> Case:
         drift=draw(_drift()) if table == "DeviceLogonEvents" else {},
         turn=draw(st.integers(1, 6)),
         death=draw(st.none() | _death()),
+        garbled=draw(st.integers(0, 9)) == 0,
+        flipped=draw(st.sampled_from([0, 0, 1, 3])),
+        rival=draw(st.integers(0, 5)) == 0,
     )
 
 
@@ -138,12 +157,13 @@ def _group() -> st.SearchStrategy[Rows]:
 
 @st.composite
 def _faults(draw: st.DrawFn) -> dict[str, Any]:
-    every = st.sampled_from(TRANSIENT + TRANSIENT + REFUSED + SLOW)
+    every = st.sampled_from(TRANSIENT + TRANSIENT + REFUSED + SLOW + FALSE)
+    outage = st.builds(lambda kind, calls: [kind] * calls, st.sampled_from(OUTAGES), st.integers(3, 30))
     return {
         "seed": draw(st.integers(0, 10_000)),
         "share": draw(st.sampled_from([0.0, 0.05, 0.2, 0.4])),
         "kinds": draw(st.lists(every, min_size=1, max_size=6)),
-        "queue": draw(st.lists(every, max_size=6)),
+        "queue": draw(st.lists(every, max_size=6) | outage),
         "on": draw(st.sampled_from(["any", "any", "any", "rows", "histogram"])),
     }
 

@@ -4,10 +4,11 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from chaos_case import MIDNIGHT, Case, Death
 from hunting_emulator.schema import drifts
 from hunting_pipeline.errors import CommitRefused, HuntingError
 from hunting_pipeline.lake import read
-from hunting_pipeline.lake.layout import lake_names
+from hunting_pipeline.lake.layout import OWN_FOLDER, lake_names
 from hunting_pipeline.lake.manifest import Manifest, load_all
 from hunting_pipeline.lake.stores import ANY, Expected
 from hunting_pipeline.lake.stores.local import LocalStore
@@ -78,6 +79,18 @@ class DyingStore(LocalStore):
         super().delete(path)
 
 
+class Lockless(LocalStore):
+    """A store whose table locks are not shared with any other store."""
+
+    @contextmanager
+    def lock(self, path: str, *, max_wait: float) -> Iterator[None]:
+        if path.startswith(f"{OWN_FOLDER}/locks/files"):
+            with super().lock(path, max_wait=max_wait):
+                yield
+        else:
+            yield
+
+
 class Tiny(Settings):
     """Settings with the limits of this case."""
 
@@ -100,6 +113,8 @@ class Tale:
     calls: int = 0
     rows: int = 0
     late: int = 0  # bins in which a reconcile found late rows
+    flipped: int = 0  # bits that changed in staged segments
+    rivals: int = 0  # partitions that a second writer committed meanwhile
 
     def figures(self) -> dict[str, Any]:
         """Return the counts as plain values."""
@@ -121,10 +136,13 @@ class Chaos:
         self._prepare(case)
         clock = Leaping()
         before = self._tenant(case)
+        if case.retyped:
+            self._pull_first(case, clock)
         self._disturb(case)
         outcome = self._run(case, clock)
         self._count(outcome)
         self._judge(case, before, self._tenant(case))
+        self._flip(case)
         self._calm(case, clock)
         stopped = self._finish(case, clock)
         after = self._tenant(case)
@@ -157,14 +175,42 @@ class Chaos:
         self.emulated.post("config", now=_text(now), **changes)
         self.emulated.tenant.configure(now=now + DOTNET_EPOCH, **changes)
 
+    def _pull_first(self, case: Case, clock: Leaping) -> None:
+        """Archive the first partition, so the table has a schema."""
+        with (
+            self._open(case, clock, request_seconds=30.0) as pipeline,
+            pipeline.pull(case.spec, _partitions(case)[:1]) as pull,
+        ):
+            list(pull)
+
     def _disturb(self, case: Case) -> None:
-        self.emulated.post("config", manners=case.manners, faults=case.faults)
+        garbled = self._name_in_a_row(case) if case.garbled else None
+        self.emulated.post("config", manners=case.manners | {"garbled": garbled}, faults=case.faults)
+
+    def _name_in_a_row(self, case: Case) -> str | None:
+        """Return a text that only one row has."""
+        rows = self._tenant(case)
+        column = next((name for name in ("DeviceId", "AlertId") if name in rows.column_names), None)
+        return next(iter(rows[column].to_pylist()), None) if column else None
+
+    def _flip(self, case: Case) -> None:
+        """Flip bits in the segments that the run left in staging."""
+        chance = Random(case.seed)
+        segments = sorted((self.home / "lake/_hunting/staging").rglob("*.arrow"))
+        for _ in range(case.flipped if segments else 0):
+            path = chance.choice(segments)
+            content = bytearray(path.read_bytes())
+            at = chance.randrange(8 * len(content))
+            content[at // 8] ^= 1 << at % 8
+            path.write_bytes(content)
+            self.tale.flipped += 1
 
     def _calm(self, case: Case, clock: Leaping) -> None:
         stats = self.emulated.stats()
         self.tale.faults.update({k: n for k, n in stats["by_outcome"].items() if k != "ok"})
         self.tale.calls += stats["calls"]
-        self.emulated.post("config", faults={"share": 0.0, "clear": True, "on": "any"})
+        calm = {"share": 0.0, "clear": True, "on": "any"}
+        self.emulated.post("config", faults=calm, manners={"garbled": None})
         clock.sleep(3600)  # every block by a 429 has ended
         if case.late:
             clock.sleep(LATER / SECOND)
@@ -203,10 +249,19 @@ class Chaos:
         if case.late:
             clock.sleep(3600)
             self._both(now=ticks_of(NOW) + HOUR)
+        if case.rival:
+            self._rival(case, clock)
         if case.drift:
             changed = {case.table: case.drift}
             self.emulated.post("config", drift=changed)
             self.emulated.tenant.configure(drift=drifts(changed))
+
+    def _rival(self, case: Case, clock: Leaping) -> None:
+        """Pull the same partitions as another machine does that does not share the lock."""
+        with suppress(HuntingError), self._open(case, clock, request_seconds=0.5) as pipeline:
+            store = Lockless(self.home / "lake")
+            with replace(pipeline, store=store).pull(case.spec, _partitions(case)) as pull:
+                self.tale.rivals += sum(1 for _ in pull)
 
     def _count(self, outcome: BaseException | None) -> None:
         if isinstance(outcome, Killed):

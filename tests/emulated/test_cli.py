@@ -208,6 +208,26 @@ def test_rows_that_a_defs_file_filters_are_not_replaced_and_the_next_table_is_ar
     assert {path: path.read_bytes() for path in before} != before
 
 
+@pytest.mark.parametrize("word", ["plan", "pull", "status", "reconcile", "check"])
+def test_an_error_of_one_hunt_does_not_end_the_list(
+    variables: dict[str, str], tmp_path: Path, word: str
+) -> None:
+    daily, hourly, other_api = (tmp_path / f"{name}.kql" for name in ("daily", "hourly", "other_api"))
+    daily.write_text("// name: alerts\nAlertInfo\n")
+    assert hunting(variables, "pull", str(daily), *DATES).returncode == 0
+    hourly.write_text("// name: alerts\n// grain: hour\nAlertInfo\n")
+    other_api.write_text("// name: elsewhere\n// api: endpoint\nAlertInfo\n")
+    dates = [] if word == "check" else DATES
+    done = hunting(variables, word, str(hourly), str(other_api), "AlertInfo", *dates, "--json")
+    found = [each.get("table") or each["name"] for each in json.loads(done.stdout)]
+    assert found[-1] == "AlertInfo"
+    assert done.returncode == 3
+    if word != "status":  # which needs no API
+        assert "HUNTING_API" in done.stdout + done.stderr
+    if word != "check":  # which reads no archive
+        assert "Change `grain` back" in done.stderr
+
+
 def test_progress_goes_to_standard_error_in_plain_lines(variables: dict[str, str]) -> None:
     done = hunting(variables, "pull", "AlertInfo", *DATES)
     assert "AlertInfo: " in done.stderr

@@ -1,12 +1,15 @@
 """The cost of a fault: the calls that it causes, and the partitions that it affects."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hunting_emulator.faults import KINDS
 from hunting_pipeline.catalog import spec
-from hunting_pipeline.errors import HuntingError, ReplyUnreadable, ServiceFailed
+from hunting_pipeline.errors import HuntingError, Refused, ReplyUnreadable, ServiceFailed
 from hunting_pipeline.pipeline import open_pipeline
 from hunting_pipeline.quota.outage import DOWN_SECONDS
 from hunting_pipeline.window import partitions_in
@@ -37,7 +40,11 @@ def tenant(running: Emulated, tmp_path: Path) -> Emulated:
 
 
 def calm(tenant: Emulated) -> None:
-    tenant.post("config", faults={"share": 0.0, "clear": True, "on": "any"}, manners={"garbled": None})
+    tenant.post(
+        "config",
+        faults={"share": 0.0, "clear": True, "on": "any"},
+        manners={"garbled": None, "withheld": None},
+    )
 
 
 def pull(tenant: Emulated, *tables: str, clock: Leaping) -> tuple[list[str], list[HuntingError]]:
@@ -94,16 +101,35 @@ def test_a_reply_that_always_lacks_a_row_costs_its_partition_and_few_calls(tenan
     (error,) = errors
     assert isinstance(error, ReplyUnreadable)
     assert "the service counts" in str(error)
-    assert tenant.stats()["calls"] <= 6 * 2 * 19 + 10
+    assert tenant.stats()["calls"] <= 8 * 2 * 19
     calm(tenant)
     _, errors = pull(tenant, "AlertInfo", clock=Leaping(PACE))
     assert not errors
     assert exact(tenant, "AlertInfo")
 
 
+def test_a_row_that_is_counted_and_never_sent_costs_only_its_partition(tenant: Emulated) -> None:
+    tenant.post("config", manners={"withheld": a_name(tenant, "EmailEvents")})
+    committed, errors = pull(tenant, "EmailEvents", clock=Leaping(PACE))
+    (error,) = errors
+    assert isinstance(error, ReplyUnreadable)
+    assert re.search(r"the service counts (\d+) rows and sends \d+ rows", str(error))
+    assert len(committed) == 18
+    assert tenant.stats()["calls"] <= 50
+    calm(tenant)
+    _, errors = pull(tenant, "EmailEvents", clock=Leaping(PACE))
+    assert not errors
+    assert exact(tenant, "EmailEvents")
+
+
+def a_name(tenant: Emulated, table: str) -> str:
+    """Return a text that only one row of the table has."""
+    column = window_of_tenant(tenant, table, ASKED)["InternetMessageId"].to_pylist()
+    return next(name for name in column if len(name) == 36)
+
+
 def test_one_unreadable_row_costs_only_its_partition(tenant: Emulated) -> None:
-    rows = window_of_tenant(tenant, "EmailEvents", ASKED)
-    name = next(name for name in rows["InternetMessageId"].to_pylist() if len(name) == 36)
+    name = a_name(tenant, "EmailEvents")
     tenant.post("config", manners={"garbled": name})
     committed, errors = pull(tenant, "EmailEvents", clock=Leaping(PACE))
     (error,) = errors
@@ -118,8 +144,40 @@ def test_one_unreadable_row_costs_only_its_partition(tenant: Emulated) -> None:
     assert exact(tenant, "EmailEvents")
 
 
-def test_one_impossible_count_is_asked_for_again(tenant: Emulated) -> None:
-    tenant.post("config", faults={"queue": ["miscount"], "on": "histogram"})
+FINAL = {"echo": Refused, "teapot": Refused}
+"""Faults that a service means: the call is not repeated."""
+
+ONCE = sorted({*KINDS} - {*FINAL, "hang"})
+"""Faults of one call. `hang` would take the time of a request."""
+
+
+@pytest.mark.parametrize("on", ["histogram", "rows"])
+def test_one_fault_of_any_kind_costs_a_few_calls_and_no_partition(
+    tenant: Emulated, on: str, record_property: Callable[[str, object], None]
+) -> None:
+    pull(tenant, "EmailEvents", clock=Leaping(PACE))
+    quiet = tenant.stats()["calls"]
+    costs: dict[str, int] = {}
+    for number, fault in enumerate(ONCE):
+        again = Emulated(tenant.endpoint, tenant.tenant, tenant.home / str(number))
+        again.home.mkdir()
+        tenant.post("reset")
+        tenant.post("config", faults={"queue": [fault], "on": on})
+        committed, errors = pull(again, "EmailEvents", clock=Leaping(PACE))
+        assert not errors, fault
+        assert len(committed) == 19, fault
+        assert exact(again, "EmailEvents"), fault
+        costs[fault] = tenant.stats()["calls"] - quiet
+        calm(tenant)
+    record_property(f"report: more calls after one fault of a query for {on}", costs)
+    assert max(costs.values()) <= 6, costs
+
+
+@pytest.mark.parametrize("fault", FINAL)
+def test_a_final_refusal_ends_the_run_and_blocks_no_later_run(tenant: Emulated, fault: str) -> None:
+    tenant.post("config", faults={"queue": [fault], "on": "rows"})
+    _, errors = pull(tenant, "EmailEvents", clock=Leaping(PACE))
+    assert [type(error) for error in errors] == [FINAL[fault]]
     _, errors = pull(tenant, "EmailEvents", clock=Leaping(PACE))
     assert not errors
     assert exact(tenant, "EmailEvents")

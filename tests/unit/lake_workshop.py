@@ -113,7 +113,6 @@ class Workshop:
 
     def commit(self, staged: Sequence[Staged], partition: Partition | None = None, **changes: Any) -> Receipt:
         partition = partition or day(table=self.spec.name)
-        newest = max(load_all(self.store, self.spec.name), key=lambda m: m.committed_at, default=None)
         writer = Writer(self.tenant, "graph", "hunting-pipeline 0", "run")
         return commit(
             self.store,
@@ -121,7 +120,7 @@ class Workshop:
             **{
                 "staged": staged,
                 "archived": load(self.store, partition),
-                "known": known_schema(self.store, newest.partition if newest else None),
+                "known": known_schema(self.store, load_all(self.store, self.spec.name)),
                 "spec": self.spec,
                 "writer": writer,
                 "now": self.tick(),

@@ -200,6 +200,12 @@ def test_a_service_that_throttles_again_and_again_ends_in_quota_exhausted(bench:
     assert sum(bench.clock.sleeps) <= MAX_WAIT + 30
 
 
+def test_a_short_wait_that_is_demanded_again_and_again_becomes_longer(bench: Bench) -> None:
+    with pytest.raises(QuotaExhausted):
+        bench.calls(lambda _: throttled("1")).fetch("T")
+    assert len(bench.requests) == 7  # 1, 2, 4, 8, 16, 32 and 64 seconds exceed the allowed 100
+
+
 @pytest.mark.parametrize(("asked", "pause"), [("17", 17), ("86400", 300), ("0", 1)])
 def test_the_pause_that_the_service_demands_is_kept(bench: Bench, asked: str, pause: float) -> None:
     calls = bench.calls(replies(lambda: reply(503, retry_after=asked), answered))

@@ -537,7 +537,7 @@ def test_a_path_that_cannot_be_written_is_named_and_staged_rows_stay(shop: Works
     staged = shop.stage(reply([MIDNIGHT]), WHOLE)
     in_the_way = shop.root / "DeviceEvents"
     in_the_way.write_text("in the way")
-    with pytest.raises(Misconfigured, match="cannot be used"):
+    with pytest.raises(CommitRefused, match="Not a directory"):
         shop.commit(staged, archived=None, known=None)
     in_the_way.unlink()
     assert shop.commit(staged).proof.rows == 1

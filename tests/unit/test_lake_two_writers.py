@@ -232,8 +232,7 @@ def commit_interrupted(
         second(shop)
 
     interrupted = Interrupted(plain, at, interrupt)
-    newest = planned.partition if planned else None
-    known = known_schema(plain, newest)
+    known = known_schema(plain, [planned] if planned else [])
     shop.store = interrupted
     try:
         shop.commit(staged, day(table=shop.spec.name), archived=planned, known=known)

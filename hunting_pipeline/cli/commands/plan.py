@@ -39,6 +39,7 @@ def show_plans(
         for spec in problems.until_fatal(selected_tables(tables, settings, pipeline.store)):
             with problems.collected():
                 plans.append(pipeline.plan(spec, days.partitions(spec), renew=renew))
+                problems.extend(plans[-1].refused)
         at_risk = pipeline.at_risk(plans)
     if as_json:
         print_json([_as_json(plan, at_risk) for plan in plans])

@@ -36,6 +36,7 @@ def _print(usage: Usage) -> None:
         {
             "calls in flight": usage.running,
             "blocked": usage.block_reason or "no",
+            "failed calls in a row": f"{usage.failures}: {usage.failure}" if usage.failures else 0,
             **{f"calls by {owner}": calls for owner, calls in usage.owners.items()},
         }
     )
@@ -47,6 +48,8 @@ def _as_json(usage: Usage) -> dict[str, Any]:
         "share": usage.share,
         "blocked_until": usage.blocked_until,
         "block_reason": usage.block_reason,
+        "failures": usage.failures,
+        "failure": usage.failure,
         "running": usage.running,
         "rates": [
             {"kind": use.rate.kind, "period_seconds": use.rate.period, "amount": use.amount,

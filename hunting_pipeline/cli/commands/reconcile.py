@@ -37,6 +37,7 @@ def reconcile(
                 with problems.collected():
                     counted = pipeline.recount(spec, partitions, observe=observe)
                     results.append((counted, Report(counted.table, calls=counted.calls)))
+                    problems.extend(counted.damaged.values())
                 continue
             with (
                 problems.collected(),
@@ -58,10 +59,10 @@ def _print(results: Sequence[tuple[Recount, Report]]) -> None:
     print_table(
         "Reconciled",
         ["table", "rows compared", "bins that differ", "bins with fewer rows", "partitions replaced",
-         "by another query", "calls"],
+         "by another query", "damaged", "calls"],
         [
             [recount.table, recount.rows, len(recount.grown), len(recount.shrunk),
-             len(report.receipts), len(recount.other_query), report.calls]
+             len(report.receipts), len(recount.other_query), len(recount.damaged), report.calls]
             for recount, report in results
         ],
     )  # fmt: skip
@@ -75,6 +76,7 @@ def _as_json(recount: Recount, report: Report) -> dict[str, Any]:
         "differing": [str(window) for window in recount.grown],
         "shrunk": [str(window) for window in recount.shrunk],
         "archived_by_another_query": [partition.key for partition in recount.other_query],
+        "damaged": [partition.key for partition in recount.damaged],
         "replaced": [receipt.partition.key for receipt in report.receipts],
         "calls": report.calls,
     }

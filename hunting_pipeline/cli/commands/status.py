@@ -7,6 +7,7 @@ from typing import Any
 from hunting_pipeline.cli.selection import DateRange, From, Tables, Tenant, To, selected_tables
 from hunting_pipeline.cli.show import print_table
 from hunting_pipeline.cli.text import Json, bytes_of, print_json
+from hunting_pipeline.cli.work import Problems
 from hunting_pipeline.model import SECOND, datetime_of
 from hunting_pipeline.pipeline import Coverage, coverage, open_lake
 from hunting_pipeline.settings import load_settings, naming
@@ -26,23 +27,31 @@ def status(
     now = round(time.time() * SECOND)
     days = DateRange.of(start, end, now=now, retention_days=limits.retention_days)
     with naming(settings):
-        found = [
-            coverage(store, spec, days.partitions(spec), now=now, retention_days=limits.retention_days)
-            for spec in selected_tables(tables or [], settings, store)
-        ]
+        specs = selected_tables(tables or [], settings, store)
+    found: list[Coverage] = []
+    problems = Problems(settings)
+    for spec in problems.until_fatal(specs):
+        with problems.collected():
+            found.append(
+                coverage(store, spec, days.partitions(spec), now=now, retention_days=limits.retention_days)
+            )
+            problems.extend(found[-1].problems)
     if as_json:
         print_json([_as_json(table) for table in found])
     else:
         _print(found, f"Lake {store.uri()}, {days}")
+    problems.report()
 
 
 def _print(found: Sequence[Coverage], title: str) -> None:
     print_table(
         title,
-        ["table", "archived", "missing", "past retention", "rows", "Parquet", "covered up to"],
+        ["table", "archived", "missing", "past retention", "damaged", "foreign files", "rows", "Parquet",
+         "covered up to"],
         [
             [table.spec.name, f"{len(table.archived)} of {len(table.partitions) - len(table.backlog.future)}",
              len({partition for partition, _ in table.backlog.missing}), len(table.backlog.forgotten),
+             len(table.damaged), len(table.foreign),
              sum(manifest.proof.rows for manifest in table.archived),
              bytes_of(sum(manifest.file_bytes for manifest in table.archived)), _covered_to(table)]
             for table in found
@@ -70,4 +79,8 @@ def _as_json(found: Coverage) -> dict[str, Any]:
         ],
         "forgotten": [partition.key for partition in found.backlog.forgotten],
         "future": [partition.key for partition in found.backlog.future],
+        "damaged": [
+            {"partition": partition.key, "problem": str(error)} for partition, error in found.damaged.items()
+        ],
+        "foreign_files": list(found.foreign),
     }  # fmt: skip

@@ -69,6 +69,7 @@ def reconciled_result(
             STALE_PARTITIONS: value.json(difference.stale),
             "partitions with fewer rows": value.json(difference.shrunk),
             "archived by another query": value.json([partition.key for partition in found.other_query]),
+            "damaged partitions": value.json([partition.key for partition in found.damaged]),
             "spans that differ": value.text(_list_of([*found.grown, *found.shrunk])),
         },
     )
