@@ -214,7 +214,7 @@ class Chaos:
         clock.sleep(3600)  # every block by a 429 has ended
         if case.late:
             clock.sleep(LATER / SECOND)
-            self._both(now=ticks_of(NOW) + LATER)
+        self._both(now=round(clock.now() * SECOND))
 
     def _run(self, case: Case, clock: Leaping) -> BaseException | None:
         """Run the case with its faults and return the error that ended it, if any."""

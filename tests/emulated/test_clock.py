@@ -108,6 +108,25 @@ def test_no_row_is_missing_where_the_lake_counts_as_covered(tenant: Emulated, cl
     assert_exact(tenant)
 
 
+def test_staged_rows_of_a_crashed_run_are_used_by_a_clock_that_is_ahead(tenant: Emulated) -> None:
+    asked = Window(TODAY.start - 4 * DAY, TODAY.end)
+    with (
+        tenant.open(clock=shifted(0), limits="test", workers=1) as pipeline,
+        pipeline.pull(spec(TABLE), partitions_in(spec(TABLE), asked)) as pulling,
+    ):
+        iterator = iter(pulling)
+        next(iterator)
+        iterator.close()
+    with (
+        tenant.open(clock=shifted(AHEAD)) as pipeline,
+        pipeline.pull(spec(TABLE), partitions_in(spec(TABLE), asked)) as pulling,
+    ):
+        list(pulling)
+        assert pulling.report.resumed
+    assert covered(tenant)[-1].end == ticks_of(NOW) - SETTLING
+    assert_exact(tenant)
+
+
 def test_rows_near_the_retention_edge_are_fetched_although_the_clock_is_ahead(tenant: Emulated) -> None:
     edge = ticks_of(NOW) - 30 * DAY
     asked = Window(edge // DAY * DAY, edge // DAY * DAY + DAY)

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -84,6 +85,7 @@ def client_of(
     tokens: Tokens | None = None,
     seconds: float = 10,
     ceiling: int = 10_000_000,
+    machine_clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] | None = None,
 ) -> Iterator[Client]:
     """Open a client whose requests go to `handler`."""
@@ -93,6 +95,7 @@ def client_of(
         request_seconds=seconds,
         max_body_bytes=ceiling,
         transport=httpx.MockTransport(handler),
+        machine_clock=machine_clock,
         **({} if monotonic is None else {"monotonic": monotonic}),
     )
     with contextlib.closing(client):
