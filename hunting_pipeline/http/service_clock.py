@@ -63,7 +63,9 @@ class ServiceClock:
         return "" if self.difference is None else _text(self.difference)
 
     def correct(self, date: str, *, sent: float, received: float) -> None:
-        """Compare the clock with the `Date` of a reply, and correct it. A missing or unreadable `Date` changes nothing.
+        """Compare the clock with the `Date` of a reply, and correct it.
+
+        A missing or unreadable `Date` changes nothing.
 
         Args:
             date: the value of the header.

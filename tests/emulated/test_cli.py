@@ -220,7 +220,7 @@ def test_an_error_of_one_hunt_does_not_end_the_list(
     dates = [] if word == "check" else DATES
     done = hunting(variables, word, str(hourly), str(other_api), "AlertInfo", *dates, "--json")
     found = [each.get("table") or each["name"] for each in json.loads(done.stdout)]
-    assert found[-1] == "AlertInfo"
+    assert "AlertInfo" in found
     assert done.returncode == 3
     if word != "status":  # which needs no API
         assert "HUNTING_API" in done.stdout + done.stderr
