@@ -100,7 +100,7 @@ class Case:
     @property
     def retyped(self) -> bool:
         """Whether a reply may have another type. A part of the table is then archived before the faults."""
-        return "retyped" in (*self.faults["kinds"], *self.faults["queue"])
+        return "retyped" in (*self.faults.get("kinds", ()), *self.faults["queue"])
 
     @property
     def spec(self) -> TableSpec:
