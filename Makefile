@@ -19,7 +19,7 @@ test: $(READY) check ## run all tests
 
 nightly: $(READY) ## run the long tests: thousands of random runs, a kill at every step of a pull, sixteen processes on one quota
 	HUNTING_LONG=1 HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
-	    $(BIN)/python -m pytest -n 2 --dist loadfile tests/emulated/test_chaos.py tests/emulated/test_kill.py \
+	    $(BIN)/python -m pytest -n 2 --dist load tests/emulated/test_chaos.py tests/emulated/test_kill.py \
 	    tests/emulated/test_quota.py
 
 fuzz: .venv-fuzz/.ready ## compare decoding with its reference on hostile replies, for half an hour

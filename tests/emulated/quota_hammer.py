@@ -117,7 +117,7 @@ def main() -> None:
         while (left := until - time.monotonic()) > 0 and calls.spent.calls != hammer.calls:
             max_wait = left if hammer.max_wait is None else hammer.max_wait
             try:
-                replace(calls, max_wait=max_wait).ask(hammer.query)
+                replace(calls, max_wait=max_wait).fetch(hammer.query)
             except QuotaExhausted:
                 gave_up = True
                 break

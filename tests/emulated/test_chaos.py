@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from chaos_case import BURST, SYNTHETIC, TIMELESS, Case, Death, Rows, cases
-from chaos_run import Chaos
-from hypothesis import HealthCheck, Phase, example, given, settings
+from chaos_run import Chaos, Tale
+from hypothesis import HealthCheck, Phase, example, given, seed, settings
 
 from hunting_pipeline.limits import TEST
 from support import emulated
@@ -37,6 +37,9 @@ next run finds nothing missing there."""
 
 EXAMPLES = int(os.environ.get("HUNTING_CHAOS_EXAMPLES", "120"))
 
+PARTS = max(1, EXAMPLES // 500)
+"""Number of parts, which several processes run side by side. Each part has its own seed."""
+
 
 @pytest.fixture(scope="module")
 def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
@@ -46,12 +49,13 @@ def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
         yield Chaos(tenant, home)
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 def test_the_lake_equals_the_tenant_for_all_faults_and_crashes(
-    chaos: Chaos, record_property: Callable[[str, object], None]
+    chaos: Chaos, part: int, record_property: Callable[[str, object], None]
 ) -> None:
+    @seed(part)
     @settings(
-        max_examples=EXAMPLES,
-        derandomize=True,
+        max_examples=EXAMPLES // PARTS,
         database=None,
         deadline=None,
         phases=(Phase.explicit, Phase.generate),
@@ -62,7 +66,8 @@ def test_the_lake_equals_the_tenant_for_all_faults_and_crashes(
     def every(case: Case) -> None:
         chaos.play(case)
 
+    chaos.tale = Tale()
     try:
         every()
     finally:
-        record_property("report: chaos", chaos.tale.figures())
+        record_property(f"report: chaos {part + 1} of {PARTS}", chaos.tale.figures())

@@ -80,24 +80,18 @@ def test_the_current_day_is_extended_without_fetching_it_again(tenant: Emulated)
     assert first.covered[0].end < today.end
     tenant.post("config", now="2026-11-20T18:00:00Z")
     try:
-        with tenant.open() as pipeline:
-            object.__setattr__(pipeline, "clock", _Later())
-            with pipeline.pull(table, partitions_in(table, today)) as pulling:
-                (second,) = pulling
+        later = Shifted(NOW.timestamp() + 3 * 3600)
+        with (
+            tenant.open(clock=later) as pipeline,
+            pipeline.pull(table, partitions_in(table, today)) as pulling,
+        ):
+            (second,) = pulling
     finally:
         tenant.post("config", now="2026-11-20T15:00:00Z")
     assert second.covered == (Window(today.start, ticks_of(NOW) + (3 * 3600 - 900) * 10_000_000),)
     assert second.proof.rows > first.proof.rows
     fetched = [call["rows"] for call in tenant.stats()["log"] if call["kind"] == "rows"]
     assert sum(fetched) == second.proof.rows
-
-
-class _Later:
-    def now(self) -> float:
-        return NOW.timestamp() + 3 * 3600
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("nothing to wait for")
 
 
 def test_a_forgotten_day_is_refused_by_name_and_never_queried(tenant: Emulated) -> None:
