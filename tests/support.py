@@ -59,11 +59,14 @@ class Shifted:
 
 
 class Leaping:
-    """A clock that starts at `NOW` and leaps instead of sleeping. `pace` is the part that it sleeps."""
+    """A clock that leaps instead of sleeping. `pace` is the part that it sleeps.
 
-    def __init__(self, pace: float = 0.0) -> None:
+    It starts `skew` seconds after `NOW`, the time of the tenant.
+    """
+
+    def __init__(self, pace: float = 0.0, *, skew: float = 0.0) -> None:
         self._pace = pace
-        self._start = NOW.timestamp() - time.monotonic()
+        self._start = NOW.timestamp() + skew - time.monotonic()
         self._leapt = 0.0
         self._lock = threading.Lock()
 

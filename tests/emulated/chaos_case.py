@@ -67,6 +67,7 @@ class Case:
     Attributes:
         garbled: whether one row is unreadable while the faults last.
         flipped: number of bits that change in staged segments before the faults end.
+        skew: seconds by which the machine's clock is ahead of the service.
         rival: whether another run pulls the same partitions at `turn`, without the lake's lock.
     """
 
@@ -88,6 +89,7 @@ class Case:
     garbled: bool = False
     flipped: int = 0
     rival: bool = False
+    skew: int = 0
 
     @property
     def asked(self) -> Window:
@@ -147,6 +149,7 @@ def cases(draw: st.DrawFn) -> Case:
         garbled=draw(st.integers(0, 9)) == 0,
         flipped=draw(st.sampled_from([0, 0, 1, 3])),
         rival=draw(st.integers(0, 5)) == 0,
+        skew=draw(st.sampled_from([0, 0, 0, -2400, -300, 300, 2400])),
     )
 
 

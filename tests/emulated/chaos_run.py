@@ -134,7 +134,7 @@ class Chaos:
     def play(self, case: Case) -> None:
         """Run the case and judge the lake, then run it without faults and judge the lake again."""
         self._prepare(case)
-        clock = Leaping()
+        clock = Leaping(skew=case.skew)
         before = self._tenant(case)
         if case.retyped:
             self._pull_first(case, clock)
