@@ -27,34 +27,32 @@ REFUSED_SECONDS = 3600.0
 class ServiceClock:
     """The clock of the service. Threads may share it.
 
-    It shows this machine's time before the first reply. Then a change of this machine's clock has no effect.
+    It starts with this machine's time. Later changes of this machine's clock have no effect.
 
     Args:
-        machine: this machine's clock (Unix seconds).
+        machine: this machine's clock (Unix seconds). It is read once.
         monotonic: a clock that no one can set, in seconds.
 
     Attributes:
-        difference: seconds by which this machine's clock was ahead of the service at the last reply; negative
-            if it was behind, None before the first reply with a `Date`.
+        difference: seconds by which this machine's clock was ahead of the service; negative if it was behind,
+            None before the first reply with a `Date`.
     """
 
     def __init__(
         self, machine: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.difference: float | None = None
-        self._machine = machine
         self._monotonic = monotonic
-        self._start = 0.0  # the service's time when the monotonic clock was zero
-        self._warned = False
+        self._start = machine() - monotonic()  # the time when the monotonic clock was zero
         self._lock = threading.Lock()
 
     def now(self) -> float:
         """Return the service's time (Unix seconds), or this machine's time before the first reply."""
-        return self._machine() if self.difference is None else self._monotonic() + self._start
+        return self._monotonic() + self._start
 
     @property
     def machine_wrong(self) -> bool:
-        """Whether the last reply showed that this machine's clock is wrong by a minute or more."""
+        """Whether the first reply showed that this machine's clock is wrong by a minute or more."""
         return self.difference is not None and abs(self.difference) >= WRONG_SECONDS
 
     @property
@@ -79,23 +77,26 @@ class ServiceClock:
         if seconds is None:
             return
         with self._lock:
-            first = self.difference is None
             earliest, latest = seconds - received, seconds + 1 - sent
-            if first or not earliest <= self._start <= latest:
+            if self.difference is None:
+                self._compare(self._start - earliest)
                 self._start = earliest
-            difference = self._machine() - (self._monotonic() + self._start)
-            if first and abs(difference) >= REFUSED_SECONDS:
-                raise Misconfigured(
-                    f"this machine's clock is {_text(difference)}. No rows were fetched."
-                    " Correct this machine's clock and run again"
-                )
-            self.difference = difference
-            if self.machine_wrong and not self._warned:
-                self._warned = True
-                _log.warning(
-                    "This machine's clock is %s. The service's time is used. Correct this machine's clock",
-                    self.summary,
-                )
+            elif not earliest <= self._start <= latest:
+                self._start = earliest
+
+    def _compare(self, difference: float) -> None:
+        """Set the difference at the first reply. Refuse a large one, and warn of a small one."""
+        if abs(difference) >= REFUSED_SECONDS:
+            raise Misconfigured(
+                f"this machine's clock is {_text(difference)}. No rows were fetched."
+                " Correct this machine's clock and run again"
+            )
+        self.difference = difference
+        if self.machine_wrong:
+            _log.warning(
+                "This machine's clock is %s. The service's time is used. Correct this machine's clock",
+                self.summary,
+            )
 
 
 def _text(difference: float) -> str:

@@ -82,9 +82,9 @@ def pulled(tenant: Emulated, spec: TableSpec, *, rows: int = 100_000, asked: Win
         return pull.report.calls
 
 
-def answered(tenant: Emulated, query: str) -> pa.Table:
+def answered(tenant: Emulated, query: str, *, clock: Shifted | None = None) -> pa.Table:
     """Return the reply of the service to an unchanged text."""
-    with tenant.open() as pipeline:
+    with tenant.open(clock=clock) as pipeline:
         tracker = Tracker("a person", lambda _: None, Spent())
         calls = pipeline._calls(tracker, Priority.FRESH)
         return calls.fetch(query).table
@@ -213,7 +213,7 @@ def test_a_bin_that_has_not_ended_is_archived_later(tenant: Emulated) -> None:
             pipeline.pull(spec, partitions_in(spec, today)) as pull,
         ):
             assert len(list(pull)) == 1
-        whole = answered(tenant, text)
+        whole = answered(tenant, text, clock=later)
     finally:
         tenant.post("config", now=NOW.strftime("%Y-%m-%dT%H:%M:%SZ"))
     landed = tenant.landed(spec.name)
@@ -243,7 +243,7 @@ def test_rows_that_come_hours_after_their_time_are_archived_after_the_chosen_del
                 pipeline.pull(spec, partitions_in(spec, today)) as pull,
             ):
                 list(pull)
-        whole = within(answered(tenant, LAGGING), spec, today)
+        whole = within(answered(tenant, LAGGING, clock=Shifted(now.timestamp())), spec, today)
         assert (differences(tenant.landed(spec.name), whole) == (0, 0)) is whole_at_once
         with (
             tenant.open(clock=Shifted(now.timestamp())) as pipeline,

@@ -92,6 +92,17 @@ def test_wrong_queries_are_bad_requests(client: Client, query: str, message: str
         assert message in reply.json()["error"]["message"]
 
 
+def test_every_reply_has_the_date_of_the_tenant(client: Client) -> None:
+    dates = []
+    for skew in (0.0, -2_400.0, None):
+        client.configure(manners={"date_skew": skew})
+        answered, refused = client.post("graph", "AlertInfo | take 1"), client.post("graph", "Nope | take 1")
+        assert answered.headers.get("Date") == refused.headers.get("Date")
+        dates.append(answered.headers.get("Date"))
+    client.configure(manners={"date_skew": 0.0})
+    assert dates == ["Fri, 20 Nov 2026 00:00:00 GMT", "Thu, 19 Nov 2026 23:20:00 GMT", None]
+
+
 def test_the_endpoint_api_has_device_tables_only(client: Client) -> None:
     assert client.post("endpoint", "DeviceInfo | take 1").status_code == 200
     assert client.post("endpoint", "EmailEvents | take 1").status_code == 400
