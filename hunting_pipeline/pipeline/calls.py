@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from hunting_pipeline.actions import Reason
 from hunting_pipeline.auth.tokens import Tokens
 from hunting_pipeline.decode import decode
 from hunting_pipeline.errors import HuntingError, QuotaExhausted, Refused, ReplyUnreadable, ServiceFailed
@@ -27,7 +28,6 @@ from hunting_pipeline.quota.ledger import Down, Ledger, Reservation
 from hunting_pipeline.quota.outage import TABLE_FAILURES, CallEnd, Outage
 from hunting_pipeline.quota.rules import Priority, WaitUntil
 from hunting_pipeline.reply import Reply
-from hunting_pipeline.split import Reason
 
 __all__ = ["Calls", "Clock", "NotFetched", "Spent", "SystemClock", "body_ceiling"]
 

@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from hunting_pipeline import plan, split
+from hunting_pipeline import actions, plan, split
+from hunting_pipeline.actions import Blame, Evidence, Reason
 from hunting_pipeline.errors import HuntingError, ReplyUnreadable, ServiceFailed, SliceTooDense
 from hunting_pipeline.kql import queries
 from hunting_pipeline.lake.write import proof_of_reply, schema_of_reply
@@ -15,7 +16,6 @@ from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import Column, Histogram, Proof, Slice, TableSpec, Window
 from hunting_pipeline.pipeline.calls import Calls, NotFetched
 from hunting_pipeline.reply import Reply
-from hunting_pipeline.split import Blame, Evidence, Reason
 
 __all__ = ["Fetched", "Splitter"]
 
@@ -137,9 +137,9 @@ class Splitter:
             match split.remainder(slice_, self.evidence(), limits=self.limits):
                 case None:
                     raise
-                case split.Remainder(window, step, target):
+                case actions.Remainder(window, step, target):
                     return self.packed(window, step, target)
-                case split.Replace(parts):
+                case actions.Replace(parts):
                     return parts
 
     def probe(self) -> None:
@@ -203,18 +203,18 @@ class _Attempt:
         reason = Reason.NEW
         while True:
             match self._decide(reason):
-                case split.Accept():
+                case actions.Accept():
                     return self._accepted()
-                case split.Replace(parts) | split.Isolate(parts):
+                case actions.Replace(parts) | actions.Isolate(parts):
                     return parts
-                case split.Remainder(window, step, target):
+                case actions.Remainder(window, step, target):
                     return self._splitter.packed(window, step, target)
-                case split.GiveUp(message, blame):
+                case actions.GiveUp(message, blame):
                     raise _ERRORS[blame](message) from self._failure
                 case cut:
                     reason = self._execute(cut)
 
-    def _decide(self, reason: Reason) -> split.Action:
+    def _decide(self, reason: Reason) -> actions.Action:
         now = self._splitter.evidence()
         self._evidence = replace(self._evidence, width=now.width, edge=now.edge)
         return split.next_action(
@@ -226,25 +226,31 @@ class _Attempt:
         )
 
     def _execute(
-        self, cut: split.Fetch | split.Recount | split.Probe | split.Distinct | split.ByTime | split.ByHash
+        self,
+        cut: actions.Fetch
+        | actions.Recount
+        | actions.Probe
+        | actions.Distinct
+        | actions.ByTime
+        | actions.ByHash,
     ) -> Reason:
         """Send the action's query, and add the result to the evidence."""
         match cut:
-            case split.Fetch(persist):
+            case actions.Fetch(persist):
                 return self._fetch(persist=persist)
-            case split.Recount():
+            case actions.Recount():
                 before, self._slice = self._slice, self._splitter.recounted(self._slice)
                 self._evidence = self._evidence.after_recount(same=before.expected == self._slice.expected)
                 return Reason.RECOUNTED
-            case split.Probe():
+            case actions.Probe():
                 self._splitter.probe()
                 return Reason.PROBED
-            case split.Distinct():
+            case actions.Distinct():
                 return self._fetch_distinct()
-            case split.ByTime(window, step, target):
+            case actions.ByTime(window, step, target):
                 self._evidence = replace(self._evidence, parts=self._splitter.packed(window, step, target))
                 return Reason.BINS
-            case split.ByHash(of):
+            case actions.ByHash(of):
                 self._evidence = self._evidence.after_buckets(of, self._buckets(of))
                 return Reason.BUCKETS
 

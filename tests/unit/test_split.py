@@ -5,11 +5,11 @@ from itertools import product
 
 import pytest
 
-from hunting_pipeline import plan, split
-from hunting_pipeline.actions import Blame
+from hunting_pipeline import actions, plan, split
+from hunting_pipeline.actions import Blame, Evidence, Reason
 from hunting_pipeline.limits import TEST
 from hunting_pipeline.model import HOUR, Bucket, Grain, Proof, Slice, Window
-from hunting_pipeline.split import Evidence, Reason, next_action
+from hunting_pipeline.split import next_action
 
 WIDTH = plan.Width(100.0)
 KNOWN = Evidence(WIDTH, edge=0)
@@ -29,7 +29,7 @@ def a_slice(
     return Slice("T", window, Proof(rows, rows), occupied, bucket)
 
 
-def decided(slice_: Slice, reason: Reason, evidence: Evidence = KNOWN) -> split.Action:
+def decided(slice_: Slice, reason: Reason, evidence: Evidence = KNOWN) -> actions.Action:
     return next_action(slice_, reason, evidence, limits=TEST, grain=Grain.HOUR)
 
 
@@ -50,41 +50,41 @@ def received(rows: int, rounds: int = 1) -> Evidence:
 @pytest.mark.parametrize(
     ("slice_", "reason", "evidence", "expected"),
     [
-        (a_slice(), Reason.NEW, KNOWN, split.Fetch(persist=False)),
-        (a_slice(1), Reason.NEW, KNOWN, split.Fetch(persist=True)),
-        (a_slice(0, occupied=None), Reason.NEW, KNOWN, split.Fetch(persist=True)),
-        (a_slice(1000), Reason.NEW, KNOWN, split.ByTime(WINDOW, plan.step_for(WINDOW.ticks), 500)),
-        (a_slice(), Reason.ANSWERED, received(500), split.Accept()),
-        (a_slice(), Reason.ANSWERED, received(499), split.Recount()),
-        (a_slice(), Reason.RECOUNTED, received(500), split.Accept()),
-        (a_slice(), Reason.RECOUNTED, received(499, 3), split.Fetch(persist=False)),
-        (a_slice(), Reason.RECOUNTED, received(499, 4), split.Replace(halves(a_slice()))),
-        (a_slice(window=ONE), Reason.RECOUNTED, received(499, 4), split.ByTime(ONE, 15 * 10**7, 250)),
-        (a_slice(1500), Reason.RECOUNTED, received(499, 1), split.ByTime(WINDOW, 15 * 10**7, 750)),
-        (a_slice(), Reason.UNANSWERED, KNOWN, split.Probe()),
-        (a_slice(1), Reason.UNANSWERED, KNOWN, split.Probe()),
-        (a_slice(), Reason.UNANSWERED, SERVED, split.ByTime(WINDOW, 15 * 10**7, 250)),
-        (a_slice(), Reason.PROBED, KNOWN, split.ByTime(WINDOW, 15 * 10**7, 250)),
-        (a_slice(), Reason.UNREADABLE, replace(KNOWN, unreadable=1), split.Fetch(persist=False)),
-        (a_slice(), Reason.UNREADABLE, replace(KNOWN, unreadable=2), split.Probe()),
+        (a_slice(), Reason.NEW, KNOWN, actions.Fetch(persist=False)),
+        (a_slice(1), Reason.NEW, KNOWN, actions.Fetch(persist=True)),
+        (a_slice(0, occupied=None), Reason.NEW, KNOWN, actions.Fetch(persist=True)),
+        (a_slice(1000), Reason.NEW, KNOWN, actions.ByTime(WINDOW, plan.step_for(WINDOW.ticks), 500)),
+        (a_slice(), Reason.ANSWERED, received(500), actions.Accept()),
+        (a_slice(), Reason.ANSWERED, received(499), actions.Recount()),
+        (a_slice(), Reason.RECOUNTED, received(500), actions.Accept()),
+        (a_slice(), Reason.RECOUNTED, received(499, 3), actions.Fetch(persist=False)),
+        (a_slice(), Reason.RECOUNTED, received(499, 4), actions.Replace(halves(a_slice()))),
+        (a_slice(window=ONE), Reason.RECOUNTED, received(499, 4), actions.ByTime(ONE, 15 * 10**7, 250)),
+        (a_slice(1500), Reason.RECOUNTED, received(499, 1), actions.ByTime(WINDOW, 15 * 10**7, 750)),
+        (a_slice(), Reason.UNANSWERED, KNOWN, actions.Probe()),
+        (a_slice(1), Reason.UNANSWERED, KNOWN, actions.Probe()),
+        (a_slice(), Reason.UNANSWERED, SERVED, actions.ByTime(WINDOW, 15 * 10**7, 250)),
+        (a_slice(), Reason.PROBED, KNOWN, actions.ByTime(WINDOW, 15 * 10**7, 250)),
+        (a_slice(), Reason.UNREADABLE, replace(KNOWN, unreadable=1), actions.Fetch(persist=False)),
+        (a_slice(), Reason.UNREADABLE, replace(KNOWN, unreadable=2), actions.Probe()),
         (a_slice(), Reason.UNREADABLE, replace(SERVED, unreadable=2), "ByTime"),
         (a_slice(), Reason.UNREADABLE, replace(KNOWN, unreadable=3), "ByTime"),
-        (a_slice(1), Reason.UNREADABLE, replace(KNOWN, unreadable=1), split.Recount()),
-        (a_slice(1), Reason.TRUNCATED, KNOWN, split.Recount()),
+        (a_slice(1), Reason.UNREADABLE, replace(KNOWN, unreadable=1), actions.Recount()),
+        (a_slice(1), Reason.TRUNCATED, KNOWN, actions.Recount()),
         (a_slice(occupied=TICK), Reason.NOT_DISTINCT, KNOWN, "Isolate"),
-        (a_slice(occupied=None), Reason.REFUSED, KNOWN, split.ByTime(WINDOW, 15 * 10**7, 250)),
-        (a_slice(2, occupied=None), Reason.TRUNCATED, KNOWN, split.ByTime(WINDOW, 15 * 10**7, 1)),
-        (a_slice(occupied=TICK, window=TICK), Reason.REFUSED, KNOWN, split.ByHash(4)),
-        (a_slice(occupied=TICK, bucket=Bucket(1, 4)), Reason.REFUSED, KNOWN, split.Distinct()),
-        (a_slice(occupied=TICK, bucket=Bucket(1, 4)), Reason.NOT_DISTINCT, KNOWN, split.ByHash(64)),
-        (a_slice(), Reason.BINS, replace(KNOWN, parts=PARTS), split.Replace(PARTS)),
-        (a_slice(3), Reason.BUCKETS, KNOWN.after_buckets(4, PARTS), split.Replace(PARTS)),
-        (a_slice(4), Reason.BUCKETS, KNOWN.after_buckets(4, PARTS), split.Recount()),
-        (a_slice(4), Reason.RECOUNTED, KNOWN.after_buckets(4, PARTS), split.ByHash(4)),
+        (a_slice(occupied=None), Reason.REFUSED, KNOWN, actions.ByTime(WINDOW, 15 * 10**7, 250)),
+        (a_slice(2, occupied=None), Reason.TRUNCATED, KNOWN, actions.ByTime(WINDOW, 15 * 10**7, 1)),
+        (a_slice(occupied=TICK, window=TICK), Reason.REFUSED, KNOWN, actions.ByHash(4)),
+        (a_slice(occupied=TICK, bucket=Bucket(1, 4)), Reason.REFUSED, KNOWN, actions.Distinct()),
+        (a_slice(occupied=TICK, bucket=Bucket(1, 4)), Reason.NOT_DISTINCT, KNOWN, actions.ByHash(64)),
+        (a_slice(), Reason.BINS, replace(KNOWN, parts=PARTS), actions.Replace(PARTS)),
+        (a_slice(3), Reason.BUCKETS, KNOWN.after_buckets(4, PARTS), actions.Replace(PARTS)),
+        (a_slice(4), Reason.BUCKETS, KNOWN.after_buckets(4, PARTS), actions.Recount()),
+        (a_slice(4), Reason.RECOUNTED, KNOWN.after_buckets(4, PARTS), actions.ByHash(4)),
     ],
 )  # fmt: skip
 def test_each_reason_has_its_decision(
-    slice_: Slice, reason: Reason, evidence: Evidence, expected: split.Action | str
+    slice_: Slice, reason: Reason, evidence: Evidence, expected: actions.Action | str
 ) -> None:
     found = decided(slice_, reason, evidence)
     assert found == expected or type(found).__name__ == expected
@@ -92,14 +92,14 @@ def test_each_reason_has_its_decision(
 
 def test_a_snapshot_is_cut_by_hash_alone() -> None:
     whole = Slice("T", None, Proof(3000, 0))
-    assert decided(whole, Reason.NEW) == split.ByHash(8)
-    assert decided(whole, Reason.REFUSED) == split.ByHash(8)
+    assert decided(whole, Reason.NEW) == actions.ByHash(8)
+    assert decided(whole, Reason.REFUSED) == actions.ByHash(8)
 
 
 def test_a_dense_tick_endangers_only_its_own_partition() -> None:
     for rows in (1, 700):
         found = decided(a_slice(rows, occupied=TICK), Reason.REFUSED, COUNTED)
-        assert isinstance(found, split.Isolate)
+        assert isinstance(found, actions.Isolate)
         own, *rest = found.parts
         assert (own.window, own.expected.rows, own.occupied) == (Window(2 * HOUR, 3 * HOUR), rows, TICK)
         assert [part.window for part in rest] == [Window(HOUR, 2 * HOUR), Window(3 * HOUR, 4 * HOUR)]
@@ -109,48 +109,48 @@ def test_a_dense_tick_endangers_only_its_own_partition() -> None:
 def test_a_slice_is_given_up_only_if_no_smaller_query_is_possible() -> None:
     said = replace(COUNTED, refusal="the result is too large")
     one = decided(a_slice(1, occupied=TICK, window=TICK), Reason.REFUSED, said)
-    assert isinstance(one, split.GiveUp)
+    assert isinstance(one, actions.GiveUp)
     assert one.blame is Blame.DENSE
     assert "(1 rows) cannot be cut further: the result is too large." in one.message
     alike = decided(a_slice(bucket=Bucket(5, split.MOST_BUCKETS)), Reason.NOT_DISTINCT)
-    assert isinstance(alike, split.GiveUp)
+    assert isinstance(alike, actions.GiveUp)
     assert alike.blame is Blame.DENSE
 
 
 def test_a_slice_is_given_up_with_both_figures_if_its_count_and_its_rows_always_differ() -> None:
     steady = replace(received(499, 2), steady=split.STEADY_ROUNDS)
     given_up = decided(a_slice(window=ONE), Reason.RECOUNTED, steady)
-    assert isinstance(given_up, split.GiveUp)
+    assert isinstance(given_up, actions.GiveUp)
     assert given_up.blame is Blame.UNREADABLE
     assert "the service counts 500 rows and sends 499 rows." in given_up.message
     other = decided(a_slice(window=ONE), Reason.RECOUNTED, replace(steady, received=Proof(500, 1)))
-    assert isinstance(other, split.GiveUp)
+    assert isinstance(other, actions.GiveUp)
     assert "counts 500 rows and sends 500 rows with other times." in other.message
 
 
 def test_a_disputed_slice_is_halved_until_it_lies_in_one_partition() -> None:
     steady = replace(received(499, 2), steady=split.STEADY_ROUNDS)
-    assert decided(a_slice(), Reason.RECOUNTED, steady) == split.Replace(halves(a_slice()))
+    assert decided(a_slice(), Reason.RECOUNTED, steady) == actions.Replace(halves(a_slice()))
 
 
 def test_a_slice_whose_count_keeps_changing_is_cut_a_few_times() -> None:
     slice_, evidence = a_slice(window=ONE), received(499, split.ROUNDS)
     for _ in range(split.MOST_DISPUTES):
-        assert isinstance(decided(slice_, Reason.RECOUNTED, evidence), split.ByTime)
+        assert isinstance(decided(slice_, Reason.RECOUNTED, evidence), actions.ByTime)
         replaced = decided(slice_, Reason.BINS, replace(evidence, parts=(a_slice(window=ONE),)))
-        assert isinstance(replaced, split.Replace)
+        assert isinstance(replaced, actions.Replace)
         (slice_,) = replaced.parts
     given_up = decided(slice_, Reason.RECOUNTED, evidence)
-    assert isinstance(given_up, split.GiveUp)
+    assert isinstance(given_up, actions.GiveUp)
     assert given_up.blame is Blame.UNREADABLE
     one = decided(a_slice(1, window=ONE), Reason.RECOUNTED, received(2, split.ROUNDS))
-    assert isinstance(one, split.GiveUp)
+    assert isinstance(one, actions.GiveUp)
 
 
 def test_a_cut_for_another_reason_keeps_the_number_of_disputes() -> None:
     disputed = replace(a_slice(window=ONE), disputes=2)
     replaced = decided(disputed, Reason.BINS, replace(KNOWN, parts=PARTS))
-    assert isinstance(replaced, split.Replace)
+    assert isinstance(replaced, actions.Replace)
     assert [part.disputes for part in replaced.parts] == [2]
 
 
@@ -158,9 +158,9 @@ def test_buckets_that_never_add_up_are_given_up_with_both_figures() -> None:
     evidence = KNOWN
     for _ in range(split.ROUNDS - 1):
         evidence = evidence.after_buckets(4, PARTS)
-        assert decided(a_slice(4), Reason.BUCKETS, evidence) == split.Recount()
+        assert decided(a_slice(4), Reason.BUCKETS, evidence) == actions.Recount()
     unequal = decided(a_slice(4), Reason.BUCKETS, evidence.after_buckets(4, PARTS))
-    assert isinstance(unequal, split.GiveUp)
+    assert isinstance(unequal, actions.GiveUp)
     assert unequal.blame is Blame.UNREADABLE
     assert "(4 rows): its hash buckets hold 3 rows." in unequal.message
 
@@ -169,23 +169,23 @@ def test_one_row_that_is_always_unreadable_is_given_up_alone() -> None:
     found = replace(
         COUNTED, steady=1, failed=Reason.UNREADABLE, refusal="no JSON after byte 70", unreadable=5
     )
-    assert isinstance(decided(a_slice(1, occupied=TICK), Reason.RECOUNTED, found), split.Isolate)
+    assert isinstance(decided(a_slice(1, occupied=TICK), Reason.RECOUNTED, found), actions.Isolate)
     given_up = decided(a_slice(1, occupied=TICK, window=TICK), Reason.RECOUNTED, found)
-    assert isinstance(given_up, split.GiveUp)
+    assert isinstance(given_up, actions.GiveUp)
     assert given_up.blame is Blame.UNREADABLE
     assert "no JSON after byte 70" in given_up.message
 
 
 def test_one_row_that_grew_to_many_is_fetched_or_cut_again() -> None:
     burst = replace(COUNTED, failed=Reason.TRUNCATED)
-    assert decided(a_slice(900), Reason.RECOUNTED, burst) == split.Fetch(persist=False)
-    assert isinstance(decided(a_slice(9000), Reason.RECOUNTED, burst), split.ByTime)
+    assert decided(a_slice(900), Reason.RECOUNTED, burst) == actions.Fetch(persist=False)
+    assert isinstance(decided(a_slice(9000), Reason.RECOUNTED, burst), actions.ByTime)
 
 
 def test_a_table_whose_replies_are_all_unreadable_ends() -> None:
     many = replace(KNOWN, unreadable=split.MOST_UNREADABLE, refusal="no JSON")
     given_up = decided(a_slice(), Reason.UNREADABLE, many)
-    assert isinstance(given_up, split.GiveUp)
+    assert isinstance(given_up, actions.GiveUp)
     assert given_up.blame is Blame.FAILED
 
 
@@ -195,9 +195,9 @@ def test_a_slice_at_the_edge_is_cut_back_for_every_reason(reason: Reason) -> Non
     reached = replace(received(500), edge=HOUR + 1, parts=PARTS)
     rest = Window(HOUR + 1 + step, 4 * HOUR)
     cut = decided(a_slice(), reason, reached)
-    assert cut == split.Remainder(rest, plan.step_for(rest.ticks), plan.row_target(TEST, WIDTH))
-    assert decided(a_slice(), reason, replace(reached, edge=4 * HOUR - step)) == split.Replace(())
-    assert not isinstance(decided(a_slice(), reason, replace(reached, edge=HOUR)), split.Remainder)
+    assert cut == actions.Remainder(rest, plan.step_for(rest.ticks), plan.row_target(TEST, WIDTH))
+    assert decided(a_slice(), reason, replace(reached, edge=4 * HOUR - step)) == actions.Replace(())
+    assert not isinstance(decided(a_slice(), reason, replace(reached, edge=HOUR)), actions.Remainder)
 
 
 SLICES = [
@@ -236,43 +236,43 @@ def test_every_reason_and_evidence_has_a_sound_decision(reason: Reason) -> None:
     for slice_, evidence in product(SLICES, EVIDENCE):
         rows, too_much = slice_.expected.rows, reason in {Reason.REFUSED, Reason.TRUNCATED}
         match decided(slice_, reason, evidence):
-            case split.Accept():
+            case actions.Accept():
                 assert evidence.received == slice_.expected
                 assert reason in {Reason.ANSWERED, Reason.RECOUNTED}
-            case split.Fetch(persist):
+            case actions.Fetch(persist):
                 assert persist == (rows <= 1)
                 assert not too_much
                 assert reason in {Reason.NEW, Reason.UNREADABLE} or evidence.rounds < split.ROUNDS
-            case split.ByTime(window, step, target):
+            case actions.ByTime(window, step, target):
                 assert slice_.bucket is None
                 assert window == slice_.window
                 assert 1 <= target <= (rows + 1) // 2
                 assert step < (slice_.occupied or window).ticks
-            case split.ByHash(of):
+            case actions.ByHash(of):
                 own = slice_.bucket.of if slice_.bucket else 1
                 again = reason is Reason.RECOUNTED and evidence.buckets
                 assert again or own < of <= split.MOST_BUCKETS
                 assert again or of // own < TEST.rows, "one reply cannot count them"
-            case split.Distinct():
+            case actions.Distinct():
                 assert slice_.bucket is not None
                 assert rows > 1
-            case split.Isolate(parts):
+            case actions.Isolate(parts):
                 assert slice_.bucket is None
                 assert parts[0].window
                 assert slice_.occupied
                 assert parts[0].window.start <= slice_.occupied.start < parts[0].window.end
                 assert sum(part.window.ticks for part in parts if part.window) == WINDOW.ticks
-            case split.GiveUp(message, blame):
+            case actions.GiveUp(message, blame):
                 assert message.startswith(str(slice_))
                 alike = slice_.bucket is not None and slice_.bucket.of == split.MOST_BUCKETS
                 assert blame is not Blame.DENSE or rows <= 1 or alike
-            case split.Recount():
+            case actions.Recount():
                 assert rows <= 1 or reason in {Reason.ANSWERED, Reason.BUCKETS}
-            case split.Replace():
+            case actions.Replace():
                 assert reason in {Reason.BUCKETS, Reason.BINS, Reason.RECOUNTED}
-            case split.Probe():
+            case actions.Probe():
                 assert reason in {Reason.UNANSWERED, Reason.UNREADABLE}
-            case split.Remainder():
+            case actions.Remainder():
                 raise AssertionError("the edge is far")
 
 

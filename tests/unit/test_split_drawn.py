@@ -11,11 +11,11 @@ from zlib import crc32
 from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
-from hunting_pipeline import plan, split
-from hunting_pipeline.actions import Blame
+from hunting_pipeline import actions, plan, split
+from hunting_pipeline.actions import Blame, Evidence, Reason
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import HOUR, Bin, Grain, Histogram, Proof, Slice, Window
-from hunting_pipeline.split import Evidence, Reason, next_action
+from hunting_pipeline.split import next_action
 
 ATTEMPTS = 5
 """Attempts of a query that cannot be smaller."""
@@ -159,7 +159,7 @@ class Reader:
     service: Service
     width: plan.Width
     accepted: list[tuple[Slice, list[Row]]] = field(default_factory=list)
-    given_up: list[tuple[Slice, split.GiveUp, list[Row]]] = field(default_factory=list)
+    given_up: list[tuple[Slice, actions.GiveUp, list[Row]]] = field(default_factory=list)
     decisions: Counter[str] = field(default_factory=Counter)
 
     def read(self, window: Window | None) -> None:
@@ -185,17 +185,17 @@ class Reader:
             cut = next_action(slice_, reason, evidence, limits=service.limits, grain=Grain.HOUR)
             self.decisions[f"{reason.name} → {type(cut).__name__}"] += 1
             match cut:
-                case split.Accept():
+                case actions.Accept():
                     self.accepted.append((slice_, rows))
                     return ()
-                case split.Replace(parts) | split.Isolate(parts):
+                case actions.Replace(parts) | actions.Isolate(parts):
                     return parts
-                case split.Remainder(window, step, target):
+                case actions.Remainder(window, step, target):
                     return tuple(self.packed(window, step, target))
-                case split.GiveUp():
+                case actions.GiveUp():
                     self.given_up.append((slice_, cut, service.of(slice_)))
                     return ()
-                case split.Fetch(persist):
+                case actions.Fetch(persist):
                     try:
                         rows = service.fetch(slice_, persist=persist)
                     except TooMuch as error:
@@ -205,13 +205,13 @@ class Reader:
                         continue
                     reason, evidence = Reason.ANSWERED, evidence.after_reply(proof_of(rows))
                     self.width = self.width.after(len(rows), sum(row.width for row in rows))
-                case split.Recount():
+                case actions.Recount():
                     counted = service.count(slice_)
                     evidence = evidence.after_recount(same=counted == slice_.expected)
                     reason, slice_ = Reason.RECOUNTED, slice_.recounted(counted)
-                case split.Probe():
+                case actions.Probe():
                     raise AssertionError("every call of this service is answered")
-                case split.Distinct():
+                case actions.Distinct():
                     try:
                         rows = service.distinct(slice_)
                     except TooMuch:
@@ -220,10 +220,10 @@ class Reader:
                     equal = proof_of(rows) == slice_.expected
                     reason = Reason.ANSWERED if equal else Reason.NOT_DISTINCT
                     evidence = evidence.after_reply(proof_of(rows)) if equal else evidence
-                case split.ByTime(window, step, target):
+                case actions.ByTime(window, step, target):
                     parts = tuple(self.packed(window, step, target))
                     reason, evidence = Reason.BINS, replace(evidence, parts=parts)
-                case split.ByHash(of):
+                case actions.ByHash(of):
                     parts = plan.bucket_slices(slice_, service.buckets(slice_, of))
                     reason, evidence = Reason.BUCKETS, evidence.after_buckets(of, parts)
 
