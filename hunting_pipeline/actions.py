@@ -18,6 +18,7 @@ __all__ = [
     "GiveUp",
     "Isolate",
     "Probe",
+    "Query",
     "Reason",
     "Recount",
     "Remainder",
@@ -183,6 +184,7 @@ class GiveUp:
     blame: Blame
 
 
-Action = (
-    Fetch | Recount | Probe | Accept | ByTime | ByHash | Distinct | Isolate | Replace | Remainder | GiveUp
-)
+Query = Fetch | Recount | Probe | Distinct | ByTime | ByHash
+"""An action that sends a query. `next_action` needs the result."""
+
+Action = Query | Accept | Isolate | Replace | Remainder | GiveUp
