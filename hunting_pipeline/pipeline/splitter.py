@@ -225,15 +225,7 @@ class _Attempt:
             grain=self._splitter.spec.grain,
         )
 
-    def _execute(
-        self,
-        cut: actions.Fetch
-        | actions.Recount
-        | actions.Probe
-        | actions.Distinct
-        | actions.ByTime
-        | actions.ByHash,
-    ) -> Reason:
+    def _execute(self, cut: actions.Query) -> Reason:
         """Send the action's query, and add the result to the evidence."""
         match cut:
             case actions.Fetch(persist):
