@@ -39,7 +39,7 @@ class Batch:
         todo: the spans to fetch and the staged segments.
         errors: the errors of single partitions so far.
         resumed: number of segments of an earlier run that are used.
-        null_time: number of rows whose time is null, known after `count`.
+        null_time: number of rows whose time is null, as last counted.
     """
 
     def __init__(

@@ -69,6 +69,10 @@ class Pull:
         self._discard = (*backlog.covered, *again)
         self._batch = Batch(splitter, backlog.missing, landing=landing, tracker=tracker, workers=workers)
 
+    def set_null_time(self, rows: int) -> None:
+        """Set the number of null-time rows that the service holds, as a recount found it."""
+        self._batch.null_time = rows
+
     @property
     def report(self) -> Report:
         """The results so far."""
@@ -132,8 +136,9 @@ class Pull:
         """Fetch all rows whose time is null, if the service holds more of them than are archived.
 
         No slice of time holds these rows. If the service holds fewer, the archived rows stay, because it is
-        unknown which rows the service has deleted. They are counted only while other rows are missing, so
-        they are fetched first. If a run dies later, the next run still has missing rows and counts again.
+        unknown which rows the service has deleted. A pull counts them only while other rows are missing, so
+        they are fetched first. If a run dies later, the next run still has missing rows and counts again. A
+        reconcile always counts them.
         """
         partition = Partition(self.spec.name, NULL_TIME)
         if batch.null_time and (damage := self._landing.damage(partition)):

@@ -31,6 +31,7 @@ class Recount:
         bins: the service's count over the windows.
         grown: bins that differ, in which the service holds at least as many rows: mostly late rows.
         shrunk: bins in which the service holds fewer rows. They are replaced only with `force`.
+        null_time: the service's number of rows whose time is null; 0 if nothing was compared.
         other_query: partitions that another query archived: with other columns, another filter or another
             hunt text. They cannot be compared.
         damaged: partitions that cannot be compared because a file is damaged, each with the error.
@@ -42,6 +43,7 @@ class Recount:
     bins: tuple[Bin, ...]
     grown: tuple[Window, ...]
     shrunk: tuple[Window, ...]
+    null_time: int = 0
     other_query: tuple[Partition, ...] = ()
     damaged: Mapping[Partition, CommitRefused] = field(default_factory=dict)
     calls: int = 0
@@ -97,7 +99,7 @@ def recount(splitter: Splitter, store: Store, archived: Sequence[Manifest], *, a
         available: the available window.
 
     Raises:
-        HuntingError: as `Calls.ask`.
+        HuntingError: as `Calls.fetch`.
     """
     spec = splitter.spec
     spans = [
@@ -113,7 +115,8 @@ def recount(splitter: Splitter, store: Store, archived: Sequence[Manifest], *, a
         found = recount(splitter, store, rest, available=available)
         return replace(found, damaged={**damaged, **found.damaged})
     there: dict[Window, Proof] = {}
-    for histogram in splitter.counted(windows, step):
+    histograms = splitter.counted(windows, step, null_time=True)
+    for histogram in histograms:
         there |= {b.window: b.proof for b in histogram.bins}
     different = sorted(b for b in here.keys() | there.keys() if here.get(b) != there.get(b))
     return Recount(
@@ -122,6 +125,7 @@ def recount(splitter: Splitter, store: Store, archived: Sequence[Manifest], *, a
         bins=tuple(Bin(b, there[b]) for b in sorted(there)),
         grown=tuple(b for b in different if _rows(there, b) >= _rows(here, b)),
         shrunk=tuple(b for b in different if _rows(there, b) < _rows(here, b)),
+        null_time=sum(histogram.null_time for histogram in histograms),
     )
 
 

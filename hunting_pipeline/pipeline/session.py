@@ -252,18 +252,17 @@ class Pipeline:
             else:
                 stale = everything_available(compared, self._available(spec))
             backlog = window.Backlog(tuple(stale), (), (), ())
-            yield (
-                found,
-                self._pull(
-                    splitter,
-                    lambda: backlog,
-                    archive,
-                    tracker,
-                    refused=list(found.damaged.values()),
-                    force=force,
-                    discard_staged=True,
-                ),
+            pull = self._pull(
+                splitter,
+                lambda: backlog,
+                archive,
+                tracker,
+                refused=list(found.damaged.values()),
+                force=force,
+                discard_staged=True,
             )
+            pull.set_null_time(found.null_time)
+            yield found, pull
 
     def _recount(
         self, splitter: Splitter, partitions: Sequence[Partition], archive: Archive

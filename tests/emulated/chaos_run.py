@@ -270,7 +270,7 @@ class Chaos:
             self.tale.errors[type(outcome).__name__] += 1
 
     def _finish(self, case: Case, clock: Leaping) -> bool:
-        """Pull again without faults, and reconcile if rows came late.
+        """Pull again without faults, and reconcile.
 
         Returns whether a column stopped the pull because no type holds its old and its new type.
         """
@@ -287,11 +287,10 @@ class Chaos:
         with self._open(case, clock, request_seconds=30.0) as pipeline:
             with pipeline.pull(case.spec, _partitions(case)) as pull:
                 list(pull)
-            if case.late:
-                with pipeline.reconcile(case.spec, _partitions(case)) as (found, pull):
-                    list(pull)
-                    self.tale.late += len(found.grown)
-                    assert not found.shrunk
+            with pipeline.reconcile(case.spec, _partitions(case)) as (found, pull):
+                list(pull)
+                self.tale.late += len(found.grown)
+                assert not found.shrunk
 
     @contextmanager
     def _open(self, case: Case, clock: Leaping, *, request_seconds: float) -> Iterator[Pipeline]:

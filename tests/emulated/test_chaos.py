@@ -6,6 +6,7 @@ number of examples. A summary of faults and errors is printed at the end of the 
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from chaos_case import BURST, SYNTHETIC, TIMELESS, Case, Death, Rows, cases
@@ -35,6 +36,12 @@ LEFT_BEHIND = Case(
 """A run that dies between the file of the null-time rows, fetched in four hash buckets, and its manifest. The
 next run finds nothing missing there."""
 
+UNREADABLE = replace(
+    LEFT_BEHIND, table="AlertInfo", api="xdr", groups=(Rows(TIMELESS, 1, 2),), death=None, garbled=True
+)
+"""A run that cannot read a null-time row, and commits all other partitions. Nothing is missing for the next
+pull, so only a reconcile finds the row."""
+
 EXAMPLES = int(os.environ.get("HUNTING_CHAOS_EXAMPLES", "120"))
 
 PARTS = max(1, EXAMPLES // 500)
@@ -63,6 +70,7 @@ def test_the_lake_equals_the_tenant_for_all_faults_and_crashes(
     )
     @given(case=cases())
     @example(case=LEFT_BEHIND)
+    @example(case=UNREADABLE)
     def every(case: Case) -> None:
         chaos.play(case)
 
