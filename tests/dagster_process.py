@@ -223,25 +223,37 @@ def machine(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[
 
 @contextlib.contextmanager
 def dagster(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[Dagster]:
-    """Serve the code location with these `HUNTING_*` settings, as in a deployment. No sensor runs."""
+    """Serve the code location with these `HUNTING_*` settings, as in a deployment. No sensor runs.
+
+    At the end, no file of Dagster may hold the client secret or a token.
+    """
+    with machine(settings, instance) as one:
+        with contextlib.ExitStack() as started:
+            yield _served(one, started)
+        secrets = settings["HUNTING_CLIENT_SECRET"].encode(), b"eyJ0eXAiOi"
+        for path in filter(Path.is_file, one.home.rglob("*")):
+            content = path.read_bytes()
+            assert not any(secret in content for secret in secrets), f"{path} holds a secret"
+
+
+def _served(one: Machine, started: contextlib.ExitStack) -> Dagster:
     code, port = free_port(), free_port()
-    with machine(settings, instance) as one, contextlib.ExitStack() as started:
-        found = Dagster(f"http://127.0.0.1:{port}", one.log)
+    found = Dagster(f"http://127.0.0.1:{port}", one.log)
 
-        def start(command: str) -> None:
-            started.enter_context(one.started(*command.split()))
+    def start(command: str) -> None:
+        started.enter_context(one.started(*command.split()))
 
-        start(f"dagster api grpc -h 127.0.0.1 -p {code} -m hunting_pipeline.definitions -d {ROOT}")
-        found.until(lambda: _listens(code), seconds=120)
-        workspace = one.home / "workspace.yaml"
-        (entry,) = yaml.safe_load((ROOT / "docs" / "deploy" / "workspace.yaml").read_text())["load_from"]
-        entry["grpc_server"] |= {"host": "127.0.0.1", "port": code}
-        workspace.write_text(yaml.safe_dump({"load_from": [entry]}))
-        start(f"dagster-webserver -h 127.0.0.1 -p {port} -w {workspace}")
-        found.until(lambda: _listens(port), seconds=120)
-        found.stop_sensors()
-        start(f"dagster-daemon run -w {workspace}")
-        yield found
+    start(f"dagster api grpc -h 127.0.0.1 -p {code} -m hunting_pipeline.definitions -d {ROOT}")
+    found.until(lambda: _listens(code), seconds=120)
+    workspace = one.home / "workspace.yaml"
+    (entry,) = yaml.safe_load((ROOT / "docs" / "deploy" / "workspace.yaml").read_text())["load_from"]
+    entry["grpc_server"] |= {"host": "127.0.0.1", "port": code}
+    workspace.write_text(yaml.safe_dump({"load_from": [entry]}))
+    start(f"dagster-webserver -h 127.0.0.1 -p {port} -w {workspace}")
+    found.until(lambda: _listens(port), seconds=120)
+    found.stop_sensors()
+    start(f"dagster-daemon run -w {workspace}")
+    return found
 
 
 def free_port() -> int:
