@@ -6,6 +6,7 @@ Prints `ready`, waits for a line, sends queries for the given seconds, and print
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from hunting_pipeline.pipeline import open_pipeline
 from hunting_pipeline.pipeline.calls import Calls, SystemClock
 from hunting_pipeline.quota import Ledger, Priority, open_ledger
 from hunting_pipeline.settings import Settings
+from support import Shifted
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,11 @@ def running_together(hammers: Sequence[Hammer]) -> Iterator[list[subprocess.Pope
     command = [sys.executable, str(Path(__file__))]
     started = [
         subprocess.Popen(
-            [*command, json.dumps(asdict(hammer))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*command, json.dumps(asdict(hammer))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])},
         )
         for hammer in hammers
     ]
@@ -96,7 +102,7 @@ def result_of(process: subprocess.Popen[str]) -> dict[str, float]:
 def main() -> None:
     hammer = Hammer(**json.loads(sys.argv[1]))
     ledger = hammer.ledger()
-    with open_pipeline(Settings(**hammer.settings), max_wait=0) as pipeline:
+    with open_pipeline(Settings(**hammer.settings), max_wait=0, clock=Shifted()) as pipeline:
         calls = Calls(
             client=pipeline.client,
             tokens=pipeline.tokens,
