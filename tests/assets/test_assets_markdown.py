@@ -128,6 +128,8 @@ def test_the_words_of_the_service_reach_descriptions_as_text() -> None:
         waiting={},
         blocked_until=60.0,
         block_reason=ATTACKS[0],
+        failures=9,
+        failure=ATTACKS[0],
         owners={},
         priorities={},
         longest_wait=0.0,
