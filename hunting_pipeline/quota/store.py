@@ -149,6 +149,7 @@ class SqliteStore:
         try:
             self._path = path.expanduser()
             make_folders(self._path.parent, root=self._path.parent)
+            self._lock_mode = file_mode(self._path.parent)
             with self._exclusive():
                 self._connected()
         except (OSError, RuntimeError, sqlite3.Error) as error:  # RuntimeError: an unknown home folder
@@ -190,10 +191,7 @@ class SqliteStore:
         with (
             self._threads,
             filelock.FileLock(
-                f"{self._path}.lock",
-                timeout=LOCK_SECONDS,
-                poll_interval=0.005,
-                mode=file_mode(self._path.parent),
+                f"{self._path}.lock", timeout=LOCK_SECONDS, poll_interval=0.005, mode=self._lock_mode
             ),
         ):
             yield
