@@ -146,7 +146,7 @@ class Chaos:
         self._calm(case, clock)
         stopped = self._finish(case, clock)
         after = self._tenant(case)
-        self._judge(case, after, after)
+        self._judge(case, before if stopped else after, after)  # a changed type stops late rows, too
         if not stopped:
             self._whole(case)
         self.tale.cases += 1
