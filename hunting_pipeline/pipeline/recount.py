@@ -31,11 +31,11 @@ class Recount:
         bins: the service's count over the windows.
         grown: bins that differ, in which the service holds at least as many rows: mostly late rows.
         shrunk: bins in which the service holds fewer rows. They are replaced only with `force`.
-        null_time: the service's number of rows whose time is null; 0 if nothing was compared.
         other_query: partitions that another query archived: with other columns, another filter or another
             hunt text. They cannot be compared.
         damaged: partitions that cannot be compared because a file is damaged, each with the error.
         calls: requests that counted rows.
+        null_time: the service's number of rows whose time is null; 0 if nothing was compared.
     """
 
     table: str
@@ -43,10 +43,10 @@ class Recount:
     bins: tuple[Bin, ...]
     grown: tuple[Window, ...]
     shrunk: tuple[Window, ...]
-    null_time: int = 0
     other_query: tuple[Partition, ...] = ()
     damaged: Mapping[Partition, CommitRefused] = field(default_factory=dict)
     calls: int = 0
+    null_time: int = 0
 
     @property
     def rows(self) -> int:
