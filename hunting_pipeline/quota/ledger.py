@@ -178,7 +178,6 @@ def open_ledger(
     share: float = 0.8,
     clock: Callable[[], float] | None = None,
     monotonic: Callable[[], float] | None = None,
-    caller_clock: Callable[[], float] | None = None,
 ) -> Ledger:
     """Open a tenant's ledger. Create it if it does not exist.
 
@@ -187,10 +186,8 @@ def open_ledger(
         tenant: the tenant's id.
         limits: the profile whose rates apply.
         share: part of every rate to use, 0 < share ≤ 1; the rest is for the tenant's analysts.
-        clock: a clock in Unix seconds that replaces the clock of the database, for tests.
+        clock: a clock in Unix seconds that replaces the clocks of the database and of the callers, for tests.
         monotonic: a monotonic clock that replaces the seconds since boot; `clock` by default if it is given.
-        caller_clock: the clock of the times that callers give and get; `clock` by default, or the system's.
-            The ledger's entries do not depend on it.
 
     Raises:
         Misconfigured: the ledger cannot be opened or has another version, or `share` is out of range.
@@ -201,12 +198,14 @@ def open_ledger(
             f"{setting('share')} is {share}. Set {setting('share')} to a number above 0 and at most 1"
         )
     store = open_store(url, clock=clock, monotonic=monotonic)
-    callers = caller_clock or clock or time.time
-    return StoredLedger(store, tenant=tenant, limits=limits, share=share, clock=callers)
+    return StoredLedger(store, tenant=tenant, limits=limits, share=share, clock=clock or time.time)
 
 
 class StoredLedger:
-    """A ledger over any store that holds its tables (`store.create`)."""
+    """A ledger over any store that holds its tables (`store.create`).
+
+    `clock` is the clock of the times that callers give and get. The ledger's entries do not depend on it.
+    """
 
     def __init__(
         self, store: Store, *, tenant: str, limits: Limits, share: float, clock: Callable[[], float]

@@ -19,6 +19,8 @@ from hunting_pipeline.errors import Misconfigured, ServiceFailed
 from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, TEST, Kind, Limits, Rate
 from hunting_pipeline.quota import Priority, Reservation, WaitUntil, open_ledger
 from hunting_pipeline.quota import ledger as ledger_module
+from hunting_pipeline.quota.ledger import StoredLedger
+from hunting_pipeline.quota.store import open_store
 from hunting_pipeline.quota.windows import TRANSIT_SECONDS
 
 PROCESSES = multiprocessing.get_context("fork")
@@ -263,12 +265,12 @@ def test_machines_whose_clocks_differ_share_one_ledger_exactly(postgres, tenant)
     """The server's clock is the ledger's clock. Each machine gets the times of its own clock."""
     skews = (0.0, 2400.0, -7200.0)
     ledgers = [
-        open_ledger(
-            postgres,
+        StoredLedger(
+            open_store(postgres, clock=None, monotonic=None),
             tenant=tenant,
             limits=CALLS,
             share=1,
-            caller_clock=lambda skew=skew: time.time() + skew,
+            clock=lambda skew=skew: time.time() + skew,
         )
         for skew in skews
     ]
