@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -168,20 +169,11 @@ def commit(
     """
     claim(store, writer.tenant, write=True)
     _refuse_doubled_rows(store, partition, staged)
+    replaced = partial(_replace, store, partition, known=known, spec=spec, writer=writer, now=now)
     needed = tuple(staged)
     for attempt in count(1):
         try:
-            receipt = _replace(
-                store,
-                partition,
-                needed,
-                archived,
-                known=known,
-                spec=spec,
-                writer=writer,
-                now=now,
-                force=force,
-            )
+            receipt = replaced(needed, archived, force=force)
             break
         except CommitRefused:
             present = load(store, partition)
