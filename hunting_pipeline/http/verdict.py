@@ -198,7 +198,7 @@ def _error_of(body: bytes, *, html: bool) -> tuple[str, str]:
     """
     text = body.decode("utf-8", errors="replace")
     if html or re.match(r"\s*<(!doctype|html)", text, re.IGNORECASE):
-        return _PAGE, printable(text)
+        return _PAGE, text
     try:
         envelope: Any = json.loads(text)
     except (ValueError, RecursionError):

@@ -145,8 +145,7 @@ class Calls:
             Refused: the service does not accept the query.
             ServiceFailed: the service or the network does not answer.
         """
-        attempts = self._attempts(_ATTEMPTS, _unusable) if persist else self._attempts(1, _unusable)
-        return attempts(self._answered, query, rows=True)
+        return self._attempts(_ATTEMPTS if persist else 1, _unusable)(self._answered, query, rows=True)
 
     def count(self, query: str, read: Callable[[Reply], _T], *, persist: bool = True) -> _T:
         """Return what `read` reads from the reply to a query for counts or for the Schema.
