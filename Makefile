@@ -63,7 +63,7 @@ spark: .venv-spark/.ready ## test that Spark reads a lake
 lock: $(READY) ## pin all dependencies again, for development and for the image
 	$(BIN)/python -m pip install --quiet uv
 	$(PIN) pyproject.toml --extra dev --upgrade -o requirements.lock
-	$(PIN) pyproject.toml docs/deploy/requirements.txt --extra postgres -c requirements.lock --upgrade \
+	$(PIN) pyproject.toml docs/deploy/requirements.txt --extra cloud --extra postgres -c requirements.lock --upgrade \
 	    -o docs/deploy/requirements.lock
 	echo hatchling | $(PIN) - -c requirements.lock --upgrade -o docs/deploy/build.lock
 
