@@ -16,7 +16,7 @@ from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import Ticks, ticks_in
 from hunting_pipeline.model import RESCUED, Partition
 
-__all__ = ["archived_ticks", "dataset", "dataset_of", "frame", "frame_of"]
+__all__ = ["archived_ticks", "dataset", "dataset_of", "frame", "frame_of", "ticks_in_file"]
 
 
 def archived_ticks(store: Store, partition: Partition, time_column: str) -> Ticks:
@@ -26,8 +26,13 @@ def archived_ticks(store: Store, partition: Partition, time_column: str) -> Tick
         CommitRefused: the file is damaged.
     """
     with opened(store, data_path(partition)) as file:
-        times = pq.read_table(file, columns=[time_column], page_checksum_verification=True)[time_column]
-        ticks: Ticks = np.sort(ticks_in(times))
+        return ticks_in_file(file, time_column)
+
+
+def ticks_in_file(file: pa.NativeFile, time_column: str) -> Ticks:
+    """Read the times of a Parquet file, ascending."""
+    times = pq.read_table(file, columns=[time_column], page_checksum_verification=True)[time_column]
+    ticks: Ticks = np.sort(ticks_in(times))
     return ticks
 
 
