@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "docs" / "deploy"
 INSTANCES = ["dagster.yaml", "dagster.celery.yaml"]
 
-SETTINGS_TO_COME = {"HUNTING_LAKE_ENDPOINT", "HUNTING_LAKE_PATH_STYLE", "HUNTING_LAKE_REGION"}
+SETTINGS_TO_COME = {"HUNTING_LAKE_ENDPOINT"}
 LOCK, BUILD_LOCK = "docs/deploy/requirements.lock", "docs/deploy/build.lock"
 SEVERAL = {"numpy"}
 """Packages with one version for each version of Python."""
