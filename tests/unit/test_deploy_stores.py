@@ -165,7 +165,7 @@ def prefixes_in(value: Any) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("pipeline", {"contributor": "container", "delegator": "account"}),
+        ("pipeline", {"contributor": "container"}),
         ("readers", {"reader": "container"}),
     ],
 )
@@ -174,7 +174,7 @@ def test_the_roles_of_azure_have_the_smallest_scope(name: str, expected: dict[st
     scopes = {}
     for resource in template["resources"]:
         (role,) = [
-            one for one in ("contributor", "delegator", "reader")
+            one for one in ("contributor", "reader")
             if f"variables('{one}')" in resource["properties"]["roleDefinitionId"]
         ]  # fmt: skip
         scope = resource["scope"].removeprefix("[variables('").removesuffix("Id')]")
