@@ -18,6 +18,8 @@ _WINDOWS_PATH = re.compile(r"[a-z]:[\\/]", re.IGNORECASE)
 
 _ACCEPTED = "a path, or a URL with " + ", ".join(f"{scheme}://" for scheme in STORES if scheme)
 
+_PROXIES = ("http", "https", "socks5", "socks5h")
+
 _WITH_ACCOUNT = {"abfss"}
 """Schemes whose URL names the account: `abfss://container@account.dfs.core.windows.net/folder`."""
 
@@ -85,6 +87,13 @@ class LakeSettings(BaseSettings):
     def _check_endpoint(cls, value: str | None) -> str | None:
         if value is not None and (urlsplit(value).scheme not in ("http", "https") or "@" in value):
             raise ValueError("the endpoint must be a URL with https:// (or http://), without a user")
+        return value
+
+    @field_validator("lake_proxy")
+    @classmethod
+    def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in _PROXIES:
+            raise ValueError(f"the proxy must be a URL with {', '.join(f'{one}://' for one in _PROXIES)}")
         return value
 
     @property

@@ -9,7 +9,7 @@ from obstore.auth.azure import AzureCredentialProvider
 from obstore.store import AzureStore
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed, setting
-from hunting_pipeline.lake.stores.object_clients import client_options, prefix_of
+from hunting_pipeline.lake.stores.object_clients import client_options, opening, prefix_of
 from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed
 from hunting_pipeline.lake.stores.objects import ObjectStore
 from hunting_pipeline.lake.stores.protocol import Store, StoreOptions
@@ -51,8 +51,7 @@ def open_at(location: str, options: StoreOptions) -> Store:
         ServiceFailed: the service that issues the credentials did not answer.
     """
     url = urlsplit(location)
-    container, _, host = url.netloc.rpartition("@") if "@" not in url.netloc else url.netloc.partition("@")
-    container, host = (container, host) if "@" in url.netloc else (url.netloc, "")
+    container, _, host = url.netloc.partition("@")
     account = host.partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
     if not account:
         raise Misconfigured(
@@ -67,13 +66,14 @@ def open_at(location: str, options: StoreOptions) -> Store:
         config["use_fabric_endpoint"] = True
     elif host and not host.endswith(".core.windows.net"):  # a sovereign cloud
         config["endpoint"] = f"https://{account}.blob.{host.partition('.dfs.')[2]}"
-    client = AzureStore(
-        container,
-        prefix=prefix_of(location),
-        config=config,  # type: ignore[arg-type] # a dictionary of its keys
-        client_options=client_options(options),
-        credential_provider=None if _has_key() else _identity(location),
-    )
+    with opening(location):
+        client = AzureStore(
+            container,
+            prefix=prefix_of(location),
+            config=config,  # type: ignore[arg-type] # a dictionary of its keys
+            client_options=client_options(options),
+            credential_provider=None if _has_key() else _identity(location),
+        )
     return ObjectStore(client, location, AZURE)
 
 

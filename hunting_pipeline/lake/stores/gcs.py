@@ -8,7 +8,7 @@ from obstore.auth.google import GoogleCredentialProvider
 from obstore.store import GCSStore
 
 from hunting_pipeline.errors import ServiceFailed
-from hunting_pipeline.lake.stores.object_clients import client_options, prefix_of
+from hunting_pipeline.lake.stores.object_clients import client_options, opening, prefix_of
 from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed
 from hunting_pipeline.lake.stores.objects import ObjectStore
 from hunting_pipeline.lake.stores.protocol import Store, StoreOptions
@@ -43,13 +43,14 @@ def open_at(location: str, options: StoreOptions) -> Store:
         Misconfigured: there are no credentials.
         ServiceFailed: the service that issues the credentials did not answer.
     """
-    client = GCSStore(
-        urlsplit(location).netloc,
-        prefix=prefix_of(location),
-        config={"base_url": options.endpoint} if options.endpoint else {},
-        client_options=client_options(options),
-        credential_provider=None if any(map(os.environ.get, _KEYS)) else _identity(location),
-    )
+    with opening(location):
+        client = GCSStore(
+            urlsplit(location).netloc,
+            prefix=prefix_of(location),
+            config={"base_url": options.endpoint} if options.endpoint else {},
+            client_options=client_options(options),
+            credential_provider=None if any(map(os.environ.get, _KEYS)) else _identity(location),
+        )
     return ObjectStore(client, location, GCS)
 
 

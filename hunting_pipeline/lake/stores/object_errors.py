@@ -21,7 +21,7 @@ from obstore.exceptions import (
 from hunting_pipeline.errors import HuntingError, Misconfigured, ServiceFailed, setting
 from hunting_pipeline.redaction import redacted
 
-__all__ = ["NOT_AS_EXPECTED", "Operation", "Service", "code_of", "explained", "sign_in_failed"]
+__all__ = ["NOT_AS_EXPECTED", "Operation", "Service", "code_of", "explained", "said", "sign_in_failed"]
 
 NOT_AS_EXPECTED = (AlreadyExistsError, PreconditionError)
 """The errors of a condition that does not hold: another writer was faster."""
@@ -98,18 +98,18 @@ def explained(uri: str, service: Service, operation: Operation) -> Iterator[None
 
 
 def _judged(uri: str, service: Service, operation: Operation, error: Exception) -> HuntingError:
-    code, said = code_of(str(error)), _said(str(error))
+    code, quoted = code_of(str(error)), said(str(error))
     if code in _SIGNED_WRONGLY:
-        return sign_in_failed(uri, service, said)
+        return sign_in_failed(uri, service, quoted)
     problem = _problem(service, operation, code, denied=_is_denied(error))
     if problem is not None:
         what, remedy = problem
         return Misconfigured(
-            f"the lake {uri} cannot be used: {what} ({said})."
+            f"the lake {uri} cannot be used: {what} ({quoted})."
             f" All committed partitions are unchanged. {remedy}"
         )
     return ServiceFailed(
-        f"{service.name} did not serve the lake {uri} ({said}). All committed partitions are unchanged, and"
+        f"{service.name} did not serve the lake {uri} ({quoted}). All committed partitions are unchanged, and"
         " staged work is kept. Run again",
         everything=True,
     )
@@ -142,19 +142,19 @@ def _problem(service: Service, operation: Operation, code: str, *, denied: bool)
     return None
 
 
-def sign_in_failed(uri: str, service: Service, said: str) -> Misconfigured:
+def sign_in_failed(uri: str, service: Service, reason: str) -> Misconfigured:
     """Return the error of credentials that are missing or wrong."""
     return Misconfigured(
-        f"the lake {uri} could not be opened: {service.name} has no valid credentials ({said})."
+        f"the lake {uri} could not be opened: {service.name} has no valid credentials ({reason})."
         f" All committed partitions are unchanged. {service.credentials}"
     )
 
 
-def _said(text: str) -> str:
+def said(text: str) -> str:
     """Return the code and the text of the service, or the reason of the network, without any address."""
     message = _TEXT.search(text)
     if code := code_of(text):
-        said = f"{code}: {message[1].strip()}" if message else code
+        found = f"{code}: {message[1].strip()}" if message else code
     else:
-        said = text.partition("\n\nDebug source")[0].rpartition(" - ")[2]
-    return redacted(_ADDRESS.sub("…", said))[:_LONGEST].strip()
+        found = text.partition("\n\nDebug source")[0].rpartition(" - ")[2]
+    return redacted(_ADDRESS.sub("…", found))[:_LONGEST].strip().rstrip(".")

@@ -9,10 +9,11 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
 from hunting_pipeline.errors import ServiceFailed, setting
-from hunting_pipeline.lake.stores.object_clients import client_options, prefix_of
+from hunting_pipeline.lake.stores.object_clients import client_options, opening, prefix_of
 from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed
 from hunting_pipeline.lake.stores.objects import ObjectStore
 from hunting_pipeline.lake.stores.protocol import Store, StoreOptions
+from hunting_pipeline.redaction import hold
 
 __all__ = ["open_at"]
 
@@ -47,7 +48,8 @@ def open_at(location: str, options: StoreOptions) -> Store:
     try:
         session = boto3.Session(profile_name=options.profile, region_name=options.region)
         provider = Boto3CredentialProvider(session, ttl=_CREDENTIALS_LAST)
-        provider()
+        credentials = provider()
+        hold(credentials["secret_access_key"], credentials["token"] or "")
     except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
         raise ServiceFailed(
             f"the credentials for the lake {location} could not be fetched ({error})", everything=True
@@ -58,18 +60,19 @@ def open_at(location: str, options: StoreOptions) -> Store:
     if endpoint and not path_style:  # obstore expects the bucket in the host then
         scheme, host = endpoint.split("://", 1)
         endpoint = f"{scheme}://{bucket}.{host}"
-    client = S3Store(
-        bucket,
-        prefix=prefix_of(location),
-        config={
-            "region": options.region or session.region_name or "us-east-1",
-            "virtual_hosted_style_request": not path_style,
-            "disable_bulk_delete": True,  # not every service has it
-            **({"endpoint": endpoint} if endpoint else {}),
-        },
-        client_options=client_options(options),
-        credential_provider=provider,
-    )
+    with opening(location):
+        client = S3Store(
+            bucket,
+            prefix=prefix_of(location),
+            config={
+                "region": options.region or session.region_name or "us-east-1",
+                "virtual_hosted_style_request": not path_style,
+                "disable_bulk_delete": True,  # not every service has it
+                **({"endpoint": endpoint} if endpoint else {}),
+            },
+            client_options=client_options(options),
+            credential_provider=provider,
+        )
     return ObjectStore(client, location, S3)
 
 
