@@ -21,7 +21,7 @@ from uuid import uuid4
 import obstore
 import pyarrow.fs as pafs
 from obstore.exceptions import GenericError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured, ServiceFailed, setting
 from hunting_pipeline.lake.layout import OWN_FOLDER
@@ -51,10 +51,18 @@ _PAGE = 1000
 _PARALLEL = 16
 """Simultaneous requests for many small objects."""
 
-_READ_ATTEMPTS = 3
-"""A body that ends early is requested again. obstore itself repeats only requests without any answer."""
+_ATTEMPTS = 4
+"""obstore repeats no conditional PUT after a lost connection, and no GET whose body ends early."""
 
 _log = logging.getLogger(__name__)
+
+
+_repeated = retry(
+    retry=retry_if_exception_type(ServiceFailed),
+    stop=stop_after_attempt(_ATTEMPTS),
+    wait=wait_exponential(multiplier=0.1),
+    reraise=True,
+)
 
 
 class ObjectStore:
@@ -107,6 +115,7 @@ class ObjectStore:
         except (FileNotFoundError, *NOT_AS_EXPECTED):
             return None
 
+    @_repeated
     def _get(self, path: str, options: Any) -> bytes:
         with self._explaining("get"):
             return _complete(self._client, path, options)
@@ -142,7 +151,7 @@ class ObjectStore:
 
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         try:
-            return self._put(path, data, expected)
+            return self._put(path, data, self._mode(path, expected))
         except NOT_AS_EXPECTED:
             entry = self.stat(path)
             if entry is not None and self._get_version(entry) == data:
@@ -156,15 +165,14 @@ class ObjectStore:
             size = temporary.stat().st_size
             self._refuse_too_large(path, size)
             try:
-                return self._put(path, _mapped(temporary, size), expected)
+                return self._put(path, _mapped(temporary, size), self._mode(path, expected))
             except NOT_AS_EXPECTED:
                 return self._version_of_own_put(path, temporary)
 
-    def _put(self, path: str, data: Any, expected: Expected) -> str:
+    @_repeated
+    def _put(self, path: str, data: Any, mode: Any) -> str:
         with self._explaining("put"):
-            result = obstore.put(
-                self._client, path, data, mode=self._mode(path, expected), use_multipart=False
-            )
+            result = obstore.put(self._client, path, data, mode=mode, use_multipart=False)
         return _version(result["e_tag"])
 
     def _mode(self, path: str, expected: Expected) -> Any:
@@ -204,9 +212,7 @@ class ObjectStore:
                 raise _replaced(path) from None
             yield temporary
 
-    @retry(
-        retry=retry_if_exception_type(ServiceFailed), stop=stop_after_attempt(_READ_ATTEMPTS), reraise=True
-    )
+    @_repeated
     def _download(self, path: str, version: str, target: Path) -> None:
         with self._explaining("get"):
             result = obstore.get(self._client, path, options={"if_match": _quoted(version)})
@@ -244,14 +250,10 @@ class ObjectStore:
 
     def _refuses(self, path: str, expected: Expected) -> bool:
         try:
-            self._put(path, b"3", expected)
+            self._put(path, b"3", self._mode(path, expected))
         except (Conflict, *NOT_AS_EXPECTED):
             return True
         return False
-
-    def lock(self, path: str, *, max_wait: float) -> AbstractContextManager[None]:
-        del path, max_wait
-        return nullcontext()
 
     def _refuse_too_large(self, path: str, size: int) -> None:
         if size > self._service.largest:
@@ -279,7 +281,6 @@ class ObjectStore:
         return explained(self._uri, self._service, operation)
 
 
-@retry(retry=retry_if_exception_type(GenericError), stop=stop_after_attempt(_READ_ATTEMPTS), reraise=True)
 def _complete(client: Any, path: str, options: Any) -> bytes:
     """Fetch an object or a range of it, complete."""
     result = obstore.get(client, path, options=options)
