@@ -1,4 +1,5 @@
-"""The records of one tenant in the ledger, within one transaction: its state, history, queue and estimates.
+"""The records of one tenant in the ledger, within one transaction: its state, history, queue, estimates
+and claims.
 
 All times are on the ledger's own time line.
 """
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hunting_pipeline.quota.claims import Claim
 from hunting_pipeline.quota.outage import Outage
 from hunting_pipeline.quota.rules import GRACE_SECONDS, Priority, QueueEntry
 from hunting_pipeline.quota.store import Run
@@ -223,6 +225,29 @@ class TenantRecords:
             " asking = excluded.asking",
             *(self._tenant, outage.failures, outage.of_rows, outage.next_at, outage.reason, outage.asking),
         )
+
+    def claim(self, table: str, *, lake: str) -> Claim | None:
+        """Return the claim on a table of a lake, even if it has expired; None if there is none."""
+        rows = self._run(
+            "SELECT token, holder, since, expires FROM quota_claim"
+            " WHERE tenant = ? AND lake = ? AND source_table = ?",
+            *(self._tenant, lake, table),
+        )
+        return Claim(*rows[0]) if rows else None
+
+    def write_claim(self, table: str, *, lake: str, claim: Claim) -> None:
+        """Write the claim on a table of a lake, in place of the last claim."""
+        self._run(
+            "INSERT INTO quota_claim (tenant, lake, source_table, token, holder, since, expires)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, lake, source_table) DO UPDATE"
+            " SET token = excluded.token, holder = excluded.holder, since = excluded.since,"
+            " expires = excluded.expires",
+            *(self._tenant, lake, table, claim.token, claim.holder, claim.since, claim.expires),
+        )
+
+    def delete_claim(self, token: str) -> None:
+        """Delete a claim. The claim of another run stays."""
+        self._run("DELETE FROM quota_claim WHERE tenant = ? AND token = ?", self._tenant, token)
 
     def entries(self) -> list[QueueEntry]:
         """Return all queue entries, expired ones included."""

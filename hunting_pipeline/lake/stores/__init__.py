@@ -9,9 +9,17 @@ from importlib import import_module
 from types import MappingProxyType
 
 from hunting_pipeline.errors import Misconfigured, setting
-from hunting_pipeline.lake.stores.protocol import ABSENT, ANY, Conflict, Entry, Expected, Store
+from hunting_pipeline.lake.stores.protocol import (
+    ABSENT,
+    ANY,
+    Conflict,
+    Entry,
+    Expected,
+    LockingStore,
+    Store,
+)
 
-__all__ = ["ABSENT", "ANY", "STORES", "Conflict", "Entry", "Expected", "Store", "open_store"]
+__all__ = ["ABSENT", "ANY", "STORES", "Conflict", "Entry", "Expected", "LockingStore", "Store", "open_store"]
 
 STORES: Mapping[str, str] = MappingProxyType(
     {

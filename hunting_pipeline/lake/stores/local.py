@@ -62,7 +62,7 @@ def open_at(location: str) -> Store:
 
 
 class LocalStore:
-    """A folder of a local or mounted disk, see `Store`."""
+    """A folder of a local or mounted disk, see `Store` and `LockingStore`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
