@@ -276,7 +276,8 @@ def _nothing_more(records: TenantRecords, offset: float) -> None:
 
 
 def _settle(records: TenantRecords, reservation: Reservation, seconds: float, end: CallEnd) -> None:
-    records.settle(reservation.id, table=reservation.table, seconds=seconds)
+    if not records.settle(reservation.id, table=reservation.table, seconds=seconds):
+        return  # another thread, or an earlier attempt, has counted the end of this call
     before = records.outage()
     after = before.after(end, records.now, rows=reservation.rows)
     if after != before:

@@ -145,8 +145,8 @@ class TenantRecords:
             *(name, self._tenant, priority, owner, table, self.now, seconds, expected, expires),
         )
 
-    def settle(self, name: str, *, table: str, seconds: float) -> None:
-        """Record the measured running time and update the table's estimate.
+    def settle(self, name: str, *, table: str, seconds: float) -> bool:
+        """Record the measured running time and update the table's estimate. Return whether it is new.
 
         Changes nothing if the reservation is already settled, cancelled or pruned.
         """
@@ -154,7 +154,7 @@ class TenantRecords:
             "UPDATE quota_spend SET ended = ?, seconds = ? WHERE id = ? AND ended IS NULL RETURNING id"
         )
         if not self._run(statement, self.now, seconds, name):
-            return
+            return False
         self._run(
             "INSERT INTO quota_past (tenant, slot, calls, seconds, reserved_at, ended)"
             " VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT (tenant, slot) DO UPDATE"
@@ -169,6 +169,7 @@ class TenantRecords:
             " deviation = excluded.deviation",
             *(self._tenant, table, estimate.mean, estimate.deviation),
         )
+        return True
 
     def cancel(self, name: str) -> None:
         """Delete a reservation that is not settled."""
