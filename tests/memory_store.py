@@ -1,8 +1,7 @@
 """A store in memory. It proves that a whole pull needs only the protocol of stores."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,13 +10,15 @@ from uuid import uuid4
 import pyarrow.fs as pafs
 from fsspec.implementations.memory import MemoryFileSystem
 
-from hunting_pipeline.errors import LakeBusy
 from hunting_pipeline.lake.stores import ANY, Entry, Expected
 from hunting_pipeline.lake.stores.protocol import refuse_conflict
 
 
 class MemoryStore:
-    """Objects in the memory of this process. Versions are numbers in the order of puts."""
+    """Objects in the memory of this process. Versions are numbers in the order of puts.
+
+    It has no locks, like an object store.
+    """
 
     def __init__(self) -> None:
         self._files = MemoryFileSystem()
@@ -25,7 +26,6 @@ class MemoryStore:
         self._versions: dict[str, str] = {}
         self._numbers = count(1)
         self._swap = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
 
     @property
     def filesystem(self) -> pafs.FileSystem:
@@ -76,13 +76,3 @@ class MemoryStore:
 
     def prove_writable(self, path: str) -> None:
         pass
-
-    @contextmanager
-    def lock(self, path: str, *, max_wait: float) -> Iterator[None]:
-        lock = self._locks.setdefault(path, threading.Lock())
-        if not lock.acquire(timeout=max_wait):
-            raise LakeBusy(f"another thread holds {path}")
-        try:
-            yield
-        finally:
-            lock.release()

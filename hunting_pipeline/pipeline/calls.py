@@ -24,8 +24,8 @@ from hunting_pipeline.http.client import Client
 from hunting_pipeline.http.verdict import NoAnswer, NotAccepted, Refuse, Renew, Retry, Split, Wait
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import SECOND, datetime_of
-from hunting_pipeline.quota.ledger import Down, Ledger, Reservation
 from hunting_pipeline.quota.outage import TABLE_FAILURES, CallEnd, Outage
+from hunting_pipeline.quota.protocol import Down, Ledger, Reservation
 from hunting_pipeline.quota.rules import Priority, WaitUntil
 from hunting_pipeline.reply import Reply
 

@@ -1,9 +1,7 @@
 """The operations on one tenant and one lake: probe, coverage, plan, pull, recount, reconcile."""
 
-import os
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +11,6 @@ from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
 from hunting_pipeline.http.client import Client
 from hunting_pipeline.kql import queries
 from hunting_pipeline.lake.commit import Writer
-from hunting_pipeline.lake.layout import lock_path
 from hunting_pipeline.lake.manifest import Archive, Manifest
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
@@ -33,8 +30,9 @@ from hunting_pipeline.pipeline.pull import Pull
 from hunting_pipeline.pipeline.recount import Recount, recount
 from hunting_pipeline.pipeline.splitter import Splitter
 from hunting_pipeline.pipeline.tracker import Observer, Tracker
+from hunting_pipeline.pipeline.turn import process_name, turn
 from hunting_pipeline.publish import Publisher
-from hunting_pipeline.quota.ledger import Ledger
+from hunting_pipeline.quota.protocol import Ledger
 from hunting_pipeline.quota.rules import Priority
 
 __all__ = ["Pipeline", "TablePlan"]
@@ -77,8 +75,8 @@ class TablePlan:
 class Pipeline:
     """Plans and pulls tables of one tenant into one lake. Open it with `open_pipeline`.
 
-    Only `pull` and `reconcile` take the table's lock. All other methods write nothing and do not wait for the
-    lock.
+    Only `pull` and `reconcile` wait for their turn to write the table. All other methods write nothing and do
+    not wait.
     """
 
     store: Store
@@ -184,7 +182,7 @@ class Pipeline:
         self._refuse_other_api(spec)
         with ExitStack() as held:
             try:
-                held.enter_context(self.store.lock(lock_path(spec.name), max_wait=self.max_wait))
+                held.enter_context(self._turn(spec))
             except Misconfigured:  # a read-only lake, which a pull of nothing does not change
                 archive = archive_of(self.store, spec, partitions)
                 if self._backlog(spec, partitions, archive, renew=renew).missing:
@@ -235,10 +233,11 @@ class Pipeline:
             observe: called after every step.
 
         Raises:
+            LakeBusy: another run writes the table for longer than the max wait.
             HuntingError: the service could not count, or the lake cannot be written.
         """
         self._refuse_other_api(spec)
-        with self.store.lock(lock_path(spec.name), max_wait=self.max_wait):
+        with self._turn(spec):
             archive = archive_of(self.store, spec, partitions)
             tracker = _tracker(spec, observe)
             splitter = self._splitter(spec, archive, tracker, Priority.FRESH)
@@ -352,11 +351,15 @@ class Pipeline:
             clock=self.clock,
             table=tracker.table,
             priority=priority,
-            owner=f"{socket.gethostname()}:{os.getpid()}",
+            owner=process_name(),
             max_wait=self.max_wait,
             on_wait=tracker.waiting,
             spent=tracker.spent,
         )
+
+    def _turn(self, spec: TableSpec) -> AbstractContextManager[None]:
+        run_id = self.writer.run_id
+        return turn(self.store, self.ledger, table=spec.name, run_id=run_id, max_wait=self.max_wait)
 
     def _available(self, spec: TableSpec) -> Window:
         return window.available(self.now(), self.limits.retention_days, spec)

@@ -16,16 +16,18 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from hunting_pipeline.errors import HuntingError, Misconfigured, ServiceFailed, setting
 from hunting_pipeline.limits import PROFILES, Limits
+from hunting_pipeline.quota.claiming import holding
 from hunting_pipeline.quota.outage import UNKNOWN, CallEnd, Outage
+from hunting_pipeline.quota.protocol import Down, Ledger, Reservation, Usage
 from hunting_pipeline.quota.records import Estimate, TenantRecords
 from hunting_pipeline.quota.rules import (
     GRACE_SECONDS,
@@ -37,9 +39,9 @@ from hunting_pipeline.quota.rules import (
     decide,
 )
 from hunting_pipeline.quota.store import DatabaseDown, Store, open_store
-from hunting_pipeline.quota.windows import TRANSIT_SECONDS, RateUse, rate_uses
+from hunting_pipeline.quota.windows import TRANSIT_SECONDS, rate_uses
 
-__all__ = ["Down", "Ledger", "Reservation", "StoredLedger", "Usage", "open_ledger"]
+__all__ = ["StoredLedger", "open_ledger"]
 
 _Result = TypeVar("_Result")
 
@@ -55,119 +57,6 @@ _RETRY_SECONDS = 2.0
 """Longest wait between two attempts during an outage."""
 _HORIZON_SECONDS = max(rate.period for limits in PROFILES.values() for rate in limits.rates) + TRANSIT_SECONDS
 """Age at which history is deleted: no profile needs older rows. Another process may use another profile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """A permit to send one call now. Settle it, or cancel it if the call was never sent.
-
-    Attributes:
-        id: its id in the ledger.
-        table: the table that the call queries.
-        seconds: running seconds reserved.
-        expires: when the reservation counts as ended if it is never settled (Unix seconds).
-        rows: whether the call asks for rows.
-    """
-
-    id: str
-    table: str
-    seconds: float
-    expires: float
-    rows: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Down:
-    """The decision to send no call: the service has not answered for a long time.
-
-    Attributes:
-        until: when a call may be sent again (Unix seconds).
-        failures: number of calls that failed in a row.
-        reason: the last failure, for people.
-    """
-
-    until: float
-    failures: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """The state of a tenant's quota.
-
-    Attributes:
-        tenant: the tenant's id.
-        at: time of this state (Unix seconds).
-        share: the part of every rate that this ledger uses.
-        rates: the amounts spent, reserved and left of each rate.
-        blocked_until: end of the block after a 429 (Unix seconds); None without a block.
-        block_reason: the service's own words.
-        failures: number of calls that failed in a row since the service last answered; 0 without an outage.
-        failure: the last of these failures, for people.
-        running: number of calls sent and not settled.
-        waiting: number of waiting callers, by priority.
-        longest_wait: seconds since the earliest caller in the queue first asked; 0 if the queue is empty.
-        owners: calls within the longest period, by owner.
-        priorities: calls within the longest period, by priority.
-    """
-
-    tenant: str
-    at: float
-    share: float
-    rates: tuple[RateUse, ...]
-    blocked_until: float | None
-    block_reason: str
-    failures: int
-    failure: str
-    running: int
-    waiting: Mapping[Priority, int]
-    longest_wait: float
-    owners: Mapping[str, int]
-    priorities: Mapping[Priority, int]
-
-
-class Ledger(Protocol):
-    """The quota of one tenant.
-
-    Every method but `settle` may raise `ServiceFailed` if the ledger is unreachable for `OUTAGE_SECONDS`, and
-    `Misconfigured` if the ledger's file was deleted or replaced.
-    """
-
-    def reserve(
-        self, *, table: str, priority: Priority, owner: str, rows: bool = True
-    ) -> Reservation | WaitUntil | Down:
-        """Return a permit to send one call now, or the time to ask again. Does not wait for quota.
-
-        Send the call at once after a permit, because the call counts from now on. After `WaitUntil`, the
-        caller (owner and thread) keeps its queue entry until a few seconds after the returned time.
-
-        Args:
-            table: the table that the call queries.
-            priority: the urgency of the call.
-            owner: the process that sends the call.
-            rows: whether the call asks for rows, not for a count or the Schema.
-        """
-
-    def settle(self, reservation: Reservation, *, seconds: float, end: CallEnd = UNKNOWN) -> None:
-        """Record that the call ended after `seconds` of running time. A second call changes nothing.
-
-        If the ledger fails, the record is kept in memory. The next step of the ledger settles the call.
-
-        Raises:
-            ValueError: `seconds` is negative or not finite.
-        """
-
-    def cancel(self, reservation: Reservation) -> None:
-        """Remove a reservation whose call was never sent. It no longer counts."""
-
-    def block(self, *, until: float, reason: str) -> None:
-        """Block all calls of the tenant until `until` (Unix seconds), because the service answered 429."""
-
-    def usage(self) -> Usage:
-        """Return the amounts spent, reserved and left, and the calls of each owner."""
-
-    def close(self) -> None:
-        """Settle the calls that are not yet settled, and close the database."""
 
 
 def open_ledger(
@@ -333,6 +222,11 @@ class StoredLedger:
             priorities={priority: priorities.get(priority, 0) for priority in Priority},
         )
 
+    def claim(self, table: str, *, lake: str, holder: str, max_wait: float) -> AbstractContextManager[None]:
+        return holding(
+            table, lake=lake, holder=holder, max_wait=max_wait, repeated=self._repeated, once=self._once
+        )
+
     def close(self) -> None:
         try:
             if self._unsettled:
@@ -382,7 +276,8 @@ def _nothing_more(records: TenantRecords, offset: float) -> None:
 
 
 def _settle(records: TenantRecords, reservation: Reservation, seconds: float, end: CallEnd) -> None:
-    records.settle(reservation.id, table=reservation.table, seconds=seconds)
+    if not records.settle(reservation.id, table=reservation.table, seconds=seconds):
+        return  # another thread, or an earlier attempt, has counted the end of this call
     before = records.outage()
     after = before.after(end, records.now, rows=reservation.rows)
     if after != before:

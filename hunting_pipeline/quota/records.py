@@ -1,4 +1,5 @@
-"""The records of one tenant in the ledger, within one transaction: its state, history, queue and estimates.
+"""The records of one tenant in the ledger, within one transaction: its state, history, queue, estimates
+and claims.
 
 All times are on the ledger's own time line.
 """
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hunting_pipeline.quota.claims import Claim
 from hunting_pipeline.quota.outage import Outage
 from hunting_pipeline.quota.rules import GRACE_SECONDS, Priority, QueueEntry
 from hunting_pipeline.quota.store import Run
@@ -143,8 +145,8 @@ class TenantRecords:
             *(name, self._tenant, priority, owner, table, self.now, seconds, expected, expires),
         )
 
-    def settle(self, name: str, *, table: str, seconds: float) -> None:
-        """Record the measured running time and update the table's estimate.
+    def settle(self, name: str, *, table: str, seconds: float) -> bool:
+        """Record the measured running time and update the table's estimate. Return whether it is new.
 
         Changes nothing if the reservation is already settled, cancelled or pruned.
         """
@@ -152,7 +154,7 @@ class TenantRecords:
             "UPDATE quota_spend SET ended = ?, seconds = ? WHERE id = ? AND ended IS NULL RETURNING id"
         )
         if not self._run(statement, self.now, seconds, name):
-            return
+            return False
         self._run(
             "INSERT INTO quota_past (tenant, slot, calls, seconds, reserved_at, ended)"
             " VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT (tenant, slot) DO UPDATE"
@@ -167,6 +169,7 @@ class TenantRecords:
             " deviation = excluded.deviation",
             *(self._tenant, table, estimate.mean, estimate.deviation),
         )
+        return True
 
     def cancel(self, name: str) -> None:
         """Delete a reservation that is not settled."""
@@ -223,6 +226,29 @@ class TenantRecords:
             " asking = excluded.asking",
             *(self._tenant, outage.failures, outage.of_rows, outage.next_at, outage.reason, outage.asking),
         )
+
+    def claim(self, table: str, *, lake: str) -> Claim | None:
+        """Return the claim on a table of a lake, even if it has expired; None if there is none."""
+        rows = self._run(
+            "SELECT token, holder, since, expires FROM quota_claim"
+            " WHERE tenant = ? AND lake = ? AND source_table = ?",
+            *(self._tenant, lake, table),
+        )
+        return Claim(*rows[0]) if rows else None
+
+    def write_claim(self, table: str, *, lake: str, claim: Claim) -> None:
+        """Write the claim on a table of a lake, in place of the last claim."""
+        self._run(
+            "INSERT INTO quota_claim (tenant, lake, source_table, token, holder, since, expires)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, lake, source_table) DO UPDATE"
+            " SET token = excluded.token, holder = excluded.holder, since = excluded.since,"
+            " expires = excluded.expires",
+            *(self._tenant, lake, table, claim.token, claim.holder, claim.since, claim.expires),
+        )
+
+    def delete_claim(self, token: str) -> None:
+        """Delete a claim. The claim of another run stays."""
+        self._run("DELETE FROM quota_claim WHERE tenant = ? AND token = ?", self._tenant, token)
 
     def entries(self) -> list[QueueEntry]:
         """Return all queue entries, expired ones included."""

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from hunting_pipeline.limits import Kind
-from hunting_pipeline.quota.ledger import Usage
 from hunting_pipeline.quota.outage import TABLE_FAILURES
+from hunting_pipeline.quota.protocol import Usage
 from hunting_pipeline.quota.windows import RateUse
 
 __all__ = ["describe_left", "problems_of", "rate_name"]

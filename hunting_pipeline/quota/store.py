@@ -62,6 +62,10 @@ _TABLES = (
     """CREATE TABLE IF NOT EXISTS quota_estimate (tenant TEXT NOT NULL, source_table TEXT NOT NULL,
         mean DOUBLE PRECISION NOT NULL, deviation DOUBLE PRECISION NOT NULL,
         PRIMARY KEY (tenant, source_table))""",
+    """CREATE TABLE IF NOT EXISTS quota_claim (tenant TEXT NOT NULL, lake TEXT NOT NULL,
+        source_table TEXT NOT NULL, token TEXT NOT NULL, holder TEXT NOT NULL,
+        since DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (tenant, lake, source_table))""",
 )
 
 _File = tuple[int, int]

@@ -25,7 +25,16 @@ from hunting_pipeline.errors import CommitRefused, LakeBusy, Misconfigured
 from hunting_pipeline.lake import read
 from hunting_pipeline.lake.layout import LAKE_FILE, data_path, lock_path, manifest_path
 from hunting_pipeline.lake.manifest import load, load_all
-from hunting_pipeline.lake.stores import ABSENT, STORES, Conflict, Entry, Store, mounts, open_store
+from hunting_pipeline.lake.stores import (
+    ABSENT,
+    STORES,
+    Conflict,
+    Entry,
+    LockingStore,
+    Store,
+    mounts,
+    open_store,
+)
 from hunting_pipeline.lake.stores.mounts import object_store_at
 from hunting_pipeline.model import HOUR, Window
 
@@ -141,13 +150,13 @@ def test_a_put_does_not_replace_an_object_that_changed_during_its_write(any_stor
     assert any_store.get("a/b") == b"of another run"
 
 
-def test_one_holder_at_a_time_has_a_lock(any_store: Store) -> None:
+def test_one_holder_at_a_time_has_a_lock(store: LockingStore) -> None:
     inside = most = 0
 
     def work() -> None:
         nonlocal inside, most
         for _ in range(5):
-            with any_store.lock(LOCK, max_wait=60):
+            with store.lock(LOCK, max_wait=60):
                 inside += 1
                 most = max(most, inside)
                 time.sleep(0.002)
@@ -159,7 +168,7 @@ def test_one_holder_at_a_time_has_a_lock(any_store: Store) -> None:
     for thread in threads:
         thread.join()
     assert most == 1
-    with any_store.lock(LOCK, max_wait=60), any_store.lock(lock_path("Other"), max_wait=60):
+    with store.lock(LOCK, max_wait=60), store.lock(lock_path("Other"), max_wait=60):
         pass
 
 

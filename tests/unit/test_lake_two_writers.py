@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,9 +89,6 @@ class Interrupted:
 
     def prove_writable(self, path: str) -> None:
         self._store.prove_writable(path)
-
-    def lock(self, path: str, *, max_wait: float) -> AbstractContextManager[None]:
-        return self._store.lock(path, max_wait=max_wait)
 
 
 @pytest.fixture(params=["folder", "memory"])

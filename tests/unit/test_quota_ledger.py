@@ -20,6 +20,7 @@ from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, TEST, Kind, Limit
 from hunting_pipeline.quota import Priority, Reservation, WaitUntil, open_ledger
 from hunting_pipeline.quota import ledger as ledger_module
 from hunting_pipeline.quota.ledger import StoredLedger
+from hunting_pipeline.quota.outage import CallEnd
 from hunting_pipeline.quota.store import open_store
 from hunting_pipeline.quota.windows import TRANSIT_SECONDS
 
@@ -592,6 +593,23 @@ def test_threads_share_one_ledger(url, tenant, clock):
         thread.join()
     assert len(taken) == 50
     assert ledger.usage().rates[0].left == 0
+
+
+def test_calls_that_fail_at_once_are_counted_once_each(url, tenant, clock):
+    """Each thread also settles the calls that other threads have not settled yet."""
+    ledger = open_ledger(url, tenant=tenant, limits=limits(Rate(Kind.CALLS, 50, 60)), share=1, clock=clock)
+    together = threading.Barrier(6)
+
+    def fail(sent: Reservation) -> None:
+        together.wait(30)
+        ledger.settle(sent, seconds=1, end=CallEnd(answered=False, reason="502"))
+
+    threads = [threading.Thread(target=fail, args=(take(ledger),)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ledger.usage().failures == 6
 
 
 def test_a_forked_child_goes_on_with_its_parents_ledger(url, tenant, clock):

@@ -10,7 +10,16 @@ from importlib import import_module
 from types import MappingProxyType
 
 from hunting_pipeline.errors import Misconfigured, setting
-from hunting_pipeline.lake.stores.protocol import ABSENT, ANY, Conflict, Entry, Expected, Store, StoreOptions
+from hunting_pipeline.lake.stores.protocol import (
+    ABSENT,
+    ANY,
+    Conflict,
+    Entry,
+    Expected,
+    LockingStore,
+    Store,
+    StoreOptions,
+)
 
 __all__ = [
     "ABSENT",
@@ -19,6 +28,7 @@ __all__ = [
     "Conflict",
     "Entry",
     "Expected",
+    "LockingStore",
     "Store",
     "StoreOptions",
     "is_url",

@@ -69,7 +69,7 @@ def open_at(location: str, options: StoreOptions) -> Store:
 
 
 class LocalStore:
-    """A folder of a local or mounted disk, see `Store`."""
+    """A folder of a local or mounted disk, see `Store` and `LockingStore`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()

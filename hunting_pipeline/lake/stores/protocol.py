@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import pyarrow.fs as pafs
 
@@ -22,6 +22,7 @@ __all__ = [
     "Conflict",
     "Entry",
     "Expected",
+    "LockingStore",
     "Store",
     "StoreOptions",
     "refuse_conflict",
@@ -136,8 +137,13 @@ class Store(Protocol):
     def prove_writable(self, path: str) -> None:
         """Check that an object can be put at this path. Leaves no file behind."""
 
+
+@runtime_checkable
+class LockingStore(Protocol):
+    """A store with locks that all its users share. A folder has such locks, an object store has none."""
+
     def lock(self, path: str, *, max_wait: float) -> AbstractContextManager[None]:
-        """Wait for the exclusive lock at this path, and hold it. All users of the store share the lock.
+        """Wait for the exclusive lock at this path, and hold it.
 
         Raises:
             LakeBusy: another run holds the lock for longer than `max_wait` seconds.
