@@ -1,7 +1,8 @@
 """A store in memory. It proves that a whole pull needs only the protocol of stores."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
