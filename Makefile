@@ -14,7 +14,7 @@ PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard bench
 demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 	$(BIN)/hunting demo
 
-test: $(READY) check ## run all tests
+test: $(READY) .node/.ready check ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 nightly: $(READY) ## run the long tests: thousands of random runs, a kill at every step of a pull, sixteen processes on one quota
@@ -68,12 +68,18 @@ lock: $(READY) ## pin all dependencies again, for development and for the image
 	echo hatchling | $(PIN) - -c requirements.lock --upgrade -o docs/deploy/build.lock
 
 clean:
-	rm -rf $(VENV) .venv-witness .venv-workers .venv-spark .venv-bench .venv-fuzz .fuzz .demo .ui .emulated
+	rm -rf $(VENV) .venv-witness .venv-workers .venv-spark .venv-bench .venv-fuzz .node .fuzz .demo .ui .emulated
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+.node/.ready: tests/object_servers/npm.txt # an Azure server for tests
+	command -v npm >/dev/null || { echo "needs npm: apt-get install npm"; exit 1; }
+	npm install --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error --prefix .node \
+	    $$(cat $<)
 	touch $@
 
 .venv-witness/.ready: witness/requirements.txt

@@ -272,6 +272,7 @@ class Staged:
         fetched_at: time of the call (ticks).
         body_bytes: this file's share of the reply's decompressed JSON, in bytes.
         rescued: number of values in `_rescued_data`.
+        version: the store's version of the file; empty in the file itself.
     """
 
     partition: Partition
@@ -284,6 +285,7 @@ class Staged:
     fetched_at: int
     body_bytes: int
     rescued: int
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,16 @@ class MemoryStore:
             write(file)
             return self.put(path, file.read_bytes(), expected=expected)
 
+    @contextmanager
+    def local_file(self, path: str, *, version: str) -> Iterator[Path]:
+        with TemporaryDirectory() as folder:
+            with self._swap:
+                refuse_conflict(path, self._versions.get(path), version)
+                data = self.get(path)
+            file = Path(folder) / "copy"
+            file.write_bytes(data or b"")
+            yield file
+
     def delete(self, path: str) -> None:
         with self._swap:
             if self._versions.pop(path, None):

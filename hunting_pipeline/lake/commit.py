@@ -7,7 +7,7 @@ after another run's file, it has another version than that file. Then `load` rea
 
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -204,30 +204,40 @@ def _replace(
     """Replace the file of `archived`, and write the manifest of the new file. See `commit`."""
     _refuse_concurrent_change(store, partition, archived, writer)
     same_query = archived if archived and archived.query_hash == spec.query_hash else None
-    parts = sources(store, staged, same_query, time_column=spec.time_column)
-    if archived is not None:
-        _refuse_less_coverage(partition, parts, archived)
-    schema = merged_schema(store, parts, spec, known)
-    manifest = _draft(partition, parts, schema, query_hash=spec.query_hash, writer=writer, now=now)
     written = Written()
+    with _copy_of(store, archived) as copy:
+        parts = sources(staged, same_query, copy=copy, time_column=spec.time_column)
+        if archived is not None:
+            _refuse_less_coverage(partition, parts, archived)
+        schema = merged_schema(store, parts, spec, known)
+        manifest = _draft(partition, parts, schema, query_hash=spec.query_hash, writer=writer, now=now)
 
-    def write(path: Path) -> None:
-        tables = row_groups(store, parts, schema, spec)
-        spans = archived.covered if archived else ()
-        write_partition_file(path, tables, written, schema=schema, manifest=manifest, spec=spec, spans=spans)
-        _refuse_changed_segments(store, partition, staged)
-        if written.proof != manifest.proof:
-            _refuse_concurrent_change(store, partition, archived, writer)
-            _refuse_other_rows(store, partition, written.proof, manifest.proof)
-        if archived is not None and not force:
-            _refuse_fewer_rows(spec, partition, written.again, archived)
+        def write(path: Path) -> None:
+            tables = row_groups(store, parts, schema, spec)
+            spans = archived.covered if archived else ()
+            write_partition_file(
+                path, tables, written, schema=schema, manifest=manifest, spec=spec, spans=spans
+            )
+            _refuse_changed_segments(store, partition, staged)
+            if written.proof != manifest.proof:
+                _refuse_concurrent_change(store, partition, archived, writer)
+                _refuse_other_rows(store, partition, written.proof, manifest.proof)
+            if archived is not None and not force:
+                _refuse_fewer_rows(spec, partition, written.again, archived)
 
-    version = store.put_file(
-        data_path(partition), write, expected=archived.file_version if archived else ABSENT
-    )
+        version = store.put_file(
+            data_path(partition), write, expected=archived.file_version if archived else ABSENT
+        )
     manifest = replace(manifest, file_bytes=written.file_bytes, rescued=written.rescued, file_version=version)
     store.put(manifest_path(partition), manifest.to_json().encode())
     return _receipt(manifest, written.time_range, archived)
+
+
+def _copy_of(store: Store, archived: Manifest | None) -> AbstractContextManager[Path | None]:
+    """Open a local copy of an archived file, in the version of its manifest."""
+    if archived is None:
+        return nullcontext()
+    return store.local_file(data_path(archived.partition), version=archived.file_version)
 
 
 def _draft(

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.stores import Store
 
-__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "opened", "parquet_writer"]
+__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "opened", "opened_copy", "parquet_writer"]
 
 ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 64 * 1024 * 1024
@@ -70,9 +70,21 @@ def opened(store: Store, path: str) -> Iterator[pa.NativeFile]:
     Raises:
         CommitRefused: the file is damaged, it lacks a column, or the permission to read it is missing.
     """
+    with _readable(path), store.filesystem.open_input_file(path) as file:
+        yield file
+
+
+@contextmanager
+def opened_copy(copy: Path, path: str) -> Iterator[pa.NativeFile]:
+    """Open a local copy of the archived file `path`, see `opened`."""
+    with _readable(path), pa.OSFile(str(copy)) as file:
+        yield file
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
     try:
-        with store.filesystem.open_input_file(path) as file:
-            yield file
+        yield
     except (pa.ArrowException, OSError, LookupError, ValueError, TypeError) as error:
         raise CommitRefused(
             f"{path} cannot be read ({error}). The file was not changed."

@@ -17,7 +17,7 @@ from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import Ticks, ticks_in
 from hunting_pipeline.model import RESCUED, Partition
 
-__all__ = ["archived_ticks", "dataset", "dataset_of", "frame", "frame_of"]
+__all__ = ["archived_ticks", "dataset", "dataset_of", "frame", "frame_of", "ticks_in_file"]
 
 
 def archived_ticks(store: Store, partition: Partition, time_column: str) -> Ticks:
@@ -27,9 +27,14 @@ def archived_ticks(store: Store, partition: Partition, time_column: str) -> Tick
         CommitRefused: the file is damaged.
     """
     with opened(store, data_path(partition)) as file:
-        parquet = pq.ParquetFile(file, page_checksum_verification=True)
-        exact = exact_column(parquet.schema_arrow, time_column)
-        ticks: Ticks = np.sort(ticks_in(parquet.read(columns=[exact])[exact]))
+        return ticks_in_file(file, time_column)
+
+
+def ticks_in_file(file: pa.NativeFile, time_column: str) -> Ticks:
+    """Read the times of a Parquet file, ascending."""
+    parquet = pq.ParquetFile(file, page_checksum_verification=True)
+    exact = exact_column(parquet.schema_arrow, time_column)
+    ticks: Ticks = np.sort(ticks_in(parquet.read(columns=[exact])[exact]))
     return ticks
 
 

@@ -34,28 +34,25 @@ def rewrite(store: Store, archived: Manifest, *, known: pa.Schema | None, spec: 
         CommitRefused: the file is damaged, or another run replaced it. The present file stays.
         Misconfigured: the lake cannot be written. The present file stays.
     """
-    parts = sources(store, (), archived, time_column=spec.time_column)
-    schema = merged_schema(store, parts, spec, known)
-    manifest = replace(archived, fingerprint=fingerprint(schema), columns=columns_of(schema))
-    written = Written()
+    path, written = data_path(archived.partition), Written()
+    with store.local_file(path, version=archived.file_version) as copy:
+        parts = sources((), archived, copy=copy, time_column=spec.time_column)
+        schema = merged_schema(store, parts, spec, known)
+        manifest = replace(archived, fingerprint=fingerprint(schema), columns=columns_of(schema))
+        footer = replace(manifest, file_bytes=0, file_version="")
 
-    def write(path: Path) -> None:
-        write_partition_file(
-            path,
-            row_groups(store, parts, schema, spec),
-            written,
-            schema=schema,
-            manifest=replace(manifest, file_bytes=0, file_version=""),
-            spec=spec,
-            spans=(),
-        )
-        if written.proof != archived.proof:
-            raise CommitRefused(
-                f"{archived.partition}: the new file would hold {written.proof}, but its manifest says"
-                f" {archived.proof}. The archive is unchanged. Check the table with `hunting reconcile`"
+        def write(temporary: Path) -> None:
+            tables = row_groups(store, parts, schema, spec)
+            write_partition_file(
+                temporary, tables, written, schema=schema, manifest=footer, spec=spec, spans=()
             )
+            if written.proof != archived.proof:
+                raise CommitRefused(
+                    f"{archived.partition}: the new file would hold {written.proof}, but its manifest says"
+                    f" {archived.proof}. The archive is unchanged. Check the table with `hunting reconcile`"
+                )
 
-    version = store.put_file(data_path(archived.partition), write, expected=archived.file_version)
+        version = store.put_file(path, write, expected=archived.file_version)
     manifest = replace(manifest, file_bytes=written.file_bytes, file_version=version)
     store.put(manifest_path(archived.partition), manifest.to_json().encode())
     return manifest

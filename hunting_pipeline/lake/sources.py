@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,8 @@ from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import Manifest, Segment
 from hunting_pipeline.lake.micros import exact_column, instant
-from hunting_pipeline.lake.parquet import opened
-from hunting_pipeline.lake.read import archived_ticks
+from hunting_pipeline.lake.parquet import opened_copy
+from hunting_pipeline.lake.read import ticks_in_file
 from hunting_pipeline.lake.schema import merged
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import open_segment, proof_of
@@ -41,13 +42,15 @@ class Source:
     """Rows of one file that go into the new file: a staged segment, or a span of the archived file.
 
     Attributes:
-        path: path of the file.
+        path: path of the file in the lake.
+        copy: a local copy of an archived file; None for a staged segment.
         span: the span to take from an archived file; None for all rows.
         segments: the segments of these rows.
         body_bytes: size of the JSON from which the rows were decoded.
     """
 
     path: str
+    copy: Path | None
     span: Window | None
     segments: tuple[Segment, ...]
     body_bytes: int
@@ -74,9 +77,9 @@ class Source:
             CommitRefused: the file cannot be read.
             StagedRefused: the segment is damaged.
         """
-        if not self.archived:
+        if self.copy is None:
             return self._segment(store).schema.remove_metadata()
-        with opened(store, self.path) as file:
+        with opened_copy(self.copy, self.path) as file:
             return pq.read_schema(file).remove_metadata()
 
     def tables(self, store: Store, time_column: str | None) -> Iterator[pa.Table]:
@@ -86,10 +89,10 @@ class Source:
             CommitRefused: the file cannot be read.
             StagedRefused: the segment is damaged.
         """
-        if not self.archived:
+        if self.copy is None:
             yield self._segment(store).read_all()
             return
-        with opened(store, self.path) as file:
+        with opened_copy(self.copy, self.path) as file:
             for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches():
                 table = pa.Table.from_batches([batch])
                 yield table if self.span is None else _within(table, str(time_column), self.span)
@@ -97,7 +100,7 @@ class Source:
     @property
     def archived(self) -> bool:
         """Whether the rows come from the archive; False for a staged segment."""
-        return self.path.endswith(".parquet")
+        return self.copy is not None
 
     def _segment(self, store: Store) -> pa.ipc.RecordBatchFileReader:
         found = open_segment(store, self.path)
@@ -112,17 +115,26 @@ class Source:
 
 
 def sources(
-    store: Store, staged: Sequence[Staged], archived: Manifest | None, *, time_column: str | None
+    staged: Sequence[Staged], archived: Manifest | None, *, copy: Path | None, time_column: str | None
 ) -> list[Source]:
-    """Return the staged segments, and the spans of the archive outside of them, in order of time."""
-    found = [Source(segment.path, None, (_proof(segment),), segment.body_bytes) for segment in staged]
-    if archived is not None:
-        for run in _runs(_kept(store, archived, [segment.span for segment in staged], time_column)):
+    """Return the staged segments, and the spans of the archive outside of them, in order of time.
+
+    Args:
+        staged: the staged segments.
+        archived: the manifest of the archived file; None if no archived row is kept.
+        copy: a local copy of the archived file; None if there is none.
+        time_column: the time column of the table.
+    """
+    found = [Source(segment.path, None, None, (_proof(segment),), segment.body_bytes) for segment in staged]
+    if archived is not None and copy is not None:
+        for run in _runs(_kept(copy, archived, [segment.span for segment in staged], time_column)):
             first, last = run[0].span, run[-1].span
             span = Window(first.start, last.end) if first and last else None
             share = sum(segment.proof.rows for segment in run) / max(1, archived.proof.rows)
             found.append(
-                Source(data_path(archived.partition), span, tuple(run), round(archived.body_bytes * share))
+                Source(
+                    data_path(archived.partition), copy, span, tuple(run), round(archived.body_bytes * share)
+                )
             )
     return sorted(found, key=lambda source: source.start)
 
@@ -193,7 +205,7 @@ def _proof(segment: Staged) -> Segment:
 
 
 def _kept(
-    store: Store, archived: Manifest, replaced: Sequence[Window | None], time_column: str | None
+    copy: Path, archived: Manifest, replaced: Sequence[Window | None], time_column: str | None
 ) -> list[Segment]:
     """Return the segments of an archived file that are not replaced.
 
@@ -211,7 +223,8 @@ def _kept(
         for rest in subtract(span, spans)
     ]
     if rests:
-        ticks = archived_ticks(store, archived.partition, time_column)
+        with opened_copy(copy, data_path(archived.partition)) as file:
+            ticks = ticks_in_file(file, time_column)
         for rest, segment in rests:
             low, high = np.searchsorted(ticks, [rest.start, rest.end])
             whole.append(Segment(rest, None, proof_of(ticks[low:high]), segment.query, segment.fetched_at))

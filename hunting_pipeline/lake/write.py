@@ -6,7 +6,7 @@ reads: a flipped bit can change rows or end the process. So Arrow reads a segmen
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from hunting_pipeline.lake.layout import (
 )
 from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.schema import columns_of
-from hunting_pipeline.lake.stores import Store
+from hunting_pipeline.lake.stores import Entry, Store
 from hunting_pipeline.model import RESCUED, Bucket, Column, Partition, Proof, Slice, Staged, TableSpec, Window
 from hunting_pipeline.reply import Reply
 from hunting_pipeline.ticks import CHECKSUM_MODULUS, DOTNET_EPOCH, ticks_of_nanoseconds
@@ -195,8 +195,7 @@ def _put(
             file.write(content)
             file.write(_digest(content))
 
-    store.put_file(staged.path, write)
-    return staged
+    return replace(staged, version=store.put_file(staged.path, write))
 
 
 def _as_arrow_file(table: pa.Table) -> memoryview:
@@ -258,7 +257,7 @@ def staged_segments(
     """
     usable: list[tuple[Partition, Window, Staged]] = []
     for entry in store.list(staging_folder_of_table(table)):
-        segment = _read_staged(store, entry.path)
+        segment = _read_staged(store, entry)
         if segment is None or segment.span is None or not _usable(segment, query_hash, archive, edge):
             store.delete(entry.path)
         else:
@@ -285,9 +284,9 @@ def _usable(segment: Staged, query_hash: str, archive: Mapping[Partition, Manife
     )
 
 
-def _read_staged(store: Store, path: str) -> Staged | None:
+def _read_staged(store: Store, entry: Entry) -> Staged | None:
     """Read the description in a staged file; None if the file is not valid or is not at its own path."""
-    found = open_segment(store, path)
+    found = open_segment(store, entry.path)
     if found is None:
         return None
     fields = json.loads(found.schema.metadata[STAGED_KEY])
@@ -295,7 +294,8 @@ def _read_staged(store: Store, path: str) -> Staged | None:
     span = Window(**fields["span"]) if fields["span"] else None
     bucket = Bucket(**fields["bucket"]) if fields["bucket"] else None
     values = {"partition": partition, "span": span, "bucket": bucket, "proof": Proof(**fields["proof"])}
-    return Staged(**fields | values) if path == staging_path(partition, span, bucket) else None
+    staged = Staged(**fields | values | {"version": entry.version})
+    return staged if entry.path == staging_path(partition, span, bucket) else None
 
 
 def segment_columns(store: Store, segment: Staged) -> tuple[Column, ...]:
@@ -306,8 +306,8 @@ def segment_columns(store: Store, segment: Staged) -> tuple[Column, ...]:
 
 def is_staged(store: Store, segment: Staged) -> bool:
     """Return whether a staged file still holds this segment, and not the segment of another call."""
-    found = _read_staged(store, segment.path)
-    return found is not None and (found.query, found.fetched_at) == (segment.query, segment.fetched_at)
+    found = store.stat(segment.path)
+    return found is not None and found.version == segment.version
 
 
 def unstage(store: Store, partition: Partition) -> None:

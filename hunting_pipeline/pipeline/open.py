@@ -27,8 +27,8 @@ def open_lake(settings: Settings) -> Store:
     Raises:
         Misconfigured: the lake cannot be read, or has another layout version.
     """
-    store = open_store(str(settings.lake))
     with naming(settings):
+        store = open_store(settings.lake, settings.store_options)
         owner(store)  # refuses an unreadable folder, which would look like an empty lake
     return store
 

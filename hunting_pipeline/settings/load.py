@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.settings.file import CONFIG_VARIABLE, PREFIX, SettingsFile, settings_file
+from hunting_pipeline.settings.lake import lake_below
 from hunting_pipeline.settings.model import Settings, variable
 
 __all__ = ["TENANT_VARIABLE", "load_settings", "tenant_names"]
@@ -58,7 +59,7 @@ def load_settings(tenant: str = "") -> Settings:
             f"{_where('tenant_id', '', file)}: several tenants are configured ({', '.join(sections)})."
             " Set tenant_id in the section of each tenant instead"
         )
-    return _read(file, tenant, {"lake": common.lake / tenant, **sections[tenant]})
+    return _read(file, tenant, {"lake": lake_below(common.lake, tenant), **sections[tenant]})
 
 
 def _read(file: SettingsFile, tenant: str, own: Mapping[str, Any]) -> Settings:

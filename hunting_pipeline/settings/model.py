@@ -24,16 +24,13 @@ from hunting_pipeline.limits import PROFILES, Limits
 from hunting_pipeline.model import TableSpec, TimestampUnit
 from hunting_pipeline.redaction import hold, hold_url
 from hunting_pipeline.settings.file import PREFIX, settings_file
+from hunting_pipeline.settings.lake import LakeSettings, is_no_path
 
 __all__ = ["Settings", "variable"]
 
 _OFFERED = tuple(cloud for cloud in Cloud if any(cloud in api.hosts for api in APIS.values()))
 """The clouds with at least one API. `apis.connection` refuses other clouds."""
 
-_NO_PATH = re.compile(r"[a-z][a-z0-9+.-]+:|.*:.*@|.*password\s*=", re.IGNORECASE | re.DOTALL)
-"""Text that is a URL, or was meant as one: as a path, its password would become the name of a folder."""
-
-_WINDOWS_PATH = re.compile(r"[a-z]:[\\/]", re.IGNORECASE)
 _HOST = r"(\[[^]@/?#]*\]|[^@/?#:,[]*)(:\d*)?"
 _LEDGER_URL = re.compile(
     rf"sqlite:///.*|postgres(ql)?://([^@/?#]*@)?{_HOST}(,{_HOST})*(/[^@?#]*)?(\?.*)?", re.DOTALL
@@ -45,10 +42,6 @@ def variable(name: str, tenant: str = "") -> str:
     """Return the environment variable of a setting. With `tenant`, return the variable of that tenant."""
     owner = f"TENANTS__{tenant.upper()}__" if tenant else ""
     return f"{PREFIX}{owner}{name.upper()}"
-
-
-def _is_no_path(text: str) -> bool:
-    return bool(_NO_PATH.match(text)) and not _WINDOWS_PATH.match(text)
 
 
 _Model = TypeVar("_Model", bound=BaseSettings)
@@ -76,7 +69,7 @@ class _AppRegistration(BaseSettings):
     client_id: str | None = Field(None, description="application (client) id of the app registration")
 
 
-class Settings(_AppRegistration):
+class Settings(LakeSettings, _AppRegistration):
     """All settings. The object is frozen, and its `repr` shows no secret."""
 
     api: str = Field(next(iter(APIS)), description=f"hunting API: {', '.join(f'`{name}`' for name in APIS)}")
@@ -92,7 +85,6 @@ class Settings(_AppRegistration):
     ca_bundle: Path | None = Field(
         None, description="PEM file of the only authorities to trust, instead of those of the system"
     )
-    lake: Path = Field(Path("lake"), description="folder of the lake")
     ledger: SecretStr = Field(
         default_factory=lambda: SecretStr(str(user_state_path("hunting-pipeline") / "quota.sqlite")),
         description="file (or `postgresql://` URL) that shares the tenant's quota between processes",
@@ -120,33 +112,17 @@ class Settings(_AppRegistration):
             return value
         return tuple(name.strip() for name in value.split(",") if name.strip())
 
-    @field_validator("lake", mode="before")
-    @classmethod
-    def _refuse_url(cls, value: object) -> object:
-        """Refuse a URL before the text becomes a `Path`, which reduces `//` to `/`."""
-        if isinstance(value, str) and _is_no_path(value):
-            raise ValueError("the lake must be a local or mounted folder, not a URL")
-        return value
-
     @field_validator("ledger")
     @classmethod
     def _check_ledger(cls, value: SecretStr) -> SecretStr:
         """Refuse a URL with a mistake without showing it, because it may contain a password."""
         url = value.get_secret_value()
-        if _is_no_path(url) and not _LEDGER_URL.fullmatch(url):
+        if is_no_path(url) and not _LEDGER_URL.fullmatch(url):
             raise ValueError(
                 "the ledger must be a path, or a URL that begins with sqlite:/// or postgresql://."
                 " Write the characters @ / ? # of a user or a password as %40 %2F %3F %23"
             )
         return value
-
-    @field_validator("lake")
-    @classmethod
-    def _expand_home(cls, value: Path) -> Path:
-        try:
-            return value.expanduser()
-        except RuntimeError as error:
-            raise ValueError(f"the home folder at the start of {value} is not known") from error
 
     @field_validator("api")
     @classmethod
@@ -169,10 +145,12 @@ class Settings(_AppRegistration):
             *(
                 value.get_secret_value()
                 for name, value in self
-                if isinstance(value, SecretStr) and name != "ledger"
+                if isinstance(value, SecretStr) and name not in ("ledger", "lake_proxy")
             )
         )
         hold_url(self.ledger.get_secret_value())
+        if self.lake_proxy is not None:
+            hold_url(self.lake_proxy.get_secret_value())
         return self
 
     @classmethod

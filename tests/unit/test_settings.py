@@ -41,7 +41,7 @@ def test_the_defaults_need_no_setting() -> None:
     found = load_settings()
     assert (found.api, found.share, found.workers, found.tables) == ("graph", 0.8, 4, ())
     assert found.limits_profile is GRAPH
-    assert found.lake == Path("lake")
+    assert found.lake == "lake"
 
 
 def test_variables_win_over_the_file_and_the_file_over_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,12 +89,47 @@ def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
         configured(monkeypatch, **{name: value})
 
 
+LAKE_URLS = [
+    "s3://bucket/lake",
+    "abfss://container@account.dfs.core.windows.net/a/b",
+    "abfss://workspace@onelake.dfs.fabric.microsoft.com/item.Lakehouse/Files/lake",
+    "az://container/lake",
+    "gs://bucket",
+    "file:///lake",
+]
+
+
+@pytest.mark.parametrize("url", LAKE_URLS)
+def test_a_lake_can_be_a_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert configured(monkeypatch, LAKE=url).lake == url
+
+
 @pytest.mark.parametrize(
-    "url", ["s3://bucket/x", "abfss://c@a.dfs.example/x", "file:///lake", "S3://u:hush@h"]
+    "url",
+    [
+        "S3://u:hush-hush@bucket/x",
+        "s3://key@bucket/x",
+        "s3:///x",
+        "az://container/x?sv=2022&sig=hush-hush",
+        "abfss://container/x",
+        "abfss://@account.dfs.core.windows.net/x",
+        "ftp://host/x",
+        "https://account.blob.core.windows.net/c?sig=hush-hush",
+    ],
 )
-def test_a_lake_is_a_folder_and_no_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    with pytest.raises(Misconfigured, match=r"^HUNTING_LAKE: .*local or mounted folder") as caught:
+def test_a_url_that_cannot_be_a_lake_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """A key in the URL would be in every message, log and manifest that names the lake."""
+    with pytest.raises(Misconfigured, match=r"^HUNTING_LAKE: .*lake.*(s3://|bucket)") as caught:
         configured(monkeypatch, LAKE=url)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("endpoint", ["minio:9000", "ftp://minio", "https://u:hush-hush@minio"])
+def test_an_endpoint_is_a_url_without_a_user(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    with pytest.raises(Misconfigured, match=r"^HUNTING_LAKE_ENDPOINT: .*https://") as caught:
+        configured(monkeypatch, LAKE_ENDPOINT=endpoint)
     assert "hush" not in str(caught.value)
 
 
@@ -183,12 +218,12 @@ def test_the_secrets_of_the_settings_are_removed_from_foreign_text(monkeypatch: 
 
 @pytest.mark.parametrize("path", ["lake", "a:b/c", "1://x", "./s3://x", "/data/s3://x"])
 def test_any_folder_can_be_a_lake(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    assert configured(monkeypatch, LAKE=path).lake == Path(path)
+    assert configured(monkeypatch, LAKE=path).lake == str(Path(path))
 
 
 def test_a_lake_can_be_in_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert configured(monkeypatch, LAKE="~/lake").lake == tmp_path / "lake"
+    assert configured(monkeypatch, LAKE="~/lake").lake == str(tmp_path / "lake")
 
 
 def test_an_unknown_home_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,9 +391,9 @@ def test_each_of_several_tenants_has_its_own_settings_over_the_common_ones(
     assert tenant_names() == ("contoso", "fabrikam")
     assert (contoso.tenant(), contoso.client_id, contoso.api) == ("c", "ours", "xdr")
     assert contoso.share == 0.5, "a tenant's own wins over what is meant for all"
-    assert contoso.lake == Path("/data/contoso")
+    assert contoso.lake == "/data/contoso"
     fabrikam = load_settings("fabrikam")
-    assert (fabrikam.share, fabrikam.lake) == (0.9, Path("elsewhere"))
+    assert (fabrikam.share, fabrikam.lake) == (0.9, "elsewhere")
     assert fabrikam.ledger == contoso.ledger, "one ledger keeps a page for each tenant"
 
 
@@ -379,8 +414,8 @@ WRONG_TENANTS = {
     "share = 1\ntenants = ['a']": r"hunting\.toml:2: write each tenant as a section",
     "[tenants.a]\nshare = 1\nworkers = 0": r"hunting\.toml:3: workers: .*greater than",
     "[tenants.a]\ncolour = 'blue'": r"hunting\.toml:2: colour: no such setting",
-    "lake = 's3://b'\n[tenants.a]\nlake = 'x'": r"hunting\.toml:1: lake: .*local or mounted folder",
-    "[tenants.a]\nlake = 's3://b'": r"hunting\.toml:2: lake: .*local or mounted folder",
+    "lake = 'ftp://b'\n[tenants.a]\nlake = 'x'": r"hunting\.toml:1: lake: .*must be a path, or a URL",
+    "[tenants.a]\nlake = 'ftp://b'": r"hunting\.toml:2: lake: .*must be a path, or a URL",
     "tenant_id = 'x'\n[tenants.a]": r"hunting\.toml:1: tenant_id: several tenants are configured \(a\)",
 }
 

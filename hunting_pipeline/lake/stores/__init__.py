@@ -1,35 +1,61 @@
 """The stores for a lake, one file each. The scheme of the lake's location selects the store.
 
-A new store is one file of this folder that defines `open_at(location)`, and a line of `STORES`. The file is
-imported when a lake with its scheme is opened, so what it imports may be missing until then.
+A new store is one file of this folder that defines `open_at(location, options)`, and a line of `STORES`. The
+file is imported when a lake with its scheme is opened, so what it imports may be missing until then.
 """
 
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
 
 from hunting_pipeline.errors import Misconfigured, setting
-from hunting_pipeline.lake.stores.protocol import ABSENT, ANY, Conflict, Entry, Expected, Store
+from hunting_pipeline.lake.stores.protocol import ABSENT, ANY, Conflict, Entry, Expected, Store, StoreOptions
 
-__all__ = ["ABSENT", "ANY", "STORES", "Conflict", "Entry", "Expected", "Store", "open_store"]
+__all__ = [
+    "ABSENT",
+    "ANY",
+    "STORES",
+    "Conflict",
+    "Entry",
+    "Expected",
+    "Store",
+    "StoreOptions",
+    "is_url",
+    "open_store",
+]
 
 STORES: Mapping[str, str] = MappingProxyType(
     {
         "": "local",
         "file": "local",
+        "s3": "s3",
+        "az": "azure",
+        "abfss": "azure",
+        "gs": "gcs",
     }
 )
 """The file of each store, by the scheme of the lake's location. A path has the empty scheme."""
 
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
-def open_store(location: str) -> Store:
+_EXTRA = "cloud"
+"""The extra with the packages of all stores except folders."""
+
+
+def is_url(location: str) -> bool:
+    """Return whether a location is a URL and not a path."""
+    return bool(_URL.match(location))
+
+
+def open_store(location: str, options: StoreOptions = StoreOptions()) -> Store:  # noqa: B008 # it is frozen
     """Open the store at a path or a URL. The lake need not exist yet.
 
     Raises:
-        Misconfigured: no store has the scheme of the URL.
+        Misconfigured: no store has the scheme of the URL, or the packages of the store are not installed.
     """
-    scheme, separator, _ = location.partition("://")
-    file = STORES.get(scheme.lower() if separator else "")
+    scheme = location.partition("://")[0].lower() if is_url(location) else ""
+    file = STORES.get(scheme)
     if file is None:
         known = ", ".join(f"{name}://" for name in STORES if name)
         raise Misconfigured(
@@ -37,5 +63,14 @@ def open_store(location: str) -> Store:
             " No request was sent and no data was written."
             f" Set {setting('lake')} to a path, or to a URL with {known}"
         )
-    store: Store = import_module(f"{__name__}.{file}").open_at(location)
+    try:
+        module = import_module(f"{__name__}.{file}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("hunting_pipeline"):
+            raise
+        raise Misconfigured(
+            f"the lake {scheme}:// needs the package {error.name}, which is not installed."
+            f" No request was sent and no data was written. Run `pip install hunting-pipeline[{_EXTRA}]`"
+        ) from None
+    store: Store = module.open_at(location, options)
     return store

@@ -3,9 +3,7 @@
 A put that expects a version compares and renames under one lock inside the lake. So all processes,
 containers, machines and users that share the folder share the lock.
 
-Temporary files are in a separate folder, so a table's folder holds only Parquet files. Each temporary file
-has a lock file, and its writer holds this lock. If the lock is free, the writer was killed. The first put of
-every store removes the temporary files of killed writers.
+Temporary files are in a separate folder, so a table's folder holds only Parquet files.
 """
 
 import errno
@@ -18,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
-from uuid import uuid4
 
 import pyarrow.fs as pafs
 from filelock import BaseFileLock, Timeout
@@ -27,8 +24,17 @@ from hunting_pipeline.errors import LakeBusy, Misconfigured, setting
 from hunting_pipeline.lake.layout import OWN_FOLDER
 from hunting_pipeline.lake.stores import mounts
 from hunting_pipeline.lake.stores.locks import clear_holder, holder_of, new_lock, write_holder
-from hunting_pipeline.lake.stores.protocol import ABSENT, ANY, Entry, Expected, Store, refuse_conflict
-from hunting_pipeline.private_files import create, make_folders
+from hunting_pipeline.lake.stores.protocol import (
+    ABSENT,
+    ANY,
+    Entry,
+    Expected,
+    Store,
+    StoreOptions,
+    refuse_conflict,
+)
+from hunting_pipeline.lake.stores.temporary import TemporaryFiles
+from hunting_pipeline.private_files import make_folders
 
 __all__ = ["LocalStore", "open_at"]
 
@@ -54,8 +60,9 @@ _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, err
 _log = logging.getLogger(__name__)
 
 
-def open_at(location: str) -> Store:
-    """Open a folder by its path or its `file://` URL."""
+def open_at(location: str, options: StoreOptions) -> Store:
+    """Open a folder by its path or its `file://` URL. No option applies to folders."""
+    del options
     if location.lower().startswith("file://"):
         location = url2pathname(urlsplit(location).path)
     return LocalStore(Path(location))
@@ -66,7 +73,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
-        self._swept = False
+        self._temporary = TemporaryFiles(self._root / _TEMPORARY, root=self._root)
         self._checked = False
 
     @property
@@ -118,7 +125,8 @@ class LocalStore:
         with self._explaining():
             self._refuse_object_store()
             self._make_folder(target.parent)
-            with self._temporary_file() as temporary:
+            self._make_folder(self._root / _TEMPORARY)
+            with self._temporary.new() as temporary:
                 write(temporary)
                 _sync_file(temporary)
                 with suppress(OSError):  # an empty folder that has the object's path
@@ -131,6 +139,11 @@ class LocalStore:
                         version = _swap(temporary, target, path, expected)
                 _sync_folder(target.parent)
                 return version
+
+    @contextmanager
+    def local_file(self, path: str, *, version: str) -> Iterator[Path]:
+        del version  # a commit checks the version again, under the lock of the swap
+        yield self._root / path
 
     def delete(self, path: str) -> None:
         with self._explaining():
@@ -191,33 +204,6 @@ class LocalStore:
                 time.sleep(0.001)
             else:
                 return lock, created
-
-    @contextmanager
-    def _temporary_file(self) -> Iterator[Path]:
-        """Create a temporary file, and hold its lock until the file is renamed or removed."""
-        folder = self._root / _TEMPORARY
-        self._make_folder(folder)
-        self._sweep(folder)
-        temporary = folder / f"{uuid4().hex}.tmp"
-        lock = new_lock(temporary.with_suffix(".lock"), lake=self._root)
-        with suppress(OSError):  # on a file system without locks, temporary files are never removed
-            lock.acquire()
-        try:
-            create(temporary, root=self._root)
-            yield temporary
-        finally:
-            _remove_with_lock(temporary, lock)
-
-    def _sweep(self, folder: Path) -> None:
-        """Remove the temporary files of killed writers, once per store."""
-        if self._swept:
-            return
-        self._swept = True
-        for leftover in {file.with_suffix(".tmp") for file in folder.iterdir()}:
-            lock = new_lock(leftover.with_suffix(".lock"), lake=self._root)
-            with suppress(OSError, Timeout):  # the writer is alive
-                lock.acquire(timeout=0)
-                _remove_with_lock(leftover, lock)
 
     def _make_folder(self, folder: Path) -> Sequence[Path]:
         """Create a folder that survives a power cut, and return all created folders, deepest first."""
@@ -311,15 +297,6 @@ def _make_newer(path: Path, replaced: os.stat_result) -> None:
             return
         later = replaced.st_mtime_ns + step
         os.utime(path, ns=(later, later))
-
-
-def _remove_with_lock(temporary: Path, lock: BaseFileLock) -> None:
-    """Remove a temporary file, if it exists, and then its lock."""
-    with suppress(OSError):
-        temporary.unlink(missing_ok=True)
-    with suppress(OSError):  # filelock tries again if the file was removed while it waited
-        temporary.with_suffix(".lock").unlink(missing_ok=True)
-    lock.release()
 
 
 def _leave_no_trace(file: Path, created: Sequence[Path]) -> None:

@@ -16,7 +16,16 @@ import pyarrow.fs as pafs
 
 from hunting_pipeline.errors import CommitRefused
 
-__all__ = ["ABSENT", "ANY", "Conflict", "Entry", "Expected", "Store", "refuse_conflict"]
+__all__ = [
+    "ABSENT",
+    "ANY",
+    "Conflict",
+    "Entry",
+    "Expected",
+    "Store",
+    "StoreOptions",
+    "refuse_conflict",
+]
 
 
 class _Expectation(Enum):
@@ -33,6 +42,27 @@ ABSENT: Final = _Expectation.ABSENT
 
 Expected = str | Literal[_Expectation.ANY, _Expectation.ABSENT]
 """The version that a put replaces, or `ABSENT`, or `ANY`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """The settings of object stores. None stands for the store's own default.
+
+    Attributes:
+        endpoint: root URL of the service, for services other than that of the cloud itself.
+        region: region of the bucket; S3 only.
+        profile: profile in the AWS configuration files, also for SSO; S3 only.
+        path_style: whether the bucket is part of the path and not of the host; S3 only.
+        ca_bundle: PEM file with more authorities to trust.
+        proxy: URL of the proxy for all requests to the store.
+    """
+
+    endpoint: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    path_style: bool | None = None
+    ca_bundle: Path | None = None
+    proxy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +121,13 @@ class Store(Protocol):
 
         Raises:
             Conflict: the present version is not `expected`.
+        """
+
+    def local_file(self, path: str, *, version: str) -> AbstractContextManager[Path]:
+        """Open an object as a local file, to read the object several times.
+
+        Raises:
+            Conflict: the store no longer has this version.
         """
 
     def delete(self, path: str) -> None:
