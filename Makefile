@@ -58,7 +58,7 @@ workers: .venv-workers/.ready ## test two Celery workers with Postgres and Redis
 
 spark: .venv-spark/.ready ## test that Spark reads a lake
 	command -v java >/dev/null || { echo "needs java: apt-get install default-jre-headless"; exit 1; }
-	.venv-spark/bin/python -m pytest tests/unit/test_lake_read.py -k spark
+	.venv-spark/bin/python -m pytest tests/unit/test_lake_read.py tests/unit/test_lake_micros.py -k spark
 
 lock: $(READY) ## pin all dependencies again, for development and for the image
 	$(BIN)/python -m pip install --quiet uv

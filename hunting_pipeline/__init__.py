@@ -26,6 +26,7 @@ from hunting_pipeline.model import (
     Report,
     Slice,
     TableSpec,
+    TimestampUnit,
     Window,
 )
 
@@ -48,5 +49,6 @@ __all__ = [
     "Slice",
     "SliceTooDense",
     "TableSpec",
+    "TimestampUnit",
     "Window",
 ]

@@ -13,7 +13,7 @@ from importlib.resources import files
 from types import MappingProxyType
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.model import Column, Grain, TableSpec
+from hunting_pipeline.model import Column, Grain, TableSpec, TimestampUnit
 
 __all__ = ["Entry", "catalog", "entry", "spec"]
 
@@ -100,6 +100,7 @@ def spec(
     columns: tuple[str, ...] = (),
     where: str = "",
     evolve: bool = True,
+    timestamp_unit: TimestampUnit | None = None,
 ) -> TableSpec:
     """Build the specification of a table to archive. The time column is added to a list of columns.
 
@@ -122,4 +123,5 @@ def spec(
         bytes_per_row=known.bytes_per_row,
         service=known.service,
         evolve=evolve,
+        timestamp_unit=timestamp_unit,
     )

@@ -44,6 +44,7 @@ __all__ = [
     "Staged",
     "Step",
     "TableSpec",
+    "TimestampUnit",
     "Window",
     "datetime_of",
     "iso_of",
@@ -71,6 +72,13 @@ class Grain(StrEnum):
         return HOUR if self is Grain.HOUR else DAY
 
 
+class TimestampUnit(StrEnum):
+    """The unit of the times in a table's files. With `us`, exact ticks stand beside the times."""
+
+    NS = "ns"
+    US = "us"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column. `kusto_type` is Kusto's name of its type (string, datetime, dynamic, …)."""
@@ -93,6 +101,8 @@ class TableSpec:
         service: the Defender service of the table (a Dagster group, a section of the docs).
         evolve: True accepts new columns; False refuses a commit with new columns.
         hunt: the query that is sent instead of the table's name; None for a table.
+        timestamp_unit: the unit of times in the files; None for the unit of the archive, or nanoseconds in a
+            new table. The unit is no part of the query.
     """
 
     name: str
@@ -104,6 +114,7 @@ class TableSpec:
     service: str = ""
     evolve: bool = True
     hunt: Hunt | None = None
+    timestamp_unit: TimestampUnit | None = None
 
     @property
     def recountable(self) -> bool:

@@ -54,6 +54,10 @@ COMMANDS = {
     "reconcile": Command(
         "Count archived rows again and fetch the spans that differ. Counting takes one API call per table."
     ),
+    "rewrite": Command(
+        "Write archived partitions again with another unit of times."
+        " The command sends no API call. You can stop it at any time. The next run continues."
+    ),
     "quota": Command(
         "Show how much of the tenant's quota is spent and left."
         " The command also shows the number of calls by each owner."

@@ -1,17 +1,30 @@
 """Progress of pulls, on standard error."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, track
 from rich.progress import Progress as Bars
 
 from hunting_pipeline.cli.text import visible, warn
 from hunting_pipeline.model import Progress, Step
 
-__all__ = ["reporting"]
+__all__ = ["counted", "reporting"]
+
+T = TypeVar("T")
+
+
+def counted(items: Iterable[T], *, total: int, label: str, quiet: bool) -> Iterator[T]:
+    """Yield items while a bar on a terminal, or lines elsewhere, show their number, unless `quiet`."""
+    console = Console(stderr=True, highlight=False)
+    if quiet or console.is_terminal:
+        yield from track(items, label, total=total, console=console, disable=quiet)
+        return
+    for number, item in enumerate(items, 1):
+        warn(f"{label}: {number:,} of {total:,}")
+        yield item
 
 
 @contextmanager

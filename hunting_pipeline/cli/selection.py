@@ -54,14 +54,16 @@ def selected_tables(names: Sequence[str], settings: Settings, store: Store) -> l
     """Return the named tables, else those of the setting `tables`, else all tables that are not deprecated.
 
     A name that ends in `.kql` is the path of a hunt file. The grain of a table is the grain of its archive.
-    The grain of a hunt comes from its file.
+    The grain of a hunt comes from its file. The settings complete both.
 
     Raises:
         Misconfigured: a name is not a hunting table, or a hunt file is wrong.
     """
     chosen = names or settings.tables or [entry.name for entry in catalog().values() if not entry.deprecated]
     return [
-        hunt_file(Path(name)).spec if name.endswith(SUFFIX) else _as_archived(spec(name), store)
+        settings.completed(
+            hunt_file(Path(name)).spec if name.endswith(SUFFIX) else _as_archived(spec(name), store)
+        )
         for name in dict.fromkeys(chosen)
     ]
 

@@ -14,15 +14,15 @@ from hunting_pipeline.model import TableSpec
 from hunting_pipeline.pipeline import Pipeline, Pull, open_pipeline
 from hunting_pipeline.settings import Settings, naming
 
-__all__ = ["Problems", "date_range", "exiting_at_once", "opened", "run_to_end"]
+__all__ = ["MAX_WAIT", "Problems", "date_range", "exiting_at_once", "opened", "run_to_end"]
 
-_MAX_WAIT = 900.0
-"""Longest wait of a command for quota, in seconds: the service renews CPU quota every 15 minutes."""
+MAX_WAIT = 900.0
+"""Longest wait of a command for quota or a lock, in seconds: CPU quota is renewed every 15 minutes."""
 
 
 def opened(settings: Settings) -> AbstractContextManager[Pipeline]:
     """Open the pipeline with the longest wait of commands."""
-    return open_pipeline(settings, max_wait=_MAX_WAIT)
+    return open_pipeline(settings, max_wait=MAX_WAIT)
 
 
 def date_range(pipeline: Pipeline, start: str | None, end: str | None) -> DateRange:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import Manifest, load
+from hunting_pipeline.lake.micros import exact_column
 from hunting_pipeline.lake.parquet import opened
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import proof_of, ticks_in
@@ -58,7 +59,8 @@ def inspect(store: Store, partition: Partition, spec: TableSpec) -> Inspection:
         head = pa.Table.from_batches(islice(batches, 1), shown)
         if spec.time_column is None or partition.null_time:
             return Inspection(manifest, Proof(parquet.metadata.num_rows, 0), (), head)
-        ticks = ticks_in(parquet.read(columns=[spec.time_column])[spec.time_column])
+        exact = exact_column(parquet.schema_arrow, spec.time_column)
+        ticks = ticks_in(parquet.read(columns=[exact])[exact])
     count, window = _BINS[partition.window.ticks], partition.window
     inside = ticks[(ticks >= window.start) & (ticks < window.end)]
     places = (inside - window.start) // (window.ticks // count)

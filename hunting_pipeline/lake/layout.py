@@ -15,7 +15,7 @@ Paths are relative, with forward slashes. A table's folder holds only the Parque
 every Parquet reader can read the folder.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
 from hunting_pipeline.model import (
@@ -136,7 +136,9 @@ def partition_from_path(table: str, path: str) -> Partition | None:
     return partition if data_path(partition) == path else None
 
 
-def lake_names(columns: Sequence[Column], known: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def lake_names(
+    columns: Sequence[Column], known: Mapping[str, str] | None = None, *, reserved: Iterable[str] = ()
+) -> tuple[str, ...]:
     """Return the name of each column in the lake: the service's name, if it is unique without case.
 
     DuckDB, Spark and Hive do not distinguish `LogonId` and `LogonID`. Of such names, the name that sorts last
@@ -146,9 +148,10 @@ def lake_names(columns: Sequence[Column], known: Mapping[str, str] | None = None
     Args:
         columns: the columns, with the service's names.
         known: from the service's name to the lake's name, for the table's present columns; these stay.
+        reserved: names of other columns that the lake adds to this table.
     """
     names = dict(known or {})
-    taken = {name.lower() for name in names.values()} | _RESERVED
+    taken = {name.lower() for name in (*names.values(), *reserved)} | _RESERVED
     clashing = []
     for name in sorted({column.name for column in columns} - names.keys(), reverse=True):
         if name.lower() in taken:

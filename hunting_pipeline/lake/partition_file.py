@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from hunting_pipeline.lake.layout import FOOTER_KEY
 from hunting_pipeline.lake.manifest import Manifest
+from hunting_pipeline.lake.micros import exact_column
 from hunting_pipeline.lake.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, parquet_writer
 from hunting_pipeline.lake.schema import conform
 from hunting_pipeline.lake.sources import Source
@@ -45,7 +46,7 @@ class Written:
             self.proof += Proof(table.num_rows, 0)
             self.again += table.num_rows
             return
-        ticks = ticks_in(table[spec.time_column])
+        ticks = ticks_in(table[exact_column(table.schema, spec.time_column)])
         self.proof += proof_of(ticks)
         self.again += sum(int(((ticks >= span.start) & (ticks < span.end)).sum()) for span in spans)
         if len(ticks):

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import load, load_all
+from hunting_pipeline.lake.micros import exact_column, refuse_two_units
 from hunting_pipeline.lake.parquet import opened
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import Ticks, ticks_in
@@ -31,8 +32,9 @@ def archived_ticks(store: Store, partition: Partition, time_column: str) -> Tick
 
 def ticks_in_file(file: pa.NativeFile, time_column: str) -> Ticks:
     """Read the times of a Parquet file, ascending."""
-    times = pq.read_table(file, columns=[time_column], page_checksum_verification=True)[time_column]
-    ticks: Ticks = np.sort(ticks_in(times))
+    parquet = pq.ParquetFile(file, page_checksum_verification=True)
+    exact = exact_column(parquet.schema_arrow, time_column)
+    ticks: Ticks = np.sort(ticks_in(parquet.read(columns=[exact])[exact]))
     return ticks
 
 
@@ -40,7 +42,8 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
     """Open a table's committed files as one dataset, with `date` (and `hour`) as columns.
 
     The schema is the union of the files' schemas, so a column that was added later is null in earlier files.
-    Rows whose time is null have a null `date`.
+    Rows whose time is null have a null `date`. If times have microseconds, the columns of their ticks stand
+    beside them.
 
     Args:
         store: the lake's store.
@@ -49,7 +52,7 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
             included.
 
     Raises:
-        Misconfigured: none of the partitions is archived.
+        Misconfigured: none of the partitions is archived, or a rewrite to another unit has not finished.
         CommitRefused: another program wrote a file, or a file is damaged.
     """
     if partitions is None:
@@ -61,6 +64,7 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
             f"the lake holds none of the requested partitions of {table}. Pull them first:"
             f" `hunting pull {table}`"
         )
+    refuse_two_units(table, archived)
     newest = {manifest.fingerprint: data_path(manifest.partition) for manifest in archived}
     paths = [data_path(manifest.partition) for manifest in archived]
     return dataset_of(store, paths, schemas=list(newest.values()))

@@ -1,17 +1,27 @@
 """One schema for many replies: columns are only added, and a type is only widened without loss.
 
 The metadata of a field hold its Kusto type. They also hold the service's name of the column, if its name in
-the lake differs. So a column keeps its name in the lake for all replies.
+the lake differs. So a column keeps its name in the lake for all replies. If times have microseconds in the
+lake, their exact ticks have columns of their own, see `micros`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 import pyarrow as pa
 
 from hunting_pipeline.errors import CommitRefused, setting
 from hunting_pipeline.lake.layout import KUSTO_TYPE_KEY, SOURCE_NAME_KEY, lake_names
-from hunting_pipeline.model import RESCUED, Column, TableSpec
+from hunting_pipeline.lake.micros import (
+    TICKS_SUFFIX,
+    exact_values,
+    is_ticks,
+    source_name,
+    stored_as,
+    ticks_field,
+    ticks_names,
+)
+from hunting_pipeline.model import RESCUED, Column, TableSpec, TimestampUnit
 
 __all__ = ["columns_of", "conform", "fingerprint", "merged"]
 
@@ -28,6 +38,8 @@ _PLAIN_TEXT = {b"", b"string", b"guid"}
 def merged(spec: TableSpec, known: pa.Schema | None, schemas: Iterable[pa.Schema]) -> pa.Schema:
     """Merge schemas into one schema for all rows. Columns have their lake names; `_rescued_data` is last.
 
+    Times have the unit of the spec. If the spec has none, they have the unit of the archive.
+
     Args:
         spec: the table; `evolve=False` refuses new columns and wider types.
         known: the schema of the table's archive; None at its first commit.
@@ -36,35 +48,43 @@ def merged(spec: TableSpec, known: pa.Schema | None, schemas: Iterable[pa.Schema
     Raises:
         CommitRefused: a column changed its type and no type holds both, or the spec refuses changes.
     """
-    fields = {_source(field): field for field in _own(known or ())}
+    schemas = list(schemas)
+    ticks = dict(found for schema in (*schemas, known or ()) for found in ticks_names(schema).items())
+    before = _exact(known or ())
+    fields = {source_name(field): field for field in before}
     taken = {source: field.name for source, field in fields.items()}
     if spec.time_column is not None:
         taken.setdefault(spec.time_column, spec.time_column)
     for schema in schemas:
-        for field in _own(schema):
-            fields[_source(field)] = _widened(spec, fields.get(_source(field)), field)
-    names = lake_names([Column(source, "") for source in fields], taken)
+        for field in _exact(schema):
+            fields[source_name(field)] = _widened(spec, fields.get(source_name(field)), field)
+    names = lake_names([Column(source, "") for source in fields], taken, reserved=ticks.values())
     fields = {
         source: _named(field, name, source)
         for (source, field), name in zip(fields.items(), names, strict=True)
     }
-    schema = pa.schema([*fields.values(), pa.field(RESCUED, pa.string())])
-    if known is not None and not spec.evolve and fingerprint(schema) != fingerprint(known):
-        changed = sorted({f.name for f in schema} ^ {f.name for f in known}) or ["types"]
+    exact = pa.schema(fields.values())
+    if known is not None and not spec.evolve and fingerprint(exact) != fingerprint(pa.schema(before)):
+        changed = sorted({*exact.names} ^ {field.name for field in before}) or ["types"]
         raise CommitRefused(
             f"{spec.name}: the schema changed ({', '.join(changed)}) and its policy is freeze."
             " The archive is unchanged. Run again to fetch the rows again. To accept the change, set"
             " `policy: evolve` for this table in its `defs.yaml`"
         )
-    return schema
+    micros = spec.timestamp_unit is TimestampUnit.US or (spec.timestamp_unit is None and ticks)
+    own = _with_ticks(exact, ticks) if micros else exact
+    return pa.schema([*own, pa.field(RESCUED, pa.string())])
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Convert rows to the merged schema: rename and widen columns, and fill missing columns with null."""
-    present = {_source(field): table.column(index) for index, field in enumerate(table.schema)}
+    """Convert rows to the merged schema: rename and widen columns, and fill missing columns with null.
+
+    Times get the unit of the schema, and no tick is lost.
+    """
+    present = exact_values(table)
     columns = [
-        present[source].cast(field.type)
-        if (source := _source(field)) in present
+        stored_as(field, present[source])
+        if (source := source_name(field)) in present
         else pa.nulls(table.num_rows, field.type)
         for field in schema
     ]
@@ -86,13 +106,38 @@ def fingerprint(schema: pa.Schema) -> str:
 
 
 def _own(fields: Iterable[pa.Field]) -> list[pa.Field]:
-    """Return the service's columns: all but `_rescued_data`."""
+    """Return all columns but `_rescued_data`."""
     return [field for field in fields if field.name != RESCUED]
 
 
-def _source(field: pa.Field) -> str:
-    """Return the service's name of a column."""
-    return str((field.metadata or {}).get(SOURCE_NAME_KEY, field.name.encode()).decode())
+def _exact(fields: Iterable[pa.Field]) -> list[pa.Field]:
+    """Return the service's columns. All times have nanoseconds."""
+    return [
+        field.with_type(pa.timestamp("ns", field.type.tz)) if pa.types.is_timestamp(field.type) else field
+        for field in _own(fields)
+        if not is_ticks(field)
+    ]
+
+
+def _with_ticks(exact: pa.Schema, known: Mapping[str, str]) -> list[pa.Field]:
+    """Return the columns with times in microseconds, each followed by the column of its ticks.
+
+    `known` are the present names of columns of ticks, by the service's name of their times.
+    """
+    times = [field for field in exact if pa.types.is_timestamp(field.type)]
+    new = [field for field in times if source_name(field) not in known]
+    wanted = [Column(f"{field.name}{TICKS_SUFFIX}", "") for field in new]
+    given = lake_names(wanted, reserved=[*exact.names, *known.values()])
+    names = {**known, **dict(zip(map(source_name, new), given, strict=True))}
+    found: list[pa.Field] = []
+    for field in exact:
+        if pa.types.is_timestamp(field.type):
+            source = source_name(field)
+            micros = field.with_type(pa.timestamp("us", field.type.tz))
+            found += [micros, ticks_field(names[source], source)]
+        else:
+            found.append(field)
+    return found
 
 
 def _named(field: pa.Field, name: str, source: str) -> pa.Field:

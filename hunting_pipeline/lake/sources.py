@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.lake.manifest import Manifest, Segment
+from hunting_pipeline.lake.micros import exact_column, instant
 from hunting_pipeline.lake.parquet import opened_copy
 from hunting_pipeline.lake.read import ticks_in_file
 from hunting_pipeline.lake.schema import merged
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import open_segment, proof_of
 from hunting_pipeline.model import Bucket, Proof, Staged, TableSpec, Window, subtract
-from hunting_pipeline.ticks import nanoseconds_of
 
 __all__ = ["Source", "StagedRefused", "merged_schema", "overlapping", "sources"]
 
@@ -249,8 +249,6 @@ def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
 
 
 def _within(table: pa.Table, time_column: str, span: Window) -> pa.Table:
-    times = table[time_column]
-    low, high = (
-        pa.scalar(nanoseconds_of(ticks), pa.int64()).cast(times.type) for ticks in (span.start, span.end)
-    )
+    times = table[exact_column(table.schema, time_column)]
+    low, high = (instant(ticks, times.type) for ticks in (span.start, span.end))
     return table.filter(pc.and_(pc.greater_equal(times, low), pc.less(times, high)))

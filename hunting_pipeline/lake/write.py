@@ -68,9 +68,9 @@ def proof_of(ticks: Ticks) -> Proof:
 
 
 def ticks_in(times: pa.ChunkedArray) -> Ticks:
-    """Return the ticks of a timestamp column without nulls."""
-    nanoseconds: Ticks = times.cast(pa.int64()).to_numpy()
-    return ticks_of_nanoseconds(nanoseconds)
+    """Return the ticks of a column without nulls: a timestamp in nanoseconds, or a column of ticks."""
+    whole: Ticks = times.cast(pa.int64()).to_numpy()
+    return ticks_of_nanoseconds(whole) if pa.types.is_timestamp(times.type) else whole
 
 
 def proof_of_reply(reply: Reply, spec: TableSpec) -> Proof:

@@ -8,8 +8,9 @@ import pyarrow as pa
 from hunting_pipeline.catalog import Entry
 from hunting_pipeline.decode.kinds import kind_of
 from hunting_pipeline.lake.inspect import Inspection
+from hunting_pipeline.lake.micros import TICKS_TYPE, unit_of
 from hunting_pipeline.lake.picture import bars, preview
-from hunting_pipeline.model import Column, Receipt, Report, TableSpec, iso_of
+from hunting_pipeline.model import Column, Receipt, Report, TableSpec, TimestampUnit, iso_of
 from hunting_pipeline.orchestration.keys import (
     CALLS,
     COLUMN_SCHEMA,
@@ -62,18 +63,26 @@ def of_asset(spec: TableSpec, entry: Entry) -> Metadata:
 
 def schema_of(columns: Sequence[Column]) -> dg.TableSchemaMetadataValue:
     """Return a Dagster table schema: the columns with their Arrow types and Kusto types."""
+    unit = unit_of(columns)
     return dg.MetadataValue.table_schema(
         dg.TableSchema(
             [
                 dg.TableColumn(
                     column.name,
-                    type=str(kind_of(column.kusto_type).arrow),
+                    type=_arrow_type(column, unit),
                     tags={"kusto": column.kusto_type},
                 )
                 for column in columns
             ]
         )
     )
+
+
+def _arrow_type(column: Column, unit: TimestampUnit | None) -> str:
+    if column.kusto_type == TICKS_TYPE:
+        return str(pa.int64())
+    kind = kind_of(column.kusto_type).arrow
+    return str(pa.timestamp(unit, kind.tz) if pa.types.is_timestamp(kind) else kind)
 
 
 def of_archived(inspection: Inspection, *, uri: str) -> Metadata:

@@ -107,10 +107,11 @@ class HuntingResource(dg.ConfigurableResource[None]):
         This method sends no API call and needs no credentials.
 
         Raises:
-            Misconfigured: a setting is wrong, or the table is archived in another grain.
+            Misconfigured: a setting is wrong, or the table is archived in another grain or unit of times.
         """
-        retention = self.limits().retention_days
-        with naming(self.settings()):
+        settings, retention = self.settings(), self.limits().retention_days
+        with naming(settings):
+            spec = settings.completed(spec)
             return coverage(self.lake(), spec, partitions, now=now, retention_days=retention)
 
     @property

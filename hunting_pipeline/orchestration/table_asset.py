@@ -100,6 +100,7 @@ def _check_results(
     """
     wanted = {check.name: check.asset_key for check in context.selected_asset_check_keys}
     with errors_as_outcomes(context.log):
+        spec = hunting.settings().completed(spec)
         if COMPLETE in wanted and not context.selected_asset_keys:
             store = hunting.lake()
             verified = verify(store, spec, archive_of(store, spec))

@@ -39,7 +39,7 @@ def materialize_table(
     """
     partitions = [partition_from_key(spec.name, partition) for partition in context.partition_keys]
     with errors_as_outcomes(context.log), hunting.pipeline(run_id=context.run.run_id) as pipeline:
-        run = TableRun(context, spec, pipeline=pipeline, key=key)
+        run = TableRun(context, hunting.settings().completed(spec), pipeline=pipeline, key=key)
         reconcile = RECONCILE_TAG in context.run.tags
         yield from run.reconcile(partitions) if reconcile else run.pull(partitions)
         if pipeline.client.clock.machine_wrong:

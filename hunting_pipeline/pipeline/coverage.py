@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hunting_pipeline import window
 from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
 from hunting_pipeline.lake.manifest import Archive, Manifest, load_archive
+from hunting_pipeline.lake.micros import refuse_two_units
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Partition, TableSpec, Window
 from hunting_pipeline.pipeline.health import list_some
@@ -54,7 +55,7 @@ def coverage(
     """Return the archived partitions of a table and its backlog.
 
     Raises:
-        Misconfigured: the table is archived with another grain than the grain of `spec`.
+        Misconfigured: the table is archived with another grain or another unit of times than `spec`.
     """
     archive = archive_of(store, spec, partitions)
     backlog = backlog_of(spec, partitions, archive, now=now, retention_days=retention_days)
@@ -82,7 +83,7 @@ def archive_of(store: Store, spec: TableSpec, partitions: Iterable[Partition] = 
     """Return the archive of a table; `partitions` are requested, see `load_archive`.
 
     Raises:
-        Misconfigured: the table is archived with another grain than the grain of `spec`.
+        Misconfigured: the table is archived with another grain or another unit of times than `spec`.
     """
     archive = load_archive(store, spec.name, partitions)
     for partition in archive.manifests:
@@ -93,7 +94,20 @@ def archive_of(store: Store, spec: TableSpec, partitions: Iterable[Partition] = 
                 f" {setting('lake')} to another lake",
                 everything=False,
             )
+    _refuse_other_unit(spec, archive)
     return archive
+
+
+def _refuse_other_unit(spec: TableSpec, archive: Archive) -> None:
+    unit = refuse_two_units(spec.name, archive.manifests.values())
+    if None not in (unit, spec.timestamp_unit) and unit != spec.timestamp_unit:
+        raise Misconfigured(
+            f"{spec.name} is archived with the unit of times {unit}, and {setting('timestamp_unit')} (or the"
+            f" attribute in `defs.yaml`) is {spec.timestamp_unit}. No request was sent, and the archive is"
+            " unchanged. Change it back, or run"
+            f" `hunting rewrite {spec.name} --timestamp-unit {spec.timestamp_unit}`",
+            everything=False,
+        )
 
 
 def backlog_of(

@@ -1,6 +1,7 @@
 """All settings, with their defaults and accepted values."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -20,6 +21,7 @@ from hunting_pipeline.auth import CREDENTIALS, choose, missing
 from hunting_pipeline.auth.credential import Credential
 from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.limits import PROFILES, Limits
+from hunting_pipeline.model import TableSpec, TimestampUnit
 from hunting_pipeline.redaction import hold, hold_url
 from hunting_pipeline.settings.file import PREFIX, settings_file
 from hunting_pipeline.settings.lake import LakeSettings, is_no_path
@@ -90,6 +92,13 @@ class Settings(LakeSettings, _AppRegistration):
     limits: str = Field("", description="limits profile; if empty, the profile of the API")
     share: float = Field(
         0.8, gt=0, le=1, description="part of the tenant's quota that this project may spend"
+    )
+    timestamp_unit: TimestampUnit | None = Field(
+        None,
+        description=(
+            "unit of times in the lake: `ns`, or `us` with exact ticks beside it;"
+            " if empty, the unit of the archive, and `ns` for a new table"
+        ),
     )
     workers: int = Field(4, ge=1, le=32, description="number of simultaneous calls")
     tables: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -169,6 +178,10 @@ class Settings(LakeSettings, _AppRegistration):
     def name(self) -> str:
         """The name of the tenant; "" if only one tenant is configured."""
         return self._name
+
+    def completed(self, spec: TableSpec) -> TableSpec:
+        """Return a table or a hunt with the unit of times of the settings, if it has none of its own."""
+        return replace(spec, timestamp_unit=spec.timestamp_unit or self.timestamp_unit)
 
     @property
     def limits_profile(self) -> Limits:

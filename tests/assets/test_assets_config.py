@@ -12,7 +12,7 @@ import pytest
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.model import Grain, TableSpec
+from hunting_pipeline.model import Grain, TableSpec, TimestampUnit
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, with_automation
 
 ROOM = "hunting_pipeline.orchestration"
@@ -58,8 +58,9 @@ def test_another_project_uses_the_component(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_configured_table_becomes_the_same_table_of_the_pipeline() -> None:
     table = TableConfig(
-        name="EmailEvents", grain=Grain.HOUR, columns=["Subject"], where="Subject != ''", policy="freeze"
-    )
+        name="EmailEvents", grain=Grain.HOUR, columns=["Subject"], where="Subject != ''", policy="freeze",
+        timestamp_unit=TimestampUnit.US,
+    )  # fmt: skip
     assert table.spec == TableSpec(
         name="EmailEvents",
         time_column="Timestamp",
@@ -69,6 +70,7 @@ def test_a_configured_table_becomes_the_same_table_of_the_pipeline() -> None:
         bytes_per_row=table.spec.bytes_per_row,
         service="Office 365",
         evolve=False,
+        timestamp_unit=TimestampUnit.US,
     )
 
 
@@ -152,6 +154,7 @@ WRONG = {
     "tables:\n- name: ExposureGraphNodes\n  grain: hour": (5, "no time column"),
     "tables:\n- name: AlertInfo\n  grain: week": (5, "'day' or 'hour'"),
     "tables:\n- name: AlertInfo\n  policy: melt": (5, "'evolve' or 'freeze'"),
+    "tables:\n- name: AlertInfo\n  timestamp_unit: ms": (5, "'ns' or 'us'"),
     "tables:\n- name: AlertInfo\n  columns:\n  - Title\n  - 'Ti tle'": (
         7,
         "is not a valid name of a table or column",

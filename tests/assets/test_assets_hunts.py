@@ -16,6 +16,7 @@ from hunting_pipeline.definitions import defs
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
 from hunting_pipeline.lake.manifest import load
+from hunting_pipeline.lake.read import dataset
 from hunting_pipeline.lake.stores import open_store
 from hunting_pipeline.model import HOUR, SECOND, Grain, partition_from_key
 from hunting_pipeline.orchestration import HuntingLake, materialize_range, partitions_for
@@ -251,6 +252,18 @@ def test_a_run_commits_and_checks_each_partition(
     message = str(event.step_failure_data.error)
     assert "bad.kql: 400 BadRequest" in message
     assert "Failed to resolve column or scalar expression named 'ActionTyp'" in message
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_hunts_of_a_folder_can_have_microseconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
+) -> None:
+    attributes = "attributes:\n  timestamp_unit: us"
+    found = located(tmp_path, monkeypatch, attributes, micros="DeviceLogonEvents | where ActionType != ''")
+    assert materialize_range(found, ["micros"], first=FIRST, last=LAST, instance=instance).success
+    rows = dataset(open_store(str(tmp_path / "lake")), "hunt-micros").to_table()
+    assert rows.schema.field("Timestamp").type == pa.timestamp("us", "UTC")
+    assert rows["Timestamp_ticks"].null_count == 0
 
 
 @pytest.mark.usefixtures("configured")

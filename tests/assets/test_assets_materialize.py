@@ -15,7 +15,9 @@ from hunting_emulator.process import Endpoint, running
 from hunting_pipeline.catalog import entry
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.lake.manifest import FOOTER_KEY
-from hunting_pipeline.model import Grain, ticks_of
+from hunting_pipeline.lake.read import dataset
+from hunting_pipeline.lake.stores import open_store
+from hunting_pipeline.model import Grain, TimestampUnit, ticks_of
 from hunting_pipeline.orchestration import HuntingResource, HuntingTables, TableConfig, materialize_range
 from support import DOTNET_EPOCH, Emulated
 
@@ -128,6 +130,34 @@ def test_an_hourly_table_is_reported_hour_by_hour(tenant: Emulated, instance: dg
     assert checked(result) == [("", True), *((hour, True) for hour in hours)]
     assert sum(partition_rows(result, "AlertInfo")) > 0
     assert set(files(tenant.home / "lake")) == {f"AlertInfo-{hour}.parquet" for hour in hours}
+
+
+@pytest.mark.parametrize("by_setting", [True, False])
+def test_a_table_can_have_microseconds_beside_exact_ticks(
+    tenant: Emulated, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, *, by_setting: bool
+) -> None:
+    if by_setting:
+        monkeypatch.setenv("HUNTING_TIMESTAMP_UNIT", "us")
+    unit = None if by_setting else TimestampUnit.US
+    component = HuntingTables(tables=[TableConfig(name="AlertInfo", timestamp_unit=unit)])
+    micros = component.build_defs(None)  # type: ignore[arg-type] # needs no context
+    result = materialize_range(micros, ["AlertInfo"], first=day(2), last=day(1), instance=instance)
+    assert result.success
+    assert checked(result) == [("", True), (day(2), True), (day(1), True)]
+    rows = dataset(open_store(str(tenant.home / "lake")), "AlertInfo").to_table()
+    assert rows.schema.field("Timestamp").type == pa.timestamp("us", "UTC")
+    assert rows["Timestamp_ticks"].null_count == 0
+    (event, _) = result.get_asset_materialization_events()
+    shown = event.step_materialization_data.materialization.metadata["dagster/column_schema"].value
+    kinds = {column.name: column.type for column in shown.columns}  # type: ignore[union-attr]
+    assert (kinds["Timestamp"], kinds["Timestamp_ticks"]) == ("timestamp[us, tz=UTC]", "int64")
+    other = HuntingTables(tables=[TableConfig(name="AlertInfo", timestamp_unit=TimestampUnit.NS)])
+    nanos = other.build_defs(None)  # type: ignore[arg-type] # needs no context
+    calls = tenant.stats()["calls"]
+    refused = materialize_range(nanos, ["AlertInfo"], first=day(3), last=day(1), instance=instance)
+    (message,) = failures(refused)
+    assert "hunting rewrite AlertInfo --timestamp-unit ns" in message
+    assert tenant.stats()["calls"] == calls
 
 
 def test_archived_partitions_are_reported_to_a_new_dagster_instance_and_only_once(

@@ -72,6 +72,7 @@ def test_the_test_profile_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("TIMESTAMP_UNIT", "ms"),
         ("SHARE", "0"),
         ("SHARE", "1.1"),
         ("SHARE", "nan"),

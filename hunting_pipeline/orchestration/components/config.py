@@ -9,13 +9,22 @@ from pydantic import Field, ValidationInfo, field_validator
 from hunting_pipeline import catalog
 from hunting_pipeline.kql import literals
 from hunting_pipeline.kql.hunts import check_steady
-from hunting_pipeline.model import Grain, TableSpec
+from hunting_pipeline.model import Grain, TableSpec, TimestampUnit
 from hunting_pipeline.orchestration.components.located import Located, check_all, checked
 from hunting_pipeline.orchestration.io.lake import lake_io
 from hunting_pipeline.orchestration.partitions import DEFAULT_START
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants, hunting_of
 
-__all__ = ["Described", "TableConfig", "TenantComponent"]
+__all__ = ["TIMESTAMP_UNIT", "Described", "TableConfig", "TenantComponent"]
+
+
+TIMESTAMP_UNIT = Field(
+    None,
+    description=(
+        "Unit of times in the files: `ns`, or `us` with columns of exact ticks beside the times. The default"
+        " is the setting `timestamp_unit`. Example: `us`."
+    ),
+)
 
 
 class Described(Located):
@@ -149,6 +158,7 @@ class TableConfig(Described):
             " partition with a new column. Example: `freeze`."
         ),
     )
+    timestamp_unit: TimestampUnit | None = TIMESTAMP_UNIT
     description: str | None = Field(
         None,
         description=(
@@ -166,6 +176,7 @@ class TableConfig(Described):
             columns=tuple(self.columns),
             where=self.where,
             evolve=self.policy == "evolve",
+            timestamp_unit=self.timestamp_unit,
         )
 
     @field_validator("name")

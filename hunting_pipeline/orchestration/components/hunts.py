@@ -1,6 +1,7 @@
 """The component for hunts (your own queries): `type: hunting_pipeline.orchestration.HuntingQueries`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from pydantic import BaseModel, Field
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import MANUAL, SUFFIX, HuntFile, hunt_file
+from hunting_pipeline.model import TableSpec, TimestampUnit
 from hunting_pipeline.orchestration.automation.conditions import condition_for, scheduled
-from hunting_pipeline.orchestration.components.config import TenantComponent
+from hunting_pipeline.orchestration.components.config import TIMESTAMP_UNIT, TenantComponent
 from hunting_pipeline.orchestration.keys import TABLE_NAME
 from hunting_pipeline.orchestration.markdown import code_block, plain
 from hunting_pipeline.orchestration.partitions import partitions_for
@@ -58,9 +60,11 @@ class HuntingQueries(dg.Component, TenantComponent):
         ),
     )
 
+    timestamp_unit: TimestampUnit | None = TIMESTAMP_UNIT
+
     def get_asset_spec(self, hunt: HuntFile) -> dg.AssetSpec:
         """Return the asset spec of a hunt. `build_defs` adds the tenant's name, if any, to the key."""
-        spec = hunt.spec
+        spec = self._spec(hunt)
         return dg.AssetSpec(
             [_PREFIX, hunt.name],
             group_name=self.group or _PREFIX,
@@ -84,7 +88,7 @@ class HuntingQueries(dg.Component, TenantComponent):
         """
         (key,) = context.selected_asset_keys
         try:
-            yield from materialize_table(context, hunt.spec, key=key, hunting=hunting)
+            yield from materialize_table(context, self._spec(hunt), key=key, hunting=hunting)
         except dg.Failure as failure:
             message = f"{hunt.path}: {failure.description}"
             raise dg.Failure(message, failure.metadata, allow_retries=failure.allow_retries) from failure
@@ -99,10 +103,13 @@ class HuntingQueries(dg.Component, TenantComponent):
         assets = [self._asset(hunt, hunting) for hunting in self.tenant_resources for hunt in hunts]
         return dg.Definitions(assets=assets, resources=self.resources)
 
+    def _spec(self, hunt: HuntFile) -> TableSpec:
+        return replace(hunt.spec, timestamp_unit=self.timestamp_unit)
+
     def _asset(self, hunt: HuntFile, hunting: HuntingResource) -> dg.AssetsDefinition:
         return checked_asset(
             self.get_asset_spec(hunt),
-            hunt.spec,
+            self._spec(hunt),
             hunting=hunting,
             start=self.first_day,
             fresh_hours=self.fresh_hours,
