@@ -59,9 +59,9 @@ def started(program: str, given: Mapping[str, Any], place: Path) -> "subprocess.
     )
 
 
-def extended(bucket: Bucket, home: Path, *, careless: bool) -> tuple[list[str], int]:
+def extended(bucket: Bucket, home: Path, extends: int, *, careless: bool) -> tuple[list[str], int]:
     """Extend one day with two processes at once. Return the rows of its file, and the number of conflicts."""
-    given = {"writers": 2, "extends": EXTENDS, "careless": careless, "settings": bucket.settings}
+    given = {"writers": 2, "extends": extends, "careless": careless, "settings": bucket.settings}
     writers = [started("storm_extend.py", given | {"writer": n}, home / f"writer {n}") for n in range(2)]
     for writer in writers:
         assert writer.stdout is not None
@@ -76,23 +76,24 @@ def extended(bucket: Bucket, home: Path, *, careless: bool) -> tuple[list[str], 
     return sorted(rows), sum(conflicts)
 
 
-EVERY_ROW = sorted(f"{writer}-{number}" for writer in range(2) for number in range(EXTENDS))
+def every_row(extends: int) -> list[str]:
+    return sorted(f"{writer}-{number}" for writer in range(2) for number in range(extends))
 
 
 @BIG_CLOUDS
 def test_two_processes_extend_one_day_and_every_row_is_there_once(
     bucket: Bucket, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    rows, conflicts = extended(bucket, tmp_path, careless=False)
-    assert rows == EVERY_ROW
+    rows, conflicts = extended(bucket, tmp_path, EXTENDS, careless=False)
+    assert rows == every_row(EXTENDS)
     assert conflicts, "the processes did not meet"
     record_property(f"report: two writers of one day on {bucket.kind}", {"conflicts": conflicts})
 
 
 @BIG_CLOUDS
 def test_the_same_processes_lose_rows_if_they_replace_any_version(bucket: Bucket, tmp_path: Path) -> None:
-    rows, conflicts = extended(bucket, tmp_path, careless=True)
-    assert set(rows) < set(EVERY_ROW)
+    rows, conflicts = extended(bucket, tmp_path, EXTENDS // 3, careless=True)
+    assert set(rows) < set(every_row(EXTENDS // 3))
     assert not conflicts
 
 
@@ -235,15 +236,17 @@ class Moment:
     fault: Break
 
 
+SEGMENT, FILE, MANIFEST = f"/staging/{TABLE}/2", "/date=", f"/manifest/{TABLE}/2"
+
 MOMENTS = [
-    Moment("pull", ".arrow", Break.HELD_REQUEST),
-    Moment("pull", ".parquet", Break.HELD_REQUEST),
-    Moment("pull", ".parquet", Break.HELD_ANSWER),
-    Moment("pull", "/manifest/", Break.HELD_REQUEST),
-    Moment("reconcile", ".parquet", Break.HELD_REQUEST),
-    Moment("reconcile", ".arrow", Break.HELD_REQUEST),
-    Moment("reconcile", "/manifest/", Break.HELD_REQUEST),
-    Moment("reconcile", ".parquet", Break.HELD_ANSWER),
+    Moment("pull", SEGMENT, Break.HELD_REQUEST),
+    Moment("pull", FILE, Break.HELD_ANSWER),
+    Moment("pull", MANIFEST, Break.HELD_REQUEST),
+    Moment("pull", FILE, Break.HELD_REQUEST),
+    Moment("reconcile", SEGMENT, Break.HELD_REQUEST),
+    Moment("reconcile", FILE, Break.HELD_REQUEST),
+    Moment("reconcile", MANIFEST, Break.HELD_REQUEST),
+    Moment("reconcile", FILE, Break.HELD_ANSWER),
 ]
 """A pull creates files here, and a reconcile replaces files by files with more rows."""
 
@@ -260,7 +263,7 @@ def test_a_run_that_is_killed_during_a_put_is_mended_by_the_next_run(
     chance = Random(5)
     with watch(bucket) as (near, proxy), read_all_the_while(bucket) as reads:
         storm = Storm(near, tenant, runner, tmp_path)
-        for moment in MOMENTS if LONG else MOMENTS[::2]:
+        for moment in MOMENTS if LONG else MOMENTS[::3]:
             storm.load(400, chance)
             storm.days += moment.kind == "pull"
             kill_during(storm, moment, proxy)
