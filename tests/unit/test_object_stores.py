@@ -125,7 +125,12 @@ def test_an_expired_credential_and_a_wrong_clock_are_named(
     with watch(bucket) as (near, proxy):
         store = store_in(near)
         proxy.rules.append(Rule(lambda request: True, answer(near, fault), times=99))
-        for call in (lambda: store.get("a/b"), lambda: store.put("a/b", b"1"), lambda: store.list("a")):
+        for call in (
+            lambda: store.get("a/b"),
+            lambda: store.stat("a/b"),
+            lambda: store.put("a/b", b"1"),
+            lambda: store.list("a"),
+        ):
             with pytest.raises(Misconfigured, match=words[bucket.kind == "azurite"]):
                 call()
 

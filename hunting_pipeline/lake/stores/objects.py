@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import obstore
 import pyarrow.fs as pafs
-from obstore.exceptions import GenericError
+from obstore.exceptions import BaseError, GenericError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured, ServiceFailed, setting
@@ -129,9 +129,17 @@ class ObjectStore:
     def stat(self, path: str) -> Entry | None:
         try:
             with self._explaining("get"):
-                return _entry(obstore.head(self._client, path))
+                return _entry(self._head(path))
         except FileNotFoundError:
             return None
+
+    def _head(self, path: str) -> Any:
+        try:
+            return obstore.head(self._client, path)
+        except BaseError as error:
+            if "status code: 4" in str(error):
+                obstore.get(self._client, path)  # only an answer with a body names the reason
+            raise
 
     def list(self, folder: str, *, start: str = "", end: str = "") -> Sequence[Entry]:
         found: list[Entry] = []
