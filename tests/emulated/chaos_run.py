@@ -117,6 +117,8 @@ class Chaos:
     def _prepare(self, case: Case) -> None:
         shutil.rmtree(self.home / "quota", ignore_errors=True)
         (self.home / "quota").mkdir()
+        for _, proxy in self.buckets.values():  # of an example that failed
+            proxy.rules.clear()
         self._lakes += 1
         if case.store == "folder":
             self._ground = Folder(self.home / "lake")

@@ -46,7 +46,7 @@ pull, so only a reconcile finds the row."""
 
 EXAMPLES = int(os.environ.get("HUNTING_CHAOS_EXAMPLES", "120"))
 
-DRAWN = STORES if EXAMPLES > 500 else ("folder",) * 13 + STORES
+DRAWN = STORES if EXAMPLES > 500 else ("folder",) * 40 + STORES
 """The stores of examples, in their frequencies. Examples in object stores take longer."""
 
 PARTS = max(1, EXAMPLES // 500)
