@@ -69,7 +69,6 @@ def rewrite(
 
 def _lock(store: Store, spec: TableSpec) -> AbstractContextManager[None]:
     """Acquire the table's lock, in a store with locks. Without it, each put is still compare-and-swap."""
-    locked = isinstance(store, LockingStore)
     if isinstance(store, LockingStore):
         return store.lock(lock_path(spec.name), max_wait=MAX_WAIT)
     return nullcontext()
