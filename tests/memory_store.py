@@ -1,7 +1,7 @@
 """A store in memory. It proves that a whole pull needs only the protocol of stores."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -41,9 +41,18 @@ class MemoryStore:
         version = self._versions.get(path)
         return Entry(path, self._files.size(f"{self._root}/{path}"), version) if version else None
 
-    def list(self, folder: str) -> Sequence[Entry]:
+    def get_all(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
+        found = {entry.path: self.get(entry.path) for entry in entries}
+        return {path: data for path, data in found.items() if data is not None}
+
+    def list(self, folder: str, *, start: str = "", end: str = "") -> Sequence[Entry]:
         paths = sorted(path for path in self._versions if path.startswith(f"{folder}/"))
-        return [entry for path in paths if (entry := self.stat(path))]
+        asked = [path for path in paths if start <= path and (not end or path < end)]
+        return [entry for path in asked if (entry := self.stat(path))]
+
+    def folders(self, folder: str) -> Sequence[str]:
+        below = [path.removeprefix(f"{folder}/") for path in self._versions if path.startswith(f"{folder}/")]
+        return sorted({path.partition("/")[0] for path in below if "/" in path})
 
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         with self._swap:

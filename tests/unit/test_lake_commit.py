@@ -33,9 +33,10 @@ from lake_workshop import (
 )
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.commit import claim, owner
 from hunting_pipeline.lake.layout import FOOTER_KEY, LAKE_FILE, data_path, manifest_path
-from hunting_pipeline.lake.manifest import Manifest, load, load_all
+from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.sources import StagedRefused
 from hunting_pipeline.lake.stores import ANY, Expected
 from hunting_pipeline.lake.stores.local import LocalStore
@@ -436,7 +437,7 @@ def test_a_damaged_or_foreign_file_is_named_and_left_as_it_is(
     with pytest.raises(CommitRefused, match="was not changed"):
         load(shop.store, day())
     with pytest.raises(CommitRefused, match="was not changed"):
-        shop.commit(shop.stage(reply([MIDNIGHT]), WHOLE), archived=None, known=None)
+        shop.commit(shop.stage(reply([MIDNIGHT]), WHOLE), archived=None)
     assert shop.file().read_bytes() == before
 
 
@@ -538,7 +539,7 @@ def test_a_path_that_cannot_be_written_is_named_and_staged_rows_stay(shop: Works
     in_the_way = shop.root / "DeviceEvents"
     in_the_way.write_text("in the way")
     with pytest.raises(CommitRefused, match="Not a directory"):
-        shop.commit(staged, archived=None, known=None)
+        shop.commit(staged, archived=None)
     in_the_way.unlink()
     assert shop.commit(staged).proof.rows == 1
 
