@@ -95,12 +95,15 @@ def load_all(store: Store, table: str) -> Iterator[Manifest]:
     yield from archive.manifests.values()
 
 
-def newest_archived(store: Store, table: str) -> Manifest | None:
-    """Return the manifest of a table's newest partition that can be read; None if there is none."""
+def newest_archived(store: Store, table: str, loaded: Archive) -> Manifest | None:
+    """Return the manifest of a table's newest partition that can be read; None if there is none.
+
+    A manifest that is already loaded is not read again.
+    """
     days = (name for name in reversed(store.folders(table)) if name.startswith("date="))
     for partition in partitions_by_day(store, table, days):
         with suppress(CommitRefused):
-            if (manifest := load(store, partition)) is not None:
+            if (manifest := loaded.manifests.get(partition) or load(store, partition)) is not None:
                 return manifest
     return None
 

@@ -270,7 +270,7 @@ def _receipt(manifest: Manifest, time_range: tuple[int, int] | None, archived: M
 
 def _refuse_doubled_rows(store: Store, partition: Partition, staged: Sequence[Staged]) -> None:
     if overlapping(staged):
-        unstage(store, partition)
+        unstage(store, partition.table, [partition])
         raise CommitRefused(
             f"{partition}: staged segments overlap, and a commit would duplicate rows. The segments were"
             " removed; the archive is unchanged. Run again"
@@ -278,7 +278,7 @@ def _refuse_doubled_rows(store: Store, partition: Partition, staged: Sequence[St
 
 
 def _refuse_other_rows(store: Store, partition: Partition, written: Proof, proven: Proof) -> None:
-    unstage(store, partition)
+    unstage(store, partition.table, [partition])
     raise CommitRefused(
         f"{partition}: the new file holds {written}, but its manifest says {proven}. The staged segments"
         " were removed; the archive is unchanged. Run again"

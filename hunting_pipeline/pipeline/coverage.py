@@ -160,7 +160,9 @@ def refuse_other_query(
     """
     asked = sorted(partitions)
     manifests = {one: archive.manifests[one] for one in asked if one in archive.manifests}
-    if not _reaches_the_newest(asked, manifests, now) and (newest := newest_archived(store, spec.name)):
+    if not _reaches_the_newest(asked, manifests, now) and (
+        newest := newest_archived(store, spec.name, archive)
+    ):
         manifests[newest.partition] = newest
     if other_query := archived_by_other_query(spec, manifests, manifests):
         raise CommitRefused(

@@ -1,6 +1,6 @@
 """The writes of a pull: segments in staging, then complete partitions in the lake."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 
@@ -70,9 +70,9 @@ class Landing:
         """
         return staged_segments(self.store, spec.name, spec.query_hash, self._archive.manifests, edge=edge)
 
-    def discard(self, partition: Partition) -> None:
-        """Remove the staged segments of a partition."""
-        unstage(self.store, partition)
+    def discard(self, table: str, partitions: Iterable[Partition]) -> None:
+        """Remove the staged segments of some partitions of a table."""
+        unstage(self.store, table, partitions)
 
     def stage(self, fetched: Fetched, spec: TableSpec, partitions: Sequence[Partition]) -> tuple[Staged, ...]:
         """Stage the rows of a fetched slice, one segment for each of `partitions`."""

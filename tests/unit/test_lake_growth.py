@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from counting_store import CountingStore
 from lake_workshop import EVENTS, MIDNIGHT, Workshop, day, reply, text
 from memory_store import MemoryStore
 from test_lake_two_writers import Interrupted
 
 from benchmarks.support.archives import extend
+from benchmarks.support.counting import CountingStore
 from hunting_pipeline.decode.kinds import _KINDS, kind_of
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake import derived, read
@@ -257,11 +257,12 @@ def test_two_machines_that_add_a_column_at_once_agree_on_its_name_and_type(tmp_p
 
 def test_the_newest_partition_that_can_be_read_is_found(tmp_path: Path) -> None:
     shop = Workshop(tmp_path / "lake")
-    assert newest_archived(shop.store, EVENTS.name) is None
+    nothing = load_archive(shop.store, EVENTS.name, [])
+    assert newest_archived(shop.store, EVENTS.name, nothing) is None
     for number in range(3):
         shop.land([day(number).window.start], partition=day(number))
     shop.file(day(2)).write_bytes(b"")
-    found = newest_archived(shop.store, EVENTS.name)
+    found = newest_archived(shop.store, EVENTS.name, nothing)
     assert found is not None
     assert found.partition == day(1)
 

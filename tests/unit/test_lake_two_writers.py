@@ -274,7 +274,7 @@ def test_rows_of_another_query_are_refused(shops: Callable[[], Workshop]) -> Non
 def test_segments_that_another_run_removes_are_missed(shops: Callable[[], Workshop]) -> None:
     shop = shops()
     staged = rows(shop, WHOLE, a=MIDNIGHT)
-    unstage(shop.store, day())
+    unstage(shop.store, EVENTS.name, [day()])
     with pytest.raises(CommitRefused, match="is missing or damaged"):
         shop.commit(staged)
     assert load(shop.store, day()) is None

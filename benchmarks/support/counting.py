@@ -14,6 +14,10 @@ class CountingStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all operations."""
         self.read: list[str] = []
         self.listed: list[str] = []
         self.looked_up: list[str] = []
