@@ -51,7 +51,7 @@ def rewrite(
     for spec in problems.until_fatal(replace(spec, timestamp_unit=timestamp_unit) for spec in specs):
         with problems.collected():
             plan = rewrite_of(store, spec)
-            if dry_run or not plan.archived:
+            if dry_run or not plan.needed:
                 results.append(_Result(plan, ()))
                 problems.extend(plan.damaged)
                 continue

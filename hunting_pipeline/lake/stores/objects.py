@@ -10,7 +10,7 @@ import logging
 import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from filecmp import cmp
@@ -95,7 +95,8 @@ class ObjectStore:
         except FileNotFoundError:
             return None
 
-    def get_all(self, entries: Sequence[Entry]) -> Mapping[str, bytes]:
+    def get_all(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
+        entries = [*entries]
         found = self._cache.find(entries)
         missing = [entry for entry in entries if entry.path not in found]
         if not missing:
