@@ -129,8 +129,10 @@ class Store(Protocol):
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         """Create or replace an object, and return its new version.
 
+        If two writers put the same content, both may succeed: the content decides, and not the writer.
+
         Raises:
-            Conflict: the present version is not `expected`.
+            Conflict: the present version is not `expected`, and the present content is another one.
         """
 
     def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
