@@ -1,7 +1,7 @@
 """A store in memory. It proves that a whole pull needs only the protocol of stores."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -31,6 +31,9 @@ class MemoryStore:
     @property
     def filesystem(self) -> pafs.FileSystem:
         return pafs.SubTreeFileSystem(self._root, pafs.PyFileSystem(pafs.FSSpecHandler(self._files)))
+
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        return self.filesystem
 
     def uri(self, path: str = "") -> str:
         return f"memory:/{self._root}/{path}"

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +52,10 @@ class Interrupted:
     def filesystem(self) -> pafs.FileSystem:
         self._step()
         return self._store.filesystem
+
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        self._step()
+        return self._store.filesystem_of(entries)
 
     def uri(self, path: str = "") -> str:
         return self._store.uri(path)

@@ -10,7 +10,7 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -79,6 +79,10 @@ class LocalStore:
     @property
     def filesystem(self) -> pafs.FileSystem:
         return pafs.SubTreeFileSystem(str(self._root), pafs.LocalFileSystem())
+
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        del entries  # an open file keeps its content
+        return self.filesystem
 
     def uri(self, path: str = "") -> str:
         return str(self._root / path)

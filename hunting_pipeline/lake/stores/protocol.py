@@ -5,7 +5,7 @@ is also a compare-and-swap: it replaces the object only if the object has the ex
 puts of a path expect a version, or all of them expect `ANY`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -95,6 +95,13 @@ class Store(Protocol):
     @property
     def filesystem(self) -> pafs.FileSystem:
         """The root as an Arrow file system, for reading."""
+
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        """Return the root as an Arrow file system that reads these objects, each in this version.
+
+        A folder reads the present version. In an object store, reading raises `Conflict` if the object has
+        another version now.
+        """
 
     def uri(self, path: str = "") -> str:
         """Return the location of an object or of the root, for messages and other programs."""
