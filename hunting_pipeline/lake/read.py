@@ -10,8 +10,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.lake.archive import load_all, load_archive
 from hunting_pipeline.lake.layout import data_path
-from hunting_pipeline.lake.manifest import load, load_all
 from hunting_pipeline.lake.micros import exact_column, refuse_two_units
 from hunting_pipeline.lake.parquet import opened, readable
 from hunting_pipeline.lake.stores import Entry, Store
@@ -60,7 +60,7 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
         store: the lake's store.
         table: name of the table.
         partitions: the partitions to open; None for all archived partitions, the null-time partition
-            included.
+            included. This reads every manifest of the table.
 
     Raises:
         Misconfigured: none of the partitions is archived, or a rewrite to another unit has not finished.
@@ -69,7 +69,10 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
     if partitions is None:
         archived = list(load_all(store, table))
     else:
-        archived = [m for partition in sorted(partitions) if (m := load(store, partition)) is not None]
+        archive = load_archive(store, table, partitions)
+        for error in (archive.damaged[one] for one in partitions if one in archive.damaged):
+            raise error
+        archived = [archive.manifests[one] for one in sorted(partitions) if one in archive.manifests]
     if not archived:
         raise Misconfigured(
             f"the lake holds none of the requested partitions of {table}. Pull them first:"

@@ -19,8 +19,9 @@ from chaos_case import MIDNIGHT, Case, Death
 from hunting_emulator.schema import drifts
 from hunting_pipeline.errors import CommitRefused, HuntingError
 from hunting_pipeline.lake import read
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.layout import OWN_FOLDER, lake_names
-from hunting_pipeline.lake.manifest import Manifest, load_all
+from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.stores import ANY, Expected
 from hunting_pipeline.lake.stores.local import LocalStore
 from hunting_pipeline.limits import TEST, Limits

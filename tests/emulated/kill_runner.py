@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from hunting_emulator.process import Endpoint
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.lake import read
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.write import staged_segments
 from hunting_pipeline.model import Window
 from hunting_pipeline.pipeline import open_lake

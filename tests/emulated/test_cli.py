@@ -177,6 +177,25 @@ def materialized(variables: dict[str, str], spec: TableSpec) -> None:
         list(pull)
 
 
+def test_status_of_everything_begins_at_the_first_partition(variables: dict[str, str]) -> None:
+    assert hunting(variables, "pull", "AlertInfo", *DATES).returncode == 0
+    table = Path(variables["HUNTING_LAKE"], "AlertInfo")
+    first = min(table.iterdir())
+    (table / "date=2020-02-29").mkdir()
+    (table / "readme.txt").write_text("foreign")
+    copied = table / "date=2020-02-29" / "AlertInfo-2020-02-29.parquet"
+    copied.write_bytes((first / f"AlertInfo-{first.name[5:]}.parquet").read_bytes())
+    assert hunting(variables, "status", "AlertInfo", *DATES).returncode == 0
+    done = hunting(variables, "status", "AlertInfo", "--all", "--json")
+    (found,) = json.loads(done.stdout)
+    assert done.returncode == 6
+    assert [each["partition"] for each in found["damaged"]] == ["2020-02-29"]
+    assert found["foreign_files"] == ["AlertInfo/readme.txt"]
+    assert found["forgotten"][0] == "2020-03-01"
+    assert "the whole archive" in hunting(variables, "status", "AlertInfo", "--all").stdout
+    assert hunting(variables, "status", "--all", *DATES).returncode == 2
+
+
 def test_a_table_that_is_archived_by_hours_stays_hourly(variables: dict[str, str]) -> None:
     materialized(variables, replace(spec("AlertInfo"), grain=Grain.HOUR))
     done = hunting(variables, "status", "AlertInfo", *DATES, "--json")

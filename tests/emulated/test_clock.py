@@ -8,7 +8,7 @@ import pytest
 
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.model import DAY, HOUR, SECOND, Window, datetime_of, ticks_of
 from hunting_pipeline.pipeline import open_lake
 from hunting_pipeline.window import SETTLING, partitions_in

@@ -13,7 +13,7 @@ import pytest
 
 from hunting_pipeline.errors import Misconfigured, Refused
 from hunting_pipeline.hunt_files import HuntFile, hunt_file
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.model import DAY, HOUR, RESCUED, Grain, TableSpec, Window, ticks_of
 from hunting_pipeline.pipeline import Pipeline, open_lake
 from hunting_pipeline.pipeline.calls import Spent

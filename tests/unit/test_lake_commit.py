@@ -33,9 +33,10 @@ from lake_workshop import (
 )
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.commit import claim, owner
-from hunting_pipeline.lake.layout import FOOTER_KEY, LAKE_FILE, data_path, manifest_path
-from hunting_pipeline.lake.manifest import Manifest, load, load_all
+from hunting_pipeline.lake.layout import FOOTER_KEY, LAKE_FILE, data_path, manifest_path, schema_path
+from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.sources import StagedRefused
 from hunting_pipeline.lake.stores import ANY, Expected
 from hunting_pipeline.lake.stores.local import LocalStore
@@ -69,12 +70,13 @@ def archive(shop: Workshop) -> dict[str, bytes]:
 # the files of a commit
 
 
-def test_a_commit_leaves_the_file_its_manifest_and_nothing_else(shop: Workshop) -> None:
+def test_a_commit_leaves_the_file_its_manifest_the_schema_and_nothing_else(shop: Workshop) -> None:
     receipt = shop.land([NOON + 1, NOON, MIDNIGHT])
     assert list(shop.contents()) == [
         "DeviceEvents/date=2026-11-20/DeviceEvents-2026-11-20.parquet",
         "_hunting/lake.json",
         "_hunting/manifest/DeviceEvents/2026-11/2026-11-20.json",
+        "_hunting/schema/DeviceEvents.json",
     ]
     assert receipt.path == "DeviceEvents/date=2026-11-20/DeviceEvents-2026-11-20.parquet"
     assert (receipt.proof.rows, receipt.slices, receipt.previous_rows) == (3, 1, None)
@@ -436,7 +438,7 @@ def test_a_damaged_or_foreign_file_is_named_and_left_as_it_is(
     with pytest.raises(CommitRefused, match="was not changed"):
         load(shop.store, day())
     with pytest.raises(CommitRefused, match="was not changed"):
-        shop.commit(shop.stage(reply([MIDNIGHT]), WHOLE), archived=None, known=None)
+        shop.commit(shop.stage(reply([MIDNIGHT]), WHOLE), archived=None)
     assert shop.file().read_bytes() == before
 
 
@@ -516,14 +518,14 @@ def test_a_segment_whose_rows_differ_from_its_proof_is_removed(shop: Workshop) -
     lying = replace(segment, proof=Proof(2, segment.proof.checksum + 1))
     with pytest.raises(CommitRefused, match=r"the new file holds .* manifest says"):
         shop.commit([lying])
-    assert list(shop.contents()) == [LAKE_FILE]
+    assert list(shop.contents()) == [LAKE_FILE, schema_path(EVENTS.name)]
 
 
 # disk errors
 
 
 def test_a_disk_that_fills_during_a_commit_leaves_the_old_file(shop: Workshop) -> None:
-    shop.land([MIDNIGHT], MORNING)
+    shop.land([MIDNIGHT], MORNING, {"A": text("x")})
     before = archive(shop)
     noise = [f"{n * 7919 % 10_007}-{n}" for n in range(20_000)]
     staged = shop.stage(reply([NOON] * 20_000, {"A": text(*noise)}), AFTERNOON)
@@ -538,7 +540,7 @@ def test_a_path_that_cannot_be_written_is_named_and_staged_rows_stay(shop: Works
     in_the_way = shop.root / "DeviceEvents"
     in_the_way.write_text("in the way")
     with pytest.raises(CommitRefused, match="Not a directory"):
-        shop.commit(staged, archived=None, known=None)
+        shop.commit(staged, archived=None)
     in_the_way.unlink()
     assert shop.commit(staged).proof.rows == 1
 

@@ -23,8 +23,9 @@ from memory_store import MemoryStore
 
 from hunting_pipeline.errors import CommitRefused, LakeBusy, Misconfigured
 from hunting_pipeline.lake import read
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.layout import LAKE_FILE, data_path, lock_path, manifest_path
-from hunting_pipeline.lake.manifest import load, load_all
+from hunting_pipeline.lake.manifest import load
 from hunting_pipeline.lake.stores import (
     ABSENT,
     STORES,

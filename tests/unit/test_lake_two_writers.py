@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from memory_store import MemoryStore
 
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake import derived
-from hunting_pipeline.lake.commit import known_schema, owner
+from hunting_pipeline.lake.commit import owner
 from hunting_pipeline.lake.layout import data_path, staging_folder
 from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.replan import still_needed
@@ -68,9 +68,17 @@ class Interrupted:
         self._step()
         return self._store.stat(path)
 
-    def list(self, folder: str) -> Sequence[Entry]:
+    def get_all(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
         self._step()
-        return self._store.list(folder)
+        return self._store.get_all(entries)
+
+    def list(self, folder: str, *, start: str = "", end: str = "") -> Sequence[Entry]:
+        self._step()
+        return self._store.list(folder, start=start, end=end)
+
+    def folders(self, folder: str) -> Sequence[str]:
+        self._step()
+        return self._store.folders(folder)
 
     def local_file(self, path: str, *, version: str) -> AbstractContextManager[Path]:
         self._step()
@@ -237,10 +245,9 @@ def commit_interrupted(
         second(shop)
 
     interrupted = Interrupted(plain, at, interrupt)
-    known = known_schema(plain, [planned] if planned else [])
     shop.store = interrupted
     try:
-        shop.commit(staged, day(table=shop.spec.name), archived=planned, known=known)
+        shop.commit(staged, day(table=shop.spec.name), archived=planned)
     finally:
         shop.store = plain
     return interrupted.happened
@@ -272,7 +279,7 @@ def test_rows_of_another_query_are_refused(shops: Callable[[], Workshop]) -> Non
 def test_segments_that_another_run_removes_are_missed(shops: Callable[[], Workshop]) -> None:
     shop = shops()
     staged = rows(shop, WHOLE, a=MIDNIGHT)
-    unstage(shop.store, day())
+    unstage(shop.store, EVENTS.name, [day()])
     with pytest.raises(CommitRefused, match="is missing or damaged"):
         shop.commit(staged)
     assert load(shop.store, day()) is None

@@ -98,7 +98,8 @@ class ObjectStore:
         except FileNotFoundError:
             return None
 
-    def get_all(self, entries: Sequence[Entry]) -> Mapping[str, bytes]:
+    def get_all(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
+        entries = [*entries]
         found = self._cache.find(entries)
         missing = [entry for entry in entries if entry.path not in found]
         if not missing:

@@ -5,7 +5,7 @@ is also a compare-and-swap: it replaces the object only if the object has the ex
 puts of a path expect a version, or all of them expect `ANY`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -112,8 +112,25 @@ class Store(Protocol):
     def stat(self, path: str) -> Entry | None:
         """Return size and version of an object; None if it does not exist."""
 
-    def list(self, folder: str) -> Sequence[Entry]:
-        """List all objects below a folder, sorted by path; none if the folder does not exist."""
+    def get_all(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
+        """Return the contents of listed objects, by path. Objects that cannot be read are left out.
+
+        A store may return a content from its cache, if the content has the version of the entry.
+        """
+
+    def list(self, folder: str, *, start: str = "", end: str = "") -> Sequence[Entry]:
+        """List the objects below a folder, sorted by path; none if the folder does not exist.
+
+        Without limits, these are all objects. What lies outside the limits costs nothing.
+
+        Args:
+            folder: path of the folder.
+            start: smallest path; empty for no limit.
+            end: all paths are smaller than this one; empty for no limit.
+        """
+
+    def folders(self, folder: str) -> Sequence[str]:
+        """Return the sorted names of the folders in a folder; none if the folder does not exist."""
 
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         """Create or replace an object, and return its new version.
