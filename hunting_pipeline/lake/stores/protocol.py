@@ -97,6 +97,13 @@ class Store(Protocol):
     def filesystem(self) -> pafs.FileSystem:
         """The root as an Arrow file system, for reading."""
 
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        """Return the root as an Arrow file system that reads these objects, each in this version.
+
+        A folder reads the present version. In an object store, reading raises `Conflict` if the object has
+        another version now.
+        """
+
     def uri(self, path: str = "") -> str:
         """Return the location of an object or of the root, for messages and other programs."""
 
