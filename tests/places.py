@@ -14,6 +14,9 @@ from typing import Any, Final, Protocol
 import pytest
 from object_servers.buckets import Bucket
 
+from hunting_pipeline.lake.stores import Store, open_store
+from hunting_pipeline.settings import Settings
+
 OBJECT_STORES: Final = ["seaweedfs", "azurite"]
 """The servers for S3 and Azure."""
 
@@ -79,6 +82,12 @@ class Folder:
 
     def contents(self, suffix: str = "") -> dict[str, bytes]:
         return {key: self.read(key) for key in self.objects() if key.endswith(suffix)}
+
+
+def open_place(place: Place) -> Store:
+    """Open the lake of a place."""
+    settings = Settings(**place.settings)
+    return open_store(settings.lake, settings.store_options)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
