@@ -68,7 +68,7 @@ lock: $(READY) ## pin all dependencies again, for development and for the image
 	echo hatchling | $(PIN) - -c requirements.lock --upgrade -o docs/deploy/build.lock
 
 clean:
-	rm -rf $(VENV) .venv-witness .venv-workers .venv-spark .venv-bench .venv-fuzz .node .fuzz .demo .ui .emulated
+	rm -rf $(VENV) .venv-witness .venv-workers .venv-spark .venv-duckdb .venv-bench .venv-fuzz .node .fuzz .demo .ui .emulated
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -109,4 +109,9 @@ $(READY): requirements.lock pyproject.toml
 	.venv-spark/bin/python -m pip install --quiet --require-hashes -r requirements.lock
 	.venv-spark/bin/python -m pip install --quiet -r tests/unit/spark.txt
 	.venv-spark/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv-duckdb/.ready: tests/unit/duckdb.txt # DuckDB with extensions for object stores, which it cannot fetch everywhere
+	test -x .venv-duckdb/bin/python || $(PYTHON) -m venv .venv-duckdb
+	.venv-duckdb/bin/python -m pip install --quiet -r $<
 	touch $@
