@@ -8,11 +8,14 @@ measures below another location, with the settings of that store.
 """
 
 import argparse
+import gc
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +48,9 @@ ROUNDS = 7
 WRITERS = 32
 
 
+Command = Callable[[], object]
+
+
 def main() -> None:
     """Print a line for each size, and the largest size as a multiple of the smallest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -53,39 +59,57 @@ def main() -> None:
     options = parser.parse_args()
     sizes, rounds = ((800, 1_600), 2) if options.quick else (SIZES, ROUNDS)
     memory = Path("/dev/shm")
-    print(f"{ASKED} of N hourly partitions requested; fastest of {rounds}; requests: reads/lists/lookups")
-    print(f"{'N':>8}" + "".join(f"{name:>26}" for name in ("status", "pull", "health checks", "sensor tick")))
-    found: list[list[float]] = []
     with (
+        ExitStack() as opened,
         tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
         running(profile="test", rows={TABLE.name: 5_000}) as endpoint,
     ):
         os.environ |= endpoint.settings() | {"HUNTING_CONFIG": os.devnull}
+        lakes = {}
         for size in sizes:
             lake = f"{options.lake.rstrip('/')}/{uuid4().hex}" if options.lake else f"{folder}/{size}"
             os.environ |= {"HUNTING_LAKE": lake, "HUNTING_LEDGER": f"{folder}/{size}.sqlite"}
-            found.append(measured(size, rounds))
-    ratios = (largest / smallest for largest, smallest in zip(found[-1], found[0], strict=True))
-    print(f"{'ratio':>8}" + "".join(f"{ratio:>10.2f}{'':16}" for ratio in ratios))
+            started = time.perf_counter()
+            lakes[size] = filled(size, opened)
+            print(f"{size} partitions written in {time.perf_counter() - started:.0f} s", flush=True)
+        show(lakes, rounds)
 
 
-def measured(size: int, rounds: int) -> list[float]:
-    """Fill a lake, print the cost of each command on it, and return the seconds."""
+def show(lakes: Mapping[int, tuple[CountingStore, Mapping[str, Command]]], rounds: int) -> None:
+    """Measure the commands on all lakes, and print the results. Each round measures all lakes."""
+    names = [*next(iter(lakes.values()))[1]]
+    seconds: dict[tuple[int, str], list[float]] = defaultdict(list)
+    requests: dict[tuple[int, str], str] = {}
+    for _ in range(rounds + 1):
+        for name in names:
+            for size, (store, commands) in lakes.items():
+                store.reset()
+                gc.collect()
+                started = time.perf_counter()
+                commands[name]()
+                seconds[size, name].append(time.perf_counter() - started)
+                requests[size, name] = f"{len(store.read)}/{len(store.listed)}/{len(store.looked_up)}"
+    fastest = {key: min(found[1:]) for key, found in seconds.items()}  # the first round fills caches
+    print(f"{ASKED} of N hourly partitions requested; fastest of {rounds}; reads/lists/lookups of the store")
+    print(f"{'N':>8}" + "".join(f"{name:>26}" for name in names))
+    for size in lakes:
+        cells = [f"{1000 * fastest[size, name]:>10.1f} ms {requests[size, name]:>12}" for name in names]
+        print(f"{size:>8}" + "".join(cells))
+    first, *_, last = lakes
+    ratios = [f"{fastest[last, name] / fastest[first, name]:>10.2f}{'':16}" for name in names]
+    print(f"{'ratio':>8}" + "".join(ratios).rstrip())
+
+
+def filled(size: int, opened: ExitStack) -> tuple[CountingStore, Mapping[str, Command]]:
+    """Fill a lake, and return its store and the measured commands."""
     now = round(time.time() * SECOND)
     newest = now // HOUR * HOUR - 3 * HOUR
     partitions = partitions_in(TABLE, Window(newest - (size - 1) * HOUR, newest + HOUR))
-    with open_pipeline(load_settings(), max_wait=60) as pipeline:
-        started = time.perf_counter()
-        fill(pipeline, partitions)
-        filled = time.perf_counter() - started
-        store = CountingStore(pipeline.store)
-        results = [
-            timed(command, store, rounds)
-            for command in commands(replace(pipeline, store=store), store, partitions[-ASKED:], now)
-        ]
-    print(f"{size:>8}" + "".join(f"{1000 * seconds:>10.1f} ms {shown:>12}" for seconds, shown in results)
-          + f"   filled in {filled:.0f} s", flush=True)  # fmt: skip
-    return [seconds for seconds, _ in results]
+    pipeline = opened.enter_context(open_pipeline(load_settings(), max_wait=60))
+    fill(pipeline, partitions)
+    store = CountingStore(pipeline.store)
+    instance = opened.enter_context(dg.DagsterInstance.ephemeral())
+    return store, commands(replace(pipeline, store=store), store, partitions[-ASKED:], instance, now=now)
 
 
 def fill(pipeline: Pipeline, partitions: tuple[Partition, ...]) -> None:
@@ -116,9 +140,14 @@ def _unsafe_put(store: Store) -> Callable[[str, bytes], str]:
 
 
 def commands(
-    pipeline: Pipeline, store: CountingStore, asked: tuple[Partition, ...], now: int
-) -> Iterator[Callable[[], object]]:
-    """Yield the measured commands."""
+    pipeline: Pipeline,
+    store: CountingStore,
+    asked: tuple[Partition, ...],
+    instance: dg.DagsterInstance,
+    *,
+    now: int,
+) -> Mapping[str, Command]:
+    """Return the measured commands by name."""
 
     class Counted(HuntingResource):
         """The configured tenant, with a lake that counts."""
@@ -130,30 +159,20 @@ def commands(
         with pipeline.pull(TABLE, asked) as pulled:
             assert not list(pulled)
 
-    hunting, start = Counted(), asked[0].window.start
-    yield lambda: coverage(store, TABLE, asked, now=now, retention_days=DAYS)
-    yield pull
-    yield lambda: list(health_results(hunting, TABLE, start=start, fresh_hours=6))
-    with dg.DagsterInstance.ephemeral() as instance:
-        no_gap = {NEAR_DEADLINE: dg.MetadataValue.json([])}
-        instance.report_runless_asset_event(
-            dg.AssetCheckEvaluation(
-                asset_key=CHECK.asset_key, check_name=DEADLINE, passed=True, metadata=no_gap
-            )
-        )
-        sensor = sensor_for(LAST_CALL, [CHECK], hunting)
-        yield lambda: sensor.evaluate_tick(dg.build_sensor_context(instance))
-
-
-def timed(command: Callable[[], object], store: CountingStore, rounds: int) -> tuple[float, str]:
-    """Return the fewest of a command's seconds, and the store's requests of one run."""
-    seconds = []
-    for _ in range(rounds + 1):  # the first run imports and fills caches
-        store.reset()
-        started = time.perf_counter()
-        command()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:]), f"{len(store.read)}/{len(store.listed)}/{len(store.looked_up)}"
+    hunting = Counted()
+    no_gap = {NEAR_DEADLINE: dg.MetadataValue.json([])}
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(asset_key=CHECK.asset_key, check_name=DEADLINE, passed=True, metadata=no_gap)
+    )
+    sensor = sensor_for(LAST_CALL, [CHECK], hunting)
+    return {
+        "status": lambda: coverage(store, TABLE, asked, now=now, retention_days=DAYS),
+        "pull": pull,
+        "health checks": lambda: list(
+            health_results(hunting, TABLE, start=asked[0].window.start, fresh_hours=6)
+        ),
+        "sensor tick": lambda: sensor.evaluate_tick(dg.build_sensor_context(instance)),
+    }
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ class MemoryStore:
     def filesystem(self) -> pafs.FileSystem:
         return pafs.SubTreeFileSystem(self._root, pafs.PyFileSystem(pafs.FSSpecHandler(self._files)))
 
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        return self.filesystem
+
     def uri(self, path: str = "") -> str:
         return f"memory:/{self._root}/{path}"
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs as pafs
 
@@ -67,5 +68,10 @@ class CountingStore:
     def prove_writable(self, path: str) -> None:
         self._store.prove_writable(path)
 
-    def lock(self, path: str, *, max_wait: float) -> AbstractContextManager[None]:
-        return self._store.lock(path, max_wait=max_wait)
+    def local_file(self, path: str, *, version: str) -> AbstractContextManager[Path]:
+        self.read.append(path)
+        return self._store.local_file(path, version=version)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the `lock` of the store, if the store has locks."""
+        return getattr(self._store, name)

@@ -64,7 +64,7 @@ def owner(store: Store) -> str | None:
     Raises:
         Misconfigured: the lake has another layout version, or its lake file cannot be read.
     """
-    found = store.get(LAKE_FILE)
+    found = store.get(LAKE_FILE)  # the error of a GET says more than the error of a HEAD
     if found is None:
         if store.stat(LAKE_FILE_OF_VERSION_1) is not None:
             raise _other_layout(store, 1)

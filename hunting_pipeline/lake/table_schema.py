@@ -24,7 +24,7 @@ from hunting_pipeline.lake.listing import list_files, list_manifests
 from hunting_pipeline.lake.manifest import Manifest, load_listed
 from hunting_pipeline.lake.parquet import opened
 from hunting_pipeline.lake.schema import fingerprint, merged
-from hunting_pipeline.lake.stores import ABSENT, Conflict, Store
+from hunting_pipeline.lake.stores import ABSENT, Conflict, Store, read_current
 from hunting_pipeline.model import HOUR, RESCUED, Grain, Partition, TableSpec
 
 __all__ = ["TableSchema", "load_schema", "register_schema"]
@@ -113,13 +113,10 @@ def load_schema(store: Store, table: str) -> TableSchema | None:
 
     A schema that is rebuilt is written again. If the lake is read-only, it is not written.
     """
-    found = _read(store, table)
-    if found is None:
-        present = store.stat(schema_path(table))
-        found = _read(store, table) or _rebuilt(store, table)
-        if found is not None:
-            with suppress(Misconfigured, Conflict):
-                _put(store, table, found, expected=present.version if present else None)
+    version, found = _read(store, table)
+    if found is None and (found := _rebuilt(store, table)) is not None:
+        with suppress(Misconfigured, Conflict):
+            _put(store, table, found, expected=version)
     return found
 
 
@@ -145,15 +142,14 @@ def register_schema(
         CommitRefused: as `merge`.
     """
     while True:
-        present = store.stat(schema_path(spec.name))
-        recorded = _read(store, spec.name)
+        version, recorded = _read(store, spec.name)
         known = recorded or _rebuilt(store, spec.name)
         schema = merge(known.schema if known else first)
         if recorded and fingerprint(schema) == fingerprint(recorded.schema):
             return schema
         table_schema = TableSchema(known.grain if known else _grain(partition, spec), schema)
         with suppress(Conflict):
-            _put(store, spec.name, table_schema, expected=present.version if present else None)
+            _put(store, spec.name, table_schema, expected=version)
             return schema
 
 
@@ -167,13 +163,15 @@ def _put(store: Store, table: str, schema: TableSchema, *, expected: str | None)
     store.put(schema_path(table), schema.to_json().encode(), expected=expected or ABSENT)
 
 
-def _read(store: Store, table: str) -> TableSchema | None:
-    """Return the schema; None if it is missing or cannot be read."""
-    try:
-        data = store.get(schema_path(table))
-        return None if data is None else TableSchema.from_json(data)
-    except (Misconfigured, OSError, ValueError):
-        return None
+def _read(store: Store, table: str) -> tuple[str | None, TableSchema | None]:
+    """Return the version of the file and the schema in it. A schema that cannot be read is None."""
+    with suppress(Misconfigured, OSError):
+        entry, data = read_current(store, schema_path(table))
+        if entry is not None:
+            with suppress(ValueError):
+                return entry.version, TableSchema.from_json(data or b"")
+            return entry.version, None
+    return None, None
 
 
 def _rebuilt(store: Store, table: str) -> TableSchema | None:

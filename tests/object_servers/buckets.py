@@ -105,6 +105,11 @@ class Bucket:
     def write(self, key: str, data: bytes) -> None:
         obstore.put(self.store, key, data, use_multipart=False)
 
+    def upload(self, lake: Path) -> None:
+        """Copy a lake's folder, as `aws s3 sync` and azcopy do."""
+        for path in sorted(path for path in lake.rglob("*") if path.is_file()):
+            self.write(path.relative_to(lake).as_posix(), path.read_bytes())
+
     def remove(self, key: str) -> None:
         obstore.delete(self.store, key)
 

@@ -57,6 +57,8 @@ class Break(Enum):
     ANSWER = "the server gets the whole request, and its answer is dropped"
     UNSURE = "the server gets the whole request, and the client gets 503 instead of its answer"
     BODY = "the client gets half of the answer's body, then its connection is reset"
+    HELD_REQUEST = "the server gets half of the body, and no more until the client is killed"
+    HELD_ANSWER = "the server gets the whole request, and its answer waits until the client is killed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +224,11 @@ class _Handler(BaseHTTPRequestHandler):
                 if name.lower() not in HOP_BY_HOP:
                     upstream.putheader(name, value)
             upstream.endheaders()
-            if fault is Break.REQUEST:
+            if fault in {Break.REQUEST, Break.HELD_REQUEST}:
                 self._copy_body(upstream, request.sent // 2)
                 self.proxy.note(request)
+                if fault is Break.HELD_REQUEST:
+                    self._await_end()
                 _reset(upstream.sock)
                 self._reset()
                 return
@@ -254,6 +258,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in {Break.ANSWER, Break.UNSURE}:
             reply.read()  # the server has finished
             self._reset() if fault is Break.ANSWER else self._answer(Answer(503, "ServiceUnavailable"))
+            return
+        if fault is Break.HELD_ANSWER:
+            reply.read()
+            self._await_end()
             return
         self._send_head(reply.status, headers)
         left = length // 2 if fault is Break.BODY else length
@@ -287,6 +295,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _drain(self) -> None:
         while self._left > 0:
             self._take(min(self._left, CHUNK))
+
+    def _await_end(self) -> None:
+        """Wait until the client has closed its connection, as the system does for a killed process."""
+        with contextlib.suppress(ConnectionResetError):
+            while self.rfile.read(CHUNK):
+                pass
 
     def _reset(self) -> None:
         self.close_connection = True

@@ -53,6 +53,10 @@ class Interrupted:
         self._step()
         return self._store.filesystem
 
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        self._step()
+        return self._store.filesystem_of(entries)
+
     def uri(self, path: str = "") -> str:
         return self._store.uri(path)
 

@@ -10,14 +10,17 @@ from typing import Any
 
 import obstore
 import pytest
-from lake_workshop import files_no_longer_than
+from lake_workshop import EVENTS, MIDNIGHT, Workshop, files_no_longer_than, text
 from object_servers import Break, Bucket, Rule, answer, watch
 
 from hunting_pipeline.errors import CommitRefused, HuntingError, Misconfigured, ServiceFailed
+from hunting_pipeline.lake.archive import load_archive
 from hunting_pipeline.lake.stores import ABSENT, ANY, Conflict, Expected, Store, open_store
 from hunting_pipeline.lake.stores.objects import ObjectStore
 from hunting_pipeline.lake.stores.s3 import S3
+from hunting_pipeline.model import DAY, HOUR, Grain, Window
 from hunting_pipeline.settings import Settings
+from hunting_pipeline.window import partitions_in
 
 BIG_CLOUDS = pytest.mark.parametrize("bucket", ["seaweedfs", "azurite"], indirect=True)
 EVERY = pytest.mark.parametrize("bucket", ["seaweedfs", "moto", "azurite", "gcs"], indirect=True)
@@ -323,6 +326,7 @@ def test_a_file_that_is_too_large_for_the_store_is_refused_and_a_large_one_is_a_
 MEMORY = """
 import sys
 from pathlib import Path
+from hunting_pipeline.lake.archive import load_archive
 from hunting_pipeline.lake.stores import ABSENT, StoreOptions, open_store
 
 def private():
@@ -372,3 +376,25 @@ def test_every_error_of_a_store_is_one_of_this_package(s3: Bucket) -> None:
 
 
 CONDITIONS = (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError)
+
+
+@BIG_CLOUDS
+def test_what_is_asked_is_listed_and_fetched_once(bucket: Bucket, tmp_path: Path) -> None:
+    """What other partitions the table has costs nothing, and without changes no object is fetched."""
+    shop = Workshop(tmp_path, spec=replace(EVENTS, grain=Grain.HOUR))
+    hours = partitions_in(shop.spec, Window(MIDNIGHT - 20 * HOUR, MIDNIGHT + 4 * HOUR))
+    far = partitions_in(shop.spec, Window(MIDNIGHT + 90 * DAY, MIDNIGHT + 90 * DAY + 3 * HOUR))
+    with watch(bucket) as (near, proxy):
+        shop.store = store_in(near)
+        for hour in (*hours, *far):
+            shop.land([hour.window.start], hour.window, {"A": text("x")}, partition=hour)
+        for gets in (len(hours), 0):  # the runs that archived the hours have cached the schema
+            proxy.clear()
+            archive = load_archive(store_in(near), EVENTS.name, hours)
+            assert list(archive.manifests) == list(hours)
+            assert (proxy.count("GET"), proxy.count("LIST")) == (gets, 2)
+        shop.land([hours[3].window.start] * 2, hours[3].window, {"A": text("x", "y")}, partition=hours[3])
+        proxy.clear()
+        archive = load_archive(store_in(near), EVENTS.name, hours)
+        assert archive.manifests[hours[3]].proof.rows == 2
+        assert proxy.count("GET") == 1

@@ -83,6 +83,10 @@ class LocalStore:
     def filesystem(self) -> pafs.FileSystem:
         return pafs.SubTreeFileSystem(str(self._root), pafs.LocalFileSystem())
 
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        del entries  # an open file keeps its content
+        return self.filesystem
+
     def uri(self, path: str = "") -> str:
         return str(self._root / path)
 

@@ -84,7 +84,10 @@ class ObjectStore:
 
     @property
     def filesystem(self) -> pafs.FileSystem:
-        return pafs.PyFileSystem(ObjectFiles(self.stat, self._read_range))
+        return self.filesystem_of(())
+
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        return pafs.PyFileSystem(ObjectFiles(self.stat, self._read_range, entries))
 
     def uri(self, path: str = "") -> str:
         return f"{self._uri}/{path}" if path else self._uri

@@ -25,6 +25,7 @@ __all__ = [
     "LockingStore",
     "Store",
     "StoreOptions",
+    "read_current",
     "refuse_conflict",
 ]
 
@@ -96,6 +97,13 @@ class Store(Protocol):
     def filesystem(self) -> pafs.FileSystem:
         """The root as an Arrow file system, for reading."""
 
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        """Return the root as an Arrow file system that reads these objects, each in this version.
+
+        A folder reads the present version. In an object store, reading raises `Conflict` if the object has
+        another version now.
+        """
+
     def uri(self, path: str = "") -> str:
         """Return the location of an object or of the root, for messages and other programs."""
 
@@ -128,8 +136,10 @@ class Store(Protocol):
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         """Create or replace an object, and return its new version.
 
+        If two writers put the same content, both may succeed: the content decides, and not the writer.
+
         Raises:
-            Conflict: the present version is not `expected`.
+            Conflict: the present version is not `expected`, and the present content is another one.
         """
 
     def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
@@ -165,6 +175,15 @@ class LockingStore(Protocol):
         Raises:
             LakeBusy: another run holds the lock for longer than `max_wait` seconds.
         """
+
+
+def read_current(store: Store, path: str) -> tuple[Entry | None, bytes | None]:
+    """Return an object and its content. The content is not fetched if the store has it in its cache.
+
+    Both are None if the object does not exist. The content alone is None if it cannot be read.
+    """
+    entry = store.stat(path)
+    return (entry, store.get_all([entry]).get(path)) if entry else (None, None)
 
 
 def refuse_conflict(path: str, present: str | None, expected: Expected) -> None:
