@@ -1,4 +1,4 @@
-"""Dagster on a lake in an object store: a table, its checks, what reads it, and several tenants beside each other."""
+"""Dagster on a lake in an object store: a table, its checks, its readers, and several tenants."""
 
 import datetime
 import json
@@ -43,7 +43,7 @@ def location(tenants: list[str] | None = None) -> dg.Definitions:
 
 
 @dg.asset(ins={"alerts": dg.AssetIn(ALERTS)}, io_manager_key="hunting_lake", **DAILY)
-def AlertsByDay(alerts: ds.Dataset) -> pa.Table:  # noqa: N802 # the name of its table
+def AlertsByDay(alerts: ds.Dataset) -> pa.Table:
     return pa.table({"Alerts": [alerts.count_rows()]})
 
 
