@@ -17,10 +17,10 @@ demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 test: $(READY) .node/.ready check ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-nightly: $(READY) ## run the long tests: thousands of random runs, a kill at every step of a pull, sixteen processes on one quota
+nightly: $(READY) .node/.ready ## run the long tests: thousands of random runs, kills at every step, many processes on one quota or lake
 	HUNTING_LONG=1 HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
 	    $(BIN)/python -m pytest -n 2 --dist load tests/emulated/test_chaos.py tests/emulated/test_kill.py \
-	    tests/emulated/test_quota.py
+	    tests/emulated/test_quota.py tests/emulated/test_store_storm.py
 
 fuzz: .venv-fuzz/.ready ## compare decoding with its reference on hostile replies, for half an hour
 	mkdir -p .fuzz/corpus .fuzz/found
