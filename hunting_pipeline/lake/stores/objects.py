@@ -23,7 +23,7 @@ import pyarrow.fs as pafs
 from obstore.exceptions import GenericError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from hunting_pipeline.errors import CommitRefused, Misconfigured, ServiceFailed, setting
+from hunting_pipeline.errors import CommitRefused, HuntingError, Misconfigured, ServiceFailed, setting
 from hunting_pipeline.lake.layout import OWN_FOLDER
 from hunting_pipeline.lake.stores.object_cache import ObjectCache
 from hunting_pipeline.lake.stores.object_errors import NOT_AS_EXPECTED, Operation, Service, explained
@@ -244,8 +244,11 @@ class ObjectStore:
             self.list(_PROBE_FOLDER)
         except Conflict:
             kept = False
-        finally:
-            self.delete(probe)
+        except HuntingError:
+            with suppress(HuntingError):  # the first error says more
+                self.delete(probe)
+            raise
+        self.delete(probe)
         if not kept or version == changed:
             raise Misconfigured(
                 f"the object store at {self._uri} ignores the conditions If-Match and If-None-Match of a PUT."
