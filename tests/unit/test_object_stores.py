@@ -54,7 +54,7 @@ def test_a_put_that_fails_once_is_repeated_and_its_version_is_that_of_the_object
         present: Expected = {"absent": ABSENT, "version": "", "any": ANY}[expected]
         if expected == "version":
             present = store.put("a/b", b"old")
-        what = answer(near, fault) if isinstance(fault, str) else fault
+        what = as_fault(near, fault)
         proxy.rules.append(Rule(lambda request: request.kind == "PUT", what))
         version = store.put_file("a/b", wrote(b"new"), expected=present)
         assert not proxy.rules[0].times
@@ -71,7 +71,7 @@ def test_a_read_that_fails_once_is_repeated(bucket: Bucket, fault: Any) -> None:
     with watch(bucket) as (near, proxy):
         store = store_in(near)
         version = store.put("a/b", data)
-        what = answer(near, fault) if isinstance(fault, str) else fault
+        what = as_fault(near, fault)
         for read in (
             lambda: store.get("a/b"),
             lambda: read_local(store, version),
@@ -80,6 +80,21 @@ def test_a_read_that_fails_once_is_repeated(bucket: Bucket, fault: Any) -> None:
             proxy.rules[:] = [Rule(lambda request: request.kind == "GET", what)]
             assert read() == data
             assert not proxy.rules[0].times
+
+
+@EVERY
+@pytest.mark.parametrize("fault", ["busy", Break.ANSWER, Break.BODY])
+def test_a_list_that_fails_once_is_repeated(bucket: Bucket, fault: Any) -> None:
+    with watch(bucket) as (near, proxy):
+        store = store_in(near)
+        store.put("a/b", b"1")
+        proxy.rules.append(Rule(lambda request: request.kind == "LIST", as_fault(near, fault), times=2))
+        assert [one.path for one in store.list("a")] == ["a/b"]
+        assert store.folders("") == ["a"]
+
+
+def as_fault(bucket: Bucket, fault: Any) -> Any:
+    return answer(bucket, fault) if isinstance(fault, str) else fault
 
 
 def read_local(store: Store, version: str) -> bytes:

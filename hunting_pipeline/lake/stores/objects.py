@@ -137,6 +137,7 @@ class ObjectStore:
         except FileNotFoundError:
             return None
 
+    @_repeated
     def list(self, folder: str, *, start: str = "", end: str = "") -> Sequence[Entry]:
         found: list[Entry] = []
         with self._explaining("list"):
@@ -148,6 +149,7 @@ class ObjectStore:
                     break
         return sorted((one for one in found if not end or one.path < end), key=lambda one: one.path)
 
+    @_repeated
     def folders(self, folder: str) -> Sequence[str]:
         with self._explaining("list"):
             found = obstore.list_with_delimiter(self._client, folder)
@@ -226,6 +228,7 @@ class ObjectStore:
                 if file.tell() != result.meta["size"]:
                     raise GenericError("the body ended early")
 
+    @_repeated
     def delete(self, path: str) -> None:
         with suppress(FileNotFoundError), self._explaining("delete"):
             obstore.delete(self._client, path)
