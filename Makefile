@@ -9,7 +9,7 @@ PIN := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11
     --no-emit-index-url --no-emit-find-links --no-header --quiet
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: demo test nightly fuzz check ui bench performance witness workers spark lock clean
+.PHONY: demo test nightly fuzz check ui bench performance witness workers spark stores lock clean
 
 demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 	$(BIN)/hunting demo
@@ -60,6 +60,9 @@ spark: .venv-spark/.ready ## test that Spark reads a lake
 	command -v java >/dev/null || { echo "needs java: apt-get install default-jre-headless"; exit 1; }
 	.venv-spark/bin/python -m pytest tests/unit/test_lake_read.py tests/unit/test_lake_micros.py -k spark
 
+stores: $(READY) .node/.ready ## run the tests of rows, calls and crashes in S3 and in Azure
+	HUNTING_KILL_POINTS=24 $(BIN)/python -m pytest -n 2 --dist load --stores
+
 lock: $(READY) ## pin all dependencies again, for development and for the image
 	$(BIN)/python -m pip install --quiet uv
 	$(PIN) pyproject.toml --extra dev --upgrade -o requirements.lock
@@ -68,7 +71,7 @@ lock: $(READY) ## pin all dependencies again, for development and for the image
 	echo hatchling | $(PIN) - -c requirements.lock --upgrade -o docs/deploy/build.lock
 
 clean:
-	rm -rf $(VENV) .venv-witness .venv-workers .venv-spark .venv-bench .venv-fuzz .node .fuzz .demo .ui .emulated
+	rm -rf $(VENV) .venv-witness .venv-workers .venv-spark .venv-duckdb .venv-bench .venv-fuzz .node .fuzz .demo .ui .emulated
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -109,4 +112,9 @@ $(READY): requirements.lock pyproject.toml
 	.venv-spark/bin/python -m pip install --quiet --require-hashes -r requirements.lock
 	.venv-spark/bin/python -m pip install --quiet -r tests/unit/spark.txt
 	.venv-spark/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv-duckdb/.ready: tests/unit/duckdb.txt # DuckDB with extensions for object stores, which it cannot fetch everywhere
+	test -x .venv-duckdb/bin/python || $(PYTHON) -m venv .venv-duckdb
+	.venv-duckdb/bin/python -m pip install --quiet -r $<
 	touch $@

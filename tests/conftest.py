@@ -7,7 +7,7 @@ import pytest
 
 from hunting_pipeline import redaction
 
-pytest_plugins = ["object_servers.fixtures"]
+pytest_plugins = ["object_servers.fixtures", "places"]
 
 _LONG = ("tests/ui/", "tests/assets/test_assets_daemon.py")
 """Files that take minutes. They run first, so no worker of pytest-xdist waits for another at the end."""

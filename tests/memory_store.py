@@ -1,7 +1,7 @@
 """A store in memory. It proves that a whole pull needs only the protocol of stores."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -24,7 +24,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._files = MemoryFileSystem()
         self._root = f"/{uuid4().hex}"
-        self._versions: dict[str, str] = {}
+        self._entries: dict[str, Entry] = {}
         self._numbers = count(1)
         self._swap = threading.Lock()
 
@@ -32,26 +32,38 @@ class MemoryStore:
     def filesystem(self) -> pafs.FileSystem:
         return pafs.SubTreeFileSystem(self._root, pafs.PyFileSystem(pafs.FSSpecHandler(self._files)))
 
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        return self.filesystem
+
     def uri(self, path: str = "") -> str:
         return f"memory:/{self._root}/{path}"
 
     def get(self, path: str) -> bytes | None:
-        return bytes(self._files.cat_file(f"{self._root}/{path}")) if path in self._versions else None
+        return bytes(self._files.cat_file(f"{self._root}/{path}")) if path in self._entries else None
 
     def stat(self, path: str) -> Entry | None:
-        version = self._versions.get(path)
-        return Entry(path, self._files.size(f"{self._root}/{path}"), version) if version else None
+        return self._entries.get(path)
 
-    def list(self, folder: str) -> Sequence[Entry]:
-        paths = sorted(path for path in self._versions if path.startswith(f"{folder}/"))
-        return [entry for path in paths if (entry := self.stat(path))]
+    def get_all(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
+        found = {entry.path: self.get(entry.path) for entry in entries}
+        return {path: data for path, data in found.items() if data is not None}
+
+    def list(self, folder: str, *, start: str = "", end: str = "") -> Sequence[Entry]:
+        paths = sorted(path for path in self._entries if path.startswith(f"{folder}/"))
+        asked = [path for path in paths if start <= path and (not end or path < end)]
+        return [entry for path in asked if (entry := self.stat(path))]
+
+    def folders(self, folder: str) -> Sequence[str]:
+        below = [path.removeprefix(f"{folder}/") for path in self._entries if path.startswith(f"{folder}/")]
+        return sorted({path.partition("/")[0] for path in below if "/" in path})
 
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         with self._swap:
-            refuse_conflict(path, self._versions.get(path), expected)
+            present = self._entries.get(path)
+            refuse_conflict(path, present.version if present else None, expected)
             self._files.pipe_file(f"{self._root}/{path}", data)
-            self._versions[path] = str(next(self._numbers))
-            return self._versions[path]
+            self._entries[path] = Entry(path, len(data), str(next(self._numbers)))
+            return self._entries[path].version
 
     def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
         with TemporaryDirectory() as folder:
@@ -64,7 +76,8 @@ class MemoryStore:
     def local_file(self, path: str, *, version: str) -> Iterator[Path]:
         with TemporaryDirectory() as folder:
             with self._swap:
-                refuse_conflict(path, self._versions.get(path), version)
+                present = self._entries.get(path)
+                refuse_conflict(path, present.version if present else None, version)
                 data = self.get(path)
             file = Path(folder) / "copy"
             file.write_bytes(data or b"")
@@ -72,7 +85,7 @@ class MemoryStore:
 
     def delete(self, path: str) -> None:
         with self._swap:
-            if self._versions.pop(path, None):
+            if self._entries.pop(path, None):
                 self._files.rm_file(f"{self._root}/{path}")
 
     def prove_writable(self, path: str) -> None:

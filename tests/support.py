@@ -36,6 +36,7 @@ from hunting_pipeline.model import (
 from hunting_pipeline.pipeline import Pipeline, open_lake, open_pipeline
 from hunting_pipeline.settings import Settings
 from hunting_pipeline.window import partitions_in
+from places import Folder, Place
 
 NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 """The fixed time of emulated tenants in tests: a Friday afternoon."""
@@ -91,11 +92,23 @@ def days(first: str, end: str) -> Window:
 
 @dataclass(frozen=True)
 class Emulated:
-    """A running tenant, direct access to its rows, and settings to reach the tenant."""
+    """A running tenant, direct access to its rows, and settings to reach the tenant.
+
+    Attributes:
+        endpoint: the tenant's service.
+        tenant: the rows of the tenant.
+        home: folder of this test, with the ledger.
+        place: place of the lake; None for a folder in `home`.
+    """
 
     endpoint: Endpoint
     tenant: Tenant
     home: Path
+    place: Place | None = None
+
+    @property
+    def lake(self) -> Place:
+        return self.place or Folder(self.home / "lake")
 
     def settings(self, **changes: Any) -> Settings:
         """Build settings with a lake and a ledger for this test."""
@@ -106,15 +119,15 @@ class Emulated:
             "login_url": self.endpoint.login_url,
             "api_url": self.endpoint.url,
             "ca_bundle": self.endpoint.ca_bundle,
-            "lake": self.home / "lake",
             "ledger": str(self.home / "quota.sqlite"),
+            **self.lake.settings,
         }
         return Settings(**values | changes)
 
     def one_by_one(self) -> dict[str, str]:
         """Build the same settings as variables for other processes, with small calls, one at a time."""
         return self.endpoint.settings() | {
-            "HUNTING_LAKE": str(self.home / "lake"),
+            **self.lake.variables,
             "HUNTING_LEDGER": str(self.home / "quota.sqlite"),
             "HUNTING_LIMITS": "test",
             "HUNTING_WORKERS": "1",
@@ -160,7 +173,9 @@ class Emulated:
 
 
 @contextmanager
-def emulated(home: Path, *, limits: Mapping[str, object] | None = None, **options: Any) -> Iterator[Emulated]:
+def emulated(
+    home: Path, place: Place | None = None, *, limits: Mapping[str, object] | None = None, **options: Any
+) -> Iterator[Emulated]:
     """Start a tenant with the fixed time `NOW`; `options` as on the emulator's command line."""
     frozen = {"now": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"), "profile": "test", **options}
     if limits:
@@ -175,7 +190,7 @@ def emulated(home: Path, *, limits: Mapping[str, object] | None = None, **option
     )
     try:
         with running(**frozen) as endpoint:
-            yield Emulated(endpoint, tenant, home)
+            yield Emulated(endpoint, tenant, home, place)
     finally:
         tenant.close()
 

@@ -34,9 +34,7 @@ def land(chunks: Iterator[bytes], name: str, out: Path, lap: Lap) -> int:
     )
     del reply
     lap("stage")
-    receipt = commit(
-        store, partition, staged=staged, archived=None, known=None, spec=spec, writer=WRITER, now=now
-    )
+    receipt = commit(store, partition, staged=staged, archived=None, spec=spec, writer=WRITER, now=now)
     return receipt.proof.rows
 
 

@@ -10,9 +10,9 @@ import typer
 
 from hunting_pipeline.catalog import catalog, spec
 from hunting_pipeline.hunt_files import SUFFIX, hunt_file
-from hunting_pipeline.lake.manifest import archived_partitions, usual_length
 from hunting_pipeline.lake.stores import Store
-from hunting_pipeline.model import HOUR, Grain, Partition, TableSpec, Window, iso_of, ticks_of
+from hunting_pipeline.lake.table_schema import load_schema
+from hunting_pipeline.model import Partition, TableSpec, Window, iso_of, ticks_of
 from hunting_pipeline.settings import TENANT_VARIABLE, Settings
 from hunting_pipeline.window import available, partition_of, partitions_in
 
@@ -69,8 +69,8 @@ def selected_tables(names: Sequence[str], settings: Settings, store: Store) -> l
 
 
 def _as_archived(spec: TableSpec, store: Store) -> TableSpec:
-    hourly = usual_length(archived_partitions(store, spec.name)) == HOUR
-    return replace(spec, grain=Grain.HOUR) if hourly else spec
+    schema = load_schema(store, spec.name)
+    return replace(spec, grain=schema.grain) if schema else spec
 
 
 @dataclass(frozen=True, slots=True)

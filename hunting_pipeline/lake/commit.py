@@ -6,7 +6,7 @@ after another run's file, it has another version than that file. Then `load` rea
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +14,6 @@ from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
 from hunting_pipeline.lake.layout import (
@@ -25,16 +24,16 @@ from hunting_pipeline.lake.layout import (
     staging_path,
 )
 from hunting_pipeline.lake.manifest import Manifest, load
-from hunting_pipeline.lake.parquet import opened
 from hunting_pipeline.lake.partition_file import Written, row_groups, write_partition_file
 from hunting_pipeline.lake.replan import still_needed
 from hunting_pipeline.lake.schema import columns_of, fingerprint
 from hunting_pipeline.lake.sources import Source, merged_schema, overlapping, sources
 from hunting_pipeline.lake.stores import ABSENT, Conflict, Store
+from hunting_pipeline.lake.table_schema import register_schema
 from hunting_pipeline.lake.write import is_staged, unstage
 from hunting_pipeline.model import Partition, Proof, Receipt, Staged, TableSpec, merge_windows
 
-__all__ = ["Writer", "claim", "commit", "known_schema", "owner", "prove_writable"]
+__all__ = ["Writer", "claim", "commit", "owner", "prove_writable"]
 
 _LAYOUT_VERSION = 2
 
@@ -65,7 +64,7 @@ def owner(store: Store) -> str | None:
     Raises:
         Misconfigured: the lake has another layout version, or its lake file cannot be read.
     """
-    found = store.get(LAKE_FILE)
+    found = store.get(LAKE_FILE)  # the error of a GET says more than the error of a HEAD
     if found is None:
         if store.stat(LAKE_FILE_OF_VERSION_1) is not None:
             raise _other_layout(store, 1)
@@ -122,44 +121,34 @@ def prove_writable(store: Store, partition: Partition) -> None:
         store.prove_writable(path)
 
 
-def known_schema(store: Store, archived: Iterable[Manifest]) -> pa.Schema | None:
-    """Return the schema of a table's newest file that can be read; None if there is none."""
-    for manifest in sorted(archived, key=lambda manifest: -manifest.committed_at):
-        with suppress(CommitRefused), opened(store, data_path(manifest.partition)) as file:
-            schema: pa.Schema = pq.read_schema(file).remove_metadata()
-            if fingerprint(schema) == manifest.fingerprint:
-                return schema
-    return None
-
-
 def commit(
     store: Store,
     partition: Partition,
     *,
     staged: Sequence[Staged],
     archived: Manifest | None,
-    known: pa.Schema | None,
     spec: TableSpec,
     writer: Writer,
     now: int,
     force: bool = False,
+    first_schema: pa.Schema | None = None,
 ) -> Receipt:
     """Commit a partition: the staged segments, and the archived rows outside their spans.
 
-    Writes the file, then the manifest. Then removes the segments from staging. If another run commits the
-    partition in the meantime, its rows stay, and the commit is planned again with them. If nothing is left to
-    commit then, the receipt is the one of the present file.
+    Registers new columns in the table's schema, writes the file, and then the manifest. Then removes the
+    segments from staging. If another run commits the partition in the meantime, its rows stay, and the commit
+    is planned again with them. If nothing is left to commit then, the receipt is the one of the present file.
 
     Args:
         store: the lake's store.
         partition: the partition to commit.
         staged: all segments that the partition was missing.
         archived: the manifest of the current file; None if there is no file.
-        known: the schema of the table so far, see `known_schema`.
         spec: the table.
         writer: the writer's identity, for the manifest.
         now: the current time (ticks), for the manifest.
         force: allow fewer rows than are archived in `archived`, but not fewer than another run adds.
+        first_schema: the schema of the table if this is its first commit; None for the staged columns.
 
     Raises:
         CommitRefused: the new file would hold fewer rows, cover less time or duplicate rows; the schema does
@@ -169,7 +158,9 @@ def commit(
     """
     claim(store, writer.tenant, write=True)
     _refuse_doubled_rows(store, partition, staged)
-    replaced = partial(_replace, store, partition, known=known, spec=spec, writer=writer, now=now)
+    replaced = partial(
+        _replace, store, partition, first_schema=first_schema, spec=spec, writer=writer, now=now
+    )
     needed = tuple(staged)
     for attempt in count(1):
         try:
@@ -195,7 +186,7 @@ def _replace(
     staged: Sequence[Staged],
     archived: Manifest | None,
     *,
-    known: pa.Schema | None,
+    first_schema: pa.Schema | None,
     spec: TableSpec,
     writer: Writer,
     now: int,
@@ -209,7 +200,8 @@ def _replace(
         parts = sources(staged, same_query, copy=copy, time_column=spec.time_column)
         if archived is not None:
             _refuse_less_coverage(partition, parts, archived)
-        schema = merged_schema(store, parts, spec, known)
+        merge = partial(merged_schema, store, parts, spec)
+        schema = register_schema(store, partition, spec, first=first_schema, merge=merge)
         manifest = _draft(partition, parts, schema, query_hash=spec.query_hash, writer=writer, now=now)
 
         def write(path: Path) -> None:
@@ -288,7 +280,7 @@ def _receipt(manifest: Manifest, time_range: tuple[int, int] | None, archived: M
 
 def _refuse_doubled_rows(store: Store, partition: Partition, staged: Sequence[Staged]) -> None:
     if overlapping(staged):
-        unstage(store, partition)
+        unstage(store, partition.table, [partition])
         raise CommitRefused(
             f"{partition}: staged segments overlap, and a commit would duplicate rows. The segments were"
             " removed; the archive is unchanged. Run again"
@@ -296,7 +288,7 @@ def _refuse_doubled_rows(store: Store, partition: Partition, staged: Sequence[St
 
 
 def _refuse_other_rows(store: Store, partition: Partition, written: Proof, proven: Proof) -> None:
-    unstage(store, partition)
+    unstage(store, partition.table, [partition])
     raise CommitRefused(
         f"{partition}: the new file holds {written}, but its manifest says {proven}. The staged segments"
         " were removed; the archive is unchanged. Run again"

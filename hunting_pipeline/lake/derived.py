@@ -13,8 +13,15 @@ import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake import read
-from hunting_pipeline.lake.layout import HIVE_COLUMNS, data_path, manifest_folder
-from hunting_pipeline.lake.manifest import archived_partitions, has_proof
+from hunting_pipeline.lake.layout import (
+    HIVE_COLUMNS,
+    data_path,
+    manifest_folder,
+    null_time_path,
+    schema_path,
+)
+from hunting_pipeline.lake.listing import archived_partitions, partitions_by_day
+from hunting_pipeline.lake.manifest import has_proof
 from hunting_pipeline.lake.stores import ABSENT, Store
 from hunting_pipeline.model import Partition
 
@@ -23,10 +30,13 @@ __all__ = ["dataset", "is_archived", "write"]
 
 def is_archived(store: Store, table: str) -> bool:
     """Return whether a pull archived this table."""
-    if store.list(manifest_folder(table)):
+    if any(store.stat(path) for path in (schema_path(table), null_time_path(table))):
         return True
-    # manifests may be missing, so the first file that can be read decides
-    proofs = (has_proof(store, partition) for partition in archived_partitions(store, table))
+    if store.folders(manifest_folder(table)):
+        return True
+    # schema and manifests may be missing, so the first file that can be read decides
+    partitions = partitions_by_day(store, table, store.folders(table))
+    proofs = (has_proof(store, partition) for partition in partitions)
     return next((proof for proof in proofs if proof is not None), False)
 
 

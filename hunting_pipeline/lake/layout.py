@@ -4,6 +4,7 @@
     <lake>/<Table>/date=2026-11-20/hour=05/<Table>-2026-11-20T05.parquet
     <lake>/_hunting/lake.json                                        the lake's tenant and layout version
     <lake>/_hunting/manifest/<Table>/2026-11/2026-11-20.json         the proof of a partition
+    <lake>/_hunting/schema/<Table>.json                              grain and columns of all files of a table
     <lake>/_hunting/null_time/<Table>/<Table>-null_time.parquet      rows whose time is null
     <lake>/_hunting/manifest/<Table>/null_time.json                  their proof
     <lake>/_hunting/staging/<Table>/<partition>/<segment>.arrow      segments that wait for their commit
@@ -45,6 +46,7 @@ __all__ = [
     "manifest_path",
     "null_time_path",
     "partition_from_path",
+    "schema_path",
     "staging_folder",
     "staging_folder_of_table",
     "staging_path",
@@ -102,6 +104,11 @@ def manifest_path(partition: Partition) -> str:
     """Return the path of a partition's manifest."""
     month = "" if partition.null_time else f"{partition.key[:7]}/"
     return f"{manifest_folder(partition.table)}/{month}{partition.key}.json"
+
+
+def schema_path(table: str) -> str:
+    """Return the path of a table's schema."""
+    return f"{OWN_FOLDER}/schema/{table}.json"
 
 
 def staging_folder_of_table(table: str) -> str:

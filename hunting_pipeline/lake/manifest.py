@@ -2,14 +2,10 @@
 
 A manifest is written after its file, and the file's footer holds the same facts. If a run is killed between
 the two writes, `load` reads the footer and writes the manifest again.
-
-Other programs and people can change a lake. A file that they damage, replace or add concerns its own
-partition only: `load_archive` returns the other partitions, and names the file.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
@@ -18,13 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
-from hunting_pipeline.lake.layout import (
-    FOOTER_KEY,
-    data_path,
-    manifest_path,
-    null_time_path,
-    partition_from_path,
-)
+from hunting_pipeline.lake.layout import FOOTER_KEY, data_path, manifest_path
 from hunting_pipeline.lake.stores import Entry, Store
 from hunting_pipeline.model import (
     Bucket,
@@ -36,17 +26,7 @@ from hunting_pipeline.model import (
     partition_from_key,
 )
 
-__all__ = [
-    "Archive",
-    "Manifest",
-    "Segment",
-    "archived_partitions",
-    "has_proof",
-    "load",
-    "load_all",
-    "load_archive",
-    "usual_length",
-]
+__all__ = ["Manifest", "Segment", "has_proof", "load", "load_listed", "unusable"]
 
 _VERSION = 2
 
@@ -202,31 +182,6 @@ def _checked(value: _T) -> _T:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """The files in a table's folder.
-
-    Attributes:
-        manifests: the manifests of the archived partitions, oldest first, the null-time partition last.
-        damaged: the partitions whose file cannot be used, each with the error that says why and what to do.
-        foreign: paths of the files that are not at the path of any partition. Readers of the folder read
-            their rows too.
-    """
-
-    manifests: Mapping[Partition, Manifest]
-    damaged: Mapping[Partition, CommitRefused]
-    foreign: tuple[str, ...]
-
-    def blocked(self, partitions: Iterable[Partition]) -> dict[Partition, CommitRefused]:
-        """Return the partitions that overlap the span of a damaged file, each with the file's error."""
-        return {
-            partition: error
-            for partition in partitions
-            for damaged, error in self.damaged.items()
-            if partition.window.intersection(damaged.window)
-        }
-
-
 def load(store: Store, partition: Partition) -> Manifest | None:
     """Load the manifest of a partition; None if the partition has no file.
 
@@ -240,57 +195,26 @@ def load(store: Store, partition: Partition) -> Manifest | None:
     return None if entry is None else _load(store, partition, entry)
 
 
-def load_archive(store: Store, table: str, requested: Iterable[Partition] = ()) -> Archive:
-    """Load the manifest of every archived partition of a table, and list the files that cannot be used.
-
-    The files are listed, not the manifests: a file whose manifest was never written is archived too.
+def load_listed(
+    store: Store, files: Mapping[Partition, Entry], manifests: Mapping[str, Entry]
+) -> tuple[dict[Partition, Manifest], dict[Partition, CommitRefused]]:
+    """Load the manifests of files that were just listed. Return them, and the errors of the other files.
 
     Args:
         store: the lake's store.
-        table: name of the table.
-        requested: partitions whose paths are also checked for folders, which a list of files does not hold.
+        files: the files.
+        manifests: the listed manifests, by path; those of other files are not read.
     """
-    files = store.list(table)
-    listed = dict(_archived(store, table, files))
-    manifests: dict[Partition, Manifest] = {}
+    listed = [manifests[path] for one in files if (path := manifest_path(one)) in manifests]
+    texts = store.get_all(listed)
+    found: dict[Partition, Manifest] = {}
     damaged: dict[Partition, CommitRefused] = {}
-    for partition in sorted({*listed, *requested}, key=lambda one: (one.null_time, one)):
+    for partition, entry in files.items():
         try:
-            if (entry := listed.get(partition) or _stat(store, partition)) is not None:
-                manifests[partition] = _load(store, partition, entry)
+            found[partition] = _fitting(store, partition, entry, texts.get(manifest_path(partition)))
         except CommitRefused as error:
             damaged[partition] = error
-    usual = usual_length([*manifests, *damaged])
-    for partition in [one for one in manifests if not one.null_time and one.window.ticks != usual]:
-        del manifests[partition]
-        damaged[partition] = CommitRefused(
-            f"{partition}: {data_path(partition)} has another grain than the other files of this table."
-            " The file was not changed. Move the file out of the lake"
-        )
-    return Archive(manifests, damaged, tuple(file.path for file in files if _is_foreign(table, file.path)))
-
-
-def load_all(store: Store, table: str) -> Iterator[Manifest]:
-    """Load the manifest of every archived partition of a table, oldest first, for a reader of all rows.
-
-    Raises:
-        CommitRefused: a file is damaged, so its rows would be left out.
-    """
-    archive = load_archive(store, table)
-    for error in archive.damaged.values():
-        raise error
-    yield from archive.manifests.values()
-
-
-def archived_partitions(store: Store, table: str) -> Sequence[Partition]:
-    """Return the partitions of a table that have a file, oldest first, the null-time partition last."""
-    return [partition for partition, _ in _archived(store, table, store.list(table))]
-
-
-def usual_length(partitions: Iterable[Partition]) -> int | None:
-    """Return the length in ticks that most partitions of a table have; None if there are no partitions."""
-    lengths = Counter(partition.window.ticks for partition in partitions if not partition.null_time)
-    return max(lengths, key=lambda length: lengths[length], default=None)
+    return found, damaged
 
 
 def has_proof(store: Store, partition: Partition) -> bool | None:
@@ -304,27 +228,15 @@ def has_proof(store: Store, partition: Partition) -> bool | None:
         return None
 
 
-def _archived(store: Store, table: str, files: Iterable[Entry]) -> list[tuple[Partition, Entry]]:
-    found = [(partition_from_path(table, entry.path), entry) for entry in files]
-    if (null_time := store.stat(null_time_path(table))) is not None:
-        found.append((partition_from_path(table, null_time.path), null_time))
-    return [(partition, entry) for partition, entry in found if partition is not None]
-
-
-def _is_foreign(table: str, path: str) -> bool:
-    """Return whether a file is not at the path of a partition. Readers skip names like `_x` and `.x`."""
-    skipped = any(name.startswith(("_", ".")) for name in path.split("/"))
-    return not skipped and partition_from_path(table, path) is None
-
-
 def _stat(store: Store, partition: Partition) -> Entry | None:
     try:
         return store.stat(data_path(partition))
     except (Misconfigured, OSError) as error:  # for example, a file in the place of the partition's folder
-        raise _damaged(partition, error.__cause__ or error) from error
+        raise unusable(partition, error.__cause__ or error) from error
 
 
-def _damaged(partition: Partition, reason: object) -> CommitRefused:
+def unusable(partition: Partition, reason: object) -> CommitRefused:
+    """Return the error of a partition whose file cannot be used."""
     return CommitRefused(
         f"{partition}: {data_path(partition)} was not written by this pipeline, or is damaged ({reason})."
         " The file was not changed. To archive this partition again, move the file out of the lake."
@@ -333,8 +245,17 @@ def _damaged(partition: Partition, reason: object) -> CommitRefused:
 
 
 def _load(store: Store, partition: Partition, entry: Entry) -> Manifest:
-    manifest = _read(store, partition)
-    if manifest is not None and manifest.file_version == entry.version:
+    try:
+        text = store.get(manifest_path(partition))
+    except (Misconfigured, OSError):
+        text = None
+    return _fitting(store, partition, entry, text)
+
+
+def _fitting(store: Store, partition: Partition, entry: Entry, text: bytes | None) -> Manifest:
+    """Return the manifest in `text` if it fits the file. Otherwise the file's footer replaces it."""
+    manifest = _parsed(text)
+    if manifest and (manifest.partition, manifest.file_version) == (partition, entry.version):
         return manifest
     manifest = _from_footer(store, partition)
     manifest = replace(manifest, file_bytes=entry.size, file_version=entry.version)
@@ -348,23 +269,20 @@ def _footer(store: Store, partition: Partition) -> dict[bytes, bytes]:
         return dict(pq.read_metadata(file).metadata or {})
 
 
-def _read(store: Store, partition: Partition) -> Manifest | None:
-    """Return the manifest; None if it is missing or cannot be read. The file's footer replaces it."""
+def _parsed(text: bytes | None) -> Manifest | None:
     try:
-        data = store.get(manifest_path(partition))
-        manifest = Manifest.from_json(data) if data is not None else None
-    except (Misconfigured, OSError, ValueError):
+        return None if text is None else Manifest.from_json(text)
+    except ValueError:
         return None
-    return manifest if manifest is not None and manifest.partition == partition else None
 
 
 def _from_footer(store: Store, partition: Partition) -> Manifest:
     try:
         manifest = Manifest.from_json(_footer(store, partition)[FOOTER_KEY])
     except KeyError as error:
-        raise _damaged(partition, "its footer has no manifest") from error
+        raise unusable(partition, "its footer has no manifest") from error
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(partition, error) from error
+        raise unusable(partition, error) from error
     if manifest.partition != partition:
         raise CommitRefused(
             f"{partition}: {data_path(partition)} holds the partition {manifest.partition}."

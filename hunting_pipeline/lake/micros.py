@@ -103,13 +103,21 @@ def unit_of(columns: Iterable[Column]) -> TimestampUnit | None:
     return TimestampUnit.NS if "datetime" in kinds else None
 
 
-def refuse_two_units(table: str, archived: Iterable[Manifest]) -> TimestampUnit | None:
+def refuse_two_units(
+    table: str, archived: Iterable[Manifest], schema: Iterable[Column] = ()
+) -> TimestampUnit | None:
     """Return the unit of a table's files; None if they have no times.
+
+    Args:
+        table: name of the table.
+        archived: the manifests of some files.
+        schema: the columns of the whole table.
 
     Raises:
         Misconfigured: some files have one unit, and some have the other.
     """
-    examples = {unit_of(manifest.columns): manifest.partition.key for manifest in archived}
+    examples = {unit_of(schema): "new files"}
+    examples |= {unit_of(manifest.columns): manifest.partition.key for manifest in archived}
     examples.pop(None, None)
     if len(examples) > 1:
         raise Misconfigured(

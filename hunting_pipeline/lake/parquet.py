@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.stores import Store
 
-__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "opened", "opened_copy", "parquet_writer"]
+__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "opened", "opened_copy", "parquet_writer", "readable"]
 
 ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 64 * 1024 * 1024
@@ -70,19 +70,20 @@ def opened(store: Store, path: str) -> Iterator[pa.NativeFile]:
     Raises:
         CommitRefused: the file is damaged, it lacks a column, or the permission to read it is missing.
     """
-    with _readable(path), store.filesystem.open_input_file(path) as file:
+    with readable(path), store.filesystem.open_input_file(path) as file:
         yield file
 
 
 @contextmanager
 def opened_copy(copy: Path, path: str) -> Iterator[pa.NativeFile]:
     """Open a local copy of the archived file `path`, see `opened`."""
-    with _readable(path), pa.OSFile(str(copy)) as file:
+    with readable(path), pa.OSFile(str(copy)) as file:
         yield file
 
 
 @contextmanager
-def _readable(path: str) -> Iterator[None]:
+def readable(path: str) -> Iterator[None]:
+    """Replace the errors of Arrow while it reads the archived file `path`, see `opened`."""
     try:
         yield
     except (pa.ArrowException, OSError, LookupError, ValueError, TypeError) as error:

@@ -1,6 +1,7 @@
 """The readers of the lake: a table, or some of its partitions, as an Arrow dataset or a pandas frame."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -9,15 +10,25 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.lake.archive import load_all, load_archive
 from hunting_pipeline.lake.layout import data_path
-from hunting_pipeline.lake.manifest import load, load_all
 from hunting_pipeline.lake.micros import exact_column, refuse_two_units
-from hunting_pipeline.lake.parquet import opened
-from hunting_pipeline.lake.stores import Store
+from hunting_pipeline.lake.parquet import opened, readable
+from hunting_pipeline.lake.stores import Entry, Store
 from hunting_pipeline.lake.write import Ticks, ticks_in
 from hunting_pipeline.model import RESCUED, Partition
 
 __all__ = ["archived_ticks", "dataset", "dataset_of", "frame", "frame_of", "ticks_in_file"]
+
+_PARALLEL = 16
+"""Footers that are read at the same time."""
+
+_FORMAT = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(
+        cache_options=pa.CacheOptions(hole_size_limit=256 * 1024)
+    )
+)
+"""Columns that are not further apart than this are read together: a request to a store takes longer."""
 
 
 def archived_ticks(store: Store, partition: Partition, time_column: str) -> Ticks:
@@ -49,7 +60,7 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
         store: the lake's store.
         table: name of the table.
         partitions: the partitions to open; None for all archived partitions, the null-time partition
-            included.
+            included. This reads every manifest of the table.
 
     Raises:
         Misconfigured: none of the partitions is archived, or a rewrite to another unit has not finished.
@@ -58,7 +69,10 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
     if partitions is None:
         archived = list(load_all(store, table))
     else:
-        archived = [m for partition in sorted(partitions) if (m := load(store, partition)) is not None]
+        archive = load_archive(store, table, partitions)
+        for error in (archive.damaged[one] for one in partitions if one in archive.damaged):
+            raise error
+        archived = [archive.manifests[one] for one in sorted(partitions) if one in archive.manifests]
     if not archived:
         raise Misconfigured(
             f"the lake holds none of the requested partitions of {table}. Pull them first:"
@@ -66,32 +80,39 @@ def dataset(store: Store, table: str, partitions: Sequence[Partition] | None = N
         )
     refuse_two_units(table, archived)
     newest = {manifest.fingerprint: data_path(manifest.partition) for manifest in archived}
-    paths = [data_path(manifest.partition) for manifest in archived]
-    return dataset_of(store, paths, schemas=list(newest.values()))
+    proven = [Entry(data_path(m.partition), m.file_bytes, m.file_version) for m in archived]
+    return dataset_of(store, [entry.path for entry in proven], schemas=list(newest.values()), entries=proven)
 
 
-def dataset_of(store: Store, paths: Sequence[str], *, schemas: Sequence[str]) -> ds.Dataset:
+def dataset_of(
+    store: Store, paths: Sequence[str], *, schemas: Sequence[str], entries: Iterable[Entry] = ()
+) -> ds.Dataset:
     """Open files of one table as one dataset, with `date` (and `hour`) as columns.
 
     Args:
         store: the lake's store.
         paths: paths of the files.
         schemas: paths of the files whose schemas are merged.
+        entries: the versions of files, if they are known; an object store reads no other version.
 
     Raises:
         CommitRefused: a file is damaged.
     """
-    found = []
-    for path in schemas:
-        with opened(store, path) as file:
-            found.append(pq.read_schema(file).remove_metadata())
+    files = store.filesystem_of(entries)
+
+    def schema_of(path: str) -> pa.Schema:
+        with readable(path), files.open_input_file(path) as file:
+            return pq.read_schema(file).remove_metadata()
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        found = list(pool.map(schema_of, schemas))
     hourly = any("/hour=" in path for path in paths)
     folders = [("date", pa.date32()), ("hour", pa.int8())] if hourly else [("date", pa.date32())]
     hive = ds.partitioning(pa.schema(folders), flavor="hive")
     union = pa.unify_schemas(found, promote_options="permissive")
     own = sorted(union, key=lambda field: field.name == RESCUED)
     schema = pa.schema([*own, *hive.schema])
-    return ds.dataset(paths, schema=schema, format="parquet", filesystem=store.filesystem, partitioning=hive)
+    return ds.dataset(paths, schema=schema, format=_FORMAT, filesystem=files, partitioning=hive)
 
 
 def frame(store: Store, table: str, partitions: Sequence[Partition] | None = None) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def rewrite(store: Store, archived: Manifest, *, known: pa.Schema | None, spec: 
     Args:
         store: the lake's store.
         archived: the manifest of the present file.
-        known: the schema of the table so far, see `commit.known_schema`.
+        known: the schema of the whole table, with the unit to write.
         spec: the table; for null-time rows, see `window.null_time_spec`.
 
     Raises:

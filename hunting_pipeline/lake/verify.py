@@ -6,8 +6,8 @@ from functools import reduce
 from operator import add
 
 from hunting_pipeline.errors import CommitRefused
+from hunting_pipeline.lake.archive import Archive
 from hunting_pipeline.lake.inspect import Inspection, inspect
-from hunting_pipeline.lake.manifest import Archive
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Partition, Proof, TableSpec
 
@@ -36,7 +36,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The result of reading every file of a table.
+    """The result of reading the files of an archive.
 
     Attributes:
         comparisons: the comparisons of the partitions that can be read.
@@ -57,7 +57,7 @@ def compare(inspection: Inspection) -> Comparison:
 
 
 def verify(store: Store, spec: TableSpec, archive: Archive) -> Verification:
-    """Read every archived partition of a table, and compare it with the service's counts."""
+    """Read every partition of an archive, and compare it with the service's counts."""
     comparisons, damaged = [], dict(archive.damaged)
     for partition in archive.manifests:
         try:

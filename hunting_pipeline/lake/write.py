@@ -310,7 +310,9 @@ def is_staged(store: Store, segment: Staged) -> bool:
     return found is not None and found.version == segment.version
 
 
-def unstage(store: Store, partition: Partition) -> None:
-    """Remove everything staged for a partition."""
-    for entry in store.list(staging_folder(partition)):
-        store.delete(entry.path)
+def unstage(store: Store, table: str, partitions: Iterable[Partition]) -> None:
+    """Remove everything staged for some partitions of a table. This takes one list."""
+    folders = {staging_folder(partition) for partition in partitions}
+    for entry in store.list(staging_folder_of_table(table)) if folders else ():
+        if entry.path.rpartition("/")[0] in folders:
+            store.delete(entry.path)

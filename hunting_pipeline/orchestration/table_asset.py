@@ -103,7 +103,7 @@ def _check_results(
         spec = hunting.settings().completed(spec)
         if COMPLETE in wanted and not context.selected_asset_keys:
             store = hunting.lake()
-            verified = verify(store, spec, archive_of(store, spec))
+            verified = verify(store, spec, archive_of(store, spec, None))
             yield complete_result(
                 wanted[COMPLETE],
                 verified.comparisons,

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from hunting_pipeline.errors import CommitRefused, HuntingError
-from hunting_pipeline.lake.inspect import Inspection, inspect
+from hunting_pipeline.lake.inspect import inspect
 from hunting_pipeline.lake.layout import data_path
-from hunting_pipeline.lake.manifest import load_archive
 from hunting_pipeline.lake.verify import Comparison, compare
 from hunting_pipeline.model import Partition, TableSpec, partition_from_key
 from hunting_pipeline.orchestration import metadata
@@ -16,12 +15,14 @@ from hunting_pipeline.orchestration.checks.complete import complete_result, part
 from hunting_pipeline.orchestration.keys import BACKFILL_TAG, RECONCILE_TAG, ROW_COUNT
 from hunting_pipeline.orchestration.markdown import unlinked
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
+from hunting_pipeline.orchestration.recorded_rows import RecordedRows
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.pipeline import Pipeline, Pull
 from hunting_pipeline.pipeline.coverage import archive_of, problems_of
 from hunting_pipeline.pipeline.progress import Reporter
 from hunting_pipeline.pipeline.pull import combined
 from hunting_pipeline.quota.report import describe_left
+from hunting_pipeline.window import available, partitions_in
 
 __all__ = ["Event", "materialize_table"]
 
@@ -58,7 +59,7 @@ class TableRun:
         self._key = key
         self._comparisons: list[Comparison] = []
         self._errors: list[HuntingError] = []
-        self._rows: dict[str, int] = {}
+        self._rows = RecordedRows(context.instance, key)
 
     def pull(self, partitions: Sequence[Partition]) -> Iterator[Event]:
         """Fetch the missing spans of the partitions, and yield the events."""
@@ -70,7 +71,7 @@ class TableRun:
             after = pull.report  # the first reply may have corrected the time
             self._log_future([p for p in after.future if p not in before.future])
             yield from self._archived_before([p for p in after.covered if p not in before.covered])
-        yield self._complete()
+        yield self._complete(partitions)
 
     def reconcile(self, partitions: Sequence[Partition]) -> Iterator[Event]:
         """Count the partitions again, fetch the spans that differ, and yield the events."""
@@ -92,11 +93,16 @@ class TableRun:
                     len(found.other_query),
                 )
             yield from self._receipts(pull, added="late rows")
-        yield self._complete()
+        yield self._complete(partitions)
 
-    def _complete(self) -> dg.AssetCheckResult:
-        """Return the check of the run's partitions. It also fails if another file of the table is damaged."""
-        archive = archive_of(self._pipeline.store, self._spec)
+    def _complete(self, partitions: Sequence[Partition]) -> dg.AssetCheckResult:
+        """Return the check of the run's partitions.
+
+        It also fails if another file is damaged whose rows the service still holds.
+        """
+        window = available(self._pipeline.now(), self._pipeline.limits.retention_days, self._spec)
+        asked = {*partitions, *partitions_in(self._spec, window)}
+        archive = archive_of(self._pipeline.store, self._spec, asked)
         problems = problems_of(self._spec, archive.damaged, archive.foreign)
         return complete_result(self._key, self._comparisons, problems=problems)
 
@@ -155,21 +161,12 @@ class TableRun:
         inspection = inspect(store, partition, self._spec)
         comparison = compare(inspection)
         self._comparisons.append(comparison)
-        described = {
-            **metadata.of_archived(inspection, uri=store.uri(data_path(partition))),
-            ROW_COUNT: dg.MetadataValue.int(self._rows_with(inspection)),
-            **more,
-        }
+        described = {**metadata.of_archived(inspection, uri=store.uri(data_path(partition))), **more}
         if partition.null_time:  # rows without a time have no partition in Dagster
             yield dg.AssetObservation(self._key, description="rows without a time", metadata=described)
             return
+        described[ROW_COUNT] = dg.MetadataValue.int(
+            self._rows.total_with(partition.key, inspection.manifest.proof.rows)
+        )
         yield dg.AssetMaterialization(self._key, partition=partition.key, metadata=described)
         yield partition_evaluation(self._key, comparison)
-
-    def _rows_with(self, inspection: Inspection) -> int:
-        """Return the number of rows of the whole table. Each run reads the manifests once."""
-        if not self._rows:
-            archive = load_archive(self._pipeline.store, self._spec.name)
-            self._rows = {one.partition.key: one.proof.rows for one in archive.manifests.values()}
-        self._rows[inspection.manifest.partition.key] = inspection.manifest.proof.rows
-        return sum(self._rows.values())

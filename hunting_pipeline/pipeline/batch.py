@@ -70,8 +70,7 @@ class Batch:
 
         The segments of the partitions in `discard` are removed first, and all that no run can use.
         """
-        for partition in discard:
-            self._landing.discard(partition)
+        self._landing.discard(self._spec.name, discard)
         for segment in self._landing.staged(self._spec, edge=self._splitter.evidence().edge):
             if self.todo.wants(segment):
                 self.todo.add(segment)
@@ -217,7 +216,7 @@ class Batch:
             ServiceFailed: the table changed.
         """
         if self._fingerprint is not None and self._splitter.fingerprint() != self._fingerprint:
-            self._landing.discard(partition)
+            self._landing.discard(self._spec.name, [partition])
             raise ServiceFailed(
                 f"{partition}: the table changed while its snapshot was read in parts. Nothing was committed."
                 " Run again"

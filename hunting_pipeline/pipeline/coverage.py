@@ -1,14 +1,20 @@
-"""The coverage of a table: the archived partitions and the backlog. Sends no request and takes no lock."""
+"""The coverage of a table: the archived partitions and the backlog. Sends no request and takes no lock.
 
-from collections.abc import Iterable, Mapping, Sequence
+Coverage costs what the requested partitions cost, see `lake.archive`.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hunting_pipeline import window
 from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
-from hunting_pipeline.lake.manifest import Archive, Manifest, load_archive
+from hunting_pipeline.lake.archive import Archive, load_archive, newest_archived
+from hunting_pipeline.lake.layout import schema_path
+from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.micros import refuse_two_units
+from hunting_pipeline.lake.schema import columns_of
 from hunting_pipeline.lake.stores import Store
-from hunting_pipeline.model import Partition, TableSpec, Window
+from hunting_pipeline.model import Grain, Partition, TableSpec, Window
 from hunting_pipeline.pipeline.health import list_some
 
 __all__ = [
@@ -32,8 +38,8 @@ class Coverage:
         partitions: the requested partitions.
         archived: the manifests of the archived partitions among them, oldest first.
         backlog: the spans that a pull would fetch.
-        damaged: all damaged partitions of the table, also partitions that are not requested.
-        foreign: paths of all files in the table's folder that are not files of partitions.
+        damaged: the damaged partitions in the days of the requested partitions.
+        foreign: paths of the files in the folders of these days that are not files of partitions.
     """
 
     spec: TableSpec
@@ -50,14 +56,24 @@ class Coverage:
 
 
 def coverage(
-    store: Store, spec: TableSpec, partitions: Sequence[Partition], *, now: int, retention_days: int
+    store: Store, spec: TableSpec, partitions: Sequence[Partition] | None, *, now: int, retention_days: int
 ) -> Coverage:
     """Return the archived partitions of a table and its backlog.
+
+    Args:
+        store: the lake.
+        spec: the table.
+        partitions: the requested partitions. None for all from the first archived one on: this reads every
+            manifest of the table.
+        now: the current time (ticks).
+        retention_days: the retention of the service.
 
     Raises:
         Misconfigured: the table is archived with another grain or another unit of times than `spec`.
     """
     archive = archive_of(store, spec, partitions)
+    if partitions is None:
+        partitions = _since_the_first(spec, archive, window.available(now, retention_days, spec), now)
     backlog = backlog_of(spec, partitions, archive, now=now, retention_days=retention_days)
     archived = tuple(archive.manifests[p] for p in partitions if p in archive.manifests)
     return Coverage(spec, tuple(partitions), archived, backlog, archive.damaged, archive.foreign)
@@ -79,27 +95,34 @@ def problems_of(
     ]
 
 
-def archive_of(store: Store, spec: TableSpec, partitions: Iterable[Partition] = ()) -> Archive:
-    """Return the archive of a table; `partitions` are requested, see `load_archive`.
+def _since_the_first(spec: TableSpec, archive: Archive, available: Window, now: int) -> tuple[Partition, ...]:
+    """Return the partitions from the first one on that is archived or available."""
+    archived = [one.window.start for one in (*archive.manifests, *archive.damaged) if not one.null_time]
+    return window.partitions_in(spec, Window(min([*archived, available.start]), now))
+
+
+def archive_of(store: Store, spec: TableSpec, partitions: Collection[Partition] | None) -> Archive:
+    """Return the archive of some partitions of a table; None for all, see `load_archive`.
 
     Raises:
         Misconfigured: the table is archived with another grain or another unit of times than `spec`.
     """
     archive = load_archive(store, spec.name, partitions)
-    for partition in archive.manifests:
-        if not partition.null_time and window.partition_of(spec, partition.window.start) != partition:
-            raise Misconfigured(
-                f"{spec.name} is archived with another grain than {spec.grain.value!r} (see {partition.key})."
-                " The archive is unchanged. Change `grain` back, or set"
-                f" {setting('lake')} to another lake",
-                everything=False,
-            )
+    grain = Grain.DAY if spec.time_column is None else spec.grain
+    if archive.schema is not None and archive.schema.grain != grain:
+        raise Misconfigured(
+            f"{spec.name} is archived with another grain than {spec.grain.value!r} (see"
+            f" {schema_path(spec.name)}). The archive is unchanged. Change `grain` back, or set"
+            f" {setting('lake')} to another lake",
+            everything=False,
+        )
     _refuse_other_unit(spec, archive)
     return archive
 
 
 def _refuse_other_unit(spec: TableSpec, archive: Archive) -> None:
-    unit = refuse_two_units(spec.name, archive.manifests.values())
+    schema = columns_of(archive.schema.schema) if archive.schema else ()
+    unit = refuse_two_units(spec.name, archive.manifests.values(), schema)
     if None not in (unit, spec.timestamp_unit) and unit != spec.timestamp_unit:
         raise Misconfigured(
             f"{spec.name} is archived with the unit of times {unit}, and {setting('timestamp_unit')} (or the"
@@ -144,20 +167,37 @@ def archived_by_other_query(
 
 
 def refuse_other_query(
-    spec: TableSpec, partitions: Iterable[Partition], archive: Mapping[Partition, Manifest]
+    store: Store, spec: TableSpec, partitions: Iterable[Partition], archive: Archive, *, now: int
 ) -> None:
     """Check that the archive of a table does not mix the results of two queries.
 
     Raises:
         CommitRefused: another query archived some of `partitions`, or the table's newest partition.
     """
-    newest = sorted(p for p in archive if not p.null_time)[-1:]
-    if other_query := archived_by_other_query(spec, {*partitions, *newest}, archive):
+    asked = sorted(partitions)
+    manifests = {one: archive.manifests[one] for one in asked if one in archive.manifests}
+    if not _reaches_the_newest(asked, manifests, now) and (
+        newest := newest_archived(store, spec.name, archive)
+    ):
+        manifests[newest.partition] = newest
+    if other_query := archived_by_other_query(spec, manifests, manifests):
         raise CommitRefused(
             f"{spec.name}: {other_query[-1].key} was archived by another query: with other `columns`, another"
             " `where` or another hunt text. No request was sent and the archive is unchanged. Pull the table"
             " with its old query, for example in Dagster. Or replace the partition with --force"
         )
+
+
+def _reaches_the_newest(asked: Sequence[Partition], archived: Collection[Partition], now: int) -> bool:
+    """Return whether no partition outside of `asked` can be newer than all in `archived`."""
+    later = now
+    for partition in reversed(asked):
+        if partition.window.end < later:
+            return False
+        if partition in archived:
+            return True
+        later = min(later, partition.window.start)
+    return False
 
 
 def everything_available(archived: Sequence[Manifest], available: Window) -> list[tuple[Partition, Window]]:

@@ -1,13 +1,13 @@
 """The writes of a pull: segments in staging, then complete partitions in the lake."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 
 from hunting_pipeline.catalog import catalog
 from hunting_pipeline.errors import CommitRefused
-from hunting_pipeline.lake.commit import Writer, claim, commit, known_schema, prove_writable
-from hunting_pipeline.lake.manifest import Archive, load
+from hunting_pipeline.lake.archive import Archive
+from hunting_pipeline.lake.commit import Writer, claim, commit, prove_writable
 from hunting_pipeline.lake.schema import merged
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import Origin, segment_columns, stage, staged_segments, unstage
@@ -21,8 +21,7 @@ __all__ = ["Landing"]
 class Landing:
     """Stages and commits the rows of one table during one pull.
 
-    Workers stage in parallel. Only the main thread commits, because each commit needs the schema of the file
-    that was committed before it.
+    Workers stage in parallel. Only the main thread commits.
 
     Attributes:
         store: the lake.
@@ -43,7 +42,6 @@ class Landing:
         self._writer = writer
         self._archive = archive
         self.receipts: list[Receipt] = []
-        self._manifests = [*archive.manifests.values()]
         self._now = now
         self._force = force
         self._stated_schema = stated_schema
@@ -72,9 +70,9 @@ class Landing:
         """
         return staged_segments(self.store, spec.name, spec.query_hash, self._archive.manifests, edge=edge)
 
-    def discard(self, partition: Partition) -> None:
-        """Remove the staged segments of a partition."""
-        unstage(self.store, partition)
+    def discard(self, table: str, partitions: Iterable[Partition]) -> None:
+        """Remove the staged segments of some partitions of a table."""
+        unstage(self.store, table, partitions)
 
     def stage(self, fetched: Fetched, spec: TableSpec, partitions: Sequence[Partition]) -> tuple[Staged, ...]:
         """Stage the rows of a fetched slice, one segment for each of `partitions`."""
@@ -100,17 +98,18 @@ class Landing:
             partition,
             staged=segments,
             archived=self._archive.manifests.get(partition),
-            known=known_schema(self.store, self._manifests) or self._first_schema(spec, segments),
             spec=spec,
             writer=self._writer,
             now=self._now(),
             force=self._force,
+            first_schema=None if self._has_schema() else self._first_schema(spec, segments),
         )
-        if (manifest := load(self.store, partition)) is not None:
-            self._manifests = [manifest]
         self.receipts.append(receipt)
         release()
         return receipt
+
+    def _has_schema(self) -> bool:
+        return self._archive.schema is not None or bool(self.receipts)
 
     def _first_schema(self, spec: TableSpec, segments: Sequence[Staged]) -> pa.Schema | None:
         """Return the schema for the first commit of a table; None if the segments have the documented types.

@@ -10,8 +10,9 @@ from hunting_pipeline.auth.tokens import Tokens
 from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
 from hunting_pipeline.http.client import Client
 from hunting_pipeline.kql import queries
+from hunting_pipeline.lake.archive import Archive
 from hunting_pipeline.lake.commit import Writer
-from hunting_pipeline.lake.manifest import Archive, Manifest
+from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import DAY, SECOND, Column, Partition, TableSpec, Window
@@ -45,7 +46,7 @@ _SECONDS_PER_CALL = 4.0
 document."""
 
 _RECENT_PARTITIONS = 5
-"""Number of newest partitions from which the width of a row is estimated."""
+"""Number of newest requested partitions from which the width of a row is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +293,7 @@ class Pipeline:
     ) -> Pull:
         archive = archive_of(self.store, spec, partitions)
         if not renew:
-            refuse_other_query(spec, partitions, archive.manifests)
+            refuse_other_query(self.store, spec, partitions, archive, now=self.now())
         decide = partial(self._backlog, spec, partitions, archive, renew=renew)
         fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in decide().missing)
         tracker = _tracker(spec, observe)
@@ -387,7 +388,10 @@ def _ignore(progress: object) -> None:
 
 
 def _width(spec: TableSpec, archive: Mapping[Partition, Manifest]) -> plan.Width:
-    """Estimate the width of a row from the newest archived partitions, or else from the catalogue."""
+    """Estimate the width of a row from the newest archived partitions among the requested ones.
+
+    If none of them is archived, the catalogue has an estimate.
+    """
     width = plan.Width(spec.bytes_per_row)
     for manifest in sorted(archive.values(), key=lambda manifest: manifest.committed_at)[
         -_RECENT_PARTITIONS:

@@ -27,7 +27,8 @@ class Publisher(Protocol):
 
         Compare the manifests with the published table, and commit the difference. The receipts are not
         enough: an earlier run may have committed partitions without publishing them. A second call must
-        change nothing.
+        change nothing. `load_archive` takes the partitions that can differ: read all manifests only to
+        rebuild the published table.
 
         Args:
             store: the lake.

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from test_assets_materialize import materialized
 
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.model import Grain, datetime_of
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.pipeline import open_lake

@@ -22,8 +22,9 @@ from object_servers import Bucket, Proxy
 from hunting_emulator.schema import drifts
 from hunting_pipeline.errors import CommitRefused, HuntingError, Misconfigured
 from hunting_pipeline.lake import read
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.layout import lake_names
-from hunting_pipeline.lake.manifest import Manifest, load_all
+from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.limits import TEST, Limits
 from hunting_pipeline.model import (
     DAY,

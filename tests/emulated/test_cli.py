@@ -21,6 +21,7 @@ from hunting_pipeline.model import Grain, TableSpec, Window
 from hunting_pipeline.pipeline import open_pipeline
 from hunting_pipeline.settings import Settings
 from hunting_pipeline.window import partitions_in
+from places import Place
 from support import day
 
 BEFORE = (time.time() - 4 * 86400, time.time() - 2 * 86400)
@@ -36,9 +37,9 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def variables(endpoint: Endpoint, tmp_path: Path) -> dict[str, str]:
+def variables(endpoint: Endpoint, tmp_path: Path, place: Place) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HUNTING_")}
-    here = {"HUNTING_LAKE": str(tmp_path / "lake"), "HUNTING_LEDGER": str(tmp_path / "quota.sqlite")}
+    here = {**place.variables, "HUNTING_LEDGER": str(tmp_path / "quota.sqlite")}
     return kept | endpoint.settings() | here
 
 
@@ -175,6 +176,25 @@ def materialized(variables: dict[str, str], spec: TableSpec) -> None:
         pipeline.pull(spec, partitions_in(spec, asked)) as pull,
     ):
         list(pull)
+
+
+def test_status_of_everything_begins_at_the_first_partition(variables: dict[str, str]) -> None:
+    assert hunting(variables, "pull", "AlertInfo", *DATES).returncode == 0
+    table = Path(variables["HUNTING_LAKE"], "AlertInfo")
+    first = min(table.iterdir())
+    (table / "date=2020-02-29").mkdir()
+    (table / "readme.txt").write_text("foreign")
+    copied = table / "date=2020-02-29" / "AlertInfo-2020-02-29.parquet"
+    copied.write_bytes((first / f"AlertInfo-{first.name[5:]}.parquet").read_bytes())
+    assert hunting(variables, "status", "AlertInfo", *DATES).returncode == 0
+    done = hunting(variables, "status", "AlertInfo", "--all", "--json")
+    (found,) = json.loads(done.stdout)
+    assert done.returncode == 6
+    assert [each["partition"] for each in found["damaged"]] == ["2020-02-29"]
+    assert found["foreign_files"] == ["AlertInfo/readme.txt"]
+    assert found["forgotten"][0] == "2020-03-01"
+    assert "the whole archive" in hunting(variables, "status", "AlertInfo", "--all").stdout
+    assert hunting(variables, "status", "--all", *DATES).returncode == 2
 
 
 def test_a_table_that_is_archived_by_hours_stays_hourly(variables: dict[str, str]) -> None:
@@ -438,6 +458,7 @@ def test_a_command_gets_ctrl_c_and_its_exit_code_is_returned(tmp_path: Path) -> 
     assert process.returncode == 7
 
 
+@pytest.mark.stores
 def test_ctrl_c_ends_a_pull_at_once_and_the_next_pull_resumes_it(variables: dict[str, str]) -> None:
     words = [sys.executable, "-m", "hunting_pipeline.cli.main", "pull", "DeviceNetworkEvents"]
     process = subprocess.Popen(words, env=variables, stderr=subprocess.PIPE, text=True)
@@ -451,8 +472,9 @@ def test_ctrl_c_ends_a_pull_at_once_and_the_next_pull_resumes_it(variables: dict
     assert hunting(variables, "pull", "DeviceNetworkEvents").returncode == 0
 
 
+@pytest.mark.stores("fast")
 def test_two_simultaneous_pulls_of_the_same_partitions_leave_one_complete_lake(
-    variables: dict[str, str],
+    variables: dict[str, str], place: Place
 ) -> None:
     words = [sys.executable, "-m", "hunting_pipeline.cli.main", "pull", "AlertInfo", *DATES, "--json"]
     both = [
@@ -462,4 +484,4 @@ def test_two_simultaneous_pulls_of_the_same_partitions_leave_one_complete_lake(
     reports = [json.loads(process.communicate(timeout=120)[0])[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(len(report["partitions"]) for report in reports) == [0, 2]
-    assert len(list(Path(variables["HUNTING_LAKE"]).rglob("*.parquet"))) == 2
+    assert len(place.contents(".parquet")) == 2

@@ -8,12 +8,14 @@ import pytest
 
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.model import DAY, HOUR, SECOND, Window, datetime_of, ticks_of
 from hunting_pipeline.pipeline import open_lake
 from hunting_pipeline.window import SETTLING, partitions_in
+from places import Place
 from support import DOTNET_EPOCH, NOW, Emulated, Shifted, differences, emulated, window_of_tenant
 
+pytestmark = pytest.mark.stores
 TABLE = "AlertInfo"
 MIDNIGHT = ticks_of(NOW) // DAY * DAY
 TODAY = Window(MIDNIGHT, MIDNIGHT + DAY)
@@ -28,9 +30,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 
 @pytest.fixture
-def tenant(running: Emulated, tmp_path: Path) -> Iterator[Emulated]:
+def tenant(running: Emulated, tmp_path: Path, place: Place) -> Iterator[Emulated]:
     running.post("reset")
-    yield Emulated(running.endpoint, running.tenant, tmp_path)
+    yield Emulated(running.endpoint, running.tenant, tmp_path, place)
     set_time(running, 0)
     running.post("config", manners={"date_skew": 0.0})
 
@@ -156,9 +158,7 @@ def test_a_clock_that_is_wrong_by_an_hour_is_refused_and_nothing_is_written(
     with pytest.raises(Misconfigured, match=rf"this machine's clock is .* {said} the service's clock"):
         pull(tenant, shifted(seconds), Window(TODAY.start - 3 * DAY, TODAY.end))
     assert tenant.stats()["calls"] == 1, "the call that counts"
-    assert not [
-        path for path in (tenant.home / "lake").rglob("*") if path.suffix in (".parquet", ".json", ".arrow")
-    ]
+    assert not [key for key in tenant.lake.objects() if key.endswith((".parquet", ".json", ".arrow"))]
 
 
 @pytest.mark.parametrize(("seconds", "warned"), [(30.0, False), (90.0, True), (-90.0, True)])

@@ -13,8 +13,10 @@ from hunting_pipeline.errors import HuntingError, Refused, ReplyUnreadable, Serv
 from hunting_pipeline.pipeline import open_pipeline
 from hunting_pipeline.quota.outage import DOWN_SECONDS
 from hunting_pipeline.window import partitions_in
+from places import Place
 from support import MAX_WAIT, Emulated, Leaping, days, differences, emulated, window_of_tenant
 
+pytestmark = pytest.mark.stores
 ASKED = days("2026-11-01", "2026-11-20")
 """Nineteen whole days."""
 
@@ -36,11 +38,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
-def tenant(running: Emulated, tmp_path: Path) -> Emulated:
+def tenant(running: Emulated, tmp_path: Path, place: Place) -> Emulated:
     """Return the same tenant without faults, and with a separate lake and ledger for each test."""
     calm(running)
     running.post("reset")
-    return Emulated(running.endpoint, running.tenant, tmp_path)
+    return Emulated(running.endpoint, running.tenant, tmp_path, place)
 
 
 def calm(tenant: Emulated) -> None:
@@ -163,7 +165,8 @@ def test_one_fault_of_any_kind_costs_a_few_calls_and_no_partition(
     quiet = tenant.stats()["calls"]
     costs: dict[str, int] = {}
     for number, fault in enumerate(ONCE):
-        again = Emulated(tenant.endpoint, tenant.tenant, tenant.home / str(number))
+        home, place = tenant.home / str(number), tenant.lake.at(f"lake{number}")
+        again = Emulated(tenant.endpoint, tenant.tenant, home, place)
         again.home.mkdir()
         tenant.post("reset")
         tenant.post("config", faults={"queue": [fault], "on": on})

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from hunting_pipeline.catalog import spec
+from places import Place
 from support import WEEK, Emulated, differences, emulated, window_of_tenant
 
+pytestmark = pytest.mark.stores
 TABLE = "DeviceLogonEvents"
 
 
@@ -18,10 +20,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 
 @pytest.fixture
-def tenant(running: Emulated, tmp_path: Path) -> Emulated:
+def tenant(running: Emulated, tmp_path: Path, place: Place) -> Emulated:
     running.post("config", faults={"clear": True, "share": 0.0, "on": "histogram"})
     running.post("reset")
-    return Emulated(running.endpoint, running.tenant, tmp_path)
+    return Emulated(running.endpoint, running.tenant, tmp_path, place)
 
 
 def histograms(tenant: Emulated) -> list[str]:

@@ -13,17 +13,19 @@ import pytest
 
 from hunting_pipeline.errors import Misconfigured, Refused
 from hunting_pipeline.hunt_files import HuntFile, hunt_file
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.model import DAY, HOUR, RESCUED, Grain, TableSpec, Window, ticks_of
 from hunting_pipeline.pipeline import Pipeline, open_lake
 from hunting_pipeline.pipeline.calls import Spent
 from hunting_pipeline.pipeline.tracker import Tracker
 from hunting_pipeline.quota.rules import Priority
 from hunting_pipeline.window import available, partitions_in
+from places import Place
 from support import DOTNET_EPOCH, NOW, Emulated, Shifted, emulated
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "assets" / "hunts").glob("*.kql"))
 SLICED = [path for path in EXAMPLES if path.stem != "device_inventory"]
+pytestmark = pytest.mark.stores
 NOW_TICKS = ticks_of(NOW)
 ROWS = {
     "DeviceProcessEvents": 8_000,
@@ -54,9 +56,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 
 @pytest.fixture
-def tenant(running: Emulated, tmp_path: Path) -> Emulated:
+def tenant(running: Emulated, tmp_path: Path, place: Place) -> Emulated:
     running.post("reset")
-    return Emulated(running.endpoint, running.tenant, tmp_path)
+    return Emulated(running.endpoint, running.tenant, tmp_path, place)
 
 
 @contextmanager
@@ -194,7 +196,7 @@ def test_an_error_of_the_query_is_reported_with_the_message_of_the_service(tenan
     ):
         with pytest.raises(Refused, match=said):
             pulled(tenant, hunt_of(tenant.home, text).spec, asked=day)
-    assert not (tenant.home / "lake").exists()
+    assert tenant.lake.objects() == []
 
 
 def test_a_bin_that_has_not_ended_is_archived_later(tenant: Emulated) -> None:

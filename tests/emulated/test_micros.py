@@ -15,7 +15,7 @@ import pytest
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.cli.selection import selected_tables
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.model import TimestampUnit
 from hunting_pipeline.pipeline import open_lake
 from hunting_pipeline.window import partitions_in

@@ -12,7 +12,7 @@ from test_reconcile import alerts, loaded
 from hunting_pipeline import publish
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.errors import BeyondRetention, Misconfigured, ServiceFailed
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import DAY, HOUR, Receipt, TableSpec, Window
 from hunting_pipeline.pipeline import open_pipeline

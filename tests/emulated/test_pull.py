@@ -14,8 +14,10 @@ from hunting_pipeline.lake.read import frame
 from hunting_pipeline.model import DAY, Grain, Window, ticks_of
 from hunting_pipeline.pipeline import open_lake, open_pipeline
 from hunting_pipeline.window import available, partitions_in
+from places import Place
 from support import NOW, WEEK, Emulated, Shifted, days, differences, emulated, window_of_tenant
 
+pytestmark = pytest.mark.stores
 WHOLE = available(ticks_of(NOW), 30)
 
 
@@ -27,24 +29,21 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
 
 
 @pytest.fixture
-def tenant(running: Emulated, tmp_path: Path) -> Emulated:
+def tenant(running: Emulated, tmp_path: Path, place: Place) -> Emulated:
     """Return the same tenant with a separate lake and ledger for each test."""
     running.post("reset")
-    return Emulated(running.endpoint, running.tenant, tmp_path)
+    return Emulated(running.endpoint, running.tenant, tmp_path, place)
 
 
-def snapshot_of(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
+@pytest.mark.stores("fast")
 def test_a_second_pull_makes_no_call_and_changes_no_byte(tenant: Emulated) -> None:
     asked = days("2026-11-10", "2026-11-15")
     tenant.pull(spec("AlertInfo"), asked)
-    before = snapshot_of(tenant.home / "lake")
+    before = tenant.lake.contents()
     tenant.post("reset")
     report, receipts = tenant.pull(spec("AlertInfo"), asked)
     assert (report.calls, receipts, len(report.covered)) == (0, [], 5)
-    assert snapshot_of(tenant.home / "lake") == before
+    assert tenant.lake.contents() == before
     assert tenant.stats()["calls"] == 0
 
 
@@ -59,7 +58,7 @@ def test_the_number_of_calls_is_near_the_minimum_of_the_row_limit(tenant: Emulat
 
 
 def test_no_call_fails_because_of_the_byte_limit(tenant: Emulated) -> None:
-    with emulated(tenant.home, rows={"EmailEvents": 120_000}, profile="graph") as small:
+    with emulated(tenant.home, tenant.place, rows={"EmailEvents": 120_000}, profile="graph") as small:
         small.pull(spec("EmailEvents"), WHOLE)
         assert small.stats()["too_big"] == 0
         assert differences(small.landed("EmailEvents"), window_of_tenant(small, "EmailEvents", WHOLE)) == (
@@ -73,6 +72,7 @@ def test_a_small_table_costs_one_call_to_count_and_one_to_fetch(tenant: Emulated
     assert (report.calls, len(receipts)) == (2, 31)
 
 
+@pytest.mark.stores("fast")
 def test_the_current_day_is_extended_without_fetching_it_again(tenant: Emulated) -> None:
     today = Window(ticks_of(NOW) // DAY * DAY, ticks_of(NOW) // DAY * DAY + DAY)
     table = spec("EmailEvents")
@@ -99,7 +99,7 @@ def test_a_forgotten_day_is_refused_by_name_and_never_queried(tenant: Emulated) 
     with pytest.raises(BeyondRetention, match="2026-10-10, 2026-10-11"):
         tenant.pull(spec("AlertInfo"), asked)
     assert tenant.stats()["calls"] == 0
-    assert not (tenant.home / "lake").exists()
+    assert tenant.lake.objects() == []
 
 
 def test_past_days_of_a_snapshot_are_refused_after_today_is_archived(tenant: Emulated) -> None:
@@ -114,7 +114,7 @@ def test_a_missing_table_is_refused_with_the_message_of_the_service(tenant: Emul
     with pytest.raises(Refused, match=r"CloudDnsEvents.*not licensed") as caught:
         tenant.pull(spec("CloudDnsEvents"), WEEK)
     assert not caught.value.everything
-    assert not (tenant.home / "lake").exists()
+    assert tenant.lake.objects() == []
 
 
 @pytest.mark.parametrize(
@@ -132,42 +132,42 @@ def test_a_wrong_setting_is_named_and_nothing_is_written(
 ) -> None:
     with pytest.raises(error, match=words):
         tenant.pull(spec("AlertInfo"), WEEK, **change)
-    assert not (tenant.home / "lake").exists()
+    assert tenant.lake.objects() == []
 
 
 def test_a_missing_permission_is_named(tenant: Emulated) -> None:
     with (
-        emulated(tenant.home, deny=["graph"]) as denied,
+        emulated(tenant.home, tenant.place, deny=["graph"]) as denied,
         pytest.raises(Refused, match=r"ThreatHunting\.Read\.All"),
     ):
         denied.pull(spec("AlertInfo"), WEEK)
-    assert not (tenant.home / "lake").exists()
+    assert tenant.lake.objects() == []
 
 
 def test_the_lake_of_another_tenant_is_refused_before_any_call(tenant: Emulated) -> None:
-    lake = tenant.home / "lake"
-    (lake / "_hunting").mkdir(parents=True)
     owner = {"tenant": "11111111-1111-1111-1111-111111111111", "layout": 2}
-    (lake / "_hunting" / "lake.json").write_text(json.dumps(owner))
-    before = snapshot_of(lake)
+    tenant.lake.write("_hunting/lake.json", json.dumps(owner).encode())
+    before = tenant.lake.contents()
     with pytest.raises(Misconfigured, match="holds tenant 11111111"):
         tenant.pull(spec("AlertInfo"), WEEK)
-    assert snapshot_of(lake) == before
+    assert tenant.lake.contents() == before
     assert tenant.stats()["calls"] == 0
 
 
-def test_a_lake_without_write_access_is_refused_before_any_call(tenant: Emulated) -> None:
-    lake = tenant.home / "lake"
-    lake.symlink_to(tenant.home / "unmounted")
+def test_a_lake_without_write_access_is_refused_before_any_call(running: Emulated, tmp_path: Path) -> None:
+    running.post("reset")
+    tenant, lake = Emulated(running.endpoint, running.tenant, tmp_path), tmp_path / "lake"
+    lake.symlink_to(tmp_path / "unmounted")
     for path in (lake, lake / "defender", Path("/proc/lake")):
         with pytest.raises(
             Misconfigured, match=rf"lake {path} cannot be used .*Change (HUNTING_)?(lake|LAKE)"
         ):
             tenant.pull(spec("AlertInfo"), WEEK, lake=path)
     assert tenant.stats()["calls"] == 0
-    assert not (tenant.home / "unmounted").exists()
+    assert not (tmp_path / "unmounted").exists()
 
 
+@pytest.mark.stores("fast")
 def test_staged_slices_of_a_crashed_run_are_used_and_not_fetched_again(tenant: Emulated) -> None:
     """A run is dropped after its first commit; the next one fetches only what was not staged."""
     table = spec("DeviceNetworkInfo")
@@ -177,8 +177,7 @@ def test_staged_slices_of_a_crashed_run_are_used_and_not_fetched_again(tenant: E
         next(iterator)
         iterator.close()
     spent = tenant.stats()["rows"]
-    staged = list((tenant.home / "lake" / "_hunting" / "staging").rglob("*.arrow"))
-    assert staged
+    assert tenant.lake.contents(".arrow")
     report, _ = tenant.pull(table, WHOLE, **settings)
     assert report.resumed > 0
     rows = tenant.landed(table.name).num_rows
@@ -186,16 +185,16 @@ def test_staged_slices_of_a_crashed_run_are_used_and_not_fetched_again(tenant: E
     assert fetched == rows
     assert spent < rows
     assert differences(tenant.landed(table.name), window_of_tenant(tenant, table.name, WHOLE)) == (0, 0)
-    assert not list((tenant.home / "lake" / "_hunting" / "staging").rglob("*.arrow"))
+    assert not tenant.lake.contents(".arrow")
 
 
 def test_a_changed_grain_is_refused(tenant: Emulated) -> None:
     asked = days("2026-11-10", "2026-11-11")
     tenant.pull(spec("AlertInfo"), asked)
-    before = snapshot_of(tenant.home / "lake")
+    before = tenant.lake.contents()
     with pytest.raises(Misconfigured, match="grain"):
         tenant.pull(spec("AlertInfo", grain=Grain.HOUR), asked)
-    assert snapshot_of(tenant.home / "lake") == before
+    assert tenant.lake.contents() == before
 
 
 def test_the_lake_is_readable_by_partition(tenant: Emulated) -> None:
@@ -215,13 +214,13 @@ def test_a_certificate_signs_in_as_well_as_a_secret(tenant: Emulated) -> None:
     )
     certificate.write_bytes(authority.cert_chain_pems[0].bytes())
     pem.write_bytes(authority.private_key_and_cert_chain_pem.bytes())
-    with emulated(tenant.home, rows={"AlertInfo": 3_000}, certificate=certificate) as signed:
+    with emulated(tenant.home, tenant.place, rows={"AlertInfo": 3_000}, certificate=certificate) as signed:
         report, _ = signed.pull(spec("AlertInfo"), WEEK, client_secret=None, certificate=pem)
         assert report.calls == 2
 
 
 def test_a_run_does_not_wait_for_a_service_that_refuses_every_call(tenant: Emulated) -> None:
-    with emulated(tenant.home, rows={"AlertInfo": 3_000}) as refusing:
+    with emulated(tenant.home, tenant.place, rows={"AlertInfo": 3_000}) as refusing:
         refusing.post("config", faults={"share": 1.0, "kinds": ["quota_after"]}, manners={"wait_seconds": 1})
         settings = refusing.settings()
         with open_pipeline(settings, max_wait=2.5, clock=Shifted()) as pipeline:

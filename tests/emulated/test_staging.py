@@ -1,7 +1,6 @@
 """What a run stages never blocks a later run, and is never read if a byte of it has changed."""
 
 import random
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -15,8 +14,10 @@ from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.model import Progress, Step, TableSpec, Window
 from hunting_pipeline.pipeline import Pipeline
 from hunting_pipeline.window import partitions_in
+from places import Place
 from support import Emulated, days, differences, emulated, window_of_tenant
 
+pytestmark = pytest.mark.stores
 TABLE = "DeviceNetworkInfo"
 ARCHIVED, NEXT = days("2026-11-08", "2026-11-09"), days("2026-11-09", "2026-11-13")
 SETTINGS: dict[str, Any] = {"api": "xdr", "limits": "test", "workers": 1}
@@ -31,15 +32,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 
 @pytest.fixture
-def tenant(running: Emulated, tmp_path: Path) -> Iterator[Emulated]:
+def tenant(running: Emulated, tmp_path: Path, place: Place) -> Iterator[Emulated]:
     """Return the same tenant with a separate lake and ledger for each test."""
     running.post("reset")
-    yield Emulated(running.endpoint, running.tenant, tmp_path)
+    yield Emulated(running.endpoint, running.tenant, tmp_path, place)
     running.post("config", drift={})
 
 
-def staged(tenant: Emulated) -> list[Path]:
-    return sorted((tenant.home / "lake" / "_hunting" / "staging").rglob("*.arrow"))
+def staged(tenant: Emulated) -> list[str]:
+    return [key for key in tenant.lake.objects("_hunting/staging") if key.endswith(".arrow")]
 
 
 def drifting(tenant: Emulated, drift: dict[str, Any], *, replies: int | None) -> Any:
@@ -139,6 +140,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("moment", ["between two runs", "before the commit"])
+@pytest.mark.stores("fast")
 def test_a_damaged_segment_is_fetched_again_in_the_same_run(tenant: Emulated, moment: str) -> None:
     """Arrow itself reads many of these files without an error, or ends the process."""
     table = spec(TABLE)
@@ -147,7 +149,7 @@ def test_a_damaged_segment_is_fetched_again_in_the_same_run(tenant: Emulated, mo
         def spoil(progress: Progress | None = None, damage: Callable[[bytes], bytes] = damage) -> None:
             if progress is None or (progress.step is Step.FETCHED and progress.slices == 2):
                 first, *_ = staged(tenant)
-                first.write_bytes(damage(first.read_bytes()))
+                tenant.lake.write(first, damage(tenant.lake.read(first)))
 
         if moment == "between two runs":
             with tenant.open(**SETTINGS) as pipeline:
@@ -157,15 +159,16 @@ def test_a_damaged_segment_is_fetched_again_in_the_same_run(tenant: Emulated, mo
         else:
             pulled(tenant, table, NEXT, spoil)
         assert_exact(tenant, NEXT)
-        shutil.rmtree(tenant.home / "lake")
+        for key in tenant.lake.objects():
+            tenant.lake.remove(key)
 
 
-def test_a_folder_in_place_of_a_segment_is_removed(tenant: Emulated) -> None:
-    table = spec(TABLE)
+def test_a_folder_in_place_of_a_segment_is_removed(running: Emulated, tmp_path: Path) -> None:
+    tenant, table = Emulated(running.endpoint, running.tenant, tmp_path), spec(TABLE)
     with tenant.open(**SETTINGS) as pipeline:
         leave_staged(pipeline, table)
     first, *_ = staged(tenant)
-    first.unlink()
-    first.mkdir()
+    (tmp_path / "lake" / first).unlink()
+    (tmp_path / "lake" / first).mkdir()
     pulled(tenant, table, NEXT)
     assert differences(tenant.landed(TABLE), window_of_tenant(tenant, TABLE, NEXT)) == (0, 0)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Bucket:
         endpoint: URL of the server, or of a proxy in front of it.
         server: URL of the server. The helpers below use it, so no proxy sees them.
         env: the variables with the credentials. The fixture has set them.
+        folder: folder of the lake in the bucket.
     """
 
     kind: str
@@ -37,10 +38,11 @@ class Bucket:
     endpoint: str
     server: str
     env: Mapping[str, str]
+    folder: str = "lake"
 
     @property
     def url(self) -> str:
-        return f"{SCHEMES.get(self.kind, 's3')}://{self.name}/lake"
+        return f"{SCHEMES.get(self.kind, 's3')}://{self.name}/{self.folder}"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -50,6 +52,17 @@ class Bucket:
             settings |= {"lake_region": REGION, "lake_path_style": True}
         return settings
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings and the credentials as environment variables, for other processes."""
+        return {f"HUNTING_{name.upper()}": str(value) for name, value in self.settings.items()} | dict(
+            self.env
+        )
+
+    def at(self, name: str) -> "Bucket":
+        """Return another lake in the same bucket."""
+        return replace(self, folder=name)
+
     @cached_property
     def store(self) -> S3Store | AzureStore | GCSStore:
         """The lake's folder as an obstore store, straight to the server."""
@@ -57,7 +70,7 @@ class Bucket:
         if self.kind == "azurite":
             return AzureStore(
                 self.name,
-                prefix="lake",
+                prefix=self.folder,
                 endpoint=self.server,
                 account_name=ACCOUNT,
                 account_key=ACCOUNT_KEY,
@@ -65,11 +78,15 @@ class Bucket:
             )
         if self.kind == "gcs":
             return GCSStore(
-                self.name, prefix="lake", base_url=self.server, bearer_token="stand-in", client_options=client
+                self.name,
+                prefix=self.folder,
+                base_url=self.server,
+                bearer_token="stand-in",
+                client_options=client,
             )
         return S3Store(
             self.name,
-            prefix="lake",
+            prefix=self.folder,
             endpoint=self.server,
             region=REGION,
             access_key_id=KEY_ID,
@@ -88,8 +105,17 @@ class Bucket:
     def write(self, key: str, data: bytes) -> None:
         obstore.put(self.store, key, data, use_multipart=False)
 
+    def upload(self, lake: Path) -> None:
+        """Copy a lake's folder, as `aws s3 sync` and azcopy do."""
+        for path in sorted(path for path in lake.rglob("*") if path.is_file()):
+            self.write(path.relative_to(lake).as_posix(), path.read_bytes())
+
     def remove(self, key: str) -> None:
         obstore.delete(self.store, key)
+
+    def contents(self, suffix: str = "") -> dict[str, bytes]:
+        """Return the content of each key that ends with `suffix`."""
+        return {key: self.read(key) for key in self.objects() if key.endswith(suffix)}
 
 
 def credentials(kind: str, server: str, folder: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ import pytest
 from dagster_process import Dagster, dagster
 
 from hunting_emulator.process import running
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.stores import open_store
 from support import Emulated
 

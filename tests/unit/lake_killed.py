@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 import pyarrow.parquet as pq
 from lake_workshop import EVENTS, HOUR, MIDNIGHT, NOON, Window, Workshop, day, reply, text
 
-from hunting_pipeline.lake.manifest import load, load_all
+from hunting_pipeline.lake.archive import load_all
+from hunting_pipeline.lake.manifest import load
 
 WATCHED = {"open", "os.link", "os.rename", "os.remove", "os.mkdir"}
 MORNING, AFTERNOON = Window(MIDNIGHT, NOON), Window(NOON, day().window.end)

@@ -13,9 +13,11 @@ from lake_killed import in_child, kill_later
 from lake_workshop import EVENTS, Workshop, day, text
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.micros import unit_of
 from hunting_pipeline.lake.read import archived_ticks
+from hunting_pipeline.lake.schema import columns_of
+from hunting_pipeline.lake.table_schema import load_schema
 from hunting_pipeline.model import TimestampUnit
 from hunting_pipeline.pipeline.coverage import archive_of
 from hunting_pipeline.pipeline.rewrite import rewrite_of
@@ -45,11 +47,14 @@ def check(folder: Path) -> None:
     before = list(load_all(shop.store, EVENTS.name))
     assert [manifest.partition for manifest in before] == DAYS
     units = {unit_of(manifest.columns) for manifest in before}
+    schema = load_schema(shop.store, EVENTS.name)
+    assert schema is not None
+    units.add(unit_of(columns_of(schema.schema)))
     if len(units) == 2:
         with pytest.raises(Misconfigured, match="hunting rewrite DeviceEvents"):
-            archive_of(shop.store, EVENTS)
+            archive_of(shop.store, EVENTS, None)
     else:
-        archive_of(shop.store, EVENTS)
+        archive_of(shop.store, EVENTS, None)
     rewritten(folder)
     for number, manifest in enumerate(load_all(shop.store, EVENTS.name)):
         assert unit_of(manifest.columns) is TimestampUnit.US

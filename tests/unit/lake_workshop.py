@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hunting_pipeline.lake.commit import Writer, commit, known_schema
+from hunting_pipeline.lake.archive import load_all
+from hunting_pipeline.lake.commit import Writer, commit
 from hunting_pipeline.lake.layout import data_path
-from hunting_pipeline.lake.manifest import load, load_all
+from hunting_pipeline.lake.manifest import load
 from hunting_pipeline.lake.stores import Store, open_store
 from hunting_pipeline.lake.write import Origin, proof_of_reply, stage, staged_segments
 from hunting_pipeline.model import (
@@ -120,7 +121,6 @@ class Workshop:
             **{
                 "staged": staged,
                 "archived": load(self.store, partition),
-                "known": known_schema(self.store, load_all(self.store, self.spec.name)),
                 "spec": self.spec,
                 "writer": writer,
                 "now": self.tick(),

@@ -13,8 +13,10 @@ from lake_workshop import EVENTS, MIDNIGHT, Workshop, day, reply, text
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
 from hunting_pipeline.lake import derived, read
-from hunting_pipeline.lake.commit import known_schema
-from hunting_pipeline.lake.manifest import Manifest, load_all, load_archive
+from hunting_pipeline.lake.archive import load_all, load_archive
+from hunting_pipeline.lake.layout import schema_path
+from hunting_pipeline.lake.manifest import Manifest
+from hunting_pipeline.lake.table_schema import load_schema
 from hunting_pipeline.lake.verify import verify
 from hunting_pipeline.model import HOUR, Grain, Partition, Window
 from hunting_pipeline.pipeline.coverage import archive_of, coverage
@@ -64,9 +66,9 @@ def test_a_reader_of_all_rows_refuses_a_damaged_file_and_a_reader_of_others_does
 
 @pytest.mark.parametrize("name", HEALED)
 def test_a_damaged_manifest_is_replaced_by_the_footer(shop: Workshop, name: str) -> None:
-    whole = load_archive(shop.store, EVENTS.name)
+    whole = load_archive(shop.store, EVENTS.name, None)
     damage(shop.root, DAYS[1], HEALED, name)
-    found = load_archive(shop.store, EVENTS.name)
+    found = load_archive(shop.store, EVENTS.name, None)
     assert found == whole
 
 
@@ -85,16 +87,17 @@ def test_a_manifest_that_cannot_be_read_is_replaced_by_the_footer(
     def refuse(path: str) -> bytes:
         raise PermissionError(13, "Permission denied", path)
 
-    whole = load_archive(shop.store, EVENTS.name)
+    whole = load_archive(shop.store, EVENTS.name, None)
     monkeypatch.setattr(shop.store, "get", refuse)
-    assert load_archive(shop.store, EVENTS.name) == whole
+    monkeypatch.setattr(shop.store, "get_all", lambda entries: {})
+    assert load_archive(shop.store, EVENTS.name, None) == whole
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
 def test_a_file_without_read_permission_is_named(shop: Workshop) -> None:
     shop.file(DAYS[1]).chmod(0)
     (shop.root / "_hunting/manifest/DeviceEvents/2026-11/2026-11-21.json").unlink()
-    assert [*load_archive(shop.store, EVENTS.name).damaged] == [DAYS[1]]
+    assert [*load_archive(shop.store, EVENTS.name, None).damaged] == [DAYS[1]]
 
 
 @pytest.mark.parametrize("name", {**DAMAGE, **HIDDEN})
@@ -110,17 +113,18 @@ def test_rows_of_another_time_are_a_difference_and_no_crash(shop: Workshop) -> N
     footer = pq.read_metadata(shop.file(DAYS[1])).metadata
     elsewhere = pq.read_table(shop.root / "copy").replace_schema_metadata(footer)
     pq.write_table(elsewhere, shop.file(DAYS[1]))
-    found = verify(shop.store, EVENTS, archive_of(shop.store, EVENTS))
+    found = verify(shop.store, EVENTS, archive_of(shop.store, EVENTS, None))
     assert [one.partition for one in found.comparisons if not one.equal] == [DAYS[1]]
 
 
 @pytest.mark.parametrize("name", {**DAMAGE, **HIDDEN})
-def test_the_schema_comes_from_the_newest_file_that_can_be_read(shop: Workshop, name: str) -> None:
-    archived = [*load_all(shop.store, EVENTS.name)]
-    whole = known_schema(shop.store, archived)
+def test_a_missing_schema_is_rebuilt_from_the_files_that_can_be_read(shop: Workshop, name: str) -> None:
+    path = shop.root / schema_path(EVENTS.name)
+    before = path.read_bytes()
     damage(shop.root, DAYS[2], {**DAMAGE, **HIDDEN}, name)
-    assert known_schema(shop.store, archived) == whole
-    assert known_schema(shop.store, []) is None
+    path.unlink()
+    assert load_schema(shop.store, EVENTS.name) is not None
+    assert path.read_bytes() == before
 
 
 def hour_file(shop: Workshop, number: int) -> Partition:
@@ -136,7 +140,7 @@ def hour_file(shop: Workshop, number: int) -> Partition:
 
 def test_a_file_of_another_grain_blocks_only_the_partitions_of_its_span(shop: Workshop) -> None:
     hour = hour_file(shop, 1)
-    archive = archive_of(shop.store, EVENTS)
+    archive = archive_of(shop.store, EVENTS, None)
     assert [*archive.manifests] == DAYS
     assert [*archive.damaged] == [hour]
     assert "another grain" in str(archive.damaged[hour])
@@ -155,7 +159,7 @@ def test_a_partition_in_a_linked_folder_is_found_if_it_is_requested(shop: Worksh
 def test_a_changed_grain_is_refused_for_this_table_only(shop: Workshop) -> None:
     hour_file(shop, 1)
     with pytest.raises(Misconfigured, match="another grain") as caught:
-        archive_of(shop.store, replace(EVENTS, grain=Grain.HOUR))
+        archive_of(shop.store, replace(EVENTS, grain=Grain.HOUR), [])
     assert not caught.value.everything
 
 
@@ -172,6 +176,8 @@ def test_files_that_are_not_partitions_are_named_and_skipped_names_are_not(shop:
         (shop.root / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(shop.file(), shop.root / path)
     found = coverage(shop.store, EVENTS, DAYS, now=NOW, retention_days=30)
+    assert found.foreign == ("DeviceEvents/date=2026-11-20/copy.parquet",), "of the requested days"
+    found = coverage(shop.store, EVENTS, None, now=NOW, retention_days=30)
     assert found.foreign == tuple(foreign)
     assert found.damaged == {}
     (error,) = found.problems
@@ -184,7 +190,7 @@ def test_files_that_are_not_partitions_are_named_and_skipped_names_are_not(shop:
 def test_a_copy_at_the_path_of_another_partition_is_named(shop: Workshop) -> None:
     shop.file(day(3)).parent.mkdir()
     shutil.copy(shop.file(DAYS[0]), shop.file(day(3)))
-    archive = archive_of(shop.store, EVENTS)
+    archive = archive_of(shop.store, EVENTS, None)
     assert [*archive.damaged] == [day(3)]
     assert "holds the partition DeviceEvents 2026-11-20" in str(archive.damaged[day(3)])
 
@@ -211,7 +217,7 @@ def test_a_commit_onto_a_damaged_file_is_refused_and_the_file_stays(shop: Worksh
         before = other.contents()
         staged = other.stage(reply([DAYS[0].window.start]), DAYS[0].window)
         with pytest.raises(CommitRefused, match="2026-11-20"):
-            other.commit(staged, archived=None, known=None)
+            other.commit(staged, archived=None)
         assert before.items() <= other.contents().items()
 
 

@@ -16,9 +16,10 @@ import pytest
 from lake_workshop import EVENTS, MIDNIGHT, NOON, SNAPSHOT, TIME, Values, Workshop, day, reply, text
 
 from hunting_pipeline.errors import CommitRefused, Misconfigured
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.inspect import inspect
 from hunting_pipeline.lake.layout import manifest_path
-from hunting_pipeline.lake.manifest import Manifest, load, load_all
+from hunting_pipeline.lake.manifest import Manifest, load
 from hunting_pipeline.lake.micros import unit_of
 from hunting_pipeline.lake.read import archived_ticks, dataset, frame
 from hunting_pipeline.lake.verify import verify
@@ -92,7 +93,7 @@ def test_the_file_proves_the_checksum_of_the_service(shop: Workshop) -> None:
     assert inspected.proof == receipt.proof == archived(shop).segments[0].proof
     assert receipt.time_range == (TICKS[0], TICKS[-1])
     assert inspected.bins[11:13] == (1, 1)
-    (compared,) = verify(shop.store, MICROS, archive_of(shop.store, MICROS)).comparisons
+    (compared,) = verify(shop.store, MICROS, archive_of(shop.store, MICROS, None)).comparisons
     assert compared.equal
     assert exact(shop) == TICKS
 
@@ -103,7 +104,7 @@ def test_a_manifest_from_the_footer_has_the_unit(shop: Workshop) -> None:
     (shop.root / manifest_path(day())).unlink()
     assert archived(shop) == before
     with pytest.raises(Misconfigured, match="unit"):
-        archive_of(shop.store, NANOS)
+        archive_of(shop.store, NANOS, None)
 
 
 def test_an_archive_is_extended_and_cut_exactly(shop: Workshop) -> None:
@@ -230,13 +231,13 @@ def test_the_unit_of_the_archive_is_kept_if_none_is_set(shop: Workshop) -> None:
     shop.land([day(1).window.start + 5], partition=day(1))
     assert {unit_of(one.columns) for one in load_all(shop.store, EVENTS.name)} == {US}
     assert exact(shop) == [MIDNIGHT + 3, NOON + 4]
-    archive_of(shop.store, EVENTS)
+    archive_of(shop.store, EVENTS, None)
 
 
 def test_another_unit_is_refused_by_name(shop: Workshop) -> None:
     shop.land(TICKS)
     with pytest.raises(Misconfigured) as caught:
-        archive_of(shop.store, NANOS)
+        archive_of(shop.store, NANOS, None)
     words = str(caught.value)
     assert "DeviceEvents is archived with the unit of times us, and timestamp_unit" in words
     assert "`hunting rewrite DeviceEvents --timestamp-unit ns`" in words
@@ -250,14 +251,26 @@ def test_a_mixed_archive_is_refused_until_the_rewrite_is_complete(tmp_path: Path
         shop.land([day(number).window.start + 1], partition=day(number))
     next(iter(rewrite_of(shop.store, MICROS)))
     for refused in (
-        lambda: archive_of(shop.store, spec),
+        lambda: archive_of(shop.store, spec, None),
         lambda: dataset(shop.store, EVENTS.name),
     ):
         with pytest.raises(Misconfigured, match="`hunting rewrite DeviceEvents --timestamp-unit`"):
             refused()
     assert dataset(shop.store, EVENTS.name, [day(1)]).count_rows() == 1
     assert [one.partition for one in rewritten(shop, MICROS)] == [day(1)]
-    archive_of(shop.store, EVENTS)
+    archive_of(shop.store, EVENTS, None)
+
+
+def test_a_rewrite_that_was_killed_before_its_first_file_can_be_taken_back(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path)
+    shop.land([MIDNIGHT + 1])
+    before = shop.contents()
+    rewrite_of(shop.store, MICROS)._register()
+    with pytest.raises(Misconfigured, match="`hunting rewrite DeviceEvents --timestamp-unit`"):
+        archive_of(shop.store, EVENTS, None)
+    assert rewritten(shop, NANOS) == []
+    archive_of(shop.store, EVENTS, None)
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize("ticks", [TICKS[:2], TICKS[:3]])
@@ -266,10 +279,10 @@ def test_a_rewrite_never_replaces_the_file_of_another_run(shop: Workshop, ticks:
     shop.land(TICKS[:2])
     planned = rewrite_of(shop.store, NANOS)
     shop.land(ticks, columns={"A": text(*["new"] * len(ticks))})
-    before = shop.contents()
+    before = shop.file().read_bytes()
     (error,) = planned
     assert isinstance(error, CommitRefused)
-    assert shop.contents() == before
+    assert shop.file().read_bytes() == before
 
 
 def test_a_damaged_file_is_named_and_the_others_are_rewritten(shop: Workshop) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,11 +21,13 @@ import pyarrow.parquet as pq
 import pytest
 from lake_workshop import EVENTS, MIDNIGHT, NOON, Workshop, day, files_no_longer_than, reply, text
 from memory_store import MemoryStore
+from object_servers import Bucket
 
 from hunting_pipeline.errors import CommitRefused, LakeBusy, Misconfigured
 from hunting_pipeline.lake import read
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.layout import LAKE_FILE, data_path, lock_path, manifest_path
-from hunting_pipeline.lake.manifest import load, load_all
+from hunting_pipeline.lake.manifest import load
 from hunting_pipeline.lake.stores import (
     ABSENT,
     STORES,
@@ -37,6 +40,7 @@ from hunting_pipeline.lake.stores import (
 )
 from hunting_pipeline.lake.stores.mounts import object_store_at
 from hunting_pipeline.model import HOUR, Window
+from places import Folder, open_place
 
 TEMPORARY = "_hunting/temporary"
 LOCK = lock_path(EVENTS.name)
@@ -47,9 +51,11 @@ def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "lake"))
 
 
-@pytest.fixture(params=["folder", "memory"])
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "lake")) if request.param == "folder" else MemoryStore()
+@pytest.fixture(params=["folder", "memory", "seaweedfs", "moto", "azurite", "gcs"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path, open_bucket: Callable[[str], Bucket]) -> Store:
+    if request.param == "memory":
+        return MemoryStore()
+    return open_place(Folder(tmp_path / "lake") if request.param == "folder" else open_bucket(request.param))
 
 
 def everything(folder: Path) -> dict[str, bytes]:

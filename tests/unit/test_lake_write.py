@@ -269,7 +269,7 @@ def test_unstaging_removes_everything_of_a_partition_and_nothing_else(shop: Work
     asked = Window(MIDNIGHT, MIDNIGHT + 2 * DAY)
     _, kept = shop.stage(reply([NOON]), asked, partitions=[day(), day(1)])
     (shop.root / staging_folder(day()) / "_leftover.tmp").write_bytes(b"half a segment")
-    unstage(shop.store, day())
+    unstage(shop.store, EVENTS.name, [day()])
     assert list(shop.contents()) == [kept.path]
 
 

@@ -10,14 +10,17 @@ from typing import Any
 
 import obstore
 import pytest
-from lake_workshop import files_no_longer_than
+from lake_workshop import EVENTS, MIDNIGHT, Workshop, files_no_longer_than, text
 from object_servers import Break, Bucket, Rule, answer, watch
 
 from hunting_pipeline.errors import CommitRefused, HuntingError, Misconfigured, ServiceFailed
+from hunting_pipeline.lake.archive import load_archive
 from hunting_pipeline.lake.stores import ABSENT, ANY, Conflict, Expected, Store, open_store
 from hunting_pipeline.lake.stores.objects import ObjectStore
 from hunting_pipeline.lake.stores.s3 import S3
+from hunting_pipeline.model import DAY, HOUR, Grain, Window
 from hunting_pipeline.settings import Settings
+from hunting_pipeline.window import partitions_in
 
 BIG_CLOUDS = pytest.mark.parametrize("bucket", ["seaweedfs", "azurite"], indirect=True)
 EVERY = pytest.mark.parametrize("bucket", ["seaweedfs", "moto", "azurite", "gcs"], indirect=True)
@@ -51,7 +54,7 @@ def test_a_put_that_fails_once_is_repeated_and_its_version_is_that_of_the_object
         present: Expected = {"absent": ABSENT, "version": "", "any": ANY}[expected]
         if expected == "version":
             present = store.put("a/b", b"old")
-        what = answer(near, fault) if isinstance(fault, str) else fault
+        what = as_fault(near, fault)
         proxy.rules.append(Rule(lambda request: request.kind == "PUT", what))
         version = store.put_file("a/b", wrote(b"new"), expected=present)
         assert not proxy.rules[0].times
@@ -68,7 +71,7 @@ def test_a_read_that_fails_once_is_repeated(bucket: Bucket, fault: Any) -> None:
     with watch(bucket) as (near, proxy):
         store = store_in(near)
         version = store.put("a/b", data)
-        what = answer(near, fault) if isinstance(fault, str) else fault
+        what = as_fault(near, fault)
         for read in (
             lambda: store.get("a/b"),
             lambda: read_local(store, version),
@@ -77,6 +80,21 @@ def test_a_read_that_fails_once_is_repeated(bucket: Bucket, fault: Any) -> None:
             proxy.rules[:] = [Rule(lambda request: request.kind == "GET", what)]
             assert read() == data
             assert not proxy.rules[0].times
+
+
+@EVERY
+@pytest.mark.parametrize("fault", ["busy", Break.ANSWER, Break.BODY])
+def test_a_list_that_fails_once_is_repeated(bucket: Bucket, fault: Any) -> None:
+    with watch(bucket) as (near, proxy):
+        store = store_in(near)
+        store.put("a/b", b"1")
+        proxy.rules.append(Rule(lambda request: request.kind == "LIST", as_fault(near, fault), times=2))
+        assert [one.path for one in store.list("a")] == ["a/b"]
+        assert store.folders("") == ["a"]
+
+
+def as_fault(bucket: Bucket, fault: Any) -> Any:
+    return answer(bucket, fault) if isinstance(fault, str) else fault
 
 
 def read_local(store: Store, version: str) -> bytes:
@@ -95,6 +113,7 @@ def read_local(store: Store, version: str) -> bytes:
         ("LIST", lambda store: store.list("a"), ("s3:ListBucket", "Storage Blob Data Reader")),
         ("PUT", lambda store: store.put("a/c", b"1"), ("s3:PutObject", "Storage Blob Data Contributor")),
         ("PUT", lambda store: store.prove_writable(""), ("s3:PutObject", "Storage Blob Data Contributor")),
+        ("", lambda store: store.prove_writable(""), ("s3:PutObject", "Storage Blob Data Contributor")),
         ("DELETE", lambda store: store.delete("a/b"), ("s3:DeleteObject", "Storage Blob Data Contributor")),
     ],
 )
@@ -104,7 +123,9 @@ def test_a_missing_right_is_named(
     with watch(bucket) as (near, proxy):
         store = store_in(near)
         store.put("a/b", b"1")
-        proxy.rules.append(Rule(lambda request: request.kind == kind, answer(near, "forbidden"), times=99))
+        proxy.rules.append(
+            Rule(lambda request: kind in ("", request.kind), answer(near, "forbidden"), times=99)
+        )
         with pytest.raises(Misconfigured, match=rights[bucket.kind == "azurite"]) as caught:
             call(store)
         assert no_secret_in(str(caught.value))
@@ -328,6 +349,7 @@ def test_a_file_that_is_too_large_for_the_store_is_refused_and_a_large_one_is_a_
 MEMORY = """
 import sys
 from pathlib import Path
+from hunting_pipeline.lake.archive import load_archive
 from hunting_pipeline.lake.stores import ABSENT, StoreOptions, open_store
 
 def private():
@@ -377,3 +399,25 @@ def test_every_error_of_a_store_is_one_of_this_package(s3: Bucket) -> None:
 
 
 CONDITIONS = (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError)
+
+
+@BIG_CLOUDS
+def test_what_is_asked_is_listed_and_fetched_once(bucket: Bucket, tmp_path: Path) -> None:
+    """What other partitions the table has costs nothing, and without changes no object is fetched."""
+    shop = Workshop(tmp_path, spec=replace(EVENTS, grain=Grain.HOUR))
+    hours = partitions_in(shop.spec, Window(MIDNIGHT - 20 * HOUR, MIDNIGHT + 4 * HOUR))
+    far = partitions_in(shop.spec, Window(MIDNIGHT + 90 * DAY, MIDNIGHT + 90 * DAY + 3 * HOUR))
+    with watch(bucket) as (near, proxy):
+        shop.store = store_in(near)
+        for hour in (*hours, *far):
+            shop.land([hour.window.start], hour.window, {"A": text("x")}, partition=hour)
+        for gets in (len(hours), 0):  # the runs that archived the hours have cached the schema
+            proxy.clear()
+            archive = load_archive(store_in(near), EVENTS.name, hours)
+            assert list(archive.manifests) == list(hours)
+            assert (proxy.count("GET"), proxy.count("LIST")) == (gets, 2)
+        shop.land([hours[3].window.start] * 2, hours[3].window, {"A": text("x", "y")}, partition=hours[3])
+        proxy.clear()
+        archive = load_archive(store_in(near), EVENTS.name, hours)
+        assert archive.manifests[hours[3]].proof.rows == 2
+        assert proxy.count("GET") == 1

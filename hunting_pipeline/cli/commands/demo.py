@@ -21,7 +21,7 @@ from hunting_pipeline.cli.processes import process_group
 from hunting_pipeline.cli.show import print_facts, print_table
 from hunting_pipeline.cli.text import Json, bytes_of, duration_of, print_json, warn
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
-from hunting_pipeline.lake.manifest import load_all
+from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.stores import Store, open_store
 from hunting_pipeline.model import DAY, SECOND, Window
 from hunting_pipeline.window import partition_of, partitions_in

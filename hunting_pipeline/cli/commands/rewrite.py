@@ -1,6 +1,7 @@
 """`hunting rewrite`: write archived partitions again with another unit of times."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -15,7 +16,8 @@ from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.commit import claim
 from hunting_pipeline.lake.layout import lock_path
 from hunting_pipeline.lake.manifest import Manifest
-from hunting_pipeline.model import TimestampUnit
+from hunting_pipeline.lake.stores import LockingStore, Store
+from hunting_pipeline.model import TableSpec, TimestampUnit
 from hunting_pipeline.pipeline import open_lake
 from hunting_pipeline.pipeline.rewrite import Rewrite, rewrite_of
 from hunting_pipeline.settings import load_settings, naming
@@ -49,11 +51,11 @@ def rewrite(
     for spec in problems.until_fatal(replace(spec, timestamp_unit=timestamp_unit) for spec in specs):
         with problems.collected():
             plan = rewrite_of(store, spec)
-            if dry_run or not plan.archived:
+            if dry_run or not plan.needed:
                 results.append(_Result(plan, ()))
                 problems.extend(plan.damaged)
                 continue
-            with store.lock(lock_path(spec.name), max_wait=MAX_WAIT):
+            with _lock(store, spec):
                 plan = rewrite_of(store, spec)
                 done = list(counted(plan, total=len(plan.archived), label=spec.name, quiet=as_json))
             results.append(_Result(plan, [one for one in done if isinstance(one, Manifest)]))
@@ -63,6 +65,13 @@ def rewrite(
     else:
         _print(results, timestamp_unit)
     problems.report()
+
+
+def _lock(store: Store, spec: TableSpec) -> AbstractContextManager[None]:
+    """Acquire the table's lock, in a store with locks. Without it, each put is still compare-and-swap."""
+    if isinstance(store, LockingStore):
+        return store.lock(lock_path(spec.name), max_wait=MAX_WAIT)
+    return nullcontext()
 
 
 def _print(results: Sequence[_Result], unit: TimestampUnit) -> None:

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from hunting_pipeline.cli.selection import DateRange, From, Tables, Tenant, To, selected_tables
 from hunting_pipeline.cli.show import print_table
@@ -14,14 +16,24 @@ from hunting_pipeline.settings import load_settings, naming
 
 __all__ = ["status"]
 
+Everything = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="everything from the first archived partition on; reads the manifests of whole tables"
+    ),
+]
+
 
 def status(
     tables: Tables = None,
     start: From = None,
     end: To = None,
+    everything: Everything = False,
     tenant: Tenant = "",
     as_json: Json = False,
 ) -> None:
+    if everything and (start or end):
+        raise typer.BadParameter("--all takes no --from and no --to")
     settings = load_settings(tenant)
     limits, store = settings.limits_profile, open_lake(settings)
     now = round(time.time() * SECOND)
@@ -32,14 +44,13 @@ def status(
     problems = Problems(settings)
     for spec in problems.until_fatal(specs):
         with problems.collected():
-            found.append(
-                coverage(store, spec, days.partitions(spec), now=now, retention_days=limits.retention_days)
-            )
+            asked = None if everything else days.partitions(spec)
+            found.append(coverage(store, spec, asked, now=now, retention_days=limits.retention_days))
             problems.extend(found[-1].problems)
     if as_json:
         print_json([_as_json(table) for table in found])
     else:
-        _print(found, f"Lake {store.uri()}, {days}")
+        _print(found, f"Lake {store.uri()}, {'the whole archive' if everything else days}")
     problems.report()
 
 

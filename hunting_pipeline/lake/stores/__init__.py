@@ -19,6 +19,7 @@ from hunting_pipeline.lake.stores.protocol import (
     LockingStore,
     Store,
     StoreOptions,
+    read_current,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "StoreOptions",
     "is_url",
     "open_store",
+    "read_current",
 ]
 
 STORES: Mapping[str, str] = MappingProxyType(

@@ -10,7 +10,7 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -46,6 +46,9 @@ _SWAP_LOCK = f"{OWN_FOLDER}/locks/files"
 _SWAP_SECONDS = 60.0
 """Longest wait for another put. Each put holds the lock for a few file operations only."""
 
+_FILE_SUFFIX = ".parquet"
+_AFTER_SLASH = chr(ord("/") + 1)
+
 _FOLDER_SECONDS = 10.0
 """Seconds in which a lock's folder is created again and again while other runs remove it."""
 
@@ -80,6 +83,10 @@ class LocalStore:
     def filesystem(self) -> pafs.FileSystem:
         return pafs.SubTreeFileSystem(str(self._root), pafs.LocalFileSystem())
 
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        del entries  # an open file keeps its content
+        return self.filesystem
+
     def uri(self, path: str = "") -> str:
         return str(self._root / path)
 
@@ -98,21 +105,51 @@ class LocalStore:
                 return None
             return Entry(path, found.st_size, _version(found))
 
-    def list(self, folder: str) -> Sequence[Entry]:
-        with self._explaining():
-            return sorted(self._walk(folder), key=lambda entry: entry.path)
+    def get_all(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
+        found: dict[str, bytes] = {}
+        for entry in entries:
+            with suppress(OSError):
+                found[entry.path] = (self._root / entry.path).read_bytes()
+        return found
 
-    def _walk(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str, *, start: str = "", end: str = "") -> Sequence[Entry]:
+        with self._explaining():
+            return sorted(self._walk(folder, start, end), key=lambda entry: entry.path)
+
+    def folders(self, folder: str) -> Sequence[str]:
+        with self._explaining():
+            return sorted(entry.name for entry in self._scan(folder) if entry.is_dir())
+
+    def _scan(self, folder: str) -> Sequence[os.DirEntry[str]]:
         try:
-            found = [*os.scandir(self._root / folder)]
+            with os.scandir(self._root / folder) as found:
+                return [*found]
         except FileNotFoundError:
-            return
-        for entry in found:
+            return ()
+
+    def _walk(self, folder: str, start: str, end: str, *, linked: bool = False) -> Iterator[Entry]:
+        """Yield the objects. A folder that has a file's name counts as an object: it is in a file's place.
+
+        At most one link on a path is followed, so links that form a circle do no harm.
+        """
+        for entry in self._scan(folder):
             path = f"{folder}/{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(path)
-            elif entry.is_file() and (present := self.stat(path)) is not None:
-                yield present
+            # all paths below this one are greater than `path` and smaller than `after`
+            after = f"{path}{_AFTER_SLASH}"
+            if (end and path >= end) or after <= start:
+                continue
+            is_link = entry.is_symlink()
+            if entry.is_dir(follow_symlinks=not linked):
+                if path.endswith(_FILE_SUFFIX) and path >= start:
+                    yield self._entry(path, entry)
+                yield from self._walk(path, start, end, linked=linked or is_link)
+            elif path >= start and entry.is_file():
+                with suppress(FileNotFoundError):
+                    yield self._entry(path, entry)
+
+    def _entry(self, path: str, entry: os.DirEntry[str]) -> Entry:
+        found = entry.stat()
+        return Entry(path, found.st_size, _version(found))
 
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         def write(temporary: Path) -> None:

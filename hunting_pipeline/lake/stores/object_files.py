@@ -1,10 +1,11 @@
 """The objects of a store as files for Arrow: read only, and each open file is one version of its object.
 
 A reader that fetches ranges of an object while another run replaces it would mix old and new bytes. So every
-range carries the version that the file had when it was opened, and the store refuses the range otherwise.
+range carries a version, and the store refuses the range if the object has another version. Arrow keeps the
+footer of a file between two scans. So a file keeps its version, too, as long as its file system exists.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 
 import pyarrow as pa
@@ -24,11 +25,15 @@ class ObjectFiles(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has n
     Args:
         stat: returns size and version of an object; None if it does not exist.
         read_range: reads a part of one version.
+        entries: objects whose size and version are known. Each other object is asked for them once.
     """
 
-    def __init__(self, stat: Callable[[str], Entry | None], read_range: ReadRange) -> None:
+    def __init__(
+        self, stat: Callable[[str], Entry | None], read_range: ReadRange, entries: Iterable[Entry] = ()
+    ) -> None:
         self._stat = stat
         self._read_range = read_range
+        self._entries = {entry.path: entry for entry in entries}
 
     def get_type_name(self) -> str:
         return "hunting-objects"
@@ -40,13 +45,18 @@ class ObjectFiles(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has n
         return [self._info(path) for path in paths]
 
     def _info(self, path: str) -> pafs.FileInfo:
-        entry = self._stat(path)
+        entry = self._entry(path)
         if entry is None:
             return pafs.FileInfo(path, pafs.FileType.NotFound)
         return pafs.FileInfo(path, pafs.FileType.File, size=entry.size)
 
+    def _entry(self, path: str) -> Entry | None:
+        if path not in self._entries and (found := self._stat(path)) is not None:
+            self._entries.setdefault(path, found)
+        return self._entries.get(path)
+
     def open_input_file(self, path: str) -> pa.PythonFile:
-        entry = self._stat(path)
+        entry = self._entry(path)
         if entry is None:
             raise FileNotFoundError(path)
         return pa.PythonFile(_VersionOfObject(entry, self._read_range), mode="r")

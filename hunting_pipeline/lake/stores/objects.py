@@ -10,7 +10,7 @@ import logging
 import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from filecmp import cmp
@@ -23,7 +23,7 @@ import pyarrow.fs as pafs
 from obstore.exceptions import BaseError, GenericError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from hunting_pipeline.errors import CommitRefused, Misconfigured, ServiceFailed, setting
+from hunting_pipeline.errors import CommitRefused, HuntingError, Misconfigured, ServiceFailed, setting
 from hunting_pipeline.lake.layout import OWN_FOLDER
 from hunting_pipeline.lake.stores.object_cache import ObjectCache
 from hunting_pipeline.lake.stores.object_errors import NOT_AS_EXPECTED, Operation, Service, explained
@@ -84,7 +84,10 @@ class ObjectStore:
 
     @property
     def filesystem(self) -> pafs.FileSystem:
-        return pafs.PyFileSystem(ObjectFiles(self.stat, self._read_range))
+        return self.filesystem_of(())
+
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        return pafs.PyFileSystem(ObjectFiles(self.stat, self._read_range, entries))
 
     def uri(self, path: str = "") -> str:
         return f"{self._uri}/{path}" if path else self._uri
@@ -95,7 +98,8 @@ class ObjectStore:
         except FileNotFoundError:
             return None
 
-    def get_all(self, entries: Sequence[Entry]) -> Mapping[str, bytes]:
+    def get_all(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
+        entries = [*entries]
         found = self._cache.find(entries)
         missing = [entry for entry in entries if entry.path not in found]
         if not missing:
@@ -141,6 +145,7 @@ class ObjectStore:
                 obstore.get(self._client, path)  # only an answer with a body names the reason
             raise
 
+    @_repeated
     def list(self, folder: str, *, start: str = "", end: str = "") -> Sequence[Entry]:
         found: list[Entry] = []
         with self._explaining("list"):
@@ -152,6 +157,7 @@ class ObjectStore:
                     break
         return sorted((one for one in found if not end or one.path < end), key=lambda one: one.path)
 
+    @_repeated
     def folders(self, folder: str) -> Sequence[str]:
         with self._explaining("list"):
             found = obstore.list_with_delimiter(self._client, folder)
@@ -230,12 +236,13 @@ class ObjectStore:
                 if file.tell() != result.meta["size"]:
                     raise GenericError("the body ended early")
 
+    @_repeated
     def delete(self, path: str) -> None:
         with suppress(FileNotFoundError), self._explaining("delete"):
             obstore.delete(self._client, path)
 
     def prove_writable(self, path: str) -> None:
-        """Check that objects can be put and deleted, and that the store honours the conditions of a put."""
+        """Check all rights on objects, and that the store honours the conditions of a put."""
         del path  # permissions are granted for the whole prefix
         if self._honours_conditions:
             return
@@ -244,10 +251,15 @@ class ObjectStore:
             version = self.put(probe, b"1", expected=ABSENT)
             changed = self.put(probe, b"2", expected=version)
             kept = self._refuses(probe, ABSENT) and self._refuses(probe, version)
+            kept = kept and self.get(probe) == b"2"
+            self.list(_PROBE_FOLDER)
         except Conflict:
             kept = False
-        finally:
-            self.delete(probe)
+        except HuntingError:
+            with suppress(HuntingError):  # the first error says more
+                self.delete(probe)
+            raise
+        self.delete(probe)
         if not kept or version == changed:
             raise Misconfigured(
                 f"the object store at {self._uri} ignores the conditions If-Match and If-None-Match of a PUT."

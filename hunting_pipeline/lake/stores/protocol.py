@@ -5,7 +5,7 @@ is also a compare-and-swap: it replaces the object only if the object has the ex
 puts of a path expect a version, or all of them expect `ANY`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -25,6 +25,7 @@ __all__ = [
     "LockingStore",
     "Store",
     "StoreOptions",
+    "read_current",
     "refuse_conflict",
 ]
 
@@ -96,6 +97,13 @@ class Store(Protocol):
     def filesystem(self) -> pafs.FileSystem:
         """The root as an Arrow file system, for reading."""
 
+    def filesystem_of(self, entries: Iterable[Entry]) -> pafs.FileSystem:
+        """Return the root as an Arrow file system that reads these objects, each in this version.
+
+        A folder reads the present version. In an object store, reading raises `Conflict` if the object has
+        another version now.
+        """
+
     def uri(self, path: str = "") -> str:
         """Return the location of an object or of the root, for messages and other programs."""
 
@@ -105,14 +113,33 @@ class Store(Protocol):
     def stat(self, path: str) -> Entry | None:
         """Return size and version of an object; None if it does not exist."""
 
-    def list(self, folder: str) -> Sequence[Entry]:
-        """List all objects below a folder, sorted by path; none if the folder does not exist."""
+    def get_all(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
+        """Return the contents of listed objects, by path. Objects that cannot be read are left out.
+
+        A store may return a content from its cache, if the content has the version of the entry.
+        """
+
+    def list(self, folder: str, *, start: str = "", end: str = "") -> Sequence[Entry]:
+        """List the objects below a folder, sorted by path; none if the folder does not exist.
+
+        Without limits, these are all objects. What lies outside the limits costs nothing.
+
+        Args:
+            folder: path of the folder.
+            start: smallest path; empty for no limit.
+            end: all paths are smaller than this one; empty for no limit.
+        """
+
+    def folders(self, folder: str) -> Sequence[str]:
+        """Return the sorted names of the folders in a folder; none if the folder does not exist."""
 
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         """Create or replace an object, and return its new version.
 
+        If two writers put the same content, both may succeed: the content decides, and not the writer.
+
         Raises:
-            Conflict: the present version is not `expected`.
+            Conflict: the present version is not `expected`, and the present content is another one.
         """
 
     def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
@@ -148,6 +175,15 @@ class LockingStore(Protocol):
         Raises:
             LakeBusy: another run holds the lock for longer than `max_wait` seconds.
         """
+
+
+def read_current(store: Store, path: str) -> tuple[Entry | None, bytes | None]:
+    """Return an object and its content. The content is not fetched if the store has it in its cache.
+
+    Both are None if the object does not exist. The content alone is None if it cannot be read.
+    """
+    entry = store.stat(path)
+    return (entry, store.get_all([entry]).get(path)) if entry else (None, None)
 
 
 def refuse_conflict(path: str, present: str | None, expected: Expected) -> None:

@@ -15,6 +15,7 @@ from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake import derived, read
 from hunting_pipeline.lake.commit import claim
 from hunting_pipeline.lake.layout import data_path
+from hunting_pipeline.lake.listing import archived_partitions
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Partition, partition_from_key
 from hunting_pipeline.orchestration import metadata
@@ -144,7 +145,8 @@ def _dataset(store: Store, table: str, partitions: Sequence[Partition] | None) -
     Raises:
         Misconfigured: a partition is not in the lake.
     """
-    missing = [p.key for p in partitions or () if store.stat(data_path(p)) is None]
+    present = set(archived_partitions(store, table, partitions)) if partitions else ()
+    missing = [partition.key for partition in partitions or () if partition not in present]
     if missing:
         raise Misconfigured(
             f"{table}: these partitions are not in the lake {store.uri()}:"
