@@ -62,6 +62,7 @@ class ObjectCache:
         with suppress(sqlite3.Error, OSError):
             self._create()
             with closing(self._connect()) as database, database:
+                database.execute("PRAGMA journal_mode = WAL")
                 database.execute(_SCHEMA)
                 database.executemany("INSERT OR REPLACE INTO object VALUES (?, ?, ?)", rows)
 
@@ -77,4 +78,6 @@ class ObjectCache:
             self._file.touch(mode=0o600, exist_ok=True)
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._file, timeout=_BUSY_SECONDS)
+        database = sqlite3.connect(self._file, timeout=_BUSY_SECONDS)
+        database.execute("PRAGMA synchronous = NORMAL")  # with a write-ahead log, a commit needs no fsync
+        return database

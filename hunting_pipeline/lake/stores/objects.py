@@ -165,12 +165,14 @@ class ObjectStore:
 
     def put(self, path: str, data: bytes, *, expected: Expected = ANY) -> str:
         try:
-            return self._put(path, data, self._mode(path, expected))
+            version = self._put(path, data, self._mode(path, expected))
         except NOT_AS_EXPECTED:
             entry = self.stat(path)
-            if entry is not None and self._get_version(entry) == data:
-                return entry.version  # this put succeeded, and its answer was lost
-            raise _conflict(path) from None
+            if entry is None or self._get_version(entry) != data:
+                raise _conflict(path) from None
+            version = entry.version  # this put succeeded, and its answer was lost
+        self._cache.add([Entry(path, len(data), version)], {path: data})
+        return version
 
     def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
         with self._temporary_file() as temporary:
