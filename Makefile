@@ -9,7 +9,7 @@ PIN := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11
     --no-emit-index-url --no-emit-find-links --no-header --quiet
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: demo test nightly fuzz check ui bench performance witness workers spark lock clean
+.PHONY: demo test nightly fuzz check ui bench performance witness workers spark stores lock clean
 
 demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 	$(BIN)/hunting demo
@@ -17,10 +17,10 @@ demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 test: $(READY) .node/.ready check ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-nightly: $(READY) ## run the long tests: thousands of random runs, a kill at every step of a pull, sixteen processes on one quota
+nightly: $(READY) .node/.ready ## run the long tests: thousands of random runs, kills at every step, many processes on one quota or lake
 	HUNTING_LONG=1 HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
 	    $(BIN)/python -m pytest -n 2 --dist load tests/emulated/test_chaos.py tests/emulated/test_kill.py \
-	    tests/emulated/test_quota.py
+	    tests/emulated/test_quota.py tests/emulated/test_store_storm.py
 
 fuzz: .venv-fuzz/.ready ## compare decoding with its reference on hostile replies, for half an hour
 	mkdir -p .fuzz/corpus .fuzz/found
@@ -59,6 +59,9 @@ workers: .venv-workers/.ready ## test two Celery workers with Postgres and Redis
 spark: .venv-spark/.ready ## test that Spark reads a lake
 	command -v java >/dev/null || { echo "needs java: apt-get install default-jre-headless"; exit 1; }
 	.venv-spark/bin/python -m pytest tests/unit/test_lake_read.py tests/unit/test_lake_micros.py -k spark
+
+stores: $(READY) .node/.ready ## run the tests of rows, calls and crashes in S3 and in Azure
+	HUNTING_KILL_POINTS=24 $(BIN)/python -m pytest -n 2 --dist load --stores
 
 lock: $(READY) ## pin all dependencies again, for development and for the image
 	$(BIN)/python -m pip install --quiet uv

@@ -1,10 +1,10 @@
 """The cost of commands on archives of different ages: the time without start-up, and requests to the store.
 
-    python -m benchmarks.growth [--quick] [--lake URL]
+    python -m benchmarks.growth [--quick]
 
 Each lake has one table of hourly partitions. One partition is pulled from an emulated tenant; the others are
-copies of its manifest, with files without rows. Every command is asked about the newest 30 days. `--lake`
-measures below another location, with the settings of that store.
+copies of its manifest, with files without rows. Every command is asked about the newest 30 days. The lakes
+are in a folder in memory, and in S3: SeaweedFS on this machine.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import dagster as dg
 
 from benchmarks.support.archives import extend
 from benchmarks.support.counting import CountingStore
+from benchmarks.support.object_store import s3_lake
 from hunting_emulator.process import running
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.lake.manifest import load
@@ -55,24 +55,30 @@ def main() -> None:
     """Print a line for each size, and the largest size as a multiple of the smallest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two small lakes")
-    parser.add_argument("--lake", metavar="URL", help="location of the lakes; default: a temporary folder")
     options = parser.parse_args()
     sizes, rounds = ((800, 1_600), 2) if options.quick else (SIZES, ROUNDS)
     memory = Path("/dev/shm")
     with (
-        ExitStack() as opened,
         tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
+        s3_lake() as bucket,
         running(profile="test", rows={TABLE.name: 5_000}) as endpoint,
     ):
-        os.environ |= endpoint.settings() | {"HUNTING_CONFIG": os.devnull}
-        lakes = {}
-        for size in sizes:
-            lake = f"{options.lake.rstrip('/')}/{uuid4().hex}" if options.lake else f"{folder}/{size}"
-            os.environ |= {"HUNTING_LAKE": lake, "HUNTING_LEDGER": f"{folder}/{size}.sqlite"}
-            started = time.perf_counter()
-            lakes[size] = filled(size, opened)
-            print(f"{size} partitions written in {time.perf_counter() - started:.0f} s", flush=True)
-        show(lakes, rounds)
+        os.environ |= endpoint.settings() | {
+            "HUNTING_CONFIG": os.devnull,
+            "XDG_CACHE_HOME": f"{folder}/cache",
+        }
+        for place, variables in (("a folder", {"HUNTING_LAKE": folder}), ("S3", bucket)):
+            os.environ |= variables
+            with ExitStack() as opened:
+                lakes = {}
+                for size in sizes:
+                    os.environ["HUNTING_LAKE"] = f"{variables['HUNTING_LAKE']}/{size}"
+                    os.environ["HUNTING_LEDGER"] = f"{folder}/{size}.sqlite"
+                    started = time.perf_counter()
+                    lakes[size] = filled(size, opened)
+                    seconds = time.perf_counter() - started
+                    print(f"{size} partitions written to {place} in {seconds:.0f} s", flush=True)
+                show(lakes, rounds)
 
 
 def show(lakes: Mapping[int, tuple[CountingStore, Mapping[str, Command]]], rounds: int) -> None:

@@ -63,7 +63,7 @@ class Folder:
         return {"HUNTING_LAKE": str(self.root)}
 
     def at(self, name: str) -> "Folder":
-        return Folder(self.root.with_name(name))
+        return Folder(self.root.parent / name)
 
     def objects(self, prefix: str | None = None) -> list[str]:
         files = (path for path in (self.root / (prefix or "")).rglob("*") if path.is_file())

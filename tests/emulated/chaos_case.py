@@ -36,6 +36,18 @@ TRANSIENT = ("error", "unknown_error", "unavailable", "reset", "cut", "half", "t
 REFUSED = ("too_big", "preempted", "timeout", "gateway", "cpu", "teapot")
 SLOW = ("hang", "slow")
 FALSE = ("short", "miscount", "retyped")
+STORES = ("folder", "seaweedfs", "azurite")
+STORE_FAULTS = {
+    "busy": (None, 3),
+    "ANSWER": ("PUT", 2),
+    "UNSURE": ("PUT", 2),
+    "REQUEST": ("PUT", 2),
+    "BODY": ("GET", 2),
+    "expired": (None, 10**6),
+    "skewed": (None, 10**6),
+}
+"""Faults of object stores, with the requests that they break and the largest number of them. A person must
+end the last two."""
 OUTAGES = ("gateway", "timeout", "unavailable", "error", "reset")
 
 
@@ -61,6 +73,28 @@ class Death:
 
 
 @dataclass(frozen=True)
+class StoreFault:
+    """A fault of an object store.
+
+    Attributes:
+        fault: a key of `STORE_FAULTS`.
+        kind: the kind of the broken requests, such as `PUT`; None for all kinds.
+        after: number of such requests before the first broken one.
+        times: number of broken requests.
+    """
+
+    fault: str
+    kind: str | None
+    after: int
+    times: int
+
+    @property
+    def lasts(self) -> bool:
+        """Whether a person must end the fault."""
+        return self.fault in ("expired", "skewed")
+
+
+@dataclass(frozen=True)
 class Case:
     """One random run.
 
@@ -68,7 +102,9 @@ class Case:
         garbled: whether one row is unreadable while the faults last.
         flipped: number of bits that change in staged segments before the faults end.
         skew: seconds by which the machine's clock is ahead of the service.
-        rival: whether another run pulls the same partitions at `turn`, without the lake's lock.
+        rival: whether another run pulls the same partitions at `turn`, without the lake's lock or claim.
+        store: the kind of the lake's store.
+        store_faults: the faults of this store.
     """
 
     table: str
@@ -90,6 +126,8 @@ class Case:
     flipped: int = 0
     rival: bool = False
     skew: int = 0
+    store: str = "folder"
+    store_faults: tuple[StoreFault, ...] = ()
 
     @property
     def asked(self) -> Window:
@@ -125,7 +163,9 @@ def columns_of(table: str) -> list[tuple[str, str]]:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
+def cases(draw: st.DrawFn, stores: tuple[str, ...] = STORES) -> Case:
+    """Draw a case with one of these stores."""
+    store = draw(st.sampled_from(stores))
     rare = draw(st.integers(0, 15)) == 7  # the emulator generates rows slowly
     table = draw(st.sampled_from(sorted(SYNTHETIC) if rare else [*LOADED, *LOADED[:2]]))
     apis = ["graph", "xdr"] + ["endpoint"] * table.startswith("Device")
@@ -150,7 +190,17 @@ def cases(draw: st.DrawFn) -> Case:
         flipped=draw(st.sampled_from([0, 0, 1, 3])),
         rival=draw(st.integers(0, 5)) == 0,
         skew=draw(st.sampled_from([0, 0, 0, -2400, -300, 300, 2400])),
+        store=store,
+        store_faults=() if store == "folder" else tuple(draw(st.lists(_store_fault(), max_size=3))),
     )
+
+
+@st.composite
+def _store_fault(draw: st.DrawFn) -> StoreFault:
+    fault = draw(st.sampled_from([*STORE_FAULTS, *[name for name in STORE_FAULTS if name.isupper()]]))
+    kind, most = STORE_FAULTS[fault]
+    times = most if most > 10 else draw(st.integers(1, most))
+    return StoreFault(fault, kind, draw(st.integers(0, 60 if kind is None else 20)), times)
 
 
 def _group() -> st.SearchStrategy[Rows]:

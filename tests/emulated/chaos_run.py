@@ -1,9 +1,10 @@
 """One chaos case is run and judged: the lake equals the tenant, or a documented error says why not."""
 
+import io
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -14,16 +15,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from chaos_case import MIDNIGHT, Case, Death
+from chaos_case import MIDNIGHT, Case
+from chaos_store import Folder, Ground, Killed, Prefix, dying, hits, lockless, rules
+from object_servers import Bucket, Proxy
 
 from hunting_emulator.schema import drifts
-from hunting_pipeline.errors import CommitRefused, HuntingError
+from hunting_pipeline.errors import CommitRefused, HuntingError, Misconfigured
 from hunting_pipeline.lake import read
 from hunting_pipeline.lake.archive import load_all
-from hunting_pipeline.lake.layout import OWN_FOLDER, lake_names
+from hunting_pipeline.lake.layout import lake_names
 from hunting_pipeline.lake.manifest import Manifest
-from hunting_pipeline.lake.stores import ANY, Expected
-from hunting_pipeline.lake.stores.local import LocalStore
 from hunting_pipeline.limits import TEST, Limits
 from hunting_pipeline.model import (
     DAY,
@@ -47,51 +48,6 @@ LATER = 4 * DAY
 """Ticks after `NOW` when every late row has arrived."""
 
 
-class Killed(Exception):
-    """The run ends at this step."""
-
-
-class DyingStore(LocalStore):
-    """A store that fails from the n-th put on: before the put, in its middle, or right after it."""
-
-    def __init__(self, root: Path, death: Death) -> None:
-        super().__init__(root)
-        self._left = death.at
-        self._moment = death.moment
-
-    def put_file(self, path: str, write: Callable[[Path], None], *, expected: Expected = ANY) -> str:
-        self._left -= 1
-        if self._left < 0 or (self._left == 0 and self._moment == "before"):
-            raise Killed(f"before {path}")
-
-        def write_and_die(temporary: Path) -> None:
-            write(temporary)
-            if self._left == 0 and self._moment == "inside":
-                raise Killed(f"inside {path}")
-
-        version = super().put_file(path, write_and_die, expected=expected)
-        if self._left == 0 and self._moment == "after":
-            raise Killed(f"after {path}")
-        return version
-
-    def delete(self, path: str) -> None:
-        if self._left <= 0:
-            raise Killed(f"before {path} is deleted")
-        super().delete(path)
-
-
-class Lockless(LocalStore):
-    """A store whose table locks are not shared with any other store."""
-
-    @contextmanager
-    def lock(self, path: str, *, max_wait: float) -> Iterator[None]:
-        if path.startswith(f"{OWN_FOLDER}/locks/files"):
-            with super().lock(path, max_wait=max_wait):
-                yield
-        else:
-            yield
-
-
 class Tiny(Settings):
     """Settings with the limits of this case."""
 
@@ -107,7 +63,9 @@ class Tale:
     """Counts over all cases, for the report."""
 
     cases: int = 0
+    stores: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    store_faults: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     deaths: Counter[str] = field(default_factory=Counter)
     commits: int = 0
@@ -131,6 +89,9 @@ class Chaos:
         self.emulated = emulated
         self.home = home
         self.tale = Tale()
+        self.buckets: Mapping[str, tuple[Bucket, Proxy]] = {}
+        self._ground: Ground
+        self._lakes = 0
 
     def play(self, case: Case) -> None:
         """Run the case and judge the lake, then run it without faults and judge the lake again."""
@@ -142,6 +103,7 @@ class Chaos:
         self._disturb(case)
         outcome = self._run(case, clock)
         self._count(outcome)
+        self._assert_a_person_was_asked(case, outcome)
         self._judge(case, before, self._tenant(case))
         self._flip(case)
         self._calm(case, clock)
@@ -151,11 +113,16 @@ class Chaos:
         if not stopped:
             self._whole(case)
         self.tale.cases += 1
+        self.tale.stores[case.store] += 1
 
     def _prepare(self, case: Case) -> None:
-        for folder in ("lake", "quota"):
-            shutil.rmtree(self.home / folder, ignore_errors=True)
+        shutil.rmtree(self.home / "quota", ignore_errors=True)
         (self.home / "quota").mkdir()
+        self._lakes += 1
+        if case.store == "folder":
+            self._ground = Folder(self.home / "lake")
+        else:
+            self._ground = Prefix(self.buckets[case.store][0], self._lakes)
         rows = case.loaded
         if rows is not None:
             path = self.home / "tenant.parquet"
@@ -187,6 +154,9 @@ class Chaos:
     def _disturb(self, case: Case) -> None:
         garbled = self._name_in_a_row(case) if case.garbled else None
         self.emulated.post("config", manners=case.manners | {"garbled": garbled}, faults=case.faults)
+        if case.store_faults:
+            bucket, proxy = self.buckets[case.store]
+            proxy.rules[:] = rules(bucket, case.store_faults)
 
     def _name_in_a_row(self, case: Case) -> str | None:
         """Return a text that only one row has."""
@@ -197,13 +167,13 @@ class Chaos:
     def _flip(self, case: Case) -> None:
         """Flip bits in the segments that the run left in staging."""
         chance = Random(case.seed)
-        segments = sorted((self.home / "lake/_hunting/staging").rglob("*.arrow"))
+        segments = [key for key in self._ground.paths() if key.endswith(".arrow")]
         for _ in range(case.flipped if segments else 0):
-            path = chance.choice(segments)
-            content = bytearray(path.read_bytes())
+            key = chance.choice(segments)
+            content = bytearray(self._ground.read(key))
             at = chance.randrange(8 * len(content))
             content[at // 8] ^= 1 << at % 8
-            path.write_bytes(content)
+            self._ground.write(key, bytes(content))
             self.tale.flipped += 1
 
     def _calm(self, case: Case, clock: Leaping) -> None:
@@ -212,6 +182,10 @@ class Chaos:
         self.tale.calls += stats["calls"]
         calm = {"share": 0.0, "clear": True, "on": "any"}
         self.emulated.post("config", faults=calm, manners={"garbled": None})
+        if case.store_faults:
+            proxy = self.buckets[case.store][1]
+            self.tale.store_faults.update(hits(proxy, case.store_faults))
+            proxy.rules.clear()
         clock.sleep(3600)  # every block by a 429 has ended
         if case.late:
             clock.sleep(LATER / SECOND)
@@ -232,7 +206,7 @@ class Chaos:
 
         try:
             with self._open(case, clock, request_seconds=0.5) as pipeline:
-                store = DyingStore(self.home / "lake", death) if _of_store(death) else pipeline.store
+                store = dying(pipeline.store, death) if death and death.how == "store" else pipeline.store
                 with replace(pipeline, store=store).pull(
                     case.spec, _partitions(case), observe=observe
                 ) as pull:
@@ -258,11 +232,20 @@ class Chaos:
             self.emulated.tenant.configure(drift=drifts(changed))
 
     def _rival(self, case: Case, clock: Leaping) -> None:
-        """Pull the same partitions as another machine does that does not share the lock."""
-        with suppress(HuntingError), self._open(case, clock, request_seconds=0.5) as pipeline:
-            store = Lockless(self.home / "lake")
-            with replace(pipeline, store=store).pull(case.spec, _partitions(case)) as pull:
-                self.tale.rivals += sum(1 for _ in pull)
+        """Pull the same partitions as another machine does that shares neither the lock nor the claim."""
+        with (
+            suppress(HuntingError),
+            self._open(case, clock, request_seconds=0.5, ledger="rival") as pipeline,
+            replace(pipeline, store=lockless(pipeline.store)).pull(case.spec, _partitions(case)) as pull,
+        ):
+            self.tale.rivals += sum(1 for _ in pull)
+
+    def _assert_a_person_was_asked(self, case: Case, outcome: BaseException | None) -> None:
+        """Assert that expired credentials and a wrong clock end the run, and never look like an outage."""
+        proxy = self.buckets[case.store][1] if case.store_faults else None
+        lasting = [fault.fault for fault in case.store_faults if fault.lasts]
+        if proxy and set(hits(proxy, case.store_faults)) & set(lasting):
+            assert isinstance(outcome, Misconfigured | Killed), repr(outcome)
 
     def _count(self, outcome: BaseException | None) -> None:
         if isinstance(outcome, Killed):
@@ -294,11 +277,13 @@ class Chaos:
                 assert not found.shrunk
 
     @contextmanager
-    def _open(self, case: Case, clock: Leaping, *, request_seconds: float) -> Iterator[Pipeline]:
+    def _open(
+        self, case: Case, clock: Leaping, *, request_seconds: float, ledger: str = "quota"
+    ) -> Iterator[Pipeline]:
         limits = replace(TEST, rows=case.cap, request_seconds=request_seconds)
         known = self.emulated.settings().model_dump() | {
-            "lake": self.home / "lake",
-            "ledger": str(self.home / "quota" / "quota.sqlite"),
+            **self._ground.settings,
+            "ledger": str(self.home / "quota" / f"{ledger}.sqlite"),
             "api": case.api,
             "workers": case.workers,
         }
@@ -311,18 +296,18 @@ class Chaos:
         return self.emulated.tenant.rows(case.table)
 
     def _archived(self, case: Case) -> list[Manifest]:
-        return list(load_all(open_lake(Tiny(lake=self.home / "lake")), case.table))
+        return list(load_all(open_lake(Tiny(**self._ground.direct)), case.table))
 
     def _judge(self, case: Case, before: pa.Table, after: pa.Table) -> None:
         """Assert that committed partitions have every row of `before`, and no row that is not in `after`."""
-        folder = self.home / "lake"
-        for path in folder.rglob("*.parquet"):
-            pq.ParquetFile(path).read()  # raises if the file is damaged
+        for key in self._ground.paths():
+            if key.endswith(".parquet"):  # raises if the file is damaged
+                pq.ParquetFile(io.BytesIO(self._ground.read(key))).read()
         archived = self._archived(case)
         self.tale.commits += len(archived)
         if not archived:
             return
-        lake = read.dataset(open_lake(Tiny(lake=folder)), case.table).to_table()
+        lake = read.dataset(open_lake(Tiny(**self._ground.direct)), case.table).to_table()
         assert lake.num_rows == sum(manifest.proof.rows for manifest in archived)
         self.tale.rows += lake.num_rows
         _assert_rows_lie_in_their_day(lake, case)
@@ -346,12 +331,8 @@ class Chaos:
             column = self._tenant(case)[case.spec.time_column]
             available = [m.proof.rows for p, m in archived.items() if p.null_time]
             assert sum(available) == column.null_count, "rows without a time"
-        left = [p for p in (self.home / "lake").rglob("*") if p.suffix in (".tmp", ".arrow")]
+        left = [key for key in self._ground.paths() if key.endswith((".tmp", ".arrow"))]
         assert not left, left
-
-
-def _of_store(death: Death | None) -> bool:
-    return death is not None and death.how == "store"
 
 
 def _partitions(case: Case) -> tuple[Partition, ...]:

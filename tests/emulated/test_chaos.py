@@ -6,12 +6,14 @@ number of examples. A summary of faults and errors is printed at the end of the 
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from chaos_case import BURST, SYNTHETIC, TIMELESS, Case, Death, Rows, cases
+from chaos_case import BURST, STORES, SYNTHETIC, TIMELESS, Case, Death, Rows, cases
 from chaos_run import Chaos, Tale
 from hypothesis import HealthCheck, Phase, example, given, seed, settings
+from object_servers import Bucket, watch
 
 from hunting_pipeline.limits import TEST
 from support import emulated
@@ -44,16 +46,32 @@ pull, so only a reconcile finds the row."""
 
 EXAMPLES = int(os.environ.get("HUNTING_CHAOS_EXAMPLES", "120"))
 
+DRAWN = STORES if EXAMPLES > 500 else ("folder",) * 13 + STORES
+"""The stores of examples, in their frequencies. Examples in object stores take longer."""
+
 PARTS = max(1, EXAMPLES // 500)
 """Number of parts, which several processes run side by side. Each part has its own seed."""
 
 
 @pytest.fixture(scope="module")
-def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
     home = tmp_path_factory.mktemp("chaos")
     limits = {"rows": TEST.rows, "bytes": TEST.reply_bytes}
     with emulated(home, rows=SYNTHETIC, burst=BURST, limits=limits) as tenant:
         yield Chaos(tenant, home)
+
+
+@pytest.fixture
+def chaos(
+    emulator: Chaos, open_bucket: Callable[[str], Bucket], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Chaos]:
+    buckets = [open_bucket(kind) for kind in STORES[1:]]
+    for bucket in buckets:  # each bucket removed the credentials of the others
+        for variable, value in bucket.env.items():
+            monkeypatch.setenv(variable, value)
+    with ExitStack() as stack:
+        emulator.buckets = {bucket.kind: stack.enter_context(watch(bucket)) for bucket in buckets}
+        yield emulator
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -68,9 +86,11 @@ def test_the_lake_equals_the_tenant_for_all_faults_and_crashes(
         phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=cases())
+    @given(case=cases(DRAWN))
     @example(case=LEFT_BEHIND)
     @example(case=UNREADABLE)
+    @example(case=replace(LEFT_BEHIND, store="seaweedfs"))
+    @example(case=replace(UNREADABLE, store="azurite"))
     def every(case: Case) -> None:
         chaos.play(case)
 

@@ -14,7 +14,6 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 from lake_workshop import EVENTS, MIDNIGHT, NOON, SNAPSHOT, Workshop, day, reply, text
-from memory_store import MemoryStore
 
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake import derived
@@ -25,6 +24,7 @@ from hunting_pipeline.lake.replan import still_needed
 from hunting_pipeline.lake.stores import ABSENT, ANY, Conflict, Entry, Expected, Store, open_store
 from hunting_pipeline.lake.write import unstage
 from hunting_pipeline.model import HOUR, Bucket, Staged, Window
+from places import Place, open_place
 
 WHOLE = day().window
 MORNING, AFTERNOON = Window(MIDNIGHT, NOON), Window(NOON, WHOLE.end)
@@ -104,8 +104,8 @@ class Interrupted:
         self._store.prove_writable(path)
 
 
-@pytest.fixture(params=["folder", "memory"])
-def shops(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Workshop]:
+@pytest.fixture
+def shops(place: Place, tmp_path: Path) -> Callable[[], Workshop]:
     """Return a function that makes a workshop with a new lake."""
     count = 0
 
@@ -113,8 +113,7 @@ def shops(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Worksh
         nonlocal count
         count += 1
         shop = Workshop(tmp_path / str(count))
-        if request.param == "memory":
-            shop.store = MemoryStore()
+        shop.store = open_place(place.at(str(count)))
         return shop
 
     return new
@@ -205,6 +204,7 @@ CASES = {
 }
 
 
+@pytest.mark.stores("fast")
 @pytest.mark.parametrize("name", CASES)
 def test_two_commits_at_once_keep_the_rows_of_both(shops: Callable[[], Workshop], name: str) -> None:
     """The second run commits before every step of the first one, in one lake for each step."""
@@ -256,6 +256,7 @@ def commit_interrupted(
 # what cannot be merged is refused loudly
 
 
+@pytest.mark.stores("fast")
 def test_a_span_that_a_newer_fetch_covers_in_part_is_refused(shops: Callable[[], Workshop]) -> None:
     shop = shops()
     staged = rows(shop, WHOLE, a=MIDNIGHT, c=NOON)
@@ -276,6 +277,7 @@ def test_rows_of_another_query_are_refused(shops: Callable[[], Workshop]) -> Non
     assert letters(shop) == ["a"]
 
 
+@pytest.mark.stores("fast")
 def test_segments_that_another_run_removes_are_missed(shops: Callable[[], Workshop]) -> None:
     shop = shops()
     staged = rows(shop, WHOLE, a=MIDNIGHT)
@@ -298,6 +300,7 @@ def test_segments_that_another_run_replaces_are_refused_and_kept(shops: Callable
     assert len(shop.store.list(staging_folder(partition))) == 2
 
 
+@pytest.mark.stores("fast")
 def test_a_commit_gives_up_if_other_runs_change_the_partition_again_and_again(
     shops: Callable[[], Workshop],
 ) -> None:
@@ -358,7 +361,9 @@ import sys
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake.commit import claim
 from hunting_pipeline.lake.stores import open_store
-stores, tenant = [open_store(f"{sys.argv[1]}/{n}") for n in range(20)], sys.argv[2]
+from hunting_pipeline.settings import Settings
+settings, tenant = Settings(), sys.argv[1]
+stores = [open_store(f"{settings.lake}/{n}", settings.store_options) for n in range(20)]
 print("ready", flush=True)
 sys.stdin.readline()
 for store in stores:
@@ -373,28 +378,34 @@ for store in stores:
 ADD = """
 import sys
 from hunting_pipeline.lake.stores import Conflict, open_store
-store = open_store(sys.argv[1])
+from hunting_pipeline.settings import Settings
+settings = Settings()
+store = open_store(settings.lake, settings.store_options)
 print("ready", flush=True)
 sys.stdin.readline()
-for _ in range(25):
+for number in range(25):
     while True:
-        present = store.stat("counter")
-        number = int(store.get("counter"))
+        present = store.stat("words")
+        words = store.get("words") + f" {sys.argv[1]}{number}".encode()
         try:
-            store.put("counter", b"%d" % (number + 1), expected=present.version)
+            store.put("words", words, expected=present.version)
             break
         except Conflict:
             pass
 """
 
 
-def at_once(program: str, *arguments: Sequence[str]) -> list[str]:
-    """Start a process for each list of arguments. When all are ready, let them go and return their output."""
+def at_once(program: str, place: Place, arguments: Sequence[str]) -> list[str]:
+    """Start a process with each argument. When all are ready, let them go and return their output."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", program, word],
+            env={**os.environ, **place.variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        for words in arguments
+        for word in arguments
     ]
     for process in started:
         assert process.stdout is not None
@@ -408,21 +419,24 @@ def at_once(program: str, *arguments: Sequence[str]) -> list[str]:
     return output
 
 
-def test_one_of_several_tenants_that_claim_a_new_lake_at_once_gets_it(tmp_path: Path) -> None:
+@pytest.mark.stores("fast")
+def test_one_of_several_tenants_that_claim_a_new_lake_at_once_gets_it(place: Place) -> None:
     tenants = [f"00000000-0000-0000-0000-{n:012}" for n in range(3)]
-    said = [text.splitlines() for text in at_once(CLAIM, *[[str(tmp_path), tenant] for tenant in tenants])]
+    said = [text.splitlines() for text in at_once(CLAIM, place, tenants)]
     for number, answers in enumerate(zip(*said, strict=True)):
         (winner,) = [tenant for tenant, answer in zip(tenants, answers, strict=True) if answer == "mine"]
-        assert owner(open_store(str(tmp_path / str(number)))) == winner
+        assert owner(open_place(place.at(f"lake/{number}"))) == winner
         assert sum(f"this lake holds tenant {winner}" in answer for answer in answers) == len(tenants) - 1
 
 
-def test_no_put_of_several_processes_is_lost(tmp_path: Path) -> None:
-    """Each process adds 1 to a number, 25 times. It reads the version first, and puts only that version."""
-    store = open_store(str(tmp_path))
-    store.put("counter", b"0")
-    at_once(ADD, *[[str(tmp_path)]] * 3)
-    assert store.get("counter") == b"75"
+@pytest.mark.stores("fast")
+def test_no_put_of_several_processes_is_lost(place: Place) -> None:
+    """Each process adds 25 words to a text. It reads the version first, and puts only that version."""
+    store = open_place(place)
+    store.put("words", b"")
+    at_once(ADD, place, ["a", "b", "c"])
+    words = (store.get("words") or b"").decode().split()
+    assert sorted(words) == sorted(f"{name}{number}" for name in "abc" for number in range(25))
 
 
 def test_no_version_of_a_path_occurs_twice(tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ class ObjectStore:
             obstore.delete(self._client, path)
 
     def prove_writable(self, path: str) -> None:
-        """Check that objects can be put and deleted, and that the store honours the conditions of a put."""
+        """Check all rights on objects, and that the store honours the conditions of a put."""
         del path  # permissions are granted for the whole prefix
         if self._honours_conditions:
             return
@@ -240,6 +240,8 @@ class ObjectStore:
             version = self.put(probe, b"1", expected=ABSENT)
             changed = self.put(probe, b"2", expected=version)
             kept = self._refuses(probe, ABSENT) and self._refuses(probe, version)
+            kept = kept and self.get(probe) == b"2"
+            self.list(_PROBE_FOLDER)
         except Conflict:
             kept = False
         finally:
