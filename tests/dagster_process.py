@@ -177,10 +177,10 @@ class Dagster:
 
 @dataclass(frozen=True)
 class Machine:
-    """A place where processes of Dagster start.
+    """A place where processes of Dagster start. It shares no home, cache or temporary folder with another.
 
     Attributes:
-        home: the home of Dagster, with its own instance.
+        home: the home of Dagster, with its own instance, and of the processes.
         settings: variables of the processes.
     """
 
@@ -196,7 +196,11 @@ class Machine:
     def started(self, *command: str) -> Iterator[None]:
         """Start a process, and end it with its children when the block ends."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith("HUNTING_")}
-        settings = {**ours, **self.settings, "DAGSTER_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
+        folders = {"HOME": self.home, "XDG_CACHE_HOME": self.home / "cache", "TMPDIR": self.home / "tmp"}
+        folders["TMPDIR"].mkdir(exist_ok=True)
+        own = {name: str(path) for name, path in folders.items()}
+        own |= {"DAGSTER_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
+        settings = {**ours, **self.settings, **own}
         with self.log.open("ab") as output:
             process = subprocess.Popen(
                 [BIN / command[0], *command[1:]],

@@ -1,6 +1,6 @@
-"""Several machines: Dagster on Postgres, a broker, two Celery workers, one ledger. The emulator checks.
+"""Several machines: Dagster on Postgres, a broker, two Celery workers, one ledger, a lake in S3.
 
-`make workers` runs this in its own environment.
+The machines share no folder. The emulator checks. `make workers` runs this in its own environment.
 """
 
 import os
@@ -10,10 +10,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
 from dagster_process import ROOT, Dagster, dagster, free_port, machine
+from object_servers import Bucket
 from quota_postgres import serving
 
 from hunting_emulator.process import running
@@ -50,25 +52,26 @@ KEYS = [f"{FIRST + timedelta(days=day):%Y-%m-%d}" for day in range(DAYS)]
 ASKED = Window(ticks_of(FIRST), ticks_of(FIRST + timedelta(days=DAYS)))
 
 
-@pytest.fixture(scope="module")
-def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+@pytest.fixture
+def tenant(tmp_path: Path, s3: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulated]:
     """Start a tenant with the documented rate; the test uses all of it."""
     rows = dict.fromkeys(TABLES, 2_000)
     reference = Tenant(TenantOptions(rows=rows))
     with running(profile="graph", rows=rows) as endpoint:
-        yield Emulated(endpoint, reference, tmp_path_factory.mktemp("workers"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        yield Emulated(endpoint, reference, tmp_path, s3)
     reference.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def variables(tenant: Emulated) -> Iterator[dict[str, str]]:
-    """Return the variables of every machine: the tenant, the shared lake, Postgres and the broker."""
+    """Return the variables of every machine: the tenant, the lake's URL, Postgres and the broker."""
     redis = shutil.which("redis-server") or pytest.fail("needs redis-server (apt-get install redis-server)")
     port = free_port()
     broker = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tenant.home)]
     with serving() as postgres, machine({}) as elsewhere, elsewhere.started(redis, *broker):
         yield tenant.endpoint.settings() | {
-            "HUNTING_LAKE": str(tenant.home / "lake"),
+            **tenant.lake.variables,
             "HUNTING_LEDGER": postgres,
             "HUNTING_SHARE": "1",
             "HUNTING_CONFIG": os.devnull,
@@ -117,6 +120,7 @@ def test_two_workers_with_eight_runs_send_no_call_over_quota_and_leave_an_exact_
         landed = tenant.landed(table)
         assert landed.num_rows, table
         assert differences(landed, window_of_tenant(tenant, table, ASKED)) == (0, 0), table
+    assert not (tenant.home / "lake").exists()
 
 
 def ended(location: Dagster) -> list[dict[str, object]]:
