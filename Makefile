@@ -60,7 +60,7 @@ spark: .venv-spark/.ready ## test that Spark reads a lake
 	command -v java >/dev/null || { echo "needs java: apt-get install default-jre-headless"; exit 1; }
 	.venv-spark/bin/python -m pytest tests/unit/test_lake_read.py tests/unit/test_lake_micros.py -k spark
 
-stores: $(READY) .node/.ready ## run the tests of rows, calls and crashes in S3 and in Azure
+stores: $(READY) .node/.ready .venv-duckdb/.ready ## run the tests of rows, calls and crashes in S3 and in Azure
 	HUNTING_KILL_POINTS=24 $(BIN)/python -m pytest -n 2 --dist load --stores
 
 lock: $(READY) ## pin all dependencies again, for development and for the image

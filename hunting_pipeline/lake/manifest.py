@@ -6,6 +6,7 @@ the two writes, `load` reads the footer and writes the manifest again.
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
@@ -29,6 +30,9 @@ from hunting_pipeline.model import (
 __all__ = ["Manifest", "Segment", "has_proof", "load", "load_listed", "unusable"]
 
 _VERSION = 2
+
+_PARALLEL = 16
+"""Footers that are read at once, as after a lake was copied."""
 
 _LARGEST = 2**63
 """Every number in a manifest is smaller: Kusto's `long` has 64 bits."""
@@ -207,14 +211,25 @@ def load_listed(
     """
     listed = [manifests[path] for one in files if (path := manifest_path(one)) in manifests]
     texts = store.get_all(listed)
-    found: dict[Partition, Manifest] = {}
-    damaged: dict[Partition, CommitRefused] = {}
-    for partition, entry in files.items():
-        try:
-            found[partition] = _fitting(store, partition, entry, texts.get(manifest_path(partition)))
-        except CommitRefused as error:
-            damaged[partition] = error
-    return found, damaged
+    results: dict[Partition, Manifest | CommitRefused | None] = {
+        one: _fitting(one, entry, texts.get(manifest_path(one))) for one, entry in files.items()
+    }
+    stale = [one for one, manifest in results.items() if manifest is None]
+    if stale:
+        with ThreadPoolExecutor(min(_PARALLEL, len(stale))) as pool:
+            rebuilt = pool.map(lambda one: _rebuilt_or_error(store, one, files[one]), stale)
+            results |= zip(stale, rebuilt, strict=True)
+    return (
+        {one: result for one, result in results.items() if isinstance(result, Manifest)},
+        {one: result for one, result in results.items() if isinstance(result, CommitRefused)},
+    )
+
+
+def _rebuilt_or_error(store: Store, partition: Partition, entry: Entry) -> Manifest | CommitRefused:
+    try:
+        return _rebuilt(store, partition, entry)
+    except CommitRefused as error:
+        return error
 
 
 def has_proof(store: Store, partition: Partition) -> bool | None:
@@ -249,14 +264,18 @@ def _load(store: Store, partition: Partition, entry: Entry) -> Manifest:
         text = store.get(manifest_path(partition))
     except (Misconfigured, OSError):
         text = None
-    return _fitting(store, partition, entry, text)
+    return _fitting(partition, entry, text) or _rebuilt(store, partition, entry)
 
 
-def _fitting(store: Store, partition: Partition, entry: Entry, text: bytes | None) -> Manifest:
-    """Return the manifest in `text` if it fits the file. Otherwise the file's footer replaces it."""
+def _fitting(partition: Partition, entry: Entry, text: bytes | None) -> Manifest | None:
+    """Return the manifest in `text`; None if it does not fit the file."""
     manifest = _parsed(text)
-    if manifest and (manifest.partition, manifest.file_version) == (partition, entry.version):
-        return manifest
+    fits = manifest and (manifest.partition, manifest.file_version) == (partition, entry.version)
+    return manifest if fits else None
+
+
+def _rebuilt(store: Store, partition: Partition, entry: Entry) -> Manifest:
+    """Read the manifest from the footer of the file, and write it again."""
     manifest = _from_footer(store, partition)
     manifest = replace(manifest, file_bytes=entry.size, file_version=entry.version)
     with suppress(Misconfigured):
