@@ -167,7 +167,6 @@ def test_a_lake_without_write_access_is_refused_before_any_call(running: Emulate
     assert not (tmp_path / "unmounted").exists()
 
 
-@pytest.mark.stores("fast")
 def test_staged_slices_of_a_crashed_run_are_used_and_not_fetched_again(tenant: Emulated) -> None:
     """A run is dropped after its first commit; the next one fetches only what was not staged."""
     table = spec("DeviceNetworkInfo")

@@ -49,7 +49,6 @@ def loaded(home: Path, table: pa.Table, name: str = "AlertInfo") -> Path:
     return path
 
 
-@pytest.mark.stores("fast")
 def test_a_reconcile_archives_late_rows_and_changes_nothing_else(tmp_path: Path, place: Place) -> None:
     """Rows arrive up to three days late. After the reconcile, the lake is exact again."""
     late = {"late_share": 0.02, "late_seconds": 3 * 86400.0, "clock_runs": True}

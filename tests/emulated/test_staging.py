@@ -140,7 +140,6 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("moment", ["between two runs", "before the commit"])
-@pytest.mark.stores("fast")
 def test_a_damaged_segment_is_fetched_again_in_the_same_run(tenant: Emulated, moment: str) -> None:
     """Arrow itself reads many of these files without an error, or ends the process."""
     table = spec(TABLE)

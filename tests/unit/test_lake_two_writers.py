@@ -204,7 +204,7 @@ CASES = {
 }
 
 
-@pytest.mark.stores("fast")
+@pytest.mark.stores
 @pytest.mark.parametrize("name", CASES)
 def test_two_commits_at_once_keep_the_rows_of_both(shops: Callable[[], Workshop], name: str) -> None:
     """The second run commits before every step of the first one, in one lake for each step."""
