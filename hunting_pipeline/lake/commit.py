@@ -70,7 +70,7 @@ def owner(store: Store) -> str | None:
             raise _other_layout(store, 1)
         return None
     try:
-        lake = json.loads(found)
+        lake = json.loads(bytes(found))
         tenant, layout = lake["tenant"], lake["layout"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Misconfigured(

@@ -261,10 +261,10 @@ def unusable(partition: Partition, reason: object) -> CommitRefused:
 
 def _load(store: Store, partition: Partition, entry: Entry) -> Manifest:
     try:
-        text = store.get(manifest_path(partition))
+        found = store.get(manifest_path(partition))
     except (Misconfigured, OSError):
-        text = None
-    return _fitting(partition, entry, text) or _rebuilt(store, partition, entry)
+        found = None
+    return _fitting(partition, entry, bytes(found) if found else None) or _rebuilt(store, partition, entry)
 
 
 def _fitting(partition: Partition, entry: Entry, text: bytes | None) -> Manifest | None:

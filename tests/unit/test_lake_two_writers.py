@@ -386,7 +386,7 @@ sys.stdin.readline()
 for number in range(25):
     while True:
         present = store.stat("words")
-        words = store.get("words") + f" {sys.argv[1]}{number}".encode()
+        words = bytes(store.get("words")) + f" {sys.argv[1]}{number}".encode()
         try:
             store.put("words", words, expected=present.version)
             break
@@ -435,7 +435,7 @@ def test_no_put_of_several_processes_is_lost(place: Place) -> None:
     store = open_place(place)
     store.put("words", b"")
     at_once(ADD, place, ["a", "b", "c"])
-    words = (store.get("words") or b"").decode().split()
+    words = bytes(store.get("words") or b"").decode().split()
     assert sorted(words) == sorted(f"{name}{number}" for name in "abc" for number in range(25))
 
 

@@ -107,7 +107,7 @@ class Store(Protocol):
     def uri(self, path: str = "") -> str:
         """Return the location of an object or of the root, for messages and other programs."""
 
-    def get(self, path: str) -> bytes | None:
+    def get(self, path: str) -> bytes | memoryview | None:
         """Return the content of an object; None if it does not exist."""
 
     def stat(self, path: str) -> Entry | None:
