@@ -35,6 +35,10 @@ from support import DOTNET_EPOCH, Emulated
 TESTS = Path(__file__).parents[1]
 
 BIG_CLOUDS = pytest.mark.parametrize("bucket", ["seaweedfs", "azurite"], indirect=True)
+KILLED_IN = pytest.mark.parametrize(
+    "bucket", ["seaweedfs", "azurite"] if os.environ.get("HUNTING_LONG") else ["seaweedfs"], indirect=True
+)
+"""The stores of killed runs: in the short tests, one is enough."""
 EXTENDS = 30
 LONG = bool(os.environ.get("HUNTING_LONG"))
 KILLS = 200 if LONG else 8
@@ -90,7 +94,7 @@ def test_two_processes_extend_one_day_and_every_row_is_there_once(
     record_property(f"report: two writers of one day on {bucket.kind}", {"conflicts": conflicts})
 
 
-@BIG_CLOUDS
+@KILLED_IN
 def test_the_same_processes_lose_rows_if_they_replace_any_version(bucket: Bucket, tmp_path: Path) -> None:
     rows, conflicts = extended(bucket, tmp_path, EXTENDS // 3, careless=True)
     assert set(rows) < set(every_row(EXTENDS // 3))
@@ -251,7 +255,7 @@ MOMENTS = [
 """A pull creates files here, and a reconcile replaces files by files with more rows."""
 
 
-@BIG_CLOUDS
+@KILLED_IN
 def test_a_run_that_is_killed_during_a_put_is_mended_by_the_next_run(
     bucket: Bucket,
     tenant: Emulated,
@@ -285,7 +289,7 @@ def kill_during(storm: Storm, moment: Moment, proxy: Proxy) -> None:
     assert storm.runner.status(process) == -signal.SIGKILL
 
 
-@BIG_CLOUDS
+@KILLED_IN
 def test_no_row_is_lost_or_doubled_by_pulls_reconciles_and_dagster_that_are_killed(
     open_bucket: Callable[[str], Bucket],
     bucket: Bucket,

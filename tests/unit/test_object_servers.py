@@ -289,6 +289,10 @@ def _ended(folder: Path) -> bool:
     return not list(folder.glob("object-servers-*"))
 
 
+LONG = pytest.mark.skipif(not os.environ.get("HUNTING_LONG"), reason="whole test runs: set HUNTING_LONG")
+
+
+@LONG
 def test_workers_share_servers_that_end_with_the_run(tmp_path: Path) -> None:
     run = _inner_run(tmp_path, "-n", "2", "--dist", "loadfile", waits=False)
     assert run.wait(120) == 0
@@ -297,6 +301,7 @@ def test_workers_share_servers_that_end_with_the_run(tmp_path: Path) -> None:
     _wait_until(lambda: _ended(tmp_path))
 
 
+@LONG
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_servers_end_with_an_interrupted_run(tmp_path: Path, how: signal.Signals) -> None:
     run = _inner_run(tmp_path, waits=True)
