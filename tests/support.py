@@ -161,7 +161,7 @@ class Emulated:
             return pulling.report, receipts
 
     @contextmanager
-    def open(self, *, clock: Shifted | None = None, **changes: Any) -> Iterator[Pipeline]:
+    def open(self, *, clock: Shifted | Leaping | None = None, **changes: Any) -> Iterator[Pipeline]:
         settings = self.settings(**changes)
         with open_pipeline(settings, max_wait=MAX_WAIT, clock=clock or Shifted()) as pipeline:
             yield pipeline

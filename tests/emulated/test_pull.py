@@ -11,6 +11,7 @@ import trustme
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.errors import BeyondRetention, HuntingError, Misconfigured, QuotaExhausted, Refused
 from hunting_pipeline.lake.read import frame
+from hunting_pipeline.lake.stores import local
 from hunting_pipeline.model import DAY, Grain, Window, ticks_of
 from hunting_pipeline.pipeline import open_lake, open_pipeline
 from hunting_pipeline.window import available, partitions_in
@@ -154,7 +155,10 @@ def test_the_lake_of_another_tenant_is_refused_before_any_call(tenant: Emulated)
     assert tenant.stats()["calls"] == 0
 
 
-def test_a_lake_without_write_access_is_refused_before_any_call(running: Emulated, tmp_path: Path) -> None:
+def test_a_lake_without_write_access_is_refused_before_any_call(
+    running: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_FOLDER_SECONDS", 0.1)  # no other run removes the folder
     running.post("reset")
     tenant, lake = Emulated(running.endpoint, running.tenant, tmp_path), tmp_path / "lake"
     lake.symlink_to(tmp_path / "unmounted")

@@ -22,7 +22,18 @@ from hunting_pipeline.model import DAY, HOUR, SECOND, Progress, Receipt, Step, W
 from hunting_pipeline.pipeline import Pipeline, Recount, open_pipeline
 from hunting_pipeline.window import partitions_in
 from places import Place
-from support import DOTNET_EPOCH, NOW, WEEK, Emulated, Shifted, days, differences, emulated, window_of_tenant
+from support import (
+    DOTNET_EPOCH,
+    NOW,
+    WEEK,
+    Emulated,
+    Leaping,
+    Shifted,
+    days,
+    differences,
+    emulated,
+    window_of_tenant,
+)
 
 pytestmark = pytest.mark.stores
 ALERTS = [
@@ -329,7 +340,7 @@ def test_a_spent_quota_is_reported_before_a_row_that_is_too_large(tmp_path: Path
                 tenant.post("config", faults={"share": 1.0, "kinds": ["cpu"]}, manners={"wait_seconds": 3000})
 
         with (
-            tenant.open(workers=1) as pipeline,
+            tenant.open(workers=1, clock=Leaping()) as pipeline,
             pipeline.pull(spec("AlertInfo"), partitions, observe=fail) as pull,
             pytest.raises(QuotaExhausted) as caught,
         ):
