@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
-from hunting_pipeline.lake.stores import STORES, StoreOptions, is_url
+from hunting_pipeline.lake.location import STORES, StoreOptions, is_url
 
 __all__ = ["LakeSettings", "is_no_path", "lake_below"]
 

@@ -23,7 +23,7 @@ from support import WEEK, emulated, window_of_tenant
 ASKED = Window(WEEK.start, WEEK.start + 4 * DAY)
 
 
-@pytest.mark.stores("fast")
+@pytest.mark.stores
 def test_the_next_pull_completes_a_pull_that_was_killed_at_any_step(
     tmp_path: Path,
     place: Place,

@@ -58,6 +58,12 @@ def test_code_without_data_loads_no_data_library_and_changes_no_variable(code: s
     assert (loaded & HEAVY, changed) == (set(), [])
 
 
+def test_settings_load_no_data_library() -> None:
+    """A wrong setting is named at once."""
+    _, loaded, _ = run("import hunting_pipeline.settings")
+    assert not loaded & {"dagster", "numba", "numpy", "pandas", "pyarrow"}
+
+
 def test_a_pipeline_in_another_program_changes_no_variable() -> None:
     _, loaded, changed = run("import hunting_pipeline.pipeline")
     assert "pyarrow" in loaded

@@ -4,12 +4,10 @@ A new store is one file of this folder that defines `open_at(location, options)`
 file is imported when a lake with its scheme is opened, so what it imports may be missing until then.
 """
 
-import re
-from collections.abc import Mapping
 from importlib import import_module
-from types import MappingProxyType
 
 from hunting_pipeline.errors import Misconfigured, setting
+from hunting_pipeline.lake.location import STORES, StoreOptions, is_url
 from hunting_pipeline.lake.stores.protocol import (
     ABSENT,
     ANY,
@@ -18,7 +16,6 @@ from hunting_pipeline.lake.stores.protocol import (
     Expected,
     LockingStore,
     Store,
-    StoreOptions,
     read_current,
 )
 
@@ -37,27 +34,8 @@ __all__ = [
     "read_current",
 ]
 
-STORES: Mapping[str, str] = MappingProxyType(
-    {
-        "": "local",
-        "file": "local",
-        "s3": "s3",
-        "az": "azure",
-        "abfss": "azure",
-        "gs": "gcs",
-    }
-)
-"""The file of each store, by the scheme of the lake's location. A path has the empty scheme."""
-
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-
 _EXTRA = "cloud"
 """The extra with the packages of all stores except folders."""
-
-
-def is_url(location: str) -> bool:
-    """Return whether a location is a URL and not a path."""
-    return bool(_URL.match(location))
 
 
 def open_store(location: str, options: StoreOptions = StoreOptions()) -> Store:  # noqa: B008 # it is frozen

@@ -9,10 +9,11 @@ from obstore.auth.azure import AzureCredentialProvider
 from obstore.store import AzureStore
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed, setting
+from hunting_pipeline.lake.location import StoreOptions
 from hunting_pipeline.lake.stores.object_clients import client_options, opening, prefix_of
 from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed
 from hunting_pipeline.lake.stores.objects import ObjectStore
-from hunting_pipeline.lake.stores.protocol import Store, StoreOptions
+from hunting_pipeline.lake.stores.protocol import Store
 from hunting_pipeline.redaction import hold
 
 __all__ = ["open_at"]

@@ -8,10 +8,11 @@ from obstore.auth.google import GoogleCredentialProvider
 from obstore.store import GCSStore
 
 from hunting_pipeline.errors import ServiceFailed
+from hunting_pipeline.lake.location import StoreOptions
 from hunting_pipeline.lake.stores.object_clients import client_options, opening, prefix_of
 from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed
 from hunting_pipeline.lake.stores.objects import ObjectStore
-from hunting_pipeline.lake.stores.protocol import Store, StoreOptions
+from hunting_pipeline.lake.stores.protocol import Store
 
 __all__ = ["open_at"]
 

@@ -22,6 +22,7 @@ from filelock import BaseFileLock, Timeout
 
 from hunting_pipeline.errors import LakeBusy, Misconfigured, setting
 from hunting_pipeline.lake.layout import OWN_FOLDER
+from hunting_pipeline.lake.location import StoreOptions
 from hunting_pipeline.lake.stores import mounts
 from hunting_pipeline.lake.stores.locks import clear_holder, holder_of, new_lock, write_holder
 from hunting_pipeline.lake.stores.protocol import (
@@ -30,7 +31,6 @@ from hunting_pipeline.lake.stores.protocol import (
     Entry,
     Expected,
     Store,
-    StoreOptions,
     refuse_conflict,
 )
 from hunting_pipeline.lake.stores.temporary import TemporaryFiles

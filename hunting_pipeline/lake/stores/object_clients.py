@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from obstore.exceptions import BaseError
 
 from hunting_pipeline.errors import Misconfigured, setting
+from hunting_pipeline.lake.location import StoreOptions
 from hunting_pipeline.lake.stores.object_errors import said
-from hunting_pipeline.lake.stores.protocol import StoreOptions
 
 __all__ = ["client_options", "opening", "prefix_of"]
 

@@ -24,7 +24,6 @@ __all__ = [
     "Expected",
     "LockingStore",
     "Store",
-    "StoreOptions",
     "read_current",
     "refuse_conflict",
 ]
@@ -44,27 +43,6 @@ ABSENT: Final = _Expectation.ABSENT
 
 Expected = str | Literal[_Expectation.ANY, _Expectation.ABSENT]
 """The version that a put replaces, or `ABSENT`, or `ANY`."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreOptions:
-    """The settings of object stores. None stands for the store's own default.
-
-    Attributes:
-        endpoint: root URL of the service, for services other than that of the cloud itself.
-        region: region of the bucket; S3 only.
-        profile: profile in the AWS configuration files, also for SSO; S3 only.
-        path_style: whether the bucket is part of the path and not of the host; S3 only.
-        ca_bundle: PEM file with more authorities to trust.
-        proxy: URL of the proxy for all requests to the store.
-    """
-
-    endpoint: str | None = None
-    region: str | None = None
-    profile: str | None = None
-    path_style: bool | None = None
-    ca_bundle: Path | None = None
-    proxy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

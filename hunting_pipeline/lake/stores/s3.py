@@ -9,10 +9,11 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
 from hunting_pipeline.errors import ServiceFailed, setting
+from hunting_pipeline.lake.location import StoreOptions
 from hunting_pipeline.lake.stores.object_clients import client_options, opening, prefix_of
 from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed
 from hunting_pipeline.lake.stores.objects import ObjectStore
-from hunting_pipeline.lake.stores.protocol import Store, StoreOptions
+from hunting_pipeline.lake.stores.protocol import Store
 from hunting_pipeline.redaction import hold
 
 __all__ = ["open_at"]
