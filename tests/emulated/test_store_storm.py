@@ -255,7 +255,8 @@ MOMENTS = [
 """A pull creates files here, and a reconcile replaces files by files with more rows."""
 
 
-@KILLED_IN
+@pytest.mark.skipif(not LONG, reason="takes minutes: set HUNTING_LONG")
+@BIG_CLOUDS
 def test_a_run_that_is_killed_during_a_put_is_mended_by_the_next_run(
     bucket: Bucket,
     tenant: Emulated,
@@ -267,7 +268,7 @@ def test_a_run_that_is_killed_during_a_put_is_mended_by_the_next_run(
     chance = Random(5)
     with watch(bucket) as (near, proxy), read_all_the_while(bucket) as reads:
         storm = Storm(near, tenant, runner, tmp_path)
-        for moment in MOMENTS if LONG else MOMENTS[::3]:
+        for moment in MOMENTS:
             storm.load(400, chance)
             storm.days += moment.kind == "pull"
             kill_during(storm, moment, proxy)

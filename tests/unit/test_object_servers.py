@@ -22,6 +22,10 @@ from object_servers import Break, Bucket, Proxy, Rule, answer, watch
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
 from obstore.store import GCSStore
 
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("HUNTING_LONG"), reason="tests of the test servers themselves: set HUNTING_LONG"
+)
+
 SAFE = ("seaweedfs", "moto", "azurite", "gcs")
 """Servers that keep conditional puts."""
 WATCHED = ("seaweedfs", "azurite", "gcs")
@@ -289,10 +293,6 @@ def _ended(folder: Path) -> bool:
     return not list(folder.glob("object-servers-*"))
 
 
-LONG = pytest.mark.skipif(not os.environ.get("HUNTING_LONG"), reason="whole test runs: set HUNTING_LONG")
-
-
-@LONG
 def test_workers_share_servers_that_end_with_the_run(tmp_path: Path) -> None:
     run = _inner_run(tmp_path, "-n", "2", "--dist", "loadfile", waits=False)
     assert run.wait(120) == 0
@@ -301,7 +301,6 @@ def test_workers_share_servers_that_end_with_the_run(tmp_path: Path) -> None:
     _wait_until(lambda: _ended(tmp_path))
 
 
-@LONG
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_servers_end_with_an_interrupted_run(tmp_path: Path, how: signal.Signals) -> None:
     run = _inner_run(tmp_path, waits=True)

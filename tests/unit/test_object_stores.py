@@ -23,7 +23,7 @@ from hunting_pipeline.settings import Settings
 from hunting_pipeline.window import partitions_in
 
 BIG_CLOUDS = pytest.mark.parametrize("bucket", ["seaweedfs", "azurite"], indirect=True)
-EVERY = pytest.mark.parametrize("bucket", ["seaweedfs", "moto", "azurite", "gcs"], indirect=True)
+EVERY = pytest.mark.parametrize("bucket", ["seaweedfs", "azurite", "gcs"], indirect=True)
 SECRETS = ("AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY")
 
 
