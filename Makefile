@@ -21,7 +21,7 @@ nightly: $(READY) .node/.ready ## run the long tests: thousands of random runs, 
 	HUNTING_LONG=1 HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \
 	    $(BIN)/python -m pytest -n 2 --dist load tests/emulated/test_chaos.py tests/emulated/test_kill.py \
 	    tests/emulated/test_quota.py tests/emulated/test_store_storm.py tests/unit/test_object_servers.py \
-	    tests/ui/test_ui_text.py
+	    tests/ui/test_ui_text.py tests/emulated/test_faults_bounded.py
 
 fuzz: .venv-fuzz/.ready ## compare decoding with its reference on hostile replies, for half an hour
 	mkdir -p .fuzz/corpus .fuzz/found
