@@ -290,7 +290,8 @@ def kill_during(storm: Storm, moment: Moment, proxy: Proxy) -> None:
     assert storm.runner.status(process) == -signal.SIGKILL
 
 
-@KILLED_IN
+@pytest.mark.skipif(not LONG, reason="takes minutes: set HUNTING_LONG")
+@BIG_CLOUDS
 def test_no_row_is_lost_or_doubled_by_pulls_reconciles_and_dagster_that_are_killed(
     open_bucket: Callable[[str], Bucket],
     bucket: Bucket,
