@@ -273,7 +273,7 @@ def test_a_run_that_is_killed_during_a_put_is_mended_by_the_next_run(
             storm.days += moment.kind == "pull"
             kill_during(storm, moment, proxy)
             storm.finish("both")
-    record_property(f"report: runs killed during a put on {bucket.kind}", {"reads": reads})
+    record_property(f"report: runs killed during a put on {bucket.kind}", dict(reads))
 
 
 def kill_during(storm: Storm, moment: Moment, proxy: Proxy) -> None:
@@ -290,8 +290,7 @@ def kill_during(storm: Storm, moment: Moment, proxy: Proxy) -> None:
     assert storm.runner.status(process) == -signal.SIGKILL
 
 
-@pytest.mark.skipif(not LONG, reason="takes minutes: set HUNTING_LONG")
-@BIG_CLOUDS
+@KILLED_IN
 def test_no_row_is_lost_or_doubled_by_pulls_reconciles_and_dagster_that_are_killed(
     open_bucket: Callable[[str], Bucket],
     bucket: Bucket,
@@ -320,7 +319,7 @@ def test_no_row_is_lost_or_doubled_by_pulls_reconciles_and_dagster_that_are_kill
             storm.finish("both")
         outcome["lakes"] += 1
         outcome.update(reads)
-    record_property(f"report: killed runs on {bucket.kind}", {"all": outcome})
+    record_property(f"report: killed runs on {bucket.kind}", dict(outcome))
 
 
 def batter(storm: Storm, chance: Random, kills: int, outcome: Counter[str]) -> None:
