@@ -196,7 +196,7 @@ def _replace(
     _refuse_concurrent_change(store, partition, archived, writer)
     same_query = archived if archived and archived.query_hash == spec.query_hash else None
     written = Written()
-    with _copy_of(store, archived) as copy:
+    with _copy_of(store, same_query) as copy:
         parts = sources(staged, same_query, copy=copy, time_column=spec.time_column)
         if archived is not None:
             _refuse_less_coverage(partition, parts, archived)
@@ -226,7 +226,7 @@ def _replace(
 
 
 def _copy_of(store: Store, archived: Manifest | None) -> AbstractContextManager[Path | None]:
-    """Open a local copy of an archived file, in the version of its manifest."""
+    """Open a local copy of an archived file whose rows are kept, in the version of its manifest."""
     if archived is None:
         return nullcontext()
     return store.local_file(data_path(archived.partition), version=archived.file_version)

@@ -200,7 +200,8 @@ class ObjectStore:
         if not self._service.generations:
             return {"e_tag": _quoted(str(expected))}
         try:
-            present = obstore.head(self._client, path)
+            with self._explaining("get"):
+                present = self._head(path)
         except FileNotFoundError:
             raise _conflict(path) from None
         refuse_conflict(path, _version(present["e_tag"]), expected)
