@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from hashlib import sha256
-from pathlib import Path
 
 from platformdirs import user_cache_path
 
@@ -60,22 +59,22 @@ class ObjectCache:
         if not rows:
             return
         with suppress(sqlite3.Error, OSError):
-            self._create()
-            with closing(self._connect()) as database, database:
-                database.execute("PRAGMA journal_mode = WAL")
-                database.execute(_SCHEMA)
-                database.executemany("INSERT OR REPLACE INTO object VALUES (?, ?, ?)", rows)
+            try:
+                self._write(rows)
+            except sqlite3.OperationalError:  # for example, another process writes for too long
+                raise
+            except sqlite3.DatabaseError:  # a damaged file is replaced
+                self._file.unlink(missing_ok=True)
+                self._write(rows)
 
-    def _create(self) -> None:
-        """Create the file, which only this user can read. Replace a damaged file."""
+    def _write(self, rows: Iterable[tuple[str, str, bytes]]) -> None:
+        """Write rows into the file, which only this user can read."""
         make_folders(self._file.parent, root=self._file.parent)
         self._file.touch(mode=0o600, exist_ok=True)
-        try:
-            with closing(self._connect()) as database:
-                database.execute("PRAGMA schema_version")
-        except sqlite3.DatabaseError:
-            Path(self._file).unlink(missing_ok=True)
-            self._file.touch(mode=0o600, exist_ok=True)
+        with closing(self._connect()) as database, database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(_SCHEMA)
+            database.executemany("INSERT OR REPLACE INTO object VALUES (?, ?, ?)", rows)
 
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._file, timeout=_BUSY_SECONDS)
