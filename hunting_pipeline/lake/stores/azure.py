@@ -8,10 +8,10 @@ from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from obstore.auth.azure import AzureCredentialProvider
 from obstore.store import AzureStore
 
-from hunting_pipeline.errors import Misconfigured, ServiceFailed, setting
+from hunting_pipeline.errors import Misconfigured, setting
 from hunting_pipeline.lake.location import StoreOptions
 from hunting_pipeline.lake.stores.object_clients import client_options, opening, prefix_of
-from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed
+from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed, sign_in_unanswered
 from hunting_pipeline.lake.stores.objects import ObjectStore
 from hunting_pipeline.lake.stores.protocol import Store
 from hunting_pipeline.redaction import hold
@@ -90,9 +90,7 @@ def _identity(location: str) -> AzureCredentialProvider:
     try:
         provider()
     except ServiceRequestError as error:
-        raise ServiceFailed(
-            f"the credentials for the lake {location} could not be fetched ({error.message})", everything=True
-        ) from None
+        raise sign_in_unanswered(location, error.message) from None
     except (ClientAuthenticationError, CredentialUnavailableError) as error:
         raise sign_in_failed(location, AZURE, error.message.partition("\n")[0]) from None
     return provider

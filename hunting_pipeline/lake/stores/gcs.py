@@ -7,10 +7,9 @@ import google.auth.exceptions
 from obstore.auth.google import GoogleCredentialProvider
 from obstore.store import GCSStore
 
-from hunting_pipeline.errors import ServiceFailed
 from hunting_pipeline.lake.location import StoreOptions
 from hunting_pipeline.lake.stores.object_clients import client_options, opening, prefix_of
-from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed
+from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed, sign_in_unanswered
 from hunting_pipeline.lake.stores.objects import ObjectStore
 from hunting_pipeline.lake.stores.protocol import Store
 
@@ -61,9 +60,7 @@ def _identity(location: str) -> GoogleCredentialProvider:
         provider = GoogleCredentialProvider()
         provider()
     except google.auth.exceptions.TransportError as error:
-        raise ServiceFailed(
-            f"the credentials for the lake {location} could not be fetched ({error})", everything=True
-        ) from None
+        raise sign_in_unanswered(location, str(error)) from None
     except google.auth.exceptions.GoogleAuthError as error:
         raise sign_in_failed(location, GCS, str(error)) from None
     return provider

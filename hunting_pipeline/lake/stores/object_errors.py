@@ -21,7 +21,16 @@ from obstore.exceptions import (
 from hunting_pipeline.errors import HuntingError, Misconfigured, ServiceFailed, setting
 from hunting_pipeline.redaction import redacted
 
-__all__ = ["NOT_AS_EXPECTED", "Operation", "Service", "code_of", "explained", "said", "sign_in_failed"]
+__all__ = [
+    "NOT_AS_EXPECTED",
+    "Operation",
+    "Service",
+    "code_of",
+    "explained",
+    "said",
+    "sign_in_failed",
+    "sign_in_unanswered",
+]
 
 NOT_AS_EXPECTED = (AlreadyExistsError, PreconditionError)
 """The errors of a condition that does not hold: another writer was faster."""
@@ -147,6 +156,13 @@ def sign_in_failed(uri: str, service: Service, reason: str) -> Misconfigured:
     return Misconfigured(
         f"the lake {uri} could not be opened: {service.name} has no valid credentials ({reason})."
         f" All committed partitions are unchanged. {service.credentials}"
+    )
+
+
+def sign_in_unanswered(uri: str, reason: str) -> ServiceFailed:
+    """Return the error of a service that issues credentials and did not answer."""
+    return ServiceFailed(
+        f"the credentials for the lake {uri} could not be fetched ({reason})", everything=True
     )
 
 

@@ -8,10 +8,10 @@ import botocore.exceptions
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
-from hunting_pipeline.errors import ServiceFailed, setting
+from hunting_pipeline.errors import setting
 from hunting_pipeline.lake.location import StoreOptions
 from hunting_pipeline.lake.stores.object_clients import client_options, opening, prefix_of
-from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed
+from hunting_pipeline.lake.stores.object_errors import Service, sign_in_failed, sign_in_unanswered
 from hunting_pipeline.lake.stores.objects import ObjectStore
 from hunting_pipeline.lake.stores.protocol import Store
 from hunting_pipeline.redaction import hold
@@ -52,9 +52,7 @@ def open_at(location: str, options: StoreOptions) -> Store:
         credentials = provider()
         hold(credentials["secret_access_key"], credentials["token"] or "")
     except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
-        raise ServiceFailed(
-            f"the credentials for the lake {location} could not be fetched ({error})", everything=True
-        ) from None
+        raise sign_in_unanswered(location, str(error)) from None
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, ValueError) as error:
         raise sign_in_failed(location, S3, _reason(error)) from None
     path_style = options.path_style if options.path_style is not None else endpoint is not None
