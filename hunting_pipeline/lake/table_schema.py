@@ -23,9 +23,9 @@ from hunting_pipeline.lake.layout import KUSTO_TYPE_KEY, SOURCE_NAME_KEY, data_p
 from hunting_pipeline.lake.listing import list_files, list_manifests
 from hunting_pipeline.lake.manifest import Manifest, load_listed
 from hunting_pipeline.lake.parquet import opened
-from hunting_pipeline.lake.schema import fingerprint, merged
+from hunting_pipeline.lake.schema import columns_of, fingerprint, merged
 from hunting_pipeline.lake.stores import ABSENT, Conflict, Store, read_current
-from hunting_pipeline.model import HOUR, RESCUED, Grain, Partition, TableSpec
+from hunting_pipeline.model import HOUR, RESCUED, Column, Grain, Partition, TableSpec
 
 __all__ = ["TableSchema", "load_schema", "register_schema"]
 
@@ -56,6 +56,11 @@ class TableSchema:
 
     grain: Grain
     schema: pa.Schema
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The lake names and Kusto types of the columns, as in a manifest."""
+        return columns_of(self.schema)
 
     def to_json(self) -> str:
         """Return the text that `from_json` reads."""

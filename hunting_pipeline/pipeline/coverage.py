@@ -12,7 +12,6 @@ from hunting_pipeline.lake.archive import Archive, load_archive, newest_archived
 from hunting_pipeline.lake.layout import schema_path
 from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.micros import refuse_two_units
-from hunting_pipeline.lake.schema import columns_of
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.model import Grain, Partition, TableSpec, Window
 from hunting_pipeline.pipeline.health import list_some
@@ -121,7 +120,7 @@ def archive_of(store: Store, spec: TableSpec, partitions: Collection[Partition] 
 
 
 def _refuse_other_unit(spec: TableSpec, archive: Archive) -> None:
-    schema = columns_of(archive.schema.schema) if archive.schema else ()
+    schema = archive.schema.columns if archive.schema else ()
     unit = refuse_two_units(spec.name, archive.manifests.values(), schema)
     if None not in (unit, spec.timestamp_unit) and unit != spec.timestamp_unit:
         raise Misconfigured(

@@ -11,7 +11,7 @@ from hunting_pipeline.lake.archive import load_archive
 from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.micros import unit_of
 from hunting_pipeline.lake.rewrite import rewrite
-from hunting_pipeline.lake.schema import columns_of, merged
+from hunting_pipeline.lake.schema import merged
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.table_schema import register_schema
 from hunting_pipeline.model import NULL_TIME, Partition, TableSpec
@@ -69,6 +69,6 @@ def rewrite_of(store: Store, spec: TableSpec) -> Rewrite:
     archive = load_archive(store, spec.name, None)
     manifests = archive.manifests.values()
     outdated = tuple(one for one in manifests if unit_of(one.columns) not in (None, spec.timestamp_unit))
-    registered = unit_of(columns_of(archive.schema.schema)) if archive.schema else None
+    registered = unit_of(archive.schema.columns) if archive.schema else None
     needed = bool(outdated) or registered not in (None, spec.timestamp_unit)
     return Rewrite(store, spec, outdated, tuple(archive.damaged.values()), needed)

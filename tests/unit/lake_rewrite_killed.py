@@ -16,7 +16,6 @@ from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.micros import unit_of
 from hunting_pipeline.lake.read import archived_ticks
-from hunting_pipeline.lake.schema import columns_of
 from hunting_pipeline.lake.table_schema import load_schema
 from hunting_pipeline.model import TimestampUnit
 from hunting_pipeline.pipeline.coverage import archive_of
@@ -49,7 +48,7 @@ def check(folder: Path) -> None:
     units = {unit_of(manifest.columns) for manifest in before}
     schema = load_schema(shop.store, EVENTS.name)
     assert schema is not None
-    units.add(unit_of(columns_of(schema.schema)))
+    units.add(unit_of(schema.columns))
     if len(units) == 2:
         with pytest.raises(Misconfigured, match="hunting rewrite DeviceEvents"):
             archive_of(shop.store, EVENTS, None)
