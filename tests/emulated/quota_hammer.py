@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from started import go
+
 from hunting_pipeline.errors import QuotaExhausted
 from hunting_pipeline.limits import TEST, Kind, Limits, Rate
 from hunting_pipeline.pipeline import open_pipeline
@@ -78,13 +80,7 @@ def running_together(hammers: Sequence[Hammer]) -> Iterator[list[subprocess.Pope
         for hammer in hammers
     ]
     try:
-        for process in started:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in started:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
+        go(started)
         yield started
     finally:
         for process in started:

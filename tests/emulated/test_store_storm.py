@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from object_servers import Break, Bucket, Proxy, Rule, watch
+from started import go
 from storm_runs import REFUSED, TABLE, Runs, runs
 from test_reconcile import alerts
 
@@ -67,13 +68,7 @@ def extended(bucket: Bucket, home: Path, extends: int, *, careless: bool) -> tup
     """Extend one day with two processes at once. Return the rows of its file, and the number of conflicts."""
     given = {"writers": 2, "extends": extends, "careless": careless, "settings": bucket.settings}
     writers = [started("storm_extend.py", given | {"writer": n}, home / f"writer {n}") for n in range(2)]
-    for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
+    go(writers)
     conflicts = [int(writer.communicate()[0]) for writer in writers]
     (file,) = bucket.objects("DeviceEvents")
     rows = pq.read_table(io.BytesIO(bucket.read(file)))["A"].to_pylist()

@@ -14,6 +14,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 from lake_workshop import EVENTS, MIDNIGHT, NOON, SNAPSHOT, Workshop, day, reply, text
+from started import go
 
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake import derived
@@ -407,13 +408,7 @@ def at_once(program: str, place: Place, arguments: Sequence[str]) -> list[str]:
         )
         for word in arguments
     ]
-    for process in started:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in started:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
+    go(started)
     output = [process.communicate()[0] for process in started]
     assert [process.returncode for process in started] == [0] * len(started)
     return output

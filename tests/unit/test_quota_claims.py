@@ -7,13 +7,14 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from quota_postgres import Server, restartable, serving
+from ledger_clock import Clock
+from quota_postgres import Server, restartable
 
 from hunting_pipeline.errors import LakeBusy, Misconfigured, ServiceFailed
 from hunting_pipeline.limits import TEST
@@ -24,36 +25,6 @@ from hunting_pipeline.quota.store import open_store
 
 PROCESSES = multiprocessing.get_context("fork")
 LAKE = "s3://bucket/lake"
-T0 = 1_800_000_000.0
-
-
-class Clock:
-    """A clock that only moves when the test sets it."""
-
-    def __init__(self) -> None:
-        self.now = T0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with serving() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
-    return str(request.getfixturevalue("postgres"))
-
-
-@pytest.fixture
-def tenant(request: pytest.FixtureRequest) -> str:
-    """Return a separate tenant for each test, because one database holds many."""
-    return str(request.node.name)
 
 
 @pytest.fixture

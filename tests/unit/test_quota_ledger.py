@@ -9,11 +9,11 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from quota_postgres import restartable, serving
+from ledger_clock import T0, Clock
+from quota_postgres import restartable
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
 from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, TEST, Kind, Limits, Rate
@@ -25,36 +25,6 @@ from hunting_pipeline.quota.store import open_store
 from hunting_pipeline.quota.windows import TRANSIT_SECONDS
 
 PROCESSES = multiprocessing.get_context("fork")
-T0 = 1_800_000_000.0
-
-
-class Clock:
-    """A clock that only moves when the test sets it."""
-
-    def __init__(self) -> None:
-        self.now = T0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with serving() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request, tmp_path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/new/folder/ledger.db"
-    return str(request.getfixturevalue("postgres"))
-
-
-@pytest.fixture
-def tenant(request) -> str:
-    """Return a separate tenant for each test, because one database holds many."""
-    return request.node.name
 
 
 @pytest.fixture
