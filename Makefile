@@ -9,13 +9,16 @@ PIN := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11
     --no-emit-index-url --no-emit-find-links --no-header --quiet
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: demo test nightly fuzz check ui bench performance witness workers spark stores lock clean
+.PHONY: demo test commands nightly fuzz check ui bench performance witness workers spark stores lock clean
 
 demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 	$(BIN)/hunting demo
 
-test: $(READY) .node/.ready check ## run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: $(READY) .node/.ready check ## run the tests, except the slow ones
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+commands: $(READY) .node/.ready ## run the slow tests: whole commands, all kinds of faults, Dagster's UI and its daemon
+	$(BIN)/python -m pytest -n 2 --dist load -m slow
 
 nightly: $(READY) .node/.ready ## run the long tests: thousands of random runs, kills at every step, many processes on one quota or lake
 	HUNTING_LONG=1 HUNTING_CHAOS_EXAMPLES=3000 HUNTING_KILL_POINTS=0 \

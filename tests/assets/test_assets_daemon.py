@@ -37,6 +37,7 @@ def location(tenant: Emulated) -> Iterator[Dagster]:
         yield started
 
 
+@pytest.mark.slow
 def test_a_run_waits_in_the_queue_until_the_pool_has_room(location: Dagster, tenant: Emulated) -> None:
     tenant.post("config", manners={"slow_seconds": 4.0})
     tenant.post("config", faults={"on": "rows", "queue": ["slow"] * 200})

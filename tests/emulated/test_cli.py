@@ -88,6 +88,7 @@ def test_plan_shows_the_cost_of_a_pull_and_writes_nothing(variables: dict[str, s
     assert "AlertInfo" in hunting(variables, "pull", "--dry-run", "AlertInfo", *DATES).stdout
 
 
+@pytest.mark.slow
 def test_a_command_chooses_one_of_several_tenants(
     endpoint: Endpoint, variables: dict[str, str], tmp_path: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_pull_then_status_shows_full_coverage(variables: dict[str, str]) -> None
     assert quota["rates"][0]["spent"] >= 4
 
 
+@pytest.mark.slow
 def test_a_command_takes_the_path_of_a_hunt_instead_of_a_table(
     variables: dict[str, str], tmp_path: Path
 ) -> None:
@@ -178,6 +180,7 @@ def materialized(variables: dict[str, str], spec: TableSpec) -> None:
         list(pull)
 
 
+@pytest.mark.slow
 def test_status_of_everything_begins_at_the_first_partition(variables: dict[str, str]) -> None:
     assert hunting(variables, "pull", "AlertInfo", *DATES).returncode == 0
     table = Path(variables["HUNTING_LAKE"], "AlertInfo")
@@ -197,6 +200,7 @@ def test_status_of_everything_begins_at_the_first_partition(variables: dict[str,
     assert hunting(variables, "status", "--all", *DATES).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_table_that_is_archived_by_hours_stays_hourly(variables: dict[str, str]) -> None:
     materialized(variables, replace(spec("AlertInfo"), grain=Grain.HOUR))
     done = hunting(variables, "status", "AlertInfo", *DATES, "--json")
@@ -205,6 +209,7 @@ def test_a_table_that_is_archived_by_hours_stays_hourly(variables: dict[str, str
     assert hunting(variables, "pull", "AlertInfo", *DATES).returncode == 0
 
 
+@pytest.mark.slow
 def test_rows_that_a_defs_file_filters_are_not_replaced_and_the_next_table_is_archived(
     variables: dict[str, str],
 ) -> None:
@@ -228,6 +233,7 @@ def test_rows_that_a_defs_file_filters_are_not_replaced_and_the_next_table_is_ar
     assert {path: path.read_bytes() for path in before} != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["plan", "pull", "status", "reconcile", "check"])
 def test_an_error_of_one_hunt_does_not_end_the_list(
     variables: dict[str, str], tmp_path: Path, word: str
@@ -276,6 +282,7 @@ def test_a_wrong_argument_ends_with_the_exit_code_of_its_kind(
     assert not list(Path(variables["HUNTING_LAKE"]).rglob("*.parquet"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -381,7 +388,11 @@ def test_ctrl_c_ends_the_emulator_without_a_traceback(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "stubborn"),
-    [(signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGTERM, True)],
+    [
+        (signal.SIGTERM, False),
+        (signal.SIGHUP, False),
+        pytest.param(signal.SIGTERM, True, marks=pytest.mark.slow),
+    ],
     ids=["SIGTERM", "SIGHUP", "stubborn"],
 )
 def test_a_signal_ends_the_emulator_and_all_processes_of_its_command(

@@ -74,8 +74,11 @@ def exact(tenant: Emulated, table: str) -> bool:
     return differences(tenant.landed(table), window_of_tenant(tenant, table, ASKED)) == (0, 0)
 
 
-@pytest.mark.parametrize("fault", ["gateway", "timeout", "unavailable"])
-@pytest.mark.parametrize("on", ["rows", "any"])
+@pytest.mark.parametrize(
+    "fault",
+    ["gateway", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("timeout", "unavailable"))],
+)
+@pytest.mark.parametrize("on", ["rows", pytest.param("any", marks=pytest.mark.slow)])
 def test_an_outage_costs_ten_calls_a_table_and_thirty_a_tenant(tenant: Emulated, fault: str, on: str) -> None:
     clock = Leaping(PACE)
     tenant.post("config", faults={"share": 1.0, "kinds": [fault], "on": on})
@@ -161,6 +164,7 @@ SHORT = sorted({*ONCE[::2], "miscount"})
 """The faults in the short tests. `make nightly` tests all."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("on", "table"), [("histogram", SMALL), ("rows", "EmailEvents")])
 def test_one_fault_of_any_kind_costs_a_few_calls_and_no_partition(
     tenant: Emulated, on: str, table: str, record_property: Callable[[str, object], None]

@@ -89,6 +89,7 @@ def test_another_unit_is_refused_before_any_request(tenant: Emulated) -> None:
     assert report.calls == 0, "the unit is no part of the query"
 
 
+@pytest.mark.slow
 def test_the_command_rewrites_a_table_without_a_call(tenant: Emulated) -> None:
     tenant.pull(spec(TABLE), WEEK)
     before = {one.partition: one for one in load_all(open_lake(tenant.settings()), TABLE)}

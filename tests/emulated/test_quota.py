@@ -61,6 +61,7 @@ def test_four_processes_spend_every_call_of_a_minute_and_none_more(tenant: Emula
     assert stats["calls"] == sum(one["calls"] for one in spent) == 40
 
 
+@pytest.mark.slow
 def test_four_processes_spend_the_running_time_of_an_hour_and_no_more(
     tenant: Emulated, tmp_path: Path
 ) -> None:
@@ -75,7 +76,9 @@ def test_four_processes_spend_the_running_time_of_an_hour_and_no_more(
     assert sum(call["seconds"] for call in stats["log"]) <= 12
 
 
-@pytest.mark.parametrize("api", ["graph", "xdr", pytest.param("endpoint", marks=long)])
+@pytest.mark.parametrize(
+    "api", ["graph", pytest.param("xdr", marks=pytest.mark.slow), pytest.param("endpoint", marks=long)]
+)
 def test_a_429_that_one_process_receives_stops_all(tenant: Emulated, tmp_path: Path, api: str) -> None:
     """Each API has its own form of the body. Calls that are already on their way may still arrive."""
     wait, on_their_way = 4, 1.5

@@ -295,6 +295,7 @@ def test_a_row_larger_than_a_reply_is_named_and_all_other_days_are_archived(
             assert differences(landed, window_of_tenant(tenant, "AlertInfo", span)) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_null_time_row_larger_than_a_reply_is_named_and_all_rows_with_a_time_are_archived(
     tmp_path: Path, place: Place, workers: int
@@ -312,6 +313,7 @@ def test_a_null_time_row_larger_than_a_reply_is_named_and_all_rows_with_a_time_a
         assert tenant.landed("AlertInfo").num_rows == 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["timeout", "gateway"])
 @pytest.mark.parametrize("hours", [[], [5]], ids=["no row", "one row"])
 def test_a_query_for_at_most_one_row_is_retried_if_the_service_is_busy(

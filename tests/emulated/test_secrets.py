@@ -75,6 +75,7 @@ def forms(secret: str) -> set[bytes]:
     return {form.encode() for form in found}
 
 
+@pytest.mark.slow
 def test_no_secret_is_printed_or_stored(endpoint: Endpoint, tmp_path: Path) -> None:
     emulated = Emulated(endpoint, tenant=None, home=tmp_path)  # type: ignore[arg-type] # rows are not compared
     machine = Machine(emulated)

@@ -57,8 +57,8 @@ def _seaweedfs(data: Path, ports: list[int]) -> list[str]:
         "s3.port.iceberg",
         "s3.port.lance",
     ]
-    return [
-        *(_tool("weed"), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+    return [  # each bucket takes a volume, and by default the free disk decides how many there are
+        *(_tool("weed"), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=10000"),
         *("-webdav=false", "-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false"),
         *("-s3.localSocket=s3.sock", "-filer.localSocket=filer.sock"),
         *(f"-{name}={port}" for name, port in zip(names, ports, strict=True)),

@@ -137,6 +137,7 @@ def archived(tenant: Emulated) -> dict[str, int]:
     return {manifest.partition.key: manifest.committed_at for manifest in manifests}
 
 
+@pytest.mark.slow
 def test_a_killed_run_shows_its_finished_partitions_and_its_re_execution_archives_the_rest(
     location: Dagster, tenant: Emulated, page: Any
 ) -> None:
