@@ -67,6 +67,8 @@ def recounted(location: Dagster) -> tuple[bool, list[str]]:
 def test_late_rows_fail_the_check_and_the_sensor_updates_exactly_their_partitions(
     location: Dagster, tenant: Emulated
 ) -> None:
+    run = location.materialize("AlertInfo", AVAILABLE[0], AVAILABLE[-1])
+    assert location.until(lambda: location.ended(run), seconds=180) == "SUCCESS"
     assert recounted(location) == (True, [])
     before = files(tenant.home / "lake")
     tenant.post("config", late_share=0.0)  # all late rows have arrived
