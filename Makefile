@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FUZZ_SECONDS ?= 1800
+AUTOMATION ?= off
 PIN := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11 --no-strip-extras \
     --no-emit-index-url --no-emit-find-links --no-header --quiet
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
@@ -40,10 +41,11 @@ check: $(READY) ## check style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ui: $(READY) ## start Dagster with an emulated tenant at http://localhost:3000
+ui: $(READY) ## start Dagster with an emulated tenant at http://localhost:3000; AUTOMATION=on starts its sensors
 	mkdir -p .ui/dagster
 	cp dagster.yaml .ui/dagster
-	DAGSTER_HOME=$(CURDIR)/.ui/dagster $(BIN)/hunting emulate --home .ui --run "$(BIN)/dagster dev -w workspace.yaml"
+	DAGSTER_HOME=$(CURDIR)/.ui/dagster $(BIN)/hunting emulate --home .ui \
+	    --run "env HUNTING_AUTOMATION=$(AUTOMATION) $(BIN)/dagster dev -w workspace.yaml"
 
 bench: $(READY) $(PEERS) ## run all benchmarks
 	$(BIN)/python -m benchmarks

@@ -91,6 +91,7 @@ class Service:
             refused = TokenError(401, "invalid_client", 9002313, f"The request is not valid: {body}")
             return JSONResponse(refused.body(), status_code=refused.status)
         form = dict(parse_qsl(body))
+        self.record.add_sign_in()
         issued = self.identity.issue(form, f"{self.base}/{self.identity.tenant_id}/oauth2/v2.0/token")
         if isinstance(issued, TokenError):
             return JSONResponse(issued.body(), status_code=issued.status)

@@ -49,6 +49,11 @@ class Record:
             for table in set(call.tables):
                 self._by["table"][table] += 1
 
+    def add_sign_in(self) -> None:
+        """Count a request for a token."""
+        with self._lock:
+            self._totals["sign_ins"] += 1
+
     def clear(self) -> None:
         """Reset every counter."""
         with self._lock:
@@ -60,7 +65,7 @@ class Record:
     def report(self) -> dict[str, object]:
         """Return all counters and calls as JSON values."""
         with self._lock:
-            totals = {key: self._totals[key] for key in ("calls", "over_quota", "too_big", "rows", "bytes")}
+            totals = {key: self._totals[key] for key in ("calls", "sign_ins", "over_quota", "too_big", "rows", "bytes")}
             counters = {f"by_{name}": dict(counter) for name, counter in self._by.items()}
             return {**totals, **counters, "log": [asdict(call) for call in self._log]}
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ BIN = Path(sys.executable).parent
 
 _INSTANCE = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 
-_SENSORS = """{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } sensors {
-    name sensorState { id selectorId status } } } } } }"""
+_REPOSITORY = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
+    name location { name } } } } }"""
 
 _FAILURES = """{ runsOrError(limit: 3) { ... on Runs { results { eventConnection(limit: 10000) { events {
     ... on ExecutionStepFailureEvent { stepKey error { message causes { message } } }
@@ -39,10 +39,6 @@ _RUN = """query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status eve
     events { ... on EngineEvent { message } } } } } }"""
 
 _STARTED = re.compile(r"Started process for run \(pid: (\d+)\)")
-
-_STOP = (
-    """mutation Stop($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }"""
-)
 
 _START = """mutation Start($of: SensorSelector!) { startSensor(sensorSelector: $of) {
     __typename ... on PythonError { message } } }"""
@@ -161,18 +157,11 @@ class Dagster:
         assert done["__typename"] == "Sensor", done
 
     def _location(self) -> dict[str, str]:
-        (repository,) = self.ask(_SENSORS)["repositoriesOrError"]["nodes"]
+        (repository,) = self.ask(_REPOSITORY)["repositoriesOrError"]["nodes"]
         return {
             "repositoryName": repository["name"],
             "repositoryLocationName": repository["location"]["name"],
         }
-
-    def stop_sensors(self) -> None:
-        """Stop all sensors, so only the test launches runs."""
-        for repository in self.ask(_SENSORS)["repositoriesOrError"]["nodes"]:
-            for sensor in repository["sensors"]:
-                done = self.ask(_STOP, id=sensor["sensorState"]["id"])["stopSensor"]
-                assert done["__typename"] == "StopSensorMutationResult", done
 
 
 @dataclass(frozen=True)
@@ -226,12 +215,16 @@ def machine(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[
 
 
 @contextlib.contextmanager
-def dagster(settings: Mapping[str, str], instance: str = _INSTANCE) -> Iterator[Dagster]:
+def dagster(
+    settings: Mapping[str, str], instance: str = _INSTANCE, *, without: Collection[str] = ()
+) -> Iterator[Dagster]:
     """Serve the code location with these `HUNTING_*` settings, as in a deployment. No sensor runs.
 
-    At the end, no file of Dagster may hold the client secret or a token.
+    At the end, no file of Dagster may hold the client secret or a token. `without` names settings that are
+    in a file.
     """
-    with machine(settings, instance) as one:
+    variables = {name: value for name, value in settings.items() if name not in without}
+    with machine(variables, instance) as one:
         with contextlib.ExitStack() as started:
             yield _served(one, started)
         secrets = settings["HUNTING_CLIENT_SECRET"].encode(), b"eyJ0eXAiOi"
@@ -255,7 +248,6 @@ def _served(one: Machine, started: contextlib.ExitStack) -> Dagster:
     workspace.write_text(yaml.safe_dump({"load_from": [entry]}))
     start(f"dagster-webserver -h 127.0.0.1 -p {port} -w {workspace}")
     found.until(lambda: _listens(port), seconds=120)
-    found.stop_sensors()
     start(f"dagster-daemon run -w {workspace}")
     return found
 

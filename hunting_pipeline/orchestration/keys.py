@@ -5,6 +5,8 @@ read are not listed here.
 """
 
 __all__ = [
+    "AUTOMATED_TAG",
+    "AUTOMATION_TAG",
     "BACKFILL_TAG",
     "CALLS",
     "CODE_REFERENCES",
@@ -13,7 +15,9 @@ __all__ = [
     "DEADLINE",
     "DRIFT",
     "FRESH",
+    "GAPS_PRIORITY",
     "HEALTHY",
+    "KEPT_TAG",
     "NEAR_DEADLINE",
     "PARTITION_ROW_COUNT",
     "PRIORITY_TAG",
@@ -22,6 +26,7 @@ __all__ = [
     "RANGE_START_TAG",
     "RECONCILED",
     "RECONCILE_TAG",
+    "REFRESH_PRIORITY",
     "ROW_COUNT",
     "SECONDS_WAITED",
     "STALE_PARTITIONS",
@@ -51,6 +56,18 @@ RECONCILE_TAG = "hunting/reconcile"
 
 TENANT_TAG = "hunting/tenant"
 """Tag of assets and runs if the settings name several tenants. The value is the tenant's name."""
+
+AUTOMATION_TAG = "hunting/automation"
+"""Tag of a run that a sensor requested. The value is the sensor's name. Its calls give way to people's."""
+
+AUTOMATED_TAG = "hunting/automated"
+"""Tag of assets: `on` if their sensors run by default, `off` if a person starts them."""
+
+KEPT_TAG = "hunting/keep_complete"
+"""Tag of assets that the sensor `keep_complete` requests: `rows`, or `snapshot` for a table without times."""
+
+REFRESH_PRIORITY, GAPS_PRIORITY = "-1", "-2"
+"""Values of the tag `dagster/priority` of requested runs. The runs of people have the priority 0."""
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"

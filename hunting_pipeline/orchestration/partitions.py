@@ -22,22 +22,19 @@ def partitions_for(grain: Grain, start: date = DEFAULT_START) -> dg.TimeWindowPa
     return dg.DailyPartitionsDefinition(start_date=str(start), end_offset=1)
 
 
-def by_partitions(
-    definitions: dg.Definitions, checks: Iterable[dg.AssetCheckKey]
-) -> dict[str, list[dg.AssetCheckKey]]:
-    """Group checks by the partitions definition of their assets.
+def by_partitions(specs: Iterable[dg.AssetSpec], keys: Iterable[dg.AssetKey]) -> dict[str, list[dg.AssetKey]]:
+    """Group assets by their partitions definition.
 
     Each group needs its own sensor, because a sensor cannot target assets with different partitions.
 
     Returns:
-        Checks by the suffix of their sensor's name. The suffix is "" for the default partitions. If no asset
-        has the default partitions, the suffix is "" for the first group, days before hours.
+        Keys of assets by the suffix of their sensor's name. The suffix is "" for the default partitions. If
+        no asset has the default partitions, the suffix is "" for the first group, days before hours.
     """
-    assets = [each for each in definitions.assets or () if isinstance(each, dg.AssetsDefinition)]
-    kinds = {spec.key: spec.partitions_def for asset in assets for spec in asset.specs}
-    found: dict[dg.PartitionsDefinition | None, list[dg.AssetCheckKey]] = {}
-    for check in checks:
-        found.setdefault(kinds[check.asset_key], []).append(check)
+    kinds = {spec.key: spec.partitions_def for spec in specs}
+    found: dict[dg.PartitionsDefinition | None, list[dg.AssetKey]] = {}
+    for key in keys:
+        found.setdefault(kinds[key], []).append(key)
     usual = partitions_for(Grain.DAY)
     ordered = sorted(found, key=lambda kind: (kind != usual, str(kind)))
     return {_suffix(kind) if at else "": found[kind] for at, kind in enumerate(ordered)}

@@ -1,21 +1,26 @@
 """Dagster resources: a tenant with its lake and its quota."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
 
 import dagster as dg
 from pydantic import Field
 
-from hunting_pipeline.errors import Misconfigured
+from hunting_pipeline.errors import HuntingError, Misconfigured, Refused
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import Partition, TableSpec
 from hunting_pipeline.orchestration.keys import TENANT_TAG
-from hunting_pipeline.pipeline import Coverage, Pipeline, coverage, open_lake, open_pipeline
+from hunting_pipeline.pipeline import Coverage, Pipeline, coverage, open_lake, open_pipeline, open_quota
+from hunting_pipeline.quota import Ledger
 from hunting_pipeline.settings import Settings, load_settings, naming, tenant_names
 
 __all__ = ["HuntingResource", "configured_tenants", "hunting_of"]
+
+
+_refused: dict[str, HuntingError] = {}
+"""The error that ended a step of the present run, and that would end all its other steps, by the run's id."""
 
 
 class HuntingResource(dg.ConfigurableResource[None]):
@@ -76,14 +81,38 @@ class HuntingResource(dg.ConfigurableResource[None]):
         return load_settings(self.tenant)
 
     @contextmanager
-    def pipeline(self, *, run_id: str) -> Iterator[Pipeline]:
+    def pipeline(self, *, run_id: str, background: bool = False) -> Iterator[Pipeline]:
         """Open the tenant's pipeline, and close it at the end of the `with` block. Manifests record `run_id`.
+
+        With `background`, the calls of people go first. If the tenant refused an earlier step of the run, the
+        error is raised again, without a sign-in.
 
         Raises:
             Misconfigured: a setting is missing or wrong, or the lake belongs to another tenant.
+            Refused: the tenant refused an earlier step of the run.
         """
-        with open_pipeline(self.settings(), max_wait=self.max_wait, run_id=run_id) as pipeline:
-            yield pipeline
+        if run_id in _refused:
+            raise _refused[run_id]
+        settings = self.settings()
+        try:
+            with open_pipeline(
+                settings, max_wait=self.max_wait, run_id=run_id, background=background
+            ) as pipeline:
+                yield pipeline
+        except (Misconfigured, Refused) as error:
+            if error.everything:
+                _refused.clear()  # of earlier runs in this process
+                _refused[run_id] = error
+            raise
+
+    def ledger(self) -> AbstractContextManager[Ledger]:
+        """Open the tenant's quota ledger, and close it at the end of the `with` block.
+
+        Raises:
+            Misconfigured: a setting is missing or wrong, or the ledger cannot be opened.
+            ServiceFailed: the database server does not answer.
+        """
+        return closing(open_quota(self.settings()))
 
     def limits(self) -> Limits:
         """Return the tenant's limits, such as its retention.
@@ -113,20 +142,6 @@ class HuntingResource(dg.ConfigurableResource[None]):
         with naming(settings):
             spec = settings.completed(spec)
             return coverage(self.lake(), spec, partitions, now=now, retention_days=retention)
-
-    @property
-    def sensors(self) -> dg.DefaultSensorStatus:
-        """The default status of the tenant's sensors. It is STOPPED if a setting for the sign-in is missing.
-
-        Raises:
-            Misconfigured: a setting is wrong.
-        """
-        settings = self.settings()
-        try:
-            settings.tenant()
-        except Misconfigured:
-            return dg.DefaultSensorStatus.STOPPED
-        return dg.DefaultSensorStatus.RUNNING
 
 
 @cache

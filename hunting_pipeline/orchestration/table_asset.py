@@ -6,24 +6,31 @@ from functools import partial
 
 import dagster as dg
 
+from hunting_pipeline.errors import HuntingError
 from hunting_pipeline.lake.verify import verify
 from hunting_pipeline.model import TableSpec, ticks_of
 from hunting_pipeline.orchestration.checks.complete import complete_result, complete_spec
 from hunting_pipeline.orchestration.checks.health import HEALTH_CHECKS, health_results, health_specs
 from hunting_pipeline.orchestration.checks.reconciled import reconciled_spec, recount
-from hunting_pipeline.orchestration.keys import COMPLETE, RECONCILED
+from hunting_pipeline.orchestration.keys import AUTOMATION_TAG, COMPLETE, KEPT_TAG, RECONCILED
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.orchestration.table_run import Event
 from hunting_pipeline.pipeline.coverage import archive_of, problems_of
+from hunting_pipeline.pipeline.pull import OF_PARTITIONS
 
-__all__ = ["checked_asset"]
+__all__ = ["checked_asset", "kept_tags"]
 
 HealthResults = Callable[[HuntingResource], Iterator[dg.AssetCheckResult]]
 """A function that evaluates the checks that need no API call."""
 
 Body = Callable[[dg.AssetExecutionContext, HuntingResource], Iterator[Event]]
 """A function that does the work of a step."""
+
+
+def kept_tags(spec: TableSpec) -> dict[str, str]:
+    """Return the tag of an asset that the sensor `keep_complete` requests."""
+    return {KEPT_TAG: "snapshot" if spec.time_column is None else "rows"}
 
 
 def checked_asset(
@@ -49,14 +56,30 @@ def checked_asset(
     health = partial(health_results, spec=spec, start=ticks_of(start), fresh_hours=fresh_hours)
 
     def body(context: dg.AssetExecutionContext, hunting: HuntingResource) -> Iterator[Event]:
+        failure = None
         if context.selected_asset_keys:
-            yield from execute(context, hunting)
+            try:
+                yield from execute(context, hunting)
+            except dg.Failure as error:
+                if not _of_partitions(error):
+                    raise
+                failure = error
         yield from _check_results(context, spec, start=ticks_of(start), health=health, hunting=hunting)
+        if failure is not None:
+            raise failure
 
     check_specs = [complete_spec(asset.key), *health_specs(asset.key, fresh_hours=fresh_hours)]
     if spec.recountable:
         check_specs.append(reconciled_spec(asset.key))
     return _asset_of(asset, check_specs, body, hunting=hunting)
+
+
+def _of_partitions(failure: BaseException) -> bool:
+    """Return whether a failure concerns some partitions only, so the checks still tell something."""
+    cause: BaseException | None = failure
+    while cause is not None and not isinstance(cause, HuntingError):
+        cause = cause.__cause__
+    return isinstance(cause, OF_PARTITIONS)
 
 
 def _asset_of(
@@ -113,5 +136,6 @@ def _check_results(
             if result.check_name in wanted:
                 yield result
         if RECONCILED in wanted:
-            with hunting.pipeline(run_id=context.run.run_id) as pipeline:
+            background = AUTOMATION_TAG in context.run.tags
+            with hunting.pipeline(run_id=context.run.run_id, background=background) as pipeline:
                 yield recount(pipeline, spec, start=start)

@@ -12,7 +12,12 @@ from hunting_pipeline.lake.verify import Comparison, compare
 from hunting_pipeline.model import Partition, TableSpec, partition_from_key
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.checks.complete import complete_result, partition_evaluation
-from hunting_pipeline.orchestration.keys import BACKFILL_TAG, RECONCILE_TAG, ROW_COUNT
+from hunting_pipeline.orchestration.keys import (
+    AUTOMATION_TAG,
+    BACKFILL_TAG,
+    RECONCILE_TAG,
+    ROW_COUNT,
+)
 from hunting_pipeline.orchestration.markdown import unlinked
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
 from hunting_pipeline.orchestration.recorded_rows import RecordedRows
@@ -20,7 +25,7 @@ from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.pipeline import Pipeline, Pull
 from hunting_pipeline.pipeline.coverage import archive_of, problems_of
 from hunting_pipeline.pipeline.progress import Reporter
-from hunting_pipeline.pipeline.pull import combined
+from hunting_pipeline.pipeline.pull import OF_PARTITIONS, combined
 from hunting_pipeline.quota.report import describe_left
 from hunting_pipeline.window import available, partitions_in
 
@@ -39,7 +44,11 @@ def materialize_table(
         dg.RetryRequested: the quota is exhausted, or the service is down. Committed partitions stay.
     """
     partitions = [partition_from_key(spec.name, partition) for partition in context.partition_keys]
-    with errors_as_outcomes(context.log), hunting.pipeline(run_id=context.run.run_id) as pipeline:
+    background = AUTOMATION_TAG in context.run.tags
+    with (
+        errors_as_outcomes(context.log),
+        hunting.pipeline(run_id=context.run.run_id, background=background) as pipeline,
+    ):
         run = TableRun(context, hunting.settings().completed(spec), pipeline=pipeline, key=key)
         reconcile = RECONCILE_TAG in context.run.tags
         yield from run.reconcile(partitions) if reconcile else run.pull(partitions)
@@ -71,7 +80,7 @@ class TableRun:
             after = pull.report  # the first reply may have corrected the time
             self._log_future([p for p in after.future if p not in before.future])
             yield from self._archived_before([p for p in after.covered if p not in before.covered])
-        yield self._complete(partitions)
+        yield from self._end(partitions)
 
     def reconcile(self, partitions: Sequence[Partition]) -> Iterator[Event]:
         """Count the partitions again, fetch the spans that differ, and yield the events."""
@@ -93,7 +102,18 @@ class TableRun:
                     len(found.other_query),
                 )
             yield from self._receipts(pull, added="late rows")
-        yield self._complete(partitions)
+        yield from self._end(partitions)
+
+    def _end(self, partitions: Sequence[Partition]) -> Iterator[Event]:
+        """Yield the check of the run's partitions, and raise the error of the run.
+
+        If the error concerns some partitions only, the check reports the others.
+        """
+        error = combined(self._errors) if self._errors else None
+        if error is None or isinstance(error, OF_PARTITIONS):
+            yield self._complete(partitions)
+        if error is not None:
+            raise error
 
     def _complete(self, partitions: Sequence[Partition]) -> dg.AssetCheckResult:
         """Return the check of the run's partitions.
@@ -126,8 +146,6 @@ class TableRun:
                 before = after
         except HuntingError as error:
             self._errors.append(error)
-        if self._errors:
-            raise combined(self._errors)
 
     def _log_future(self, future: Sequence[Partition]) -> None:
         if future:
@@ -152,9 +170,13 @@ class TableRun:
                     self._errors.append(error)
 
     def _recorded(self) -> set[str]:
-        """Return the partitions recorded in Dagster. Return none for a new backfill: it needs new events."""
-        fresh_backfill = BACKFILL_TAG in self._context.run.tags and not self._context.retry_number
-        return set() if fresh_backfill else self._context.instance.get_materialized_partitions(self._key)
+        """Return the partitions recorded in Dagster. A new backfill and the automation need new events."""
+        needs_events = {BACKFILL_TAG, AUTOMATION_TAG} & self._context.run.tags.keys()
+        return (
+            set()
+            if needs_events and not self._context.retry_number
+            else self._context.instance.get_materialized_partitions(self._key)
+        )
 
     def _committed(self, partition: Partition, **more: dg.MetadataValue) -> Iterator[Event]:
         store = self._pipeline.store

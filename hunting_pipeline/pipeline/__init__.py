@@ -2,7 +2,7 @@
 
 from hunting_pipeline.pipeline.calls import Clock
 from hunting_pipeline.pipeline.coverage import Coverage, coverage
-from hunting_pipeline.pipeline.open import open_lake, open_pipeline
+from hunting_pipeline.pipeline.open import open_lake, open_pipeline, open_quota
 from hunting_pipeline.pipeline.pull import Pull
 from hunting_pipeline.pipeline.recount import Recount
 from hunting_pipeline.pipeline.session import Pipeline, TablePlan
@@ -17,4 +17,5 @@ __all__ = [
     "coverage",
     "open_lake",
     "open_pipeline",
+    "open_quota",
 ]

@@ -117,6 +117,7 @@ class Calls:
     Attributes:
         max_wait: the longest single wait for quota, in seconds; a longer wait raises `QuotaExhausted`.
         on_wait: called before each wait, with a text for people.
+        accepted: called after each usable reply.
     """
 
     client: Client
@@ -129,6 +130,7 @@ class Calls:
     owner: str
     max_wait: float
     on_wait: Callable[[str], None]
+    accepted: Callable[[], None]
     spent: Spent = field(default_factory=Spent)
     _streak: _Streak = field(default_factory=_Streak, repr=False)
 
@@ -290,6 +292,7 @@ class Calls:
                     body, max_bytes=body_ceiling(self.limits), keys=self.client.connection.api.envelope
                 )
             seconds = self.client.connection.api.running_seconds(reply.stats)
+            self.accepted()
         except NotAccepted as error:
             end = _end_of(error)
             seconds = 0.0 if isinstance(error.verdict, Wait) else None  # a throttled query never ran

@@ -6,7 +6,7 @@ Coverage costs what the requested partitions cost, see `lake.archive`.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hunting_pipeline import window
+from hunting_pipeline import plan, window
 from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
 from hunting_pipeline.lake.archive import Archive, load_archive, newest_archived
 from hunting_pipeline.lake.layout import schema_path
@@ -25,7 +25,11 @@ __all__ = [
     "everything_available",
     "problems_of",
     "refuse_other_query",
+    "width_of",
 ]
+
+_RECENT_PARTITIONS = 5
+"""Number of newest requested partitions from which the width of a row is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +211,16 @@ def everything_available(archived: Sequence[Manifest], available: Window) -> lis
         for span in manifest.covered
         if (part := span.intersection(available))
     ]
+
+
+def width_of(spec: TableSpec, archive: Mapping[Partition, Manifest]) -> plan.Width:
+    """Estimate the width of a row from the newest archived partitions among the requested ones.
+
+    If none of them is archived, the catalogue has an estimate.
+    """
+    width = plan.Width(spec.bytes_per_row)
+    for manifest in sorted(archive.values(), key=lambda manifest: manifest.committed_at)[
+        -_RECENT_PARTITIONS:
+    ]:
+        width = width.after(manifest.proof.rows, manifest.body_bytes)
+    return width

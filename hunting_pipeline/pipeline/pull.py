@@ -13,7 +13,10 @@ from hunting_pipeline.pipeline.splitter import Splitter
 from hunting_pipeline.pipeline.tracker import Tracker
 from hunting_pipeline.publish import Publisher
 
-__all__ = ["Pull", "combined"]
+__all__ = ["OF_PARTITIONS", "Pull", "combined"]
+
+OF_PARTITIONS = (*OF_ONE_PARTITION, BeyondRetention)
+"""Errors that concern some partitions. The others are archived before a run ends with such an error."""
 
 _SHOWN = 5
 """Most partitions that a message names."""
@@ -177,8 +180,7 @@ def combined(errors: Sequence[HuntingError]) -> HuntingError:
 
     Errors of single partitions go last: if the first error leads to a new run, that run raises them again.
     """
-    of_partitions = (*OF_ONE_PARTITION, BeyondRetention)
-    first, *others = sorted(errors, key=lambda error: isinstance(error, of_partitions))
+    first, *others = sorted(errors, key=lambda error: isinstance(error, OF_PARTITIONS))
     for other in others:
         for text in (other.marked, *getattr(other, "__notes__", ())):
             first.add_note(text)

@@ -1,6 +1,6 @@
 """The operations on one tenant and one lake: probe, coverage, plan, pull, recount, reconcile."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +25,7 @@ from hunting_pipeline.pipeline.coverage import (
     coverage,
     everything_available,
     refuse_other_query,
+    width_of,
 )
 from hunting_pipeline.pipeline.landing import Landing
 from hunting_pipeline.pipeline.pull import Pull
@@ -39,14 +40,11 @@ from hunting_pipeline.quota.rules import Priority
 __all__ = ["Pipeline", "TablePlan"]
 
 _FRESH = 2 * DAY
-"""Ticks: a pull of partitions younger than this has priority over a backfill."""
+"""Ticks: a pull in the background of partitions younger than this does not give way to people."""
 
 _SECONDS_PER_CALL = 4.0
 """Running time that a plan assumes for each call: near the 4.6 s of the example reply in the original API
 document."""
-
-_RECENT_PARTITIONS = 5
-"""Number of newest requested partitions from which the width of a row is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,8 @@ class TablePlan:
 class Pipeline:
     """Plans and pulls tables of one tenant into one lake. Open it with `open_pipeline`.
 
+    With `background`, no person waits for the calls, so those of people go first.
+
     Only `pull` and `reconcile` wait for their turn to write the table. All other methods write nothing and do
     not wait.
     """
@@ -90,7 +90,9 @@ class Pipeline:
     clock: Clock
     client: Client
     tokens: Tokens
+    accepted: Callable[[], None]
     publishers: Sequence[Publisher] = ()
+    background: bool = False
 
     def now(self) -> int:
         """Return the service's time in ticks, or this machine's time before the first reply."""
@@ -104,7 +106,7 @@ class Pipeline:
             Misconfigured: a hunt is written for another API.
         """
         self._refuse_other_api(spec)
-        calls = self._calls(_tracker(spec, None), Priority.FRESH)
+        calls = self._calls(_tracker(spec, None), self._priority())
         return calls.count_or_fail(queries.schema_query(spec), lambda reply: reply.columns)
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
@@ -209,7 +211,7 @@ class Pipeline:
         """
         self._refuse_other_api(spec)
         archive = archive_of(self.store, spec, partitions)
-        splitter = self._splitter(spec, archive, _tracker(spec, observe), Priority.FRESH)
+        splitter = self._splitter(spec, archive, _tracker(spec, observe), self._priority())
         found, _ = self._recount(splitter, partitions, archive)
         return found
 
@@ -241,7 +243,7 @@ class Pipeline:
         with self._turn(spec):
             archive = archive_of(self.store, spec, partitions)
             tracker = _tracker(spec, observe)
-            splitter = self._splitter(spec, archive, tracker, Priority.FRESH)
+            splitter = self._splitter(spec, archive, tracker, self._priority())
             found, compared = self._recount(splitter, partitions, archive)
             if spec.recountable:
                 stale = found.stale(
@@ -297,7 +299,7 @@ class Pipeline:
         decide = partial(self._backlog, spec, partitions, archive, renew=renew)
         fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in decide().missing)
         tracker = _tracker(spec, observe)
-        splitter = self._splitter(spec, archive, tracker, Priority.FRESH if fresh else Priority.BACKFILL)
+        splitter = self._splitter(spec, archive, tracker, self._priority(fresh=fresh))
         refused = list(archive.blocked(partitions).values())
         return self._pull(splitter, decide, archive, tracker, refused=refused, force=force)
 
@@ -340,8 +342,12 @@ class Pipeline:
 
     def _splitter(self, spec: TableSpec, archive: Archive, tracker: Tracker, priority: Priority) -> Splitter:
         return Splitter(
-            spec, self._calls(tracker, priority), _width(spec, archive.manifests), self._retention_edge
+            spec, self._calls(tracker, priority), width_of(spec, archive.manifests), self._retention_edge
         )
+
+    def _priority(self, *, fresh: bool = False) -> Priority:
+        """Return the priority of calls. `fresh` is whether they fetch only the newest rows."""
+        return Priority.BACKFILL if self.background and not fresh else Priority.FRESH
 
     def _calls(self, tracker: Tracker, priority: Priority) -> Calls:
         return Calls(
@@ -355,6 +361,7 @@ class Pipeline:
             owner=process_name(),
             max_wait=self.max_wait,
             on_wait=tracker.waiting,
+            accepted=self.accepted,
             spent=tracker.spent,
         )
 
@@ -385,16 +392,3 @@ def _tracker(spec: TableSpec, observe: Observer | None) -> Tracker:
 
 def _ignore(progress: object) -> None:
     del progress
-
-
-def _width(spec: TableSpec, archive: Mapping[Partition, Manifest]) -> plan.Width:
-    """Estimate the width of a row from the newest archived partitions among the requested ones.
-
-    If none of them is archived, the catalogue has an estimate.
-    """
-    width = plan.Width(spec.bytes_per_row)
-    for manifest in sorted(archive.values(), key=lambda manifest: manifest.committed_at)[
-        -_RECENT_PARTITIONS:
-    ]:
-        width = width.after(manifest.proof.rows, manifest.body_bytes)
-    return width

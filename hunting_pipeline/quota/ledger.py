@@ -27,7 +27,7 @@ from hunting_pipeline.errors import HuntingError, Misconfigured, ServiceFailed, 
 from hunting_pipeline.limits import PROFILES, Limits
 from hunting_pipeline.quota.claiming import holding
 from hunting_pipeline.quota.outage import UNKNOWN, CallEnd, Outage
-from hunting_pipeline.quota.protocol import Down, Ledger, Reservation, Usage
+from hunting_pipeline.quota.protocol import Access, Down, Ledger, Reservation, Usage
 from hunting_pipeline.quota.records import Estimate, TenantRecords
 from hunting_pipeline.quota.rules import (
     GRACE_SECONDS,
@@ -226,6 +226,16 @@ class StoredLedger:
         return holding(
             table, lake=lake, holder=holder, max_wait=max_wait, repeated=self._repeated, once=self._once
         )
+
+    def access(self, identity: str) -> Access | None:
+        def step(records: TenantRecords, offset: float) -> Access | None:
+            found = records.access(identity)
+            return found and replace(found, since=found.since + offset, at=found.at + offset)
+
+        return self._repeated(step)
+
+    def record_access(self, identity: str, *, refusal: str = "") -> None:
+        self._repeated(lambda records, _: records.write_access(identity, refusal=refusal))
 
     def close(self) -> None:
         try:

@@ -9,7 +9,7 @@ from hunting_pipeline.quota.outage import UNKNOWN, CallEnd
 from hunting_pipeline.quota.rules import Priority, WaitUntil
 from hunting_pipeline.quota.windows import RateUse
 
-__all__ = ["Down", "Ledger", "Reservation", "Usage"]
+__all__ = ["Access", "Down", "Ledger", "Reservation", "Usage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,21 @@ class Down:
     until: float
     failures: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The latest answer of the sign-in and the service to one identity: it is accepted or refused.
+
+    Attributes:
+        since: when this answer first followed another one (Unix seconds).
+        at: when this answer was last recorded (Unix seconds).
+        refusal: the reason for people; "" if the identity was accepted.
+    """
+
+    since: float
+    at: float
+    refusal: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +151,16 @@ class Ledger(Protocol):
         Raises:
             LakeBusy: another run holds the claim for longer than `max_wait` seconds.
         """
+
+    def access(self, identity: str) -> Access | None:
+        """Return the latest answer to an identity, or None if it never asked.
+
+        Args:
+            identity: the digest of the settings that sign in.
+        """
+
+    def record_access(self, identity: str, *, refusal: str = "") -> None:
+        """Record that the service accepts an identity, or refuses every request of it."""
 
     def close(self) -> None:
         """Settle the calls that are not yet settled, and close the database."""

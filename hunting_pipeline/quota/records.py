@@ -1,5 +1,5 @@
-"""The records of one tenant in the ledger, within one transaction: its state, history, queue, estimates
-and claims.
+"""The records of one tenant in the ledger, within one transaction: its state, history, queue, estimates,
+claims and identities.
 
 All times are on the ledger's own time line.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 from hunting_pipeline.quota.claims import Claim
 from hunting_pipeline.quota.outage import Outage
+from hunting_pipeline.quota.protocol import Access
 from hunting_pipeline.quota.rules import GRACE_SECONDS, Priority, QueueEntry
 from hunting_pipeline.quota.store import Run
 from hunting_pipeline.quota.windows import Spend
@@ -249,6 +250,26 @@ class TenantRecords:
     def delete_claim(self, token: str) -> None:
         """Delete a claim. The claim of another run stays."""
         self._run("DELETE FROM quota_claim WHERE tenant = ? AND token = ?", self._tenant, token)
+
+    def access(self, identity: str) -> Access | None:
+        """Return the latest answer to an identity; None if there is none."""
+        rows = self._run(
+            "SELECT since, at, refusal FROM quota_access WHERE tenant = ? AND identity = ?",
+            *(self._tenant, identity),
+        )
+        return Access(*rows[0]) if rows else None
+
+    def write_access(self, identity: str, *, refusal: str) -> None:
+        """Write the latest answer to an identity."""
+        before = self.access(identity)
+        same = before is not None and bool(before.refusal) == bool(refusal)
+        since = before.since if before and same else self.now
+        self._run(
+            "INSERT INTO quota_access (tenant, identity, since, at, refusal) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (tenant, identity) DO UPDATE SET since = excluded.since, at = excluded.at,"
+            " refusal = excluded.refusal",
+            *(self._tenant, identity, since, self.now, refusal),
+        )
 
     def entries(self) -> list[QueueEntry]:
         """Return all queue entries, expired ones included."""

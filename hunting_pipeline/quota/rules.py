@@ -45,7 +45,7 @@ MAX_FRESH_IN_A_ROW = 4
 
 
 class Priority(StrEnum):
-    """The urgency of a call."""
+    """The urgency of a call: `FRESH` for the newest rows and for what a person asked, else `BACKFILL`."""
 
     FRESH = "fresh"
     BACKFILL = "backfill"

@@ -66,6 +66,9 @@ _TABLES = (
         source_table TEXT NOT NULL, token TEXT NOT NULL, holder TEXT NOT NULL,
         since DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION NOT NULL,
         PRIMARY KEY (tenant, lake, source_table))""",
+    """CREATE TABLE IF NOT EXISTS quota_access (tenant TEXT NOT NULL, identity TEXT NOT NULL,
+        since DOUBLE PRECISION NOT NULL, at DOUBLE PRECISION NOT NULL, refusal TEXT NOT NULL,
+        PRIMARY KEY (tenant, identity))""",
 )
 
 _File = tuple[int, int]

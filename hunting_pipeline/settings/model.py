@@ -1,9 +1,11 @@
 """All settings, with their defaults and accepted values."""
 
+import hashlib
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from platformdirs import user_state_path
 from pydantic import Field, PrivateAttr, SecretStr, create_model, field_validator, model_validator
@@ -36,6 +38,10 @@ _LEDGER_URL = re.compile(
     rf"sqlite:///.*|postgres(ql)?://([^@/?#]*@)?{_HOST}(,{_HOST})*(/[^@?#]*)?(\?.*)?", re.DOTALL
 )
 """The accepted URLs of a ledger. A user or a password must encode the characters `@/?#`."""
+
+
+_IDENTITY = ("tenant_id", "client_id", "api", "cloud", "api_url", "login_url", "scope", "ca_bundle")
+"""The settings that decide, with the credential, whether the tenant accepts the app."""
 
 
 def variable(name: str, tenant: str = "") -> str:
@@ -98,6 +104,13 @@ class Settings(LakeSettings, _AppRegistration):
         description=(
             "unit of times in the lake: `ns`, or `us` with exact ticks beside it;"
             " if empty, the unit of the archive, and `ns` for a new table"
+        ),
+    )
+    automation: Literal["off", "on"] = Field(
+        "off",
+        description=(
+            "`on` starts the sensors and schedules of Dagster, which request new and missing partitions;"
+            " with `off`, a person starts them in the UI"
         ),
     )
     workers: int = Field(4, ge=1, le=32, description="number of simultaneous calls")
@@ -196,6 +209,21 @@ class Settings(LakeSettings, _AppRegistration):
             Misconfigured: no credential is complete.
         """
         return choose(dict(self))
+
+    @property
+    def identity(self) -> str:
+        """A digest of the settings that sign in. It changes when one of them changes, and reveals no secret.
+
+        Raises:
+            Misconfigured: no credential is complete.
+        """
+        asked = {name: getattr(self, name) for name in _IDENTITY} | dict(self.credential)
+        plain = {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in asked.items()
+        }
+        text = json.dumps(plain, sort_keys=True).encode()
+        return hashlib.scrypt(text, salt=b"hunting-pipeline identity", n=4096, r=8, p=1, dklen=16).hex()
 
     def tenant(self) -> str:
         """Return the tenant's id.

@@ -2,10 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import pytest
+
+from hunting_pipeline.pipeline import open_quota
+from hunting_pipeline.quota import Ledger
+from hunting_pipeline.settings import load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +27,12 @@ def unconfigured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
+
+
+@pytest.fixture
+def ledger(unconfigured: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """Configure a tenant that does not exist, and return its ledger."""
+    for name, value in {"TENANT_ID": "t", "CLIENT_ID": "c", "CLIENT_SECRET": "s"}.items():
+        monkeypatch.setenv(f"HUNTING_{name}", value)
+    with closing(open_quota(load_settings())) as opened:
+        yield opened

@@ -128,12 +128,13 @@ def test_tables_of_different_partitions_load_with_a_sensor_for_each_kind(
 ) -> None:
     """Dagster allows no sensor for both kinds. With one kind only, the names of the sensors stay the same."""
     hourly = "- name: EmailEvents\n  grain: hour\n"
-    usual = {"keep_complete", "reconcile_stale", "last_call"}
+    usual = {"run_when_due", "keep_complete", "reconcile_stale", "last_call"}
+    hour = "_hourly_starting_2026_10_01t00"
     for number, (tables, more) in enumerate({
         "start: 2026-10-01\ntables:\n- name: AlertInfo": set(),
         f"tables:\n{hourly}": set(),
         f"start: 2026-10-01\ntables:\n{hourly}- name: AlertInfo": {
-            "reconcile_stale_hourly_starting_2026_10_01t00", "last_call_hourly_starting_2026_10_01t00"
+            f"keep_complete{hour}", f"reconcile_stale{hour}", f"last_call{hour}"
         },
     }.items()):  # fmt: skip
         folder = tmp_path / str(number)

@@ -15,6 +15,8 @@ from hunting_pipeline.orchestration.automation.sensors import LAST_CALL, sensor_
 from hunting_pipeline.orchestration.keys import COMPLETE, DEADLINE, DRIFT, FRESH, NEAR_DEADLINE
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.pipeline.health import deadline, drift, freshness
+from hunting_pipeline.quota import Ledger
+from hunting_pipeline.settings import load_settings
 from hunting_pipeline.window import Backlog, backlog_of
 
 KEY = dg.AssetKey(["defender", "AlertInfo"])
@@ -104,13 +106,16 @@ def test_an_empty_lake_is_stale_and_about_to_lose_its_first_days(instance: dg.Da
 
 
 def test_partitions_that_are_soon_forgotten_are_requested_first_and_once(
-    instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
+    instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str], ledger: Ledger
 ) -> None:
     """The sensor reads only the check's evaluation. So a failed run of a partition does not matter."""
     near = checked(instance, "2026-01-01")[DEADLINE].metadata[NEAR_DEADLINE].value
     assert isinstance(near, list)
     assert len(near) == 3
-    sensor = sensor_for(LAST_CALL, [dg.AssetCheckKey(KEY, DEADLINE)], hunting_of())
+    ledger.record_access(load_settings().identity)
+    checks = [dg.AssetCheckKey(KEY, DEADLINE)]
+    stopped = dg.DefaultSensorStatus.STOPPED
+    sensor = sensor_for(LAST_CALL, checks, hunting_of(), suffix="", status=stopped)
 
     def tick(cursor: str | None) -> Any:
         return sensor.evaluate_tick(dg.build_sensor_context(instance, cursor=cursor))
@@ -119,7 +124,8 @@ def test_partitions_that_are_soon_forgotten_are_requested_first_and_once(
     (request,) = found.run_requests or ()
     assert request.asset_selection == [KEY]
     assert dict(request.tags) == {
-        "dagster/priority": "10",
+        "dagster/priority": "-1",
+        "hunting/automation": "last_call",
         "dagster/sensor_name": "last_call",
         "dagster/asset_partition_range_start": near[0],
         "dagster/asset_partition_range_end": near[-1],

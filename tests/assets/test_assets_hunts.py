@@ -22,7 +22,6 @@ from hunting_pipeline.model import HOUR, SECOND, Grain, partition_from_key
 from hunting_pipeline.orchestration import HuntingLake, materialize_range, partitions_for
 from hunting_pipeline.orchestration.automation.sensors import checks_of
 from hunting_pipeline.orchestration.keys import DEADLINE
-from hunting_pipeline.orchestration.resources import hunting_of
 from support import Emulated, emulated
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +61,9 @@ def test_the_examples_are_assets_of_the_code_location() -> None:
 
 
 def test_a_manual_hunt_is_not_requested_before_its_source_forgets() -> None:
-    watched = {key.asset_key.path[-1] for key in checks_of(defs(), DEADLINE, hunting_of())}
+    location = defs()
+    keys = {spec.key for spec in location.resolve_all_asset_specs()}
+    watched = {key.asset_key.path[-1] for key in checks_of(location, DEADLINE, keys)}
     assert "logon_then_process" in watched
     assert "persistence" not in watched
 

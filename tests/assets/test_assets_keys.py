@@ -57,7 +57,8 @@ def test_an_evaluation_without_the_key_does_not_stop_the_sensor(trigger: Trigger
     )
     with dg.DagsterInstance.ephemeral() as instance:
         instance.report_runless_asset_event(old)
-        sensor = sensor_for(trigger, [check], hunting_of())
+        stopped = dg.DefaultSensorStatus.STOPPED
+        sensor = sensor_for(trigger, [check], hunting_of(), suffix="", status=stopped)
         assert not sensor.evaluate_tick(dg.build_sensor_context(instance)).run_requests
 
 

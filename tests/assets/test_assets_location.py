@@ -85,22 +85,16 @@ def test_each_asset_has_its_checks_policy_and_pool(location: dg.Definitions) -> 
         assert all(spec.skippable for spec in asset.specs)
 
 
-@pytest.mark.parametrize("tenant", [True, False])
-def test_automation_starts_by_itself_where_there_is_a_tenant(
-    tenant: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if tenant:
-        for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"):
-            monkeypatch.setenv(f"HUNTING_{name}", "x")
+def test_no_sensor_runs_by_default_even_with_a_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"):
+        monkeypatch.setenv(f"HUNTING_{name}", "x")
     sensors = defs().sensors or ()
-    expected = dg.DefaultSensorStatus.RUNNING if tenant else dg.DefaultSensorStatus.STOPPED
-    assert {sensor.name: getattr(sensor, "default_status", None) for sensor in sensors} == {
-        "keep_complete": expected,
-        "reconcile_stale": expected,
-        "last_call": expected,
-        "reconcile_stale_hourly_starting_2026_01_01t00": expected,
-        "last_call_hourly_starting_2026_01_01t00": expected,
-    }
+    hourly = "_hourly_starting_2026_01_01t00"
+    checks = ("reconcile_stale", "last_call")
+    assert {sensor.name: getattr(sensor, "default_status", None) for sensor in sensors} == dict.fromkeys(
+        ["run_when_due", "keep_complete", *checks, *(f"{name}{hourly}" for name in checks)],
+        dg.DefaultSensorStatus.STOPPED,
+    )
 
 
 @pytest.mark.parametrize("grain", Grain)

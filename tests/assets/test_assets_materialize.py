@@ -19,6 +19,7 @@ from hunting_pipeline.lake.read import dataset
 from hunting_pipeline.lake.stores import open_store
 from hunting_pipeline.model import Grain, TimestampUnit, ticks_of
 from hunting_pipeline.orchestration import HuntingResource, HuntingTables, TableConfig, materialize_range
+from hunting_pipeline.orchestration.keys import RANGE_END_TAG, RANGE_START_TAG
 from support import DOTNET_EPOCH, Emulated
 
 TODAY = datetime.datetime.now(datetime.UTC).date()
@@ -209,12 +210,21 @@ def seed_that_strikes(share: float, *, after: int) -> int:
 def test_forgotten_days_are_refused_after_all_other_days_are_archived(
     tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    result = materialize_range(location, ["AlertInfo"], first=day(33), last=day(27), instance=instance)
+    assets = [one for one in location.assets or () if isinstance(one, dg.AssetsDefinition)]
+    result = dg.materialize(  # with all checks, as in the UI
+        [one for one in assets if one.op.name == "defender__AlertInfo"],
+        instance=instance,
+        resources=dict(location.resources or {}),
+        tags={RANGE_START_TAG: day(33), RANGE_END_TAG: day(27)},
+        raise_on_error=False,
+    )
     assert not result.success
     assert materialized(result, "AlertInfo")[-3:] == days(29, 27)
     (message,) = failures(result)
     assert f"{day(33)}, {day(32)}, {day(31)}" in message
     assert "no longer holds" in message
+    checks = {check.check_name for check in result.get_asset_check_evaluations()}
+    assert checks >= {"complete", "fresh", "drift", "deadline"}, "the failure hides no check"
 
 
 def test_a_run_of_a_snapshot_table_archives_today_and_names_the_other_days(
@@ -306,3 +316,15 @@ def test_the_check_fails_if_a_row_vanished_from_a_file(
     with dg.DagsterInstance.ephemeral() as another:
         result = materialize_range(location, ["AlertInfo"], first=day(2), last=day(1), instance=another)
     assert checked(result) == [("", False), (day(2), False), (day(1), True)]
+
+
+def test_a_wrong_secret_is_tried_once_in_a_run_of_several_tables(
+    tenant: Emulated, location: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUNTING_CLIENT_SECRET", "wrong")
+    before = tenant.stats()["sign_ins"]
+    tables = ["AlertInfo", "AlertEvidence", "EmailEvents"]
+    result = materialize_range(location, tables, first=day(2), last=day(1), instance=instance)
+    assert len(failures(result)) == 3
+    assert all("HUNTING_CLIENT_SECRET" in message for message in failures(result))
+    assert tenant.stats()["sign_ins"] == before + 1

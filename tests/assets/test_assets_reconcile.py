@@ -53,8 +53,9 @@ class Operated:
         component = HuntingTables(tables=[TableConfig(name="AlertInfo")], start=start)
         self.defs = component.build_defs(None)  # type: ignore[arg-type] # needs no context
         self.instance = instance
-        hunting = hunting_of()
-        self.sensor = sensor_for(trigger, checks_of(self.defs, trigger.check, hunting), hunting)
+        checks = checks_of(self.defs, trigger.check, {KEY})
+        stopped = dg.DefaultSensorStatus.STOPPED
+        self.sensor = sensor_for(trigger, checks, hunting_of(), suffix="", status=stopped)
         self.cursor: str | None = None
 
     def materialize(self) -> None:
@@ -249,6 +250,8 @@ def test_vanished_rows_are_an_error_and_request_nothing() -> None:
 
 
 def test_every_table_with_a_time_is_counted_again_and_no_snapshot_is() -> None:
-    tables = {check.asset_key.path[-1] for check in checks_of(defs(), RECONCILED, hunting_of())}
+    location = defs()
+    keys = {spec.key for spec in location.resolve_all_asset_specs()}
+    tables = {check.asset_key.path[-1] for check in checks_of(location, RECONCILED, keys)}
     assert "DeviceProcessEvents" in tables
     assert "ExposureGraphNodes" not in tables

@@ -113,13 +113,14 @@ def test_the_automation_of_each_tenant_starts_separate_runs(tenants: dict[str, E
     location = defs()
     sensors = {sensor.name: sensor for sensor in location.sensors or ()}
     daily = {f"{kind}_{name}" for name in NAMES for kind in ("reconcile_stale", "last_call")}
+    usual = ("run_when_due", "keep_complete")
     hourly = {f"{sensor}_hourly_starting_2026_01_01t00" for sensor in daily}
-    assert set(sensors) == {f"keep_complete_{name}" for name in NAMES} | daily | hourly
+    assert set(sensors) == {f"{kind}_{name}" for name in NAMES for kind in usual} | hourly | daily
     graph = location.get_repository_def().asset_graph
     for name in NAMES:
-        sensor = sensors[f"keep_complete_{name}"]
+        sensor = sensors[f"run_when_due_{name}"]
         assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
-        assert sensor.run_tags == {"hunting/tenant": name}
+        assert sensor.run_tags["hunting/tenant"] == name
         chosen = sensor.asset_selection.resolve(graph)
         assert {key.path[0] for key in chosen} == {name}
         assert len(chosen) > 60

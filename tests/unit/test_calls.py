@@ -18,6 +18,7 @@ from quota_postgres import restartable
 from hunting_pipeline.actions import Reason
 from hunting_pipeline.errors import Misconfigured, QuotaExhausted, Refused, ReplyUnreadable, ServiceFailed
 from hunting_pipeline.limits import TEST
+from hunting_pipeline.pipeline.acceptance import Acceptance
 from hunting_pipeline.pipeline.calls import Calls, NotFetched, SystemClock
 from hunting_pipeline.quota.ledger import open_ledger
 from hunting_pipeline.quota.outage import DOWN_SECONDS, TABLE_FAILURES, TENANT_FAILURES, CallEnd
@@ -79,10 +80,11 @@ class Bench:
             return handler(request)
 
         client = self.stack.enter_context(client_of(noting, tokens=self.tokens))
+        ledger = self.ledger()
         return Calls(
             client=client,
             tokens=self.tokens,
-            ledger=self.ledger(),
+            ledger=ledger,
             limits=TEST,
             clock=self.clock,
             table="AlertInfo",
@@ -90,6 +92,7 @@ class Bench:
             owner="test",
             max_wait=MAX_WAIT,
             on_wait=self.waits.append,
+            accepted=Acceptance(ledger, "me").record,
         )
 
     def ledger(self) -> Ledger:
@@ -103,6 +106,19 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     with ExitStack() as stack:
         yield Bench(tmp_path, stack)
+
+
+def test_the_first_accepted_reply_is_recorded(bench: Bench) -> None:
+    calls = bench.calls(replies(cut, answered, answered))
+    with pytest.raises(NotFetched):
+        calls.fetch("T")
+    assert bench.ledger().access("me") is None
+    for _ in range(2):
+        calls.fetch("T")
+        bench.clock.sleep(1)
+    found = bench.ledger().access("me")
+    assert found is not None
+    assert (found.at, found.refusal) == (bench.clock.now() - 2, "")
 
 
 def test_an_accepted_reply_is_one_call_and_its_running_time(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from hunting_pipeline.quota import Priority, Reservation, WaitUntil, open_ledger
 from hunting_pipeline.quota import ledger as ledger_module
 from hunting_pipeline.quota.ledger import StoredLedger
 from hunting_pipeline.quota.outage import CallEnd
+from hunting_pipeline.quota.protocol import Access
 from hunting_pipeline.quota.store import open_store
 from hunting_pipeline.quota.windows import TRANSIT_SECONDS
 
@@ -616,3 +617,25 @@ def test_a_fresh_partition_starts_within_one_renewal_of_a_week_of_backfill(tmp_p
         heapq.heappush(asks, (answer.at if isinstance(answer, WaitUntil) else clock.now + 4, number))
     renewal = max(rate.period for rate in profile.rates if rate.period <= 3600)
     assert clock.now - (T0 + 300) <= renewal + TRANSIT_SECONDS
+
+
+# --- access -----------------------------------------------------------------------------------------------
+
+
+def test_the_answer_to_an_identity_is_kept_for_all_processes(url, tenant, clock):
+    first = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
+    second = open_ledger(url, tenant=tenant, limits=CALLS, share=1, clock=clock)
+    assert first.access("me") is None
+    begun = clock.now
+    first.record_access("me", refusal="wrong secret")
+    clock.now += 60
+    first.record_access("me", refusal="wrong secret")
+    assert second.access("me") == Access(begun, begun + 60, "wrong secret")
+    clock.now += 60
+    second.record_access("me")
+    clock.now += 60
+    second.record_access("me")
+    assert first.access("me") == Access(begun + 120, begun + 180, "")
+    assert first.access("another") is None
+    other = open_ledger(url, tenant=f"{tenant} too", limits=CALLS, share=1, clock=clock)
+    assert other.access("me") is None

@@ -454,3 +454,21 @@ def test_a_tenants_secret_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
         several(monkeypatch, "contoso", SEVERAL.replace('"of contoso"', f'["{SECRET}"]'))
     assert SECRET not in str(caught.value)
     assert "hunting.toml:6: client_secret" in str(caught.value)
+
+
+def test_the_identity_changes_with_each_setting_that_signs_in_and_shows_no_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {"TENANT_ID": "t", "CLIENT_ID": "c", "CLIENT_SECRET": "very-secret"}.items():
+        monkeypatch.setenv(f"HUNTING_{name}", value)
+    first = load_settings().identity
+    assert first == load_settings().identity
+    assert "very-secret" not in first
+    for name, value in {"WORKERS": "2", "TABLES": "AlertInfo"}.items():
+        monkeypatch.setenv(f"HUNTING_{name}", value)
+    assert load_settings().identity == first
+    found = {first}
+    for name, value in {"CLIENT_SECRET": "other", "CLIENT_ID": "d", "API": "xdr", "CLOUD": "gcc"}.items():
+        monkeypatch.setenv(f"HUNTING_{name}", value)
+        found.add(load_settings().identity)
+    assert len(found) == 5

@@ -1,4 +1,4 @@
-"""Automation conditions: when Dagster requests partitions and checks."""
+"""Automation conditions: when Dagster requests scheduled hunts, computed tables and checks."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,20 +9,13 @@ from hunting_pipeline.model import Grain, TableSpec
 
 __all__ = [
     "computed_condition",
-    "condition_for",
     "health_condition",
     "recount_condition",
     "scheduled",
 ]
 
-_HOURLY = "20 * * * *"
-"""Later than the settling delay, so a partition that began at the full hour already has rows to fetch."""
-
-_NIGHTLY = "30 3 * * *"
-"""By this time, yesterday's late rows have arrived."""
-
 _DAILY = "30 4 * * *"
-"""The daily recount, after the nightly pull."""
+"""The daily recount, after yesterday is complete (`due`)."""
 
 _EVERY_THREE_HOURS = "50 */3 * * *"
 """The checks that need no API call."""
@@ -31,27 +24,6 @@ _AVAILABLE = timedelta(days=29)
 """One day less than the retention. An older partition could expire before its run starts."""
 
 _LAST_TWO = {Grain.DAY: timedelta(days=2), Grain.HOUR: timedelta(hours=2)}
-
-
-def condition_for(spec: TableSpec) -> dg.AutomationCondition[dg.AssetKey]:
-    """Return the condition of a table. It requests the newest partitions, and every gap that can be filled.
-
-    The current partition is requested every hour. The partition before it is requested again after its end.
-    A partition that is already archived costs no API call. A gap is not requested again after a failed run.
-    For a snapshot table, only the current day is requested, until it is archived.
-    """
-    condition = dg.AutomationCondition
-    wanted: dg.AutomationCondition[dg.AssetKey]
-    current = condition.in_latest_time_window()
-    hourly = condition.cron_tick_passed(_HOURLY)
-    if spec.time_column is None:
-        wanted = current & condition.missing() & (hourly | ~condition.execution_failed())
-    else:
-        ended = condition.cron_tick_passed(_NIGHTLY) if spec.grain is Grain.DAY else hourly
-        last_two = condition.in_latest_time_window(_LAST_TWO[spec.grain])
-        gap = condition.missing() & condition.in_latest_time_window(_AVAILABLE) & ~current
-        wanted = (hourly & current) | (ended & last_two) | (gap & ~condition.execution_failed())
-    return (wanted & ~condition.in_progress()).with_label("keep the archive complete")
 
 
 def scheduled(cron: str, spec: TableSpec) -> dg.AutomationCondition[Any]:

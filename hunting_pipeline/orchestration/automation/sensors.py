@@ -1,28 +1,33 @@
-"""The sensors of a tenant.
+"""The sensors of a tenant that evaluate conditions or read checks.
 
-`keep_complete` evaluates the automation conditions. `reconcile_stale` and `last_call` request the partitions
-that the latest evaluation of a check lists. They use each evaluation once.
+`run_when_due` evaluates the automation conditions. `reconcile_stale` and `last_call` request the partitions
+that the latest evaluation of a check lists. They use each evaluation once. `keeping` has `keep_complete`.
 """
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import dagster as dg
 
 from hunting_pipeline.model import HOUR, SECOND, Partition, partition_from_key
+from hunting_pipeline.orchestration.automation.admission import Admitted, admission
 from hunting_pipeline.orchestration.dagster_internals import latest_evaluation
 from hunting_pipeline.orchestration.keys import (
+    AUTOMATION_TAG,
     COMPLETE,
     DEADLINE,
+    GAPS_PRIORITY,
+    KEPT_TAG,
     NEAR_DEADLINE,
     PRIORITY_TAG,
     RANGE_END_TAG,
     RANGE_START_TAG,
     RECONCILE_TAG,
     RECONCILED,
+    REFRESH_PRIORITY,
     STALE_PARTITIONS,
 )
 from hunting_pipeline.orchestration.resources import HuntingResource
@@ -71,17 +76,17 @@ RECONCILE_STALE = Trigger(
     check=RECONCILED,
     metadata_key=STALE_PARTITIONS,
     warning="late rows",
-    tags=MappingProxyType({RECONCILE_TAG: "true"}),
+    tags=MappingProxyType({RECONCILE_TAG: "true", PRIORITY_TAG: GAPS_PRIORITY}),
 )
 
 LAST_CALL = Trigger(
     "last_call",
-    "Warns of missing partitions that expire in the service within two days, and requests them with priority."
-    " A partition is requested even if its last run failed.",
+    "Warns of missing partitions that expire in the service within two days, and requests them before other"
+    " gaps. A partition is requested even if its last run failed.",
     check=DEADLINE,
     metadata_key=NEAR_DEADLINE,
     warning="missing, and will soon expire in the service",
-    tags=MappingProxyType({PRIORITY_TAG: "10"}),
+    tags=MappingProxyType({PRIORITY_TAG: REFRESH_PRIORITY}),
 )
 
 
@@ -98,18 +103,20 @@ class LastRequest:
     at: float
 
 
-def automation_sensor(hunting: HuntingResource) -> dg.AutomationConditionSensorDefinition:
-    """Return the sensor that evaluates the conditions of a tenant's assets.
+def automation_sensor(
+    assets: Sequence[dg.AssetKey], hunting: HuntingResource, *, suffix: str, status: dg.DefaultSensorStatus
+) -> dg.AutomationConditionSensorDefinition:
+    """Return the sensor that evaluates the conditions of a tenant's assets and checks.
 
     Its runs hold the assets of one tenant only.
     """
-    everything = dg.AssetSelection.key_prefixes(list(hunting.prefix)) if hunting.tenant else None
+    name = "_".join(("run_when_due", *hunting.prefix)) + suffix
     return dg.AutomationConditionSensorDefinition(
-        "_".join(("keep_complete", *hunting.prefix)),
-        target=everything or dg.AssetSelection.all(),
-        run_tags=hunting.tags,
-        default_status=hunting.sensors,
-        description="Requests new partitions, and missing partitions that the service still holds.",
+        name,
+        target=dg.AssetSelection.assets(*assets),
+        run_tags={AUTOMATION_TAG: name, PRIORITY_TAG: REFRESH_PRIORITY, **hunting.tags},
+        default_status=status,
+        description="Requests checks, hunts with a schedule and computed tables when they are due.",
     )
 
 
@@ -140,20 +147,32 @@ def run_requests(
         )
 
 
-def checks_of(definitions: dg.Definitions, name: str, hunting: HuntingResource) -> list[dg.AssetCheckKey]:
-    """Return the checks with this name on a tenant's assets. Skip assets without an automation condition."""
-    assets = (each for each in definitions.assets or () if isinstance(each, dg.AssetsDefinition))
+def checks_of(
+    definitions: dg.Definitions, name: str, assets: Collection[dg.AssetKey]
+) -> list[dg.AssetCheckKey]:
+    """Return the checks with this name on some assets. Skip assets that only a person requests."""
+    present = (each for each in definitions.assets or () if isinstance(each, dg.AssetsDefinition))
     found = (
         key
-        for asset in assets
+        for asset in present
         for key in asset.check_keys
-        if key.name == name and asset.automation_conditions_by_key.get(key.asset_key)
+        if key.name == name
+        and key.asset_key in assets
+        and (
+            asset.automation_conditions_by_key.get(key.asset_key)
+            or KEPT_TAG in asset.specs_by_key[key.asset_key].tags
+        )
     )
-    return sorted(key for key in found if tuple(key.asset_key.path[: len(hunting.prefix)]) == hunting.prefix)
+    return sorted(found)
 
 
 def sensor_for(
-    trigger: Trigger, checks: Sequence[dg.AssetCheckKey], hunting: HuntingResource, *, suffix: str = ""
+    trigger: Trigger,
+    checks: Sequence[dg.AssetCheckKey],
+    hunting: HuntingResource,
+    *,
+    suffix: str,
+    status: dg.DefaultSensorStatus,
 ) -> dg.SensorDefinition:
     """Return the sensor that requests the partitions listed by the latest evaluation of each check.
 
@@ -164,27 +183,33 @@ def sensor_for(
         checks: the checks to read. Their assets must have the same partitions.
         hunting: the tenant's resource.
         suffix: end of the sensor's name. Sensors of assets with other partitions have another suffix.
+        status: whether the sensor runs by default.
     """
+    name = "_".join((trigger.sensor, *hunting.prefix)) + suffix
 
     @dg.sensor(
-        name="_".join((trigger.sensor, *hunting.prefix)) + suffix,
+        name=name,
         target=dg.AssetSelection.assets(*(check.asset_key for check in checks)),
         minimum_interval_seconds=60,
-        default_status=hunting.sensors,
+        default_status=status,
         description=trigger.description,
     )
     def _sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        answer = admission(hunting, tried=("", 0.0))
+        if answer.admitted is not Admitted.ALL:
+            return dg.SensorResult(skip_reason=answer.reason, cursor=context.cursor)
         last = {name: LastRequest(*stored) for name, stored in json.loads(context.cursor or "{}").items()}
         requests: list[dg.RunRequest] = []
+        tags = {AUTOMATION_TAG: name, **trigger.tags, **hunting.tags}
         for check in checks:
-            name = check.asset_key.to_user_string()
+            table = check.asset_key.to_user_string()
             now = time.time()
             found = _listed(context.instance, check, trigger.metadata_key)
-            if found is not None and is_due(found[0], last.get(name), now=now):
-                last[name] = LastRequest(found[0], now)
-                context.log.warning("%s: %s: %s", name, trigger.warning, ", ".join(found[1]))
-                requests += run_requests(check, *found, tags={**trigger.tags, **hunting.tags})
-        cursor = json.dumps({name: [each.evaluation, each.at] for name, each in last.items()})
+            if found is not None and is_due(found[0], last.get(table), now=now):
+                last[table] = LastRequest(found[0], now)
+                context.log.warning("%s: %s: %s", table, trigger.warning, ", ".join(found[1]))
+                requests += run_requests(check, *found, tags=tags)
+        cursor = json.dumps({table: [each.evaluation, each.at] for table, each in last.items()})
         return dg.SensorResult(run_requests=requests, cursor=cursor)
 
     return _sensor

@@ -12,6 +12,7 @@ from hunting_pipeline.kql.hunts import check_steady
 from hunting_pipeline.model import Grain, TableSpec, TimestampUnit
 from hunting_pipeline.orchestration.components.located import Located, check_all, checked
 from hunting_pipeline.orchestration.io.lake import lake_io
+from hunting_pipeline.orchestration.keys import AUTOMATED_TAG
 from hunting_pipeline.orchestration.partitions import DEFAULT_START
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants, hunting_of
 
@@ -87,6 +88,14 @@ class TenantComponent(Described):
         ),
     )
 
+    automation: bool | None = Field(
+        None,
+        description=(
+            "Whether Dagster requests the partitions and checks of these assets by itself. The default is the"
+            " setting `automation`, which is off. Example: `true`."
+        ),
+    )
+
     @field_validator("start")
     @classmethod
     def _is_a_day(cls, start: str) -> str:
@@ -110,6 +119,11 @@ class TenantComponent(Described):
             tenant: the name of the tenant; "" if the settings name no tenants.
         """
         return hunting_of(tenant)
+
+    @property
+    def automation_tags(self) -> dict[str, str]:
+        """The tag that says whether the sensors of these assets run by default; none for the setting."""
+        return {} if self.automation is None else {AUTOMATED_TAG: "on" if self.automation else "off"}
 
     @property
     def tenant_resources(self) -> list[HuntingResource]:

@@ -11,14 +11,14 @@ from pydantic import BaseModel, Field
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import MANUAL, SUFFIX, HuntFile, hunt_file
 from hunting_pipeline.model import TableSpec, TimestampUnit
-from hunting_pipeline.orchestration.automation.conditions import condition_for, scheduled
+from hunting_pipeline.orchestration.automation.conditions import scheduled
 from hunting_pipeline.orchestration.components.config import TIMESTAMP_UNIT, TenantComponent
 from hunting_pipeline.orchestration.keys import TABLE_NAME
 from hunting_pipeline.orchestration.markdown import code_block, plain
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.orchestration.source import code_references
-from hunting_pipeline.orchestration.table_asset import checked_asset
+from hunting_pipeline.orchestration.table_asset import checked_asset, kept_tags
 from hunting_pipeline.orchestration.table_run import Event, materialize_table
 
 __all__ = ["HuntingQueries"]
@@ -65,16 +65,17 @@ class HuntingQueries(dg.Component, TenantComponent):
     def get_asset_spec(self, hunt: HuntFile) -> dg.AssetSpec:
         """Return the asset spec of a hunt. `build_defs` adds the tenant's name, if any, to the key."""
         spec = self._spec(hunt)
+        tags, condition = _automation(hunt)
         return dg.AssetSpec(
             [_PREFIX, hunt.name],
             group_name=self.group or _PREFIX,
             description=plain(hunt.description) or None,
             owners=self.owners,
-            tags=self.tags,
+            tags={**tags, **self.automation_tags, **self.tags},
             kinds={"microsoft", "parquet"},
             metadata=_metadata(hunt),
             partitions_def=partitions_for(spec.grain, self.first_day),
-            automation_condition=_condition(hunt),
+            automation_condition=condition,
         )
 
     def execute(
@@ -144,10 +145,11 @@ def _check_schedule(hunt: HuntFile) -> None:
         ) from None
 
 
-def _condition(hunt: HuntFile) -> dg.AutomationCondition[Any] | None:
+def _automation(hunt: HuntFile) -> tuple[dict[str, str], dg.AutomationCondition[Any] | None]:
+    """Return the tags and the condition by which the automation requests a hunt."""
     if hunt.schedule is None:
-        return condition_for(hunt.spec)
-    return None if hunt.schedule == MANUAL else scheduled(hunt.schedule, hunt.spec)
+        return kept_tags(hunt.spec), None
+    return {}, None if hunt.schedule == MANUAL else scheduled(hunt.schedule, hunt.spec)
 
 
 def _metadata(hunt: HuntFile) -> dict[str, dg.MetadataValue]:

@@ -17,12 +17,11 @@ from pydantic import (
 
 from hunting_pipeline import catalog
 from hunting_pipeline.orchestration import metadata
-from hunting_pipeline.orchestration.automation.conditions import condition_for
 from hunting_pipeline.orchestration.components.config import TableConfig, TenantComponent
 from hunting_pipeline.orchestration.components.located import ItemRefused
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
-from hunting_pipeline.orchestration.table_asset import checked_asset
+from hunting_pipeline.orchestration.table_asset import checked_asset, kept_tags
 from hunting_pipeline.orchestration.table_run import Event, materialize_table
 
 __all__ = ["HuntingTables"]
@@ -98,11 +97,10 @@ class HuntingTables(dg.Component, TenantComponent):
             group_name=table.group or self.group or _slug(entry.service),
             description=table.description or metadata.description_of(entry),
             owners=[*self.owners, *table.owners],
-            tags={**self.tags, **table.tags},
+            tags={**kept_tags(spec), **self.automation_tags, **self.tags, **table.tags},
             kinds={"microsoft", "parquet"},
             metadata={**metadata.of_asset(spec, entry), **table.source},
             partitions_def=partitions_for(table.grain, self.first_day),
-            automation_condition=condition_for(spec),
         )
 
     def execute(
