@@ -65,7 +65,8 @@ class Record:
     def report(self) -> dict[str, object]:
         """Return all counters and calls as JSON values."""
         with self._lock:
-            totals = {key: self._totals[key] for key in ("calls", "sign_ins", "over_quota", "too_big", "rows", "bytes")}
+            kinds = ("calls", "sign_ins", "over_quota", "too_big", "rows", "bytes")
+            totals = {kind: self._totals[kind] for kind in kinds}
             counters = {f"by_{name}": dict(counter) for name, counter in self._by.items()}
             return {**totals, **counters, "log": [asdict(call) for call in self._log]}
 
