@@ -46,8 +46,8 @@ def defs() -> dg.Definitions:
     project = project_of(Path.cwd())
     if project is None:
         return default_defs()
-    if str(project) not in sys.path:  # Dagster imports the defs folder as a package
-        sys.path.append(str(project))
+    if str(project) != sys.path[0]:  # Dagster imports the defs folder as a package
+        sys.path.insert(0, str(project))
     return _completed(dg.load_from_defs_folder(path_within_project=project))
 
 
