@@ -96,6 +96,15 @@ def test_only_the_tables_of_a_new_project_are_loaded(project: Path) -> None:
     assert loaded(project) == {f"defender/{name}" for name in names}
 
 
+def test_a_new_project_gets_more_folders_by_dg(tmp_path: Path) -> None:
+    run(tmp_path, "hunting", "init")
+    for component, folder in (("HuntingTables", "more"), ("HuntingQueries", "hunts")):
+        run(tmp_path, "dg", "scaffold", "defs", f"hunting_pipeline.orchestration.{component}", folder)
+    assert (tmp_path / "assets" / "hunts" / "failed_logons.kql").exists()
+    (tmp_path / "assets" / "tables" / "defs.yaml").unlink()  # it lists AlertInfo, too
+    assert loaded(tmp_path) == {"defender/AlertInfo", "hunts/failed_logons", "defender/quota"}
+
+
 def test_dagster_dev_serves_a_new_project_on_an_emulated_tenant(project: Path) -> None:
     port = 20000 + os.getpid() % 20000
     serve = f"dagster dev -w workspace.yaml -h 127.0.0.1 -p {port}"
