@@ -10,7 +10,7 @@ PIN := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11
     --no-emit-index-url --no-emit-find-links --no-header --quiet
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: demo test commands nightly fuzz check ui bench performance witness workers spark stores lock clean
+.PHONY: demo test commands nightly fuzz check ui bench performance witness wheel workers spark stores lock clean
 
 demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 	$(BIN)/hunting demo
@@ -56,6 +56,11 @@ performance: $(READY) $(PEERS) ## measure again and write docs/performance.md
 witness: $(READY) .venv-witness/.ready ## compare the lake with the rows of msticpy, an independent client
 	$(BIN)/python witness/compare.py
 
+wheel: .venv-wheel/.ready ## build the wheel, and test it in a new environment of $(PYTHON) outside of this folder
+	rm -f dist/hunting_pipeline-*.whl
+	.venv-wheel/bin/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
+	installed/run "$(PYTHON)" .venv-wheel/bin/uv
+
 workers: .venv-workers/.ready ## test two Celery workers with Postgres and Redis on this machine
 	command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq \
 	    && apt-get install -qq --no-install-recommends redis-server >/dev/null; } \
@@ -77,7 +82,7 @@ lock: $(READY) ## pin all dependencies again, for development and for the image
 	echo hatchling | $(PIN) - -c requirements.lock --upgrade -o docs/deploy/build.lock
 
 clean:
-	rm -rf $(VENV) .venv-witness .venv-workers .venv-spark .venv-duckdb .venv-bench .venv-fuzz .node .fuzz .demo .ui .emulated
+	rm -rf $(VENV) .venv-wheel .venv-witness .venv-workers .venv-spark .venv-duckdb .venv-bench .venv-fuzz .node .fuzz .demo .ui .emulated
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -94,6 +99,12 @@ $(READY): requirements.lock pyproject.toml
 .venv-witness/.ready: witness/requirements.txt
 	test -x .venv-witness/bin/python || $(PYTHON) -m venv .venv-witness
 	.venv-witness/bin/python -m pip install --quiet -r witness/requirements.txt
+	touch $@
+
+.venv-wheel/.ready: docs/deploy/build.lock # tools only: they build the wheel and create its environment
+	test -x .venv-wheel/bin/python || $(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --require-hashes -r $<
+	.venv-wheel/bin/python -m pip install --quiet uv
 	touch $@
 
 .venv-fuzz/.ready: tests/fuzz/requirements.txt

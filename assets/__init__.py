@@ -1,1 +1,1 @@
-"""The defs folder: one folder for each Defender service, with the `defs.yaml` that a team edits."""
+"""The default assets: one folder for each Defender service, with a `defs.yaml`, and examples of hunts."""

@@ -1,4 +1,4 @@
-"""Materialize a range of partitions through Dagster in this process. `hunting demo` runs this module.
+"""Materialize partitions of the default assets in this process. `hunting demo` runs this module.
 
     python -m hunting_pipeline.materialize FIRST LAST TABLE [TABLE ...]
 
@@ -12,7 +12,7 @@ from collections import defaultdict
 
 import dagster as dg
 
-from hunting_pipeline.definitions import defs
+from hunting_pipeline.definitions import default_defs
 from hunting_pipeline.orchestration import materialize_range
 from hunting_pipeline.orchestration.keys import CALLS, QUOTA_SECONDS, SECONDS_WAITED
 
@@ -23,7 +23,7 @@ _SPENT = (CALLS, QUOTA_SECONDS, SECONDS_WAITED)
 
 def main(first: str, last: str, *tables: str) -> int:
     """Run, print the cost, and return the exit code."""
-    definitions = defs()
+    definitions = default_defs()
     spent: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_SPENT, 0.0))
     with dg.DagsterInstance.ephemeral() as instance:
         result = materialize_range(definitions, tables, first=first, last=last, instance=instance)

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
-from hunting_pipeline.model import DAY, SECOND, Partition, TableSpec, Window, subtract
+from hunting_pipeline.model import DAY, SECOND, Partition, TableSpec, Window, datetime_of, subtract
 
 __all__ = [
     "SETTLING",
@@ -11,6 +12,7 @@ __all__ = [
     "available",
     "available_partitions",
     "backlog_of",
+    "first_day",
     "null_time_spec",
     "partition_of",
     "partitions_in",
@@ -42,6 +44,11 @@ class Backlog:
     covered: tuple[Partition, ...]
     forgotten: tuple[Partition, ...]
     future: tuple[Partition, ...]
+
+
+def first_day(now: int, retention_days: int) -> date:
+    """Return the oldest day with rows that the service still holds at `now` (ticks)."""
+    return datetime_of(now).date() - timedelta(days=retention_days)
 
 
 def available(now: int, retention_days: int, spec: TableSpec | None = None) -> Window:

@@ -62,6 +62,11 @@ COMMANDS = {
         "Show how much of the tenant's quota is spent and left."
         " The command also shows the number of calls by each owner."
     ),
+    "init": Command(
+        "Write a project for your own tables and queries."
+        " The command writes a folder of assets, the files that Dagster needs, and a file for settings."
+        " It overwrites nothing. Without FOLDER, it writes into the current folder."
+    ),
     "emulate": Command(
         "Start an emulated tenant."
         " The command passes unknown options to the emulator: see `python -m hunting_emulator --help`.\n\n"

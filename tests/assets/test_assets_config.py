@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.model import Grain, TableSpec, TimestampUnit
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, with_automation
 
+ROOT = Path(__file__).parents[2]
 ROOM = "hunting_pipeline.orchestration"
 
 PROJECT = """
@@ -104,7 +106,7 @@ def test_dg_scaffolds_a_folder_that_loads(
         cwd=tmp_path,
         env={
             **os.environ,
-            "PYTHONPATH": str(tmp_path),
+            "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT))),
             "VIRTUAL_ENV": sys.prefix,
             "DAGSTER_HOME": str(tmp_path),
         },
@@ -121,6 +123,10 @@ def test_dg_scaffolds_a_folder_that_loads(
     }
     assert {"keep_complete", "last_call"} <= {sensor.name for sensor in found.sensors or ()}
     dg.Definitions.validate_loadable(found)
+    text = (tmp_path / module / "defs" / "security" / "defs.yaml").read_text("utf-8")
+    today = datetime.now(UTC).date()
+    starts = {f"start: '{today - timedelta(days=days)}'" for days in (30, 31)}  # midnight may have passed
+    assert any(start in text for start in starts), text
 
 
 def test_tables_of_different_partitions_load_with_a_sensor_for_each_kind(

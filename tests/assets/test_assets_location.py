@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from hunting_pipeline.catalog import catalog
-from hunting_pipeline.definitions import defs
+from hunting_pipeline.definitions import default_defs, defs, project_of
+from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.model import Grain, partition_from_key
 from hunting_pipeline.orchestration.partitions import partitions_for
 
@@ -130,3 +131,54 @@ def test_the_tools_accept_the_code_location(command: tuple[str, ...], tmp_path: 
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def keys(definitions: dg.Definitions) -> set[dg.AssetKey]:
+    return {spec.key for spec in definitions.resolve_all_asset_specs()}
+
+
+def test_without_a_project_the_default_assets_are_loaded(
+    location: dg.Definitions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is only named `assets` is no project, and `assets` is not imported from there."""
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "__init__.py").write_text("raise AssertionError")
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = defs()
+    assert keys(found) == keys(location)
+    assert dg.AssetKey(["summary", "ProcessesByDay"]) in keys(found)
+    dg.Definitions.validate_loadable(found)
+
+
+PROJECTS = {
+    "pyproject.toml": '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\n',
+    "dg.toml": 'directory_type = "project"\n[project]\n',
+}
+
+
+@pytest.mark.parametrize("config", PROJECTS)
+def test_the_nearest_project_upwards_is_loaded_instead_of_the_default_assets(
+    config: str, location: dg.Definitions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"team_{config.partition('.')[0]}"
+    names = f'root_module = "{module}"\ndefs_module = "{module}"\n'
+    (tmp_path / config).write_text(PROJECTS[config] + names)
+    (tmp_path / module / "mail").mkdir(parents=True)
+    (tmp_path / module / "__init__.py").touch()
+    (tmp_path / module / "mail" / "defs.yaml").write_text(
+        "type: hunting_pipeline.orchestration.HuntingTables\nattributes:\n  tables:\n  - name: EmailEvents\n"
+    )
+    below = tmp_path / module / "mail"
+    monkeypatch.chdir(below)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert project_of(below) == tmp_path
+    assert keys(defs()) == {dg.AssetKey(["defender", "EmailEvents"]), dg.AssetKey(["defender", "quota"])}
+    assert keys(default_defs()) == keys(location)
+
+
+def test_a_project_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.dg\n")
+    with pytest.raises(Misconfigured, match=r"pyproject\.toml is not valid TOML: .*Nothing was loaded"):
+        project_of(tmp_path)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -281,6 +282,25 @@ def test_docker_receives_every_file_of_the_package_and_every_file_that_the_image
     assert {"hunting_pipeline/tables.json", "hunting_pipeline/py.typed", "assets/hunts/defs.yaml"} <= files
     assert sent(files) == files
     assert "." not in copied
+
+
+def test_a_wheel_contains_the_default_assets_and_no_secret(tmp_path: Path) -> None:
+    for name in (*SECRETS, "assets/email/defs.yaml", "assets/hunts/a.kql", "assets/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    hook = runpy.run_path(str(ROOT / "hatch_build.py"))["DefaultAssets"]
+    added: dict[str, dict[str, str]] = {"force_include": {}}
+    hook(str(tmp_path), {}, None, None, "", "wheel").initialize("standard", added)
+    found = {
+        str(Path(source).relative_to(tmp_path)): target for source, target in added["force_include"].items()
+    }
+    assert found == {
+        f"assets/{name}": f"hunting_pipeline/default_assets/{name}"
+        for name in ("__init__.py", "email/defs.yaml", "hunts/a.kql")
+    }
+    editable: dict[str, dict[str, str]] = {"force_include": {}}
+    hook(str(tmp_path), {}, None, None, "", "wheel").initialize("editable", editable)
+    assert not editable["force_include"]
 
 
 def test_git_ignores_secrets_and_lakes() -> None:

@@ -1,5 +1,6 @@
 """The attributes of a `defs.yaml`. All values are checked when the code location loads."""
 
+import time
 from datetime import date
 from typing import Literal
 
@@ -9,14 +10,16 @@ from pydantic import Field, ValidationInfo, field_validator
 from hunting_pipeline import catalog
 from hunting_pipeline.kql import literals
 from hunting_pipeline.kql.hunts import check_steady
-from hunting_pipeline.model import Grain, TableSpec, TimestampUnit
+from hunting_pipeline.limits import GRAPH
+from hunting_pipeline.model import SECOND, Grain, TableSpec, TimestampUnit
 from hunting_pipeline.orchestration.components.located import Located, check_all, checked
 from hunting_pipeline.orchestration.io.lake import lake_io
 from hunting_pipeline.orchestration.keys import AUTOMATED_TAG
 from hunting_pipeline.orchestration.partitions import DEFAULT_START
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants, hunting_of
+from hunting_pipeline.window import first_day
 
-__all__ = ["TIMESTAMP_UNIT", "Described", "TableConfig", "TenantComponent"]
+__all__ = ["TIMESTAMP_UNIT", "Described", "TableConfig", "TenantComponent", "scaffold_start"]
 
 
 TIMESTAMP_UNIT = Field(
@@ -220,3 +223,8 @@ class TableConfig(Described):
         if name := info.data.get("name"):
             checked(where, lambda where: check_steady(where, catalog.entry(name).time_column))
         return where
+
+
+def scaffold_start() -> str:
+    """Return the `start` of a new `defs.yaml`. All partitions since that day can still be fetched today."""
+    return str(first_day(round(time.time() * SECOND), GRAPH.retention_days))

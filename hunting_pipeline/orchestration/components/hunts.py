@@ -12,7 +12,7 @@ from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import MANUAL, SUFFIX, HuntFile, hunt_file
 from hunting_pipeline.model import TableSpec, TimestampUnit
 from hunting_pipeline.orchestration.automation.conditions import scheduled
-from hunting_pipeline.orchestration.components.config import TIMESTAMP_UNIT, TenantComponent
+from hunting_pipeline.orchestration.components.config import TIMESTAMP_UNIT, TenantComponent, scaffold_start
 from hunting_pipeline.orchestration.keys import TABLE_NAME
 from hunting_pipeline.orchestration.markdown import code_block, plain
 from hunting_pipeline.orchestration.partitions import partitions_for
@@ -39,7 +39,7 @@ class _FirstHunt(dg.Scaffolder[BaseModel]):
     """The scaffold that `dg scaffold defs` writes. The folder loads without changes."""
 
     def scaffold(self, request: dg.ScaffoldRequest[BaseModel]) -> None:
-        dg.scaffold_component(request, {})
+        dg.scaffold_component(request, {"start": scaffold_start()})
         (request.target_path / "failed_logons.kql").write_text(_FIRST, "utf-8")
 
 

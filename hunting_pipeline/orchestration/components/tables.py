@@ -17,7 +17,7 @@ from pydantic import (
 
 from hunting_pipeline import catalog
 from hunting_pipeline.orchestration import metadata
-from hunting_pipeline.orchestration.components.config import TableConfig, TenantComponent
+from hunting_pipeline.orchestration.components.config import TableConfig, TenantComponent, scaffold_start
 from hunting_pipeline.orchestration.components.located import ItemRefused
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
@@ -33,7 +33,7 @@ class _FirstTable(dg.Scaffolder[BaseModel]):
     """The scaffold that `dg scaffold defs` writes. The `defs.yaml` loads without changes."""
 
     def scaffold(self, request: dg.ScaffoldRequest[BaseModel]) -> None:
-        dg.scaffold_component(request, {"tables": [{"name": "AlertInfo"}]})
+        dg.scaffold_component(request, {"start": scaffold_start(), "tables": [{"name": "AlertInfo"}]})
 
 
 def _unless_template(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
