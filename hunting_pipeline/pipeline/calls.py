@@ -145,7 +145,21 @@ class Calls:
             Refused: the service does not accept the query.
             ServiceFailed: the service or the network does not answer.
         """
-        return self._attempts(_ATTEMPTS if persist else 1, _unusable)(self._answered, query, rows=True)
+        return self._attempts(_ATTEMPTS if persist else 1, _unusable)(self._whole, query, rows=True)
+
+    def ask(self, query: str) -> Reply:
+        """Return the reply to a query as it is, also if rows are missing, see `is_cut`.
+
+        The query is sent once more if the service did not answer, or if the reply is unreadable.
+
+        Raises:
+            HuntingError, NotFetched: as `fetch`.
+        """
+        return self._attempts(2, _unclear)(self._answered, query, rows=True)
+
+    def is_cut(self, reply: Reply) -> bool:
+        """Return whether rows may be missing: the service cuts a result at the row limit without a word."""
+        return int(reply.table.num_rows) >= self.limits.rows
 
     def count(self, query: str, read: Callable[[Reply], _T], *, persist: bool = True) -> _T:
         """Return what `read` reads from the reply to a query for counts or for the Schema.
@@ -159,7 +173,7 @@ class Calls:
         """
 
         def asked() -> _T:
-            reply = self._answered(query, rows=False)
+            reply = self._whole(query, rows=False)
             try:
                 return read(reply)
             except ReplyUnreadable as error:
@@ -201,6 +215,14 @@ class Calls:
             sleep=self.clock.sleep,
             reraise=True,
         )
+
+    def _whole(self, query: str, *, rows: bool) -> Reply:
+        reply = self._answered(query, rows=rows)
+        if self.is_cut(reply):
+            raise NotFetched(
+                f"the reply holds {reply.table.num_rows} rows, so rows are missing", Reason.TRUNCATED
+            )
+        return reply
 
     def _answered(self, query: str, *, rows: bool) -> Reply:
         """Send a query until the service answers, or the table is given up."""
@@ -302,10 +324,6 @@ class Calls:
             self.spent.add(calls=1, running_seconds=measured)
             self._streak.add(end, rows=reservation.rows)
             self._refuse_given_up()
-        if reply.table.num_rows >= self.limits.rows:
-            raise NotFetched(
-                f"the reply holds {reply.table.num_rows} rows, so rows are missing", Reason.TRUNCATED
-            )
         return reply
 
     def _refuse_given_up(self) -> None:

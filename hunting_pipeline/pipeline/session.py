@@ -16,7 +16,7 @@ from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import DAY, SECOND, Column, Partition, TableSpec, Window
-from hunting_pipeline.pipeline.calls import Calls, Clock, Spent
+from hunting_pipeline.pipeline.calls import Calls, Clock
 from hunting_pipeline.pipeline.coverage import (
     Coverage,
     archive_of,
@@ -30,7 +30,7 @@ from hunting_pipeline.pipeline.landing import Landing
 from hunting_pipeline.pipeline.pull import Pull
 from hunting_pipeline.pipeline.recount import Recount, recount
 from hunting_pipeline.pipeline.splitter import Splitter
-from hunting_pipeline.pipeline.tracker import Observer, Tracker
+from hunting_pipeline.pipeline.tracker import Observer, Tracker, new_tracker
 from hunting_pipeline.pipeline.turn import process_name, turn
 from hunting_pipeline.publish import Publisher
 from hunting_pipeline.quota.protocol import Ledger
@@ -104,7 +104,7 @@ class Pipeline:
             Misconfigured: a hunt is written for another API.
         """
         self._refuse_other_api(spec)
-        calls = self._calls(_tracker(spec, None), Priority.FRESH)
+        calls = self.calls(new_tracker(spec.name, None), Priority.FRESH)
         return calls.count_or_fail(queries.schema_query(spec), lambda reply: reply.columns)
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
@@ -209,7 +209,7 @@ class Pipeline:
         """
         self._refuse_other_api(spec)
         archive = archive_of(self.store, spec, partitions)
-        splitter = self._splitter(spec, archive, _tracker(spec, observe), Priority.FRESH)
+        splitter = self._splitter(spec, archive, new_tracker(spec.name, observe), Priority.FRESH)
         found, _ = self._recount(splitter, partitions, archive)
         return found
 
@@ -240,7 +240,7 @@ class Pipeline:
         self._refuse_other_api(spec)
         with self._turn(spec):
             archive = archive_of(self.store, spec, partitions)
-            tracker = _tracker(spec, observe)
+            tracker = new_tracker(spec.name, observe)
             splitter = self._splitter(spec, archive, tracker, Priority.FRESH)
             found, compared = self._recount(splitter, partitions, archive)
             if spec.recountable:
@@ -296,7 +296,7 @@ class Pipeline:
             refuse_other_query(self.store, spec, partitions, archive, now=self.now())
         decide = partial(self._backlog, spec, partitions, archive, renew=renew)
         fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in decide().missing)
-        tracker = _tracker(spec, observe)
+        tracker = new_tracker(spec.name, observe)
         splitter = self._splitter(spec, archive, tracker, Priority.FRESH if fresh else Priority.BACKFILL)
         refused = list(archive.blocked(partitions).values())
         return self._pull(splitter, decide, archive, tracker, refused=refused, force=force)
@@ -340,10 +340,11 @@ class Pipeline:
 
     def _splitter(self, spec: TableSpec, archive: Archive, tracker: Tracker, priority: Priority) -> Splitter:
         return Splitter(
-            spec, self._calls(tracker, priority), _width(spec, archive.manifests), self._retention_edge
+            spec, self.calls(tracker, priority), _width(spec, archive.manifests), self._retention_edge
         )
 
-    def _calls(self, tracker: Tracker, priority: Priority) -> Calls:
+    def calls(self, tracker: Tracker, priority: Priority) -> Calls:
+        """Return the sender of the queries about one table. The ledger and the tracker count its calls."""
         return Calls(
             client=self.client,
             tokens=self.tokens,
@@ -377,14 +378,6 @@ class Pipeline:
                 " or the API in the hunt",
                 everything=False,
             )
-
-
-def _tracker(spec: TableSpec, observe: Observer | None) -> Tracker:
-    return Tracker(spec.name, observe or _ignore, Spent())
-
-
-def _ignore(progress: object) -> None:
-    del progress
 
 
 def _width(spec: TableSpec, archive: Mapping[Partition, Manifest]) -> plan.Width:
