@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -35,8 +36,11 @@ class BarPerTable:
 
 @contextmanager
 def bars(console: Console) -> Iterator[BarPerTable | None]:
-    """Yield an observer that draws bars; None if the console is neither a terminal nor a notebook."""
-    if not (console.is_terminal or console.is_jupyter):
+    """Yield an observer that draws bars; None if the console is neither a terminal nor a notebook.
+
+    A notebook needs the package ipywidgets, or it shows a warning instead of bars.
+    """
+    if not (console.is_terminal or (console.is_jupyter and find_spec("ipywidgets"))):
         yield None
         return
     with Bars(
