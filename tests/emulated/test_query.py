@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from hunting_pipeline import Hunting, Misconfigured, Refused, Result, ResultTooLarge
-from hunting_pipeline.model import DAY, RESCUED, SECOND, Window, ticks_of
+from hunting_pipeline import BeyondRetention, Hunting, Misconfigured, Refused, Result, ResultTooLarge
+from hunting_pipeline.hunt_files import QueryText
+from hunting_pipeline.model import DAY, RESCUED, SECOND, Progress, Step, Window, ticks_of
+from hunting_pipeline.pipeline import ask, open_pipeline
 from hunting_pipeline.window import available
 from support import NOW, WEEK, Emulated, Shifted, days, differences, emulated, plain, window_of_tenant
 
@@ -222,3 +224,29 @@ def test_a_pull_by_texts_dates_or_datetimes_is_read_and_counted(tenant: Emulated
         for start, end in [("2026-11-11", "2026-11-10"), ("yesterday", None)]:
             with pytest.raises(Misconfigured, match=r"the range is empty|not a time"):
                 hunting.read(TABLE, start, end)
+
+
+class _Jumping(Shifted):
+    """A clock that jumps when a test sets `jump`."""
+
+    jump = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.jump
+
+
+def test_a_query_whose_oldest_rows_are_deleted_meanwhile_is_refused(tmp_path: Path) -> None:
+    clock = _Jumping()
+    with emulated(tmp_path, rows={"AlertInfo": 4_000}, limits=LIMITS) as tenant:
+
+        def jump(progress: Progress) -> None:
+            if progress.step is Step.PLANNED:
+                clock.jump = 12 * 3600
+                tenant.post("config", now="2026-11-21T03:00:00Z")
+
+        text = "AlertInfo"
+        with (
+            open_pipeline(tenant.settings(limits="test"), max_wait=1, clock=clock) as pipeline,
+            pytest.raises(BeyondRetention, match="deleted rows during the query"),
+        ):
+            ask(pipeline, text, QueryText(text).sliced, observe=jump)
