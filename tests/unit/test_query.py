@@ -1,20 +1,26 @@
 """How a query is read before it is cut into slices, and the settings and times of the Python interface."""
 
 import io
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 from importlib.util import find_spec
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from hunting_pipeline import Misconfigured, connect
+from hunting_pipeline import Misconfigured, ReplyUnreadable, Result, connect
 from hunting_pipeline.api import Moment, _ticks
 from hunting_pipeline.hunt_files import QueryText, query_file
 from hunting_pipeline.kql.queries import outside_query
 from hunting_pipeline.kql.reading import Unsliceable
-from hunting_pipeline.model import HOUR, Window, ticks_of
+from hunting_pipeline.model import HOUR, RESCUED, Column, Window, ticks_of
+from hunting_pipeline.pipeline.result import Spool
 from hunting_pipeline.progress import bars
+from hunting_pipeline.reply import Reply
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +127,46 @@ def test_a_query_without_a_tenant_names_the_variables() -> None:
 def test_bars_are_drawn_in_terminals_and_notebooks_only(options: dict[str, bool], drawn: bool) -> None:
     with bars(Console(file=io.StringIO(), **options)) as observe:  # type: ignore[arg-type]
         assert (observe is not None) == drawn
+
+
+def reply_of(rescued: int = 0, **values: list[object]) -> Reply:
+    columns = tuple(Column(name, "string") for name in values if name != RESCUED)
+    return Reply(columns, pa.table(values), {}, 100, rescued)
+
+
+def spooled(*replies: Reply) -> Result:
+    spool = Spool(replies[0].columns, pa.schema([("a", pa.string())]))
+    for reply in replies:
+        spool.add(reply)
+    return spool.result(window=Window(0, 1), outside=0, calls=3)
+
+
+def test_replies_of_slices_are_one_result_that_is_read_again_and_again() -> None:
+    result = spooled(reply_of(a=["1", "2"]), reply_of(a=["3"]))
+    assert result.arrow().to_pydict() == {"a": ["1", "2", "3"]}
+    for one, other in zip(result, result, strict=True):
+        assert one == other
+    assert (result.rows, result.calls, result.schema.names) == (3, 3, ["a"])
+
+
+def test_one_rescued_value_adds_the_column_to_all_rows() -> None:
+    result = spooled(reply_of(a=["1"]), reply_of(1, a=["x"], **{RESCUED: ['{"a":2}']}))
+    assert result.arrow().to_pydict() == {"a": ["1", "x"], RESCUED: [None, '{"a":2}']}
+
+
+def test_columns_that_change_between_two_calls_are_refused() -> None:
+    with pytest.raises(ReplyUnreadable, match="the columns of the query changed between two calls"):
+        spooled(reply_of(a=["1"]), reply_of(b=["1"]))
+
+
+def test_a_full_folder_for_temporary_files_is_named() -> None:
+    code = (
+        "import os, resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+        "from hunting_pipeline.pipeline.result import Spool; from test_query import reply_of;"
+        "reply = reply_of(a=[os.urandom(9000).hex()]); Spool(reply.columns, reply.table.schema).add(reply)"
+    )
+    program = [sys.executable, "-c", code]
+    here = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=here)
+    assert "Misconfigured: " in done.stderr
+    assert "the folder for temporary files cannot be written: File too large" in done.stderr
