@@ -162,7 +162,7 @@ def test_columns_that_change_between_two_calls_are_refused() -> None:
 def test_a_full_folder_for_temporary_files_is_named() -> None:
     code = (
         "import os, resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
-        "from hunting_pipeline.pipeline.result import Spool; from test_query import reply_of;"
+        "from hunting_pipeline.pipeline.result import Spool; from test_query_read import reply_of;"
         "reply = reply_of(a=[os.urandom(9000).hex()]); Spool(reply.columns, reply.table.schema).add(reply)"
     )
     program = [sys.executable, "-c", code]
