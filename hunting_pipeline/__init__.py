@@ -1,9 +1,11 @@
 """Microsoft Defender's hunting tables, complete and typed, as partitioned Parquet.
 
-This module exports the values and the errors. To pull from Python, use
-`hunting_pipeline.pipeline.open_pipeline`. To read a lake, use `hunting_pipeline.lake.read`. Importing this
-package loads no other library and changes no environment variable.
+`connect` opens a tenant: query, pull and read from Python, see docs/python.md. This module also exports the
+values and the errors. Importing this package loads no other library and changes no environment variable:
+`connect` and the classes of its results are loaded at their first use.
 """
+
+from typing import TYPE_CHECKING
 
 from hunting_pipeline.errors import (
     BeyondRetention,
@@ -13,6 +15,7 @@ from hunting_pipeline.errors import (
     QuotaExhausted,
     Refused,
     ReplyUnreadable,
+    ResultTooLarge,
     ServiceFailed,
     SliceTooDense,
 )
@@ -35,6 +38,7 @@ __all__ = [
     "Column",
     "CommitRefused",
     "Grain",
+    "Hunting",
     "HuntingError",
     "Misconfigured",
     "Partition",
@@ -45,10 +49,29 @@ __all__ = [
     "Refused",
     "ReplyUnreadable",
     "Report",
+    "Result",
+    "ResultTooLarge",
     "ServiceFailed",
     "Slice",
     "SliceTooDense",
     "TableSpec",
     "TimestampUnit",
     "Window",
+    "connect",
 ]
+
+if TYPE_CHECKING:
+    from hunting_pipeline.api import Hunting, connect
+    from hunting_pipeline.pipeline import Result
+
+_LAZY = ("Hunting", "Result", "connect")
+"""Names that are loaded at their first use, because they need Arrow and an HTTP client."""
+
+
+def __getattr__(name: str) -> object:
+    """Return a name of `_LAZY`."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hunting_pipeline import api  # noqa: PLC0415
+
+    return getattr(api, name)

@@ -8,6 +8,7 @@
     ├── ServiceFailed          all attempts failed; safe to run again, staged work is kept
     ├── LakeBusy               another run writes the table; run again when that run has ended
     ├── SliceTooDense          the slice cannot be cut further; its partition is skipped
+    ├── ResultTooLarge         a query's result does not fit one reply; nothing was returned, narrow the query
     ├── ReplyUnreadable        the reply is truncated or contradictory; its slice was not written
     └── CommitRefused          it would lose rows, or a file is damaged; the archive is unchanged
 
@@ -28,6 +29,7 @@ __all__ = [
     "QuotaExhausted",
     "Refused",
     "ReplyUnreadable",
+    "ResultTooLarge",
     "ServiceFailed",
     "SliceTooDense",
     "setting",
@@ -126,6 +128,13 @@ class LakeBusy(HuntingError):
 
 class SliceTooDense(HuntingError):
     """A slice does not fit one reply and cannot be cut further. Its partition is skipped."""
+
+
+class ResultTooLarge(HuntingError):
+    """The result of a query does not fit one reply, and the query cannot be cut by time exactly.
+
+    Nothing was returned. Narrow the query, or allow a truncated result.
+    """
 
 
 class ReplyUnreadable(HuntingError):

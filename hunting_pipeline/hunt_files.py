@@ -5,7 +5,7 @@ Dagster.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,12 +16,12 @@ from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt import Hunt
 from hunting_pipeline.kql import literals
 from hunting_pipeline.kql.hunts import read_hunt
-from hunting_pipeline.kql.reading import Unsliceable
+from hunting_pipeline.kql.reading import Unsliceable, parse_pipeline, parse_query
 from hunting_pipeline.lake.layout import lake_names
 from hunting_pipeline.model import DAY, HOUR, SECOND, Column, Grain, TableSpec
 from hunting_pipeline.window import SETTLING
 
-__all__ = ["MANUAL", "SUFFIX", "HuntFile", "hunt_file"]
+__all__ = ["MANUAL", "SUFFIX", "HuntFile", "QueryText", "hunt_file", "query_file"]
 
 SUFFIX = ".kql"
 """The suffix of a hunt file."""
@@ -40,6 +40,9 @@ _SETTLING_OF_SUMMARIES = 3 * HOUR
 _SIMILAR, _SIMILAR_AMONG_KEYS = 0.8, 0.6
 """The similarity (0 to 1) from which a word before a colon counts as a misspelt key. The lower one is for a
 word in lower case that stands among keys. `schedul` is a misspelt key, `source` is not."""
+
+_TIMES = ("Timestamp", "TimeGenerated", "ActivityTimestamp")
+"""The usual names of a time column, in the order in which a query is cut by them."""
 
 _KEY = rf"//{literals.BLANK}*([A-Za-z]+){literals.BLANK}*:{literals.BLANK}*(.*)"
 
@@ -78,6 +81,47 @@ class HuntFile:
     def error(self, key: str, reason: str) -> Misconfigured:
         """Return an error about a key of the header, with file and line."""
         return _error(self.path, self.lines.get(key, 1), reason)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryText:
+    """A query that is asked once and not archived.
+
+    Attributes:
+        text: the KQL.
+        time_column: the time column of the result, from the header of a file; None if there is no such key.
+        settled: whether the header has the key `settle`. Then a row may come long after its time.
+    """
+
+    text: str
+    time_column: str | None = None
+    settled: bool = False
+
+    def sliced(self, times: Sequence[str]) -> TableSpec:
+        """Return the query as a table that can be cut into slices of time.
+
+        Without a time column in the header, it is the first column by which the query can be cut.
+
+        Args:
+            times: the datetime columns of the result, if they are known.
+
+        Raises:
+            Unsliceable: the query cannot be cut by time exactly.
+        """
+        if self.time_column == _NONE:
+            raise Unsliceable(1, "the header has `time: none`")
+        _refuse_order(self.text)
+        usual = [name for name in _TIMES if name in times or not times]
+        candidates = [self.time_column] if self.time_column else [*usual, *times]
+        reasons = []
+        for column in dict.fromkeys(candidates or _TIMES[:1]):
+            try:
+                hunt = read_hunt(self.text, column, _documented_columns, settled=self.settled)
+            except Unsliceable as error:
+                reasons.append(error)
+            else:
+                return TableSpec("query", column, bytes_per_row=_BYTES_PER_ROW, hunt=hunt)
+        raise reasons[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +166,27 @@ def hunt_file(path: Path) -> HuntFile:
     )
     description = str(chosen.get("description", ""))
     return HuntFile(path, name, description, None if schedule is None else str(schedule), text, lines, spec)
+
+
+def query_file(path: Path) -> QueryText:
+    """Read a query from a file. Of the keys of its header, `time` and `settle` are used.
+
+    Raises:
+        Misconfigured: the file cannot be read, or its header is wrong.
+    """
+    text = _text(path)
+    header = _header(path, text)
+    chosen = {key: _checked(path, key, value) for key, value in header.items()}
+    return QueryText(text, str(chosen["time"]) if "time" in chosen else None, "settle" in chosen)
+
+
+def _refuse_order(text: str) -> None:
+    """Refuse a query that sorts its result: the rows of slices come in any order."""
+    for operator in parse_pipeline(parse_query(text).main).operators:
+        if operator.name in ("sort", "order"):
+            raise Unsliceable(
+                operator.line, f"`{operator.name}`: rows that come in slices have no order. Remove it"
+            )
 
 
 def _text(path: Path) -> str:

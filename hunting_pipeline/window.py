@@ -17,6 +17,7 @@ __all__ = [
     "partition_of",
     "partitions_in",
     "retention_edge",
+    "selected_partitions",
     "snapshot_backlog",
 ]
 
@@ -98,6 +99,18 @@ def partitions_in(spec: TableSpec, asked: Window) -> tuple[Partition, ...]:
     length = partition_of(spec, asked.start).window.ticks
     first = asked.start // length * length
     return tuple(partition_of(spec, start) for start in range(first, asked.end, length))
+
+
+def selected_partitions(spec: TableSpec, asked: Window, *, now: int, open_end: bool) -> tuple[Partition, ...]:
+    """Return the partitions that overlap `asked`. Of a snapshot table, return only today's if it is included.
+
+    With `open_end`, today's snapshot is included.
+    """
+    overlapping = partitions_in(spec, asked)
+    if spec.time_column is None:
+        today = partition_of(spec, now)
+        return (today,) if open_end or today in overlapping else overlapping
+    return overlapping
 
 
 def backlog_of(

@@ -58,6 +58,11 @@ COMMANDS = {
         "Write archived partitions again with another unit of times."
         " The command sends no API call. You can stop it at any time. The next run continues."
     ),
+    "query": Command(
+        "Ask a KQL query and print its result, or write it to a file."
+        " The calls count in the tenant's quota ledger. A result that one reply does not hold is fetched in"
+        " slices of time if this is exact. Otherwise the command fails."
+    ),
     "quota": Command(
         "Show how much of the tenant's quota is spent and left."
         " The command also shows the number of calls by each owner."

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, track
-from rich.progress import Progress as Bars
+from rich.progress import track
 
-from hunting_pipeline.cli.text import visible, warn
+from hunting_pipeline.cli.text import warn
 from hunting_pipeline.model import Progress, Step
+from hunting_pipeline.progress import bars
 
 __all__ = ["counted", "reporting"]
 
@@ -30,42 +30,13 @@ def counted(items: Iterable[T], *, total: int, label: str, quiet: bool) -> Itera
 @contextmanager
 def reporting(quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """Yield an observer of pulls. It draws bars on a terminal and prints lines elsewhere, unless `quiet`."""
-    console = Console(stderr=True, highlight=False)
     if quiet:
         yield lambda _progress: None
-    elif not console.is_terminal:
-        yield _print_line
-    else:
-        with Bars(
-            TextColumn("{task.fields[table]}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("slices · {task.fields[rows]:,} rows · {task.fields[message]}", markup=False),
-            TimeElapsedColumn(),
-            console=console,
-        ) as bars:
-            yield _BarPerTable(bars)
+        return
+    with bars(Console(stderr=True, highlight=False)) as drawn:
+        yield drawn or _print_line
 
 
 def _print_line(progress: Progress) -> None:
     rows = f", {progress.rows:,} rows" if progress.step is Step.FETCHED else ""
     warn(f"{progress.message}{rows}")
-
-
-class _BarPerTable:
-    """An observer that draws one bar for each table."""
-
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
-        self._tasks: dict[str, Any] = {}
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.table not in self._tasks:
-            self._tasks[progress.table] = self._bars.add_task("", table=progress.table, rows=0, message="")
-        self._bars.update(
-            self._tasks[progress.table],
-            completed=progress.slices,
-            total=max(progress.slices_planned, progress.slices),
-            rows=progress.rows,
-            message=visible(progress.message.removeprefix(f"{progress.table}: ")),
-        )

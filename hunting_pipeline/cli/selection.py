@@ -1,20 +1,15 @@
 """The selection on a command line: a tenant, tables, and a range of days."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hunting_pipeline.catalog import catalog, spec
-from hunting_pipeline.hunt_files import SUFFIX, hunt_file
-from hunting_pipeline.lake.stores import Store
-from hunting_pipeline.lake.table_schema import load_schema
+from hunting_pipeline.api import selected_tables
 from hunting_pipeline.model import Partition, TableSpec, Window, iso_of, ticks_of
-from hunting_pipeline.settings import TENANT_VARIABLE, Settings
-from hunting_pipeline.window import available, partition_of, partitions_in
+from hunting_pipeline.settings import TENANT_VARIABLE
+from hunting_pipeline.window import available, selected_partitions
 
 __all__ = ["DateRange", "From", "Tables", "Tenant", "To", "selected_tables"]
 
@@ -50,29 +45,6 @@ Tenant = Annotated[
 ]
 
 
-def selected_tables(names: Sequence[str], settings: Settings, store: Store) -> list[TableSpec]:
-    """Return the named tables, else those of the setting `tables`, else all tables that are not deprecated.
-
-    A name that ends in `.kql` is the path of a hunt file. The grain of a table is the grain of its archive.
-    The grain of a hunt comes from its file. The settings complete both.
-
-    Raises:
-        Misconfigured: a name is not a hunting table, or a hunt file is wrong.
-    """
-    chosen = names or settings.tables or [entry.name for entry in catalog().values() if not entry.deprecated]
-    return [
-        settings.completed(
-            hunt_file(Path(name)).spec if name.endswith(SUFFIX) else _as_archived(spec(name), store)
-        )
-        for name in dict.fromkeys(chosen)
-    ]
-
-
-def _as_archived(spec: TableSpec, store: Store) -> TableSpec:
-    schema = load_schema(store, spec.name)
-    return replace(spec, grain=schema.grain) if schema else spec
-
-
 @dataclass(frozen=True, slots=True)
 class DateRange:
     """The half-open window of `--from` and `--to`.
@@ -106,11 +78,7 @@ class DateRange:
 
     def partitions(self, spec: TableSpec) -> tuple[Partition, ...]:
         """Return the partitions in the window. Of a snapshot table, return only today's if it is included."""
-        overlapping = partitions_in(spec, self.window)
-        if spec.time_column is None:
-            today = partition_of(spec, self.now)
-            return (today,) if self.open_end or today in overlapping else overlapping
-        return overlapping
+        return selected_partitions(spec, self.window, now=self.now, open_end=self.open_end)
 
     def __str__(self) -> str:
         return str(self.window)

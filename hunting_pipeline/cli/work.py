@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 
 import typer
 
+from hunting_pipeline.api import MAX_WAIT
 from hunting_pipeline.cli.problems import INTERRUPTED, complain, exit_code
 from hunting_pipeline.cli.selection import DateRange
 from hunting_pipeline.errors import HuntingError, Misconfigured, QuotaExhausted, Refused, ServiceFailed
@@ -15,9 +16,6 @@ from hunting_pipeline.pipeline import Pipeline, Pull, open_pipeline
 from hunting_pipeline.settings import Settings, naming
 
 __all__ = ["MAX_WAIT", "Problems", "date_range", "exiting_at_once", "opened", "run_to_end"]
-
-MAX_WAIT = 900.0
-"""Longest wait of a command for quota or a lock, in seconds: CPU quota is renewed every 15 minutes."""
 
 
 def opened(settings: Settings) -> AbstractContextManager[Pipeline]:

@@ -25,6 +25,7 @@ __all__ = [
     "content_query",
     "distinct_query",
     "histogram_query",
+    "outside_query",
     "probe_query",
     "proof_query",
     "read_buckets",
@@ -67,6 +68,18 @@ def proof_query(spec: TableSpec, slice_: Slice) -> str:
         Misconfigured: as in `rows_query`.
     """
     return _lines(*_of_slice(spec, slice_), f"summarize {_counts(spec)}")
+
+
+def outside_query(spec: TableSpec, window: Window) -> str:
+    """Ask for the number of rows whose time is before or after a window.
+
+    Raises:
+        Misconfigured: as in `rows_query`, or the table has no time column.
+    """
+    column = _time(spec)
+    start, end = datetime_literal(window.start), datetime_literal(window.end)
+    outside = f"where {column} < {start} or {column} >= {end}"
+    return _lines(_source(spec, None), outside, *_where(spec), "summarize Rows = count()")
 
 
 def content_query(spec: TableSpec) -> str:

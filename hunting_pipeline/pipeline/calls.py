@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -24,12 +24,13 @@ from hunting_pipeline.http.client import Client
 from hunting_pipeline.http.verdict import NoAnswer, NotAccepted, Refuse, Renew, Retry, Split, Wait
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import SECOND, datetime_of
+from hunting_pipeline.pipeline.clock import Clock
 from hunting_pipeline.quota.outage import TABLE_FAILURES, CallEnd, Outage
 from hunting_pipeline.quota.protocol import Down, Ledger, Reservation
 from hunting_pipeline.quota.rules import Priority, WaitUntil
 from hunting_pipeline.reply import Reply
 
-__all__ = ["Calls", "Clock", "NotFetched", "Spent", "SystemClock", "body_ceiling"]
+__all__ = ["Calls", "NotFetched", "Spent", "body_ceiling"]
 
 _T = TypeVar("_T")
 
@@ -53,26 +54,6 @@ class NotFetched(Exception):
     def __init__(self, message: str, reason: Reason) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-class Clock(Protocol):
-    """The clock of a run. Tests replace it, so they do not wait."""
-
-    def now(self) -> float:
-        """Return Unix seconds."""
-
-    def sleep(self, seconds: float) -> None:
-        """Return after `seconds`."""
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def now(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass(slots=True)
@@ -147,7 +128,21 @@ class Calls:
             Refused: the service does not accept the query.
             ServiceFailed: the service or the network does not answer.
         """
-        return self._attempts(_ATTEMPTS if persist else 1, _unusable)(self._answered, query, rows=True)
+        return self._attempts(_ATTEMPTS if persist else 1, _unusable)(self._whole, query, rows=True)
+
+    def ask(self, query: str) -> Reply:
+        """Return the reply to a query as it is, also if rows are missing, see `is_cut`.
+
+        The query is sent once more if the service did not answer, or if the reply is unreadable.
+
+        Raises:
+            HuntingError, NotFetched: as `fetch`.
+        """
+        return self._attempts(2, _unclear)(self._answered, query, rows=True)
+
+    def is_cut(self, reply: Reply) -> bool:
+        """Return whether rows may be missing: the service cuts a result at the row limit without a word."""
+        return int(reply.table.num_rows) >= self.limits.rows
 
     def count(self, query: str, read: Callable[[Reply], _T], *, persist: bool = True) -> _T:
         """Return what `read` reads from the reply to a query for counts or for the Schema.
@@ -161,7 +156,7 @@ class Calls:
         """
 
         def asked() -> _T:
-            reply = self._answered(query, rows=False)
+            reply = self._whole(query, rows=False)
             try:
                 return read(reply)
             except ReplyUnreadable as error:
@@ -203,6 +198,14 @@ class Calls:
             sleep=self.clock.sleep,
             reraise=True,
         )
+
+    def _whole(self, query: str, *, rows: bool) -> Reply:
+        reply = self._answered(query, rows=rows)
+        if self.is_cut(reply):
+            raise NotFetched(
+                f"the reply holds {reply.table.num_rows} rows, so rows are missing", Reason.TRUNCATED
+            )
+        return reply
 
     def _answered(self, query: str, *, rows: bool) -> Reply:
         """Send a query until the service answers, or the table is given up."""
@@ -305,10 +308,6 @@ class Calls:
             self.spent.add(calls=1, running_seconds=measured)
             self._streak.add(end, rows=reservation.rows)
             self._refuse_given_up()
-        if reply.table.num_rows >= self.limits.rows:
-            raise NotFetched(
-                f"the reply holds {reply.table.num_rows} rows, so rows are missing", Reason.TRUNCATED
-            )
         return reply
 
     def _refuse_given_up(self) -> None:

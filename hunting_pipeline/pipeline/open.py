@@ -13,7 +13,8 @@ from hunting_pipeline.http.client import Client
 from hunting_pipeline.lake.commit import Writer, claim, owner
 from hunting_pipeline.lake.stores import Store, open_store
 from hunting_pipeline.pipeline.acceptance import Acceptance
-from hunting_pipeline.pipeline.calls import Clock, SystemClock, body_ceiling
+from hunting_pipeline.pipeline.calls import body_ceiling
+from hunting_pipeline.pipeline.clock import Clock, SystemClock
 from hunting_pipeline.pipeline.memory import free_at_once
 from hunting_pipeline.pipeline.session import Pipeline
 from hunting_pipeline.publish import Publisher, open_publishers

@@ -16,7 +16,8 @@ from hunting_pipeline.lake.manifest import Manifest
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import DAY, SECOND, Column, Partition, TableSpec, Window
-from hunting_pipeline.pipeline.calls import Calls, Clock, Spent
+from hunting_pipeline.pipeline.calls import Calls
+from hunting_pipeline.pipeline.clock import Clock
 from hunting_pipeline.pipeline.coverage import (
     Coverage,
     archive_of,
@@ -31,7 +32,7 @@ from hunting_pipeline.pipeline.landing import Landing
 from hunting_pipeline.pipeline.pull import Pull
 from hunting_pipeline.pipeline.recount import Recount, recount
 from hunting_pipeline.pipeline.splitter import Splitter
-from hunting_pipeline.pipeline.tracker import Observer, Tracker
+from hunting_pipeline.pipeline.tracker import Observer, Tracker, new_tracker
 from hunting_pipeline.pipeline.turn import process_name, turn
 from hunting_pipeline.publish import Publisher
 from hunting_pipeline.quota.protocol import Ledger
@@ -106,7 +107,7 @@ class Pipeline:
             Misconfigured: a hunt is written for another API.
         """
         self._refuse_other_api(spec)
-        calls = self._calls(_tracker(spec, None), self._priority())
+        calls = self.calls(new_tracker(spec.name, None), self._priority())
         return calls.count_or_fail(queries.schema_query(spec), lambda reply: reply.columns)
 
     def coverage(self, spec: TableSpec, partitions: Sequence[Partition]) -> Coverage:
@@ -211,7 +212,7 @@ class Pipeline:
         """
         self._refuse_other_api(spec)
         archive = archive_of(self.store, spec, partitions)
-        splitter = self._splitter(spec, archive, _tracker(spec, observe), self._priority())
+        splitter = self._splitter(spec, archive, new_tracker(spec.name, observe), self._priority())
         found, _ = self._recount(splitter, partitions, archive)
         return found
 
@@ -242,7 +243,7 @@ class Pipeline:
         self._refuse_other_api(spec)
         with self._turn(spec):
             archive = archive_of(self.store, spec, partitions)
-            tracker = _tracker(spec, observe)
+            tracker = new_tracker(spec.name, observe)
             splitter = self._splitter(spec, archive, tracker, self._priority())
             found, compared = self._recount(splitter, partitions, archive)
             if spec.recountable:
@@ -298,7 +299,7 @@ class Pipeline:
             refuse_other_query(self.store, spec, partitions, archive, now=self.now())
         decide = partial(self._backlog, spec, partitions, archive, renew=renew)
         fresh = all(partition.window.end > self.now() - _FRESH for partition, _ in decide().missing)
-        tracker = _tracker(spec, observe)
+        tracker = new_tracker(spec.name, observe)
         splitter = self._splitter(spec, archive, tracker, self._priority(fresh=fresh))
         refused = list(archive.blocked(partitions).values())
         return self._pull(splitter, decide, archive, tracker, refused=refused, force=force)
@@ -342,14 +343,15 @@ class Pipeline:
 
     def _splitter(self, spec: TableSpec, archive: Archive, tracker: Tracker, priority: Priority) -> Splitter:
         return Splitter(
-            spec, self._calls(tracker, priority), width_of(spec, archive.manifests), self._retention_edge
+            spec, self.calls(tracker, priority), width_of(spec, archive.manifests), self._retention_edge
         )
 
     def _priority(self, *, fresh: bool = False) -> Priority:
         """Return the priority of calls. `fresh` is whether they fetch only the newest rows."""
         return Priority.BACKFILL if self.background and not fresh else Priority.FRESH
 
-    def _calls(self, tracker: Tracker, priority: Priority) -> Calls:
+    def calls(self, tracker: Tracker, priority: Priority) -> Calls:
+        """Return the sender of the queries about one table. The ledger and the tracker count its calls."""
         return Calls(
             client=self.client,
             tokens=self.tokens,
@@ -384,11 +386,3 @@ class Pipeline:
                 " or the API in the hunt",
                 everything=False,
             )
-
-
-def _tracker(spec: TableSpec, observe: Observer | None) -> Tracker:
-    return Tracker(spec.name, observe or _ignore, Spent())
-
-
-def _ignore(progress: object) -> None:
-    del progress

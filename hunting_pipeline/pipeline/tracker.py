@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hunting_pipeline.model import Progress, Receipt, Slice, Step
 from hunting_pipeline.pipeline.calls import Spent
 
-__all__ = ["Observer", "Tracker"]
+__all__ = ["Observer", "Tracker", "new_tracker"]
 
 Observer = Callable[[Progress], None]
 """Called after every step of a pull."""
@@ -77,3 +77,12 @@ class Tracker:
                 calls=self.spent.calls,
             )
         )
+
+
+def new_tracker(table: str, observe: Observer | None) -> Tracker:
+    """Return the tracker of a new pull or query. Without an observer, it reports to no one."""
+    return Tracker(table, observe or _ignore, Spent())
+
+
+def _ignore(progress: Progress) -> None:
+    del progress

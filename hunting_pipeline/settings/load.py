@@ -35,12 +35,13 @@ def tenant_names() -> tuple[str, ...]:
     return tuple(sorted(_sections(settings_file())))
 
 
-def load_settings(tenant: str = "") -> Settings:
+def load_settings(tenant: str = "", **changes: Any) -> Settings:
     """Read the settings.
 
     Args:
         tenant: name of one of several tenants; "" if the file has no tenants. By default, the tenant's lake
             is the folder with the tenant's name in the common lake.
+        changes: settings that override the variables and the file.
 
     Raises:
         Misconfigured: a value is wrong, a setting is unknown, or the file has no tenant with this name. The
@@ -51,23 +52,26 @@ def load_settings(tenant: str = "") -> Settings:
     _refuse_unknown(os.environ, sections)
     if tenant not in (sections or [""]):
         raise _no_such(tenant, sections, file)
-    common = _read(file, "", {})
     if not tenant:
-        return common
+        return _read(file, "", {}, changes)
+    common = _read(file, "", {}, {})
     if common.tenant_id is not None:
         raise Misconfigured(
             f"{_where('tenant_id', '', file)}: several tenants are configured ({', '.join(sections)})."
             " Set tenant_id in the section of each tenant instead"
         )
-    return _read(file, tenant, {"lake": lake_below(common.lake, tenant), **sections[tenant]})
+    return _read(file, tenant, {"lake": lake_below(common.lake, tenant), **sections[tenant]}, changes)
 
 
-def _read(file: SettingsFile, tenant: str, own: Mapping[str, Any]) -> Settings:
+def _read(file: SettingsFile, tenant: str, own: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings:
+    def where(name: str) -> str:
+        return name if name in changes else _where(name, tenant, file)
+
     try:
-        return Settings(**own).named(tenant)
+        return Settings(**{**own, **changes}).named(tenant)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
-        lines = [f"{_where(str(one['loc'][0]), tenant, file)}: {_explained(one['msg'])}" for one in problems]
+        lines = [f"{where(str(one['loc'][0]))}: {_explained(one['msg'])}" for one in problems]
         raise Misconfigured("; ".join(lines)) from None
 
 

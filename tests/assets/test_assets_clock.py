@@ -11,7 +11,7 @@ from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.model import Grain, datetime_of
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.pipeline import open_lake
-from hunting_pipeline.pipeline.calls import SystemClock
+from hunting_pipeline.pipeline.clock import SystemClock
 from support import NOW, Emulated, Shifted, emulated
 
 AHEAD = 40 * 60.0

@@ -21,7 +21,8 @@ from started import go
 from hunting_pipeline.errors import QuotaExhausted
 from hunting_pipeline.limits import TEST, Kind, Limits, Rate
 from hunting_pipeline.pipeline import open_pipeline
-from hunting_pipeline.pipeline.calls import Calls, SystemClock
+from hunting_pipeline.pipeline.calls import Calls
+from hunting_pipeline.pipeline.clock import SystemClock
 from hunting_pipeline.quota import Ledger, Priority, open_ledger
 from hunting_pipeline.settings import Settings
 from support import Shifted

@@ -88,7 +88,7 @@ def answered(tenant: Emulated, query: str, *, clock: Shifted | None = None) -> p
     """Return the reply of the service to an unchanged text."""
     with tenant.open(clock=clock) as pipeline:
         tracker = Tracker("a person", lambda _: None, Spent())
-        calls = pipeline._calls(tracker, Priority.FRESH)
+        calls = pipeline.calls(tracker, Priority.FRESH)
         return calls.fetch(query).table
 
 

@@ -19,7 +19,8 @@ from hunting_pipeline.actions import Reason
 from hunting_pipeline.errors import Misconfigured, QuotaExhausted, Refused, ReplyUnreadable, ServiceFailed
 from hunting_pipeline.limits import TEST
 from hunting_pipeline.pipeline.acceptance import Acceptance
-from hunting_pipeline.pipeline.calls import Calls, NotFetched, SystemClock
+from hunting_pipeline.pipeline.calls import Calls, NotFetched
+from hunting_pipeline.pipeline.clock import SystemClock
 from hunting_pipeline.quota.ledger import open_ledger
 from hunting_pipeline.quota.outage import DOWN_SECONDS, TABLE_FAILURES, TENANT_FAILURES, CallEnd
 from hunting_pipeline.quota.protocol import Ledger, Reservation

@@ -58,6 +58,14 @@ def test_code_without_data_loads_no_data_library_and_changes_no_variable(code: s
     assert (loaded & HEAVY, changed) == (set(), [])
 
 
+def test_the_front_door_is_loaded_at_its_first_use() -> None:
+    _, loaded, changed = run("from hunting_pipeline import Hunting, Result, connect; import hunting_pipeline")
+    assert "pyarrow" in loaded
+    assert changed == []
+    exported = "[getattr(hunting_pipeline, name) for name in hunting_pipeline.__all__]"
+    assert "dagster" not in run(f"import hunting_pipeline; {exported}")[1]
+
+
 def test_settings_load_no_data_library() -> None:
     """A wrong setting is named at once."""
     _, loaded, _ = run("import hunting_pipeline.settings")
