@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, NamedTuple
 
 from hunting_pipeline.apis.clouds import Cloud
@@ -36,6 +37,7 @@ class Api:
         running_seconds: a function that reads a query's running time in seconds from the statistics of a
             reply. It returns None if the time is absent.
         limits: limits profile that applies unless the setting `limits` names another profile.
+        ends: the first day on which Microsoft no longer serves the API; None if no day is announced.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Api:
     envelope: Envelope
     running_seconds: Callable[[Mapping[str, Any]], float | None]
     limits: Limits
+    ends: date | None = None
 
     @property
     def permission(self) -> str:

@@ -1,8 +1,10 @@
-"""Defender for Endpoint: the hunting API for Device tables. Microsoft retires it on 1 February 2027.
+"""Defender for Endpoint: the hunting API for Device tables.
 
 Source: the API reference 'Advanced hunting API' of Defender for Endpoint with its US Government and regional
-endpoints, read 2026-11.
+endpoints, read 2026-11. Message MC1220762 announces the end.
 """
+
+from datetime import date
 
 from hunting_pipeline.apis.api import Api, Envelope, execution_time, query_body
 from hunting_pipeline.apis.clouds import Cloud
@@ -30,4 +32,5 @@ API = Api(
     envelope=Envelope(schema="schema", results="results", stats="stats"),
     running_seconds=execution_time,
     limits=ENDPOINT,
+    ends=date(2027, 2, 1),
 )

@@ -1,8 +1,10 @@
-"""Defender XDR: the older hunting API for all Defender tables. Microsoft retires it on 1 February 2027.
+"""Defender XDR: the older hunting API for all Defender tables.
 
 Source: the API reference 'Advanced hunting API' of Defender XDR with its regional and government endpoints,
-read 2026-11.
+read 2026-11. Message MC1220762 announces the end.
 """
+
+from datetime import date
 
 from hunting_pipeline.apis.api import Api, Envelope, execution_time, query_body
 from hunting_pipeline.apis.clouds import Cloud
@@ -36,4 +38,5 @@ API = Api(
     envelope=Envelope(schema="schema", results="results", stats="stats"),
     running_seconds=execution_time,
     limits=XDR,
+    ends=date(2027, 2, 1),
 )

@@ -7,18 +7,21 @@ that it examined. If the function raises an error, the error becomes a finding. 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hunting_pipeline.apis import APIS
 from hunting_pipeline.errors import HuntingError, Misconfigured, Refused
 from hunting_pipeline.lake.layout import LAKE_FILE
 from hunting_pipeline.model import TableSpec
 from hunting_pipeline.pipeline import Pipeline
+from hunting_pipeline.settings import Settings
 
 __all__ = ["PROBES", "Finding", "Probe", "Subject", "examine"]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The installation that probes examine: an open pipeline, and the selected tables."""
+    """The installation that probes examine: its settings, an open pipeline, and the selected tables."""
 
+    settings: Settings
     pipeline: Pipeline
     tables: Sequence[TableSpec]
 
@@ -83,7 +86,14 @@ def _clock(subject: Subject) -> Iterator[Finding]:
         yield Finding("clock", facts=facts, success=f"this machine's clock is {clock.summary}")
 
 
+def _api(subject: Subject) -> Iterator[Finding]:
+    if warning := subject.settings.retirement:
+        ends = APIS[subject.settings.api].ends
+        yield Finding(f"API {subject.settings.api}", facts={"ends": ends}, success=warning)
+
+
 PROBES = (
+    Probe("api", "", _api),
     Probe("lake", "writable", _lake),
     Probe("sign-in", "a token was issued", _sign_in),
     Probe("table", "readable", _tables),

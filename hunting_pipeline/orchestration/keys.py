@@ -30,6 +30,7 @@ __all__ = [
     "ROW_COUNT",
     "SECONDS_WAITED",
     "STALE_PARTITIONS",
+    "SUPPORTED",
     "TABLE_NAME",
     "TENANT_TAG",
     "URI",
@@ -39,8 +40,8 @@ COMPLETE, RECONCILED = "complete", "reconciled"
 FRESH, DRIFT, DEADLINE = "fresh", "drift", "deadline"
 """Names of the checks of a table."""
 
-HEALTHY = "healthy"
-"""Name of the check of the quota."""
+HEALTHY, SUPPORTED = "healthy", "supported"
+"""Names of the checks of the quota asset."""
 
 STALE_PARTITIONS = "hunting/stale_partitions"
 """Metadata of `reconciled`: keys of partitions with late rows. The sensor `reconcile_stale` reads them."""

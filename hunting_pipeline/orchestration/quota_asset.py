@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from hunting_pipeline.orchestration.keys import HEALTHY
+from hunting_pipeline.orchestration.keys import HEALTHY, SUPPORTED
 from hunting_pipeline.orchestration.markdown import plain
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.quota import Usage
 from hunting_pipeline.quota.report import describe_left, problems_of, rate_name
 
-__all__ = ["healthy_result", "quota_asset"]
+__all__ = ["healthy_result", "quota_asset", "supported_result"]
 
 _CRON = "*/15 * * * *"
 """Every 15 minutes: the period in which the service renews CPU quota."""
@@ -30,14 +30,18 @@ def quota_asset(hunting: HuntingResource) -> dg.AssetsDefinition:
         kinds={"microsoft"},
         tags=hunting.tags,
         automation_condition=every & ~dg.AutomationCondition.in_progress(),
-        check_specs=[dg.AssetCheckSpec(HEALTHY, asset=key, description=healthy)],
+        check_specs=[
+            dg.AssetCheckSpec(HEALTHY, asset=key, description=healthy),
+            dg.AssetCheckSpec(SUPPORTED, asset=key, description="Microsoft announces no end of the API."),
+        ],
         required_resource_keys={hunting.key},
     )
     def _quota(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         resource: HuntingResource = getattr(context.resources, hunting.key)
         with errors_as_outcomes(context.log), resource.pipeline(run_id=context.run.run_id) as pipeline:
             usage = pipeline.ledger.usage()
-        yield dg.MaterializeResult(metadata=_figures(usage), check_results=[healthy_result(usage)])
+            checks = [healthy_result(usage), supported_result(resource.settings().retirement)]
+        yield dg.MaterializeResult(metadata=_figures(usage), check_results=checks)
 
     return _quota
 
@@ -51,6 +55,16 @@ def healthy_result(usage: Usage) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=plain("; ".join(problems) or describe_left(usage)),
         metadata={"calls by owner": dg.MetadataValue.json(dict(usage.owners))},
+    )
+
+
+def supported_result(retirement: str) -> dg.AssetCheckResult:
+    """Return the result of `supported`. `retirement` is the warning about the API's end, or ""."""
+    return dg.AssetCheckResult(
+        check_name=SUPPORTED,
+        passed=not retirement,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=plain(retirement or "Microsoft announces no end of the API."),
     )
 
 

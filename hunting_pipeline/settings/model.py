@@ -202,6 +202,19 @@ class Settings(LakeSettings, _AppRegistration):
         return PROFILES[self.limits] if self.limits else APIS[self.api].limits
 
     @property
+    def retirement(self) -> str:
+        """A warning that Microsoft ends the API, with the date and the next steps; "" if it does not."""
+        api, successor = APIS[self.api], next(iter(APIS.values()))
+        if api.ends is None:
+            return ""
+        name = variable("api", self.name)
+        return (
+            f"Microsoft ends the API of {api.title} on {api.ends} (message MC1220762). Before that day, grant"
+            f" the app {successor.application_permission} of {successor.title} with admin consent. Then set"
+            f" {name} to {successor.name}. The archive stays as it is."
+        )
+
+    @property
     def credential(self) -> Credential:
         """The credential that signs in.
 

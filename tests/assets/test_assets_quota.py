@@ -8,7 +8,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from hunting_pipeline.apis import APIS
 from hunting_pipeline.limits import GRAPH
+from hunting_pipeline.orchestration.keys import HEALTHY, SUPPORTED
 from hunting_pipeline.orchestration.quota_asset import healthy_result, quota_asset
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.quota import Ledger, Priority, Reservation, Usage, open_ledger
@@ -38,6 +40,24 @@ def run() -> dg.ExecuteInProcessResult:
     return dg.materialize([quota_asset(hunting)], resources=resources, raise_on_error=False)
 
 
+def checked(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluation:
+    (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == name]
+    return found
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_api_that_ends_is_a_warning_with_its_date(
+    api: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUNTING_API", api)
+    check = checked(run(), SUPPORTED)
+    assert check.passed is (APIS[api].ends is None)
+    if not check.passed:
+        assert check.severity is dg.AssetCheckSeverity.WARN
+        said = str(check.description)
+        assert all(word in said for word in ("2027", "MC1220762", "ThreatHunting"))
+
+
 def test_the_asset_reports_spent_and_remaining_calls_and_their_owners(ledger: Ledger) -> None:
     spend(ledger, 6)
     result = run()
@@ -49,14 +69,14 @@ def test_the_asset_reports_spent_and_remaining_calls_and_their_owners(ledger: Le
         "left": 30.0,
     }
     assert metadata["calls by owner"].value == {"me": 6}
-    (check,) = result.get_asset_check_evaluations()
+    check = checked(result, HEALTHY)
     assert (check.passed, check.description) == (True, "30 of 36 calls in 60 s left")
 
 
 def test_a_throttled_tenant_gives_a_warning_with_end_and_reason(ledger: Ledger) -> None:
     ledger.block(until=time.time() + 2871, reason="CpuQuotaExceeded")
     result = run()
-    (check,) = result.get_asset_check_evaluations()
+    check = checked(result, HEALTHY)
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert str(check.description).startswith("blocked until 20")
     assert str(check.description).endswith("UTC: CpuQuotaExceeded")

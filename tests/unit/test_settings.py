@@ -339,6 +339,13 @@ def test_every_api_can_be_chosen_and_brings_its_limits(monkeypatch: pytest.Monke
     assert (found.api, found.limits_profile) == (api, APIS[api].limits)
 
 
+def test_only_the_default_api_has_no_announced_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().retirement == ""
+    for api in ("xdr", "endpoint"):
+        monkeypatch.setenv("HUNTING_API", api)
+        assert "2027-02-01" in load_settings().retirement
+
+
 def test_a_wrong_api_or_cloud_is_refused_with_the_valid_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured, match=rf"HUNTING_API: .*{', '.join(APIS)}") as caught:
         configured(monkeypatch, API="graf", CLOUD="moon")

@@ -19,7 +19,7 @@ def check(tables: Tables = None, tenant: Tenant = "", as_json: Json = False) -> 
     findings: list[tuple[Probe, Finding]] = []
     with opened(settings) as pipeline:
         for probe, finding in examine(
-            Subject(pipeline, selected_tables(tables or [], settings, pipeline.store))
+            Subject(settings, pipeline, selected_tables(tables or [], settings, pipeline.store))
         ):
             if finding.error:
                 name_settings(finding.error, settings)

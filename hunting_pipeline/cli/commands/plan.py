@@ -5,7 +5,7 @@ from typing import Any
 
 from hunting_pipeline.cli.selection import From, Tables, Tenant, To, selected_tables
 from hunting_pipeline.cli.show import print_facts, print_table
-from hunting_pipeline.cli.text import Json, bytes_of, duration_of, print_json
+from hunting_pipeline.cli.text import Json, bytes_of, duration_of, print_json, warn
 from hunting_pipeline.cli.work import Problems, date_range, opened
 from hunting_pipeline.model import Partition
 from hunting_pipeline.pipeline import TablePlan
@@ -41,6 +41,8 @@ def show_plans(
                 plans.append(pipeline.plan(spec, days.partitions(spec), renew=renew))
                 problems.extend(plans[-1].refused)
         at_risk = pipeline.at_risk(plans)
+    if settings.retirement:
+        warn(settings.retirement)
     if as_json:
         print_json([_as_json(plan, at_risk) for plan in plans])
     else:
