@@ -36,9 +36,7 @@ _CONFIG = {"dg.toml": ("project",), "pyproject.toml": ("tool", "dg", "project")}
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Load the project, or else the default assets.
-
-    If the settings have no credentials, the sensors are stopped by default.
+    """Load the project, or else the default assets. Nothing is requested before somebody starts it.
 
     Raises:
         Misconfigured: a file that can describe a project is not valid TOML, or a setting is wrong.

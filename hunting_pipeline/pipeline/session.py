@@ -33,7 +33,7 @@ from hunting_pipeline.pipeline.pull import Pull
 from hunting_pipeline.pipeline.recount import Recount, recount
 from hunting_pipeline.pipeline.splitter import Splitter
 from hunting_pipeline.pipeline.tracker import Observer, Tracker, new_tracker
-from hunting_pipeline.pipeline.turn import process_name, turn
+from hunting_pipeline.pipeline.turn import owner_name, turn
 from hunting_pipeline.publish import Publisher
 from hunting_pipeline.quota.protocol import Ledger
 from hunting_pipeline.quota.rules import Priority
@@ -360,7 +360,7 @@ class Pipeline:
             clock=self.clock,
             table=tracker.table,
             priority=priority,
-            owner=process_name(),
+            owner=owner_name(),
             max_wait=self.max_wait,
             on_wait=tracker.waiting,
             accepted=self.accepted,

@@ -2,18 +2,22 @@
 
 import os
 import socket
+import sys
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from hunting_pipeline.lake.layout import lock_path
 from hunting_pipeline.lake.stores import LockingStore, Store
 from hunting_pipeline.quota.protocol import Ledger
 
-__all__ = ["process_name", "turn"]
+__all__ = ["owner_name", "turn"]
 
 
-def process_name() -> str:
-    """Return the name of this process for people: its machine and its id."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def owner_name() -> str:
+    """Return the name of this process for people: its program, its machine and its id."""
+    script = Path(sys.argv[0])
+    program = script.parent.name if script.stem == "__main__" else script.stem
+    return f"{program.replace(' ', '_') or 'python'} {socket.gethostname()}:{os.getpid()}"
 
 
 def turn(
@@ -30,5 +34,5 @@ def turn(
     """
     if isinstance(store, LockingStore):
         return store.lock(lock_path(table), max_wait=max_wait)
-    holder = f"process {process_name()}, run {run_id}"
+    holder = f"{owner_name()}, run {run_id}"
     return ledger.claim(table, lake=store.uri(), holder=holder, max_wait=max_wait)

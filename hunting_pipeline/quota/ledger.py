@@ -27,8 +27,8 @@ from hunting_pipeline.errors import HuntingError, Misconfigured, ServiceFailed, 
 from hunting_pipeline.limits import PROFILES, Limits
 from hunting_pipeline.quota.claiming import holding
 from hunting_pipeline.quota.outage import UNKNOWN, CallEnd, Outage
-from hunting_pipeline.quota.protocol import Access, Down, Ledger, Reservation, Usage
-from hunting_pipeline.quota.records import Estimate, TenantRecords
+from hunting_pipeline.quota.protocol import Access, Down, HourOfCalls, Ledger, Reservation, Usage
+from hunting_pipeline.quota.records import HOUR_SECONDS, Estimate, TenantRecords
 from hunting_pipeline.quota.rules import (
     GRACE_SECONDS,
     Block,
@@ -53,6 +53,8 @@ PRUNE_SECONDS = 60.0
 """Time between two deletions of old rows. Old rows are never counted: they only take space."""
 OUTAGE_SECONDS = 60.0
 """Longest outage of the database server that a step waits for: several times the duration of a restart."""
+_KEPT_SECONDS = 35 * 86400.0
+"""Age at which the calls by hour are deleted: a month and some days, for people who compare months."""
 _RETRY_SECONDS = 2.0
 """Longest wait between two attempts during an outage."""
 _HORIZON_SECONDS = max(rate.period for limits in PROFILES.values() for rate in limits.rates) + TRANSIT_SECONDS
@@ -227,6 +229,9 @@ class StoredLedger:
             table, lake=lake, holder=holder, max_wait=max_wait, repeated=self._repeated, once=self._once
         )
 
+    def hours(self, *, since: float) -> list[HourOfCalls]:
+        return self._repeated(lambda records, _: records.hours(since=_hour(since)))
+
     def access(self, identity: str) -> Access | None:
         def step(records: TenantRecords, offset: float) -> Access | None:
             found = records.access(identity)
@@ -247,6 +252,7 @@ class StoredLedger:
     def _prune(self, records: TenantRecords) -> None:
         if records.now >= self._pruned + PRUNE_SECONDS:
             records.prune(horizon=max(self._longest, _HORIZON_SECONDS))
+            records.prune_hours(before=_hour(self._clock() - _KEPT_SECONDS))
             self._pruned = records.now
 
     def _repeated(self, step: Callable[[TenantRecords, float], _Result]) -> _Result:
@@ -273,7 +279,7 @@ class StoredLedger:
         with self._store.transaction() as run:
             records = TenantRecords(run, self._tenant, reading=self._store.reading(run))
             for _, (reservation, seconds, end) in unsettled:
-                _settle(records, reservation, seconds, end)
+                _settle(records, reservation, seconds, end, hour=_hour(self._clock()))
             result = step(records, self._clock() - records.now)
             records.write()
         for name, _ in unsettled:
@@ -285,8 +291,14 @@ def _nothing_more(records: TenantRecords, offset: float) -> None:
     """Accept the records as they are: a step that only settles calls."""
 
 
-def _settle(records: TenantRecords, reservation: Reservation, seconds: float, end: CallEnd) -> None:
-    if not records.settle(reservation.id, table=reservation.table, seconds=seconds):
+def _hour(moment: float) -> int:
+    return math.floor(moment / HOUR_SECONDS)
+
+
+def _settle(
+    records: TenantRecords, reservation: Reservation, seconds: float, end: CallEnd, *, hour: int
+) -> None:
+    if not records.settle(reservation.id, table=reservation.table, seconds=seconds, hour=hour):
         return  # another thread, or an earlier attempt, has counted the end of this call
     before = records.outage()
     after = before.after(end, records.now, rows=reservation.rows)

@@ -9,7 +9,7 @@ from hunting_pipeline.quota.outage import UNKNOWN, CallEnd
 from hunting_pipeline.quota.rules import Priority, WaitUntil
 from hunting_pipeline.quota.windows import RateUse
 
-__all__ = ["Access", "Down", "Ledger", "Reservation", "Usage"]
+__all__ = ["Access", "Down", "HourOfCalls", "Ledger", "Reservation", "Usage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,25 @@ class Access:
     since: float
     at: float
     refusal: str
+
+
+@dataclass(frozen=True, slots=True)
+class HourOfCalls:
+    """The calls of one program about one table that ended within one hour.
+
+    Attributes:
+        start: start of the hour (Unix seconds, a multiple of 3600).
+        table: the table.
+        program: the program that sent the calls, such as `hunting` or `dagster`.
+        calls: number of calls.
+        seconds: their running time.
+    """
+
+    start: float
+    table: str
+    program: str
+    calls: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +169,13 @@ class Ledger(Protocol):
 
         Raises:
             LakeBusy: another run holds the claim for longer than `max_wait` seconds.
+        """
+
+    def hours(self, *, since: float) -> list[HourOfCalls]:
+        """Return the ended calls by hour, table and program, the oldest first. The ledger keeps 35 days.
+
+        Args:
+            since: the first hour contains this time (Unix seconds).
         """
 
     def access(self, identity: str) -> Access | None:

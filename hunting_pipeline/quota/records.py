@@ -11,17 +11,25 @@ from typing import Any
 
 from hunting_pipeline.quota.claims import Claim
 from hunting_pipeline.quota.outage import Outage
-from hunting_pipeline.quota.protocol import Access
+from hunting_pipeline.quota.protocol import Access, HourOfCalls
 from hunting_pipeline.quota.rules import GRACE_SECONDS, Priority, QueueEntry
 from hunting_pipeline.quota.store import Run
 from hunting_pipeline.quota.windows import Spend
 
-__all__ = ["Estimate", "TenantRecords", "elapsed", "learned"]
+__all__ = ["HOUR_SECONDS", "Estimate", "TenantRecords", "elapsed", "learned", "program_of"]
 
 SUM_AFTER_SECONDS = 3700.0
 """Calls that ended longer ago are read as sums: only rates per day still count them. Just above an hour."""
 SUM_SECONDS = 300.0
 """The time that one sum covers. A rate per day therefore renews at most 0.35 % later."""
+
+
+HOUR_SECONDS = 3600.0
+
+
+def program_of(owner: str) -> str:
+    """Return the program in the name of an owner, which is its first word."""
+    return owner.partition(" ")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,19 @@ class TenantRecords:
         gone = "DELETE FROM quota_queue WHERE tenant = ? AND wake_at < ?"
         self._run(gone, self._tenant, self.now - GRACE_SECONDS)
 
+    def prune_hours(self, *, before: int) -> None:
+        """Delete the calls by hour before the hour with this number."""
+        self._run("DELETE FROM quota_hour WHERE tenant = ? AND hour < ?", self._tenant, before)
+
+    def hours(self, *, since: int) -> list[HourOfCalls]:
+        """Return the calls by hour from the hour with this number on, the oldest first."""
+        rows = self._run(
+            "SELECT hour, source_table, program, calls, seconds FROM quota_hour"
+            " WHERE tenant = ? AND hour >= ? ORDER BY hour, source_table, program",
+            *(self._tenant, since),
+        )
+        return [HourOfCalls(hour * HOUR_SECONDS, *rest) for hour, *rest in rows]
+
     def history(self, *, longest: float) -> list[Spend]:
         """Return the calls that ended within `longest` seconds or may still run. Old calls come as sums."""
         oldest = self.now - longest
@@ -146,16 +167,25 @@ class TenantRecords:
             *(name, self._tenant, priority, owner, table, self.now, seconds, expected, expires),
         )
 
-    def settle(self, name: str, *, table: str, seconds: float) -> bool:
+    def settle(self, name: str, *, table: str, seconds: float, hour: int) -> bool:
         """Record the measured running time and update the table's estimate. Return whether it is new.
 
-        Changes nothing if the reservation is already settled, cancelled or pruned.
+        Changes nothing if the reservation is already settled, cancelled or pruned. `hour` is the number of
+        the present hour since 1970.
         """
         statement = (
-            "UPDATE quota_spend SET ended = ?, seconds = ? WHERE id = ? AND ended IS NULL RETURNING id"
+            "UPDATE quota_spend SET ended = ?, seconds = ? WHERE id = ? AND ended IS NULL RETURNING owner"
         )
-        if not self._run(statement, self.now, seconds, name):
+        settled = self._run(statement, self.now, seconds, name)
+        if not settled:
             return False
+        ((owner,),) = settled
+        self._run(
+            "INSERT INTO quota_hour (tenant, hour, source_table, program, calls, seconds)"
+            " VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT (tenant, hour, source_table, program) DO UPDATE"
+            " SET calls = quota_hour.calls + 1, seconds = quota_hour.seconds + excluded.seconds",
+            *(self._tenant, hour, table, program_of(owner), seconds),
+        )
         self._run(
             "INSERT INTO quota_past (tenant, slot, calls, seconds, reserved_at, ended)"
             " VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT (tenant, slot) DO UPDATE"

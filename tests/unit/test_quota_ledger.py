@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 import multiprocessing
 import os
 import shutil
@@ -17,7 +18,7 @@ from quota_postgres import restartable
 
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
 from hunting_pipeline.limits import ENDPOINT, GRAPH, ORIGINAL, TEST, Kind, Limits, Rate
-from hunting_pipeline.quota import Priority, Reservation, WaitUntil, open_ledger
+from hunting_pipeline.quota import HourOfCalls, Priority, Reservation, WaitUntil, open_ledger
 from hunting_pipeline.quota import ledger as ledger_module
 from hunting_pipeline.quota.ledger import StoredLedger
 from hunting_pipeline.quota.outage import CallEnd
@@ -639,3 +640,32 @@ def test_the_answer_to_an_identity_is_kept_for_all_processes(url, tenant, clock)
     assert first.access("another") is None
     other = open_ledger(url, tenant=f"{tenant} too", limits=CALLS, share=1, clock=clock)
     assert other.access("me") is None
+
+
+# --- calls by hour ----------------------------------------------------------------------------------------
+
+
+def test_calls_are_kept_by_hour_table_and_program_for_a_month(url, tenant, clock):
+    clock.now = math.ceil(clock.now / 3600) * 3600.0
+    begun, wide = clock.now, limits(Rate(Kind.CALLS, 1000, 60))
+    ledger = open_ledger(url, tenant=tenant, limits=wide, share=1, clock=clock)
+    for owner, table in (("hunting pod-1:7", "A"), ("dagster pod-2:9", "A"), ("hunting pod-3:1", "B")):
+        for _ in range(2):
+            ledger.settle(take(ledger, table=table, owner=owner), seconds=1.5)
+    late = take(ledger, owner="hunting pod-1:7", table="A")
+    clock.now = begun + 3600
+    ledger.settle(late, seconds=2)
+    ledger.settle(late, seconds=2)  # twice is once
+    first = [
+        HourOfCalls(begun, "A", "dagster", 2, 3.0),
+        HourOfCalls(begun, "A", "hunting", 2, 3.0),
+        HourOfCalls(begun, "B", "hunting", 2, 3.0),
+    ]
+    last = HourOfCalls(begun + 3600, "A", "hunting", 1, 2.0)
+    assert ledger.hours(since=begun + 10) == [*first, last]
+    assert ledger.hours(since=begun + 3600) == [last]
+    clock.now = begun + 36 * 86400
+    ledger.settle(take(ledger), seconds=1)
+    clock.now += 120
+    take(ledger)
+    assert [one.start for one in ledger.hours(since=0)] == [begun + 36 * 86400]

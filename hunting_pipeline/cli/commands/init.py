@@ -26,7 +26,7 @@ Next:
 
   export HUNTING_TENANT_ID=… HUNTING_CLIENT_ID=… HUNTING_CLIENT_SECRET=…
   hunting check                                           # test the lake, the sign-in and each table
-  dagster dev -w workspace.yaml                           # archive your tenant's tables
+  dagster dev -w workspace.yaml                           # the tables as assets; you start each request
 """
 
 
