@@ -51,8 +51,19 @@ class Limits:
     request_seconds: float
     retention_days: int = 30
 
+    @property
+    def body_ceiling(self) -> int:
+        """Most bytes of JSON that a body may have. A longer body is refused as hostile."""
+        return self.reply_bytes * _BODY_HEADROOM if self.reply_bytes else _BODY_CEILING
+
 
 _MB = 1_000_000
+
+_BODY_HEADROOM = 4
+"""Multiple of the documented limit that a body may have."""
+
+_BODY_CEILING = 512 * _MB
+"""Most bytes of a body if no limit is documented: four times the largest reply ever reported (124 MB)."""
 
 ORIGINAL = Limits(
     name="original",

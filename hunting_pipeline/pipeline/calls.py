@@ -12,10 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from hunting_pipeline import telemetry
 from hunting_pipeline.actions import Reason
 from hunting_pipeline.auth.tokens import Tokens
 from hunting_pipeline.decode import decode
@@ -30,18 +31,22 @@ from hunting_pipeline.quota.protocol import Down, Ledger, Reservation
 from hunting_pipeline.quota.rules import Priority, WaitUntil
 from hunting_pipeline.reply import Reply
 
-__all__ = ["Calls", "NotFetched", "Spent", "body_ceiling"]
+__all__ = ["Calls", "NotFetched", "Spent"]
 
 _T = TypeVar("_T")
 
 _ATTEMPTS = 5
 """Most attempts of a query that cannot be split, while its replies are unusable: about half a minute."""
 
-_BODY_HEADROOM = 4
-"""A body is refused as hostile if it is longer than the documented limit times this number."""
-
-_BODY_CEILING = 512_000_000
-"""Most bytes of a body if no limit is documented: four times the largest reply ever reported (124 MB)."""
+_OUTCOMES = {
+    Split: "too_large",
+    NoAnswer: "no_answer",
+    Wait: "throttled",
+    Renew: "token_expired",
+    Retry: "failed",
+    Refuse: "refused",
+}
+"""The outcome of a call in its measurements, by the kind of its verdict."""
 
 
 class NotFetched(Exception):
@@ -99,6 +104,7 @@ class Calls:
         max_wait: the longest single wait for quota, in seconds; a longer wait raises `QuotaExhausted`.
         on_wait: called before each wait, with a text for people.
         accepted: called after each usable reply.
+        span: the span that the calls belong to.
     """
 
     client: Client
@@ -113,6 +119,7 @@ class Calls:
     on_wait: Callable[[str], None]
     accepted: Callable[[], None]
     spent: Spent = field(default_factory=Spent)
+    span: Any = field(default_factory=telemetry.parent, repr=False)
     _streak: _Streak = field(default_factory=_Streak, repr=False)
 
     def fetch(self, query: str, *, persist: bool = False) -> Reply:
@@ -271,6 +278,7 @@ class Calls:
         self.on_wait(message)
         self.clock.sleep(seconds)
         self.spent.add(waited_seconds=seconds)
+        telemetry.waited(self.table, seconds)
 
     def _exhausted(self, until: float, reason: str) -> QuotaExhausted:
         return QuotaExhausted(
@@ -286,26 +294,33 @@ class Calls:
 
     def _ask_once(self, query: str, reservation: Reservation) -> Reply:
         """Send one POST, and settle its running time in the ledger, also if it fails."""
+        with telemetry.measured_call(self.table, parent=self.span) as measured:
+            return self._measured(query, reservation, measured)
+
+    def _measured(self, query: str, reservation: Reservation, measured: telemetry.Call) -> Reply:
         started = time.monotonic()
         seconds: float | None = None
         end = CallEnd(answered=True)
         try:
             with self.client.ask(query) as body:
                 reply = decode(
-                    body, max_bytes=body_ceiling(self.limits), keys=self.client.connection.api.envelope
+                    body, max_bytes=self.limits.body_ceiling, keys=self.client.connection.api.envelope
                 )
             seconds = self.client.connection.api.running_seconds(reply.stats)
+            measured.rows, measured.bytes = reply.table.num_rows, reply.body_bytes
             self.accepted()
         except NotAccepted as error:
+            measured.outcome = _OUTCOMES[type(error.verdict)]
             end = _end_of(error)
             seconds = 0.0 if isinstance(error.verdict, Wait) else None  # a throttled query never ran
             raise _signal(error) from error
         except ReplyUnreadable as error:
+            measured.outcome = "unreadable"
             raise NotFetched(str(error), Reason.UNREADABLE) from error
         finally:
-            measured = time.monotonic() - started if seconds is None else seconds
-            self.ledger.settle(reservation, seconds=measured, end=end)
-            self.spent.add(calls=1, running_seconds=measured)
+            measured.seconds = time.monotonic() - started if seconds is None else seconds
+            self.ledger.settle(reservation, seconds=measured.seconds, end=end)
+            self.spent.add(calls=1, running_seconds=measured.seconds)
             self._streak.add(end, rows=reservation.rows)
             self._refuse_given_up()
         return reply
@@ -376,8 +391,3 @@ def _signal(error: NotAccepted) -> Exception:
 
 def _clock_time(seconds: float) -> datetime:
     return datetime_of(round(seconds * SECOND))
-
-
-def body_ceiling(limits: Limits) -> int:
-    """Return the most bytes of JSON that a body may have."""
-    return limits.reply_bytes * _BODY_HEADROOM if limits.reply_bytes else _BODY_CEILING

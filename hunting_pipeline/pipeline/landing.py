@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 
+from hunting_pipeline import telemetry
 from hunting_pipeline.catalog import catalog
 from hunting_pipeline.errors import CommitRefused
 from hunting_pipeline.lake.archive import Archive
@@ -11,7 +12,7 @@ from hunting_pipeline.lake.commit import Writer, claim, commit, prove_writable
 from hunting_pipeline.lake.schema import merged
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.write import Origin, segment_columns, stage, staged_segments, unstage
-from hunting_pipeline.model import Partition, Receipt, Staged, TableSpec
+from hunting_pipeline.model import SECOND, Partition, Receipt, Staged, TableSpec
 from hunting_pipeline.pipeline.memory import release
 from hunting_pipeline.pipeline.splitter import Fetched
 
@@ -105,6 +106,8 @@ class Landing:
             first_schema=None if self._has_schema() else self._first_schema(spec, segments),
         )
         self.receipts.append(receipt)
+        if not partition.null_time:
+            telemetry.committed(spec.name, lag=(self._now() - receipt.covered[-1].end) / SECOND)
         release()
         return receipt
 

@@ -13,7 +13,6 @@ from hunting_pipeline.http.client import Client
 from hunting_pipeline.lake.commit import Writer, claim, owner
 from hunting_pipeline.lake.stores import Store, open_store
 from hunting_pipeline.pipeline.acceptance import Acceptance
-from hunting_pipeline.pipeline.calls import body_ceiling
 from hunting_pipeline.pipeline.clock import Clock, SystemClock
 from hunting_pipeline.pipeline.memory import free_at_once
 from hunting_pipeline.pipeline.session import Pipeline
@@ -128,7 +127,7 @@ def _opened(
         here,
         credential,
         request_seconds=limits.request_seconds,
-        max_body_bytes=body_ceiling(limits),
+        max_body_bytes=limits.body_ceiling,
         machine_clock=machine.now,
     )
     ledger = open_quota(settings, clock=clock.now if clock else None)

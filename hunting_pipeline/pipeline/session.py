@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from hunting_pipeline import plan, window
+from hunting_pipeline import plan, telemetry, window
 from hunting_pipeline.auth.tokens import Tokens
 from hunting_pipeline.errors import CommitRefused, Misconfigured, setting
 from hunting_pipeline.http.client import Client
@@ -185,6 +185,7 @@ class Pipeline:
         """
         self._refuse_other_api(spec)
         with ExitStack() as held:
+            held.enter_context(telemetry.traced_pull(spec.name))
             try:
                 held.enter_context(self._turn(spec))
             except Misconfigured:  # a read-only lake, which a pull of nothing does not change
@@ -241,7 +242,7 @@ class Pipeline:
             HuntingError: the service could not count, or the lake cannot be written.
         """
         self._refuse_other_api(spec)
-        with self._turn(spec):
+        with telemetry.traced_pull(spec.name), self._turn(spec):
             archive = archive_of(self.store, spec, partitions)
             tracker = new_tracker(spec.name, observe)
             splitter = self._splitter(spec, archive, tracker, self._priority())
