@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FUZZ_SECONDS ?= 1800
+PYTHONS ?= python3.12 python3.13
 AUTOMATION ?= off
 PIN := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11 --no-strip-extras \
     --no-emit-index-url --no-emit-find-links --no-header --quiet
@@ -60,6 +61,11 @@ wheel: .venv-wheel/.ready ## build the wheel, and test it in a new environment o
 	rm -f dist/hunting_pipeline-*.whl
 	.venv-wheel/bin/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 	installed/run "$(PYTHON)" .venv-wheel/bin/uv
+
+matrix: ## test the wheel and run the tests on the other Pythons
+	for python in $(PYTHONS); do \
+	    $(MAKE) wheel PYTHON=$$python && $(MAKE) test VENV=.venv-$$(basename $$python) PYTHON=$$python || exit 1; \
+	done
 
 workers: .venv-workers/.ready ## test two Celery workers with Postgres and Redis on this machine
 	command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq \

@@ -32,7 +32,10 @@ _HOME = Path(".demo")
 """The folder for the demo's lake, ledger and Dagster log. Each demo replaces the folder."""
 
 TABLES = ("AlertInfo", "IdentityLogonEvents", "EmailEvents", "DeviceNetworkEvents")
-"""Tables with a time column. The first ones have a few thousand rows, the last one has `--rows` rows."""
+"""Tables with a time column. The last one has `--rows` rows."""
+
+_ROWS = 1_050_000
+"""Rows of the last table by default. With fewer rows, all other tables shrink in proportion."""
 
 SNAPSHOT = "DeviceTvmSoftwareInventory"
 """A table without a time column."""
@@ -47,12 +50,14 @@ GROUP BY ALL ORDER BY ALL"""
 
 
 def demo(
-    rows: Annotated[int, typer.Option(help="rows of the table DeviceNetworkEvents")] = 1_050_000,
+    rows: Annotated[int, typer.Option(help="rows of DeviceNetworkEvents, the largest table")] = _ROWS,
     as_json: Json = False,
 ) -> None:
     _make_empty(_HOME)
     started = time.monotonic()
-    with emulated_tenant(["--profile", "graph", "--rows", f"DeviceNetworkEvents={rows}"]) as variables:
+    scale = str(min(1.0, rows / _ROWS))
+    options = ["--profile", "graph", "--scale", scale, "--rows", f"DeviceNetworkEvents={rows}"]
+    with emulated_tenant(options) as variables:
         environment = without_settings() | variables | storage_in(_HOME)
         today = partition_of(spec(SNAPSHOT), round(time.time() * SECOND)).window
         month = partitions_in(spec(TABLES[0]), Window(today.start - 29 * DAY, today.end))
