@@ -11,7 +11,7 @@ PIN := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11
     --no-emit-index-url --no-emit-find-links --no-header --quiet
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: demo test commands nightly fuzz check ui bench performance witness wheel workers spark stores lock clean
+.PHONY: demo test commands nightly fuzz check ui bench performance witness wheel matrix workers spark stores lock clean
 
 demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 	$(BIN)/hunting demo
@@ -88,7 +88,7 @@ lock: $(READY) ## pin all dependencies again, for development and for the image
 	echo hatchling | $(PIN) - -c requirements.lock --upgrade -o docs/deploy/build.lock
 
 clean:
-	rm -rf $(VENV) .venv-wheel .venv-witness .venv-workers .venv-spark .venv-duckdb .venv-bench .venv-fuzz .node .fuzz .demo .ui .emulated
+	rm -rf .venv* .node .fuzz .demo .ui .emulated
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
