@@ -170,7 +170,8 @@ def commands(
     instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(asset_key=CHECK.asset_key, check_name=DEADLINE, passed=True, metadata=no_gap)
     )
-    sensor = sensor_for(LAST_CALL, [CHECK], hunting)
+    stopped = dg.DefaultSensorStatus.STOPPED
+    sensor = sensor_for(LAST_CALL, [CHECK], hunting, suffix="", status=stopped)
     return {
         "status": lambda: coverage(store, TABLE, asked, now=now, retention_days=DAYS),
         "pull": pull,

@@ -19,7 +19,17 @@ from hunting_pipeline.model import (
 )
 from hunting_pipeline.window import partition_of, partitions_in
 
-__all__ = ["GAP_PAUSE", "Kept", "Request", "gaps", "newest", "oldest_chunk", "refreshes", "requests"]
+__all__ = [
+    "GAP_PAUSE",
+    "Kept",
+    "Request",
+    "available",
+    "gaps",
+    "newest",
+    "oldest_chunk",
+    "refreshes",
+    "requests",
+]
 
 GAP_PAUSE = 6 * HOUR
 """Ticks between two requests of one gap: what the service refused once, it probably refuses again."""
@@ -46,7 +56,7 @@ class Kept:
     Attributes:
         spec: the table.
         start: first instant (ticks) of its archive.
-        archived: keys of the partitions with a materialization.
+        archived: keys of the available partitions with a materialization.
         latest: time (ticks) of the latest materialization, by key; needed for the two newest partitions.
         asked: time (ticks) of the automation's latest request, by key.
         active: keys of the partitions that a queued or running run fetches.
@@ -90,6 +100,14 @@ def newest(spec: TableSpec, now: int) -> tuple[Partition, Partition]:
     return partition_of(spec, current.window.start - 1), current
 
 
+def available(spec: TableSpec, start: int, *, now: int, retention_days: int) -> list[Partition]:
+    """Return the partitions from `start` (ticks) on that the service holds as a whole, and the newest."""
+    current = partition_of(spec, now)
+    edge = max(start, now - retention_days * DAY + _EDGE)
+    whole = partitions_in(spec, Window(edge, max(edge, current.window.start)))
+    return [*(one for one in whole if one.window.start >= edge), current]
+
+
 def gaps(table: Kept, *, now: int, retention_days: int) -> list[Partition]:
     """Return the missing partitions before the current one that the service still holds and that wait.
 
@@ -97,15 +115,9 @@ def gaps(table: Kept, *, now: int, retention_days: int) -> list[Partition]:
     """
     if table.spec.time_column is None:
         return []
-    current = partition_of(table.spec, now)
-    edge = max(table.start, now - retention_days * DAY + _EDGE)
-    whole = partitions_in(table.spec, Window(edge, max(edge, current.window.start)))
+    *before, _ = available(table.spec, table.start, now=now, retention_days=retention_days)
     return [
-        one
-        for one in whole
-        if one.window.start >= edge
-        and one.key not in table.archived
-        and table.waits(one, since=now - GAP_PAUSE)
+        one for one in before if one.key not in table.archived and table.waits(one, since=now - GAP_PAUSE)
     ]
 
 

@@ -68,6 +68,17 @@ class _Cursor:
         asked = {name: [one for one in ranges if one[2] >= since] for name, ranges in self.asked.items()}
         return json.dumps({"tried": self.tried, "asked": {name: one for name, one in asked.items() if one}})
 
+    def asked_of(self, asset: "Asset", *, since: int) -> dict[str, int]:
+        """Return the time of the latest request of each partition, without requests before `since` (ticks).
+
+        Before the tenant accepted the settings, no run could succeed, so these requests do not count.
+        """
+        asked: dict[str, int] = {}
+        for first, last, at in self.asked.get(asset.key.to_user_string(), ()):
+            if at >= since:
+                asked |= dict.fromkeys(asset.kept.keys(first, last), at)
+        return asked
+
     def add(self, request: Request, *, now: int) -> None:
         for name in request.tables:
             self.asked.setdefault(name, []).append((request.first, request.last, now))
@@ -102,12 +113,17 @@ def keeping_sensor(
         if answer.admitted is Admitted.NONE:
             return dg.SensorResult(skip_reason=answer.reason, cursor=cursor.text(since=0))
         runs = context.instance.get_runs(dg.RunsFilter(statuses=_ACTIVE))
+        days = hunting.limits().retention_days
         histories = {
-            asset.key.to_user_string(): _history(context.instance, asset, runs, cursor, answer, now=now)
+            asset.key.to_user_string(): replace(
+                _history(context.instance, asset, now=now, retention_days=days),
+                asked=cursor.asked_of(asset, since=round(answer.since * SECOND)),
+                active={key for run in runs for key in _keys_of(run, asset)},
+            )
             for asset in assets
         }
         own = [run for run in runs if run.tags.get(AUTOMATION_TAG) == name]
-        found = _Found.of(histories, now=now, retention_days=hunting.limits().retention_days)
+        found = _Found.of(histories, now=now, retention_days=days)
         chosen = found.chosen(answer, filling=any(_fills_gaps(run) for run in own), busy=bool(own))
         if chosen and answer.admitted is Admitted.ONE:
             cursor.tried = (answer.identity, time.time())
@@ -167,30 +183,15 @@ class _Found:
         )
 
 
-def _history(
-    instance: dg.DagsterInstance,
-    asset: Asset,
-    runs: Sequence[dg.DagsterRun],
-    cursor: _Cursor,
-    answer: Admission,
-    *,
-    now: int,
-) -> Kept:
-    """Return what Dagster knows about the partitions of an asset.
-
-    Requests from before the tenant accepted the settings do not count: their runs could not succeed.
-    """
-    asked: dict[str, int] = {}
-    for first, last, at in cursor.asked.get(asset.key.to_user_string(), ()):
-        if at >= answer.since * SECOND:
-            asked |= dict.fromkeys(asset.kept.keys(first, last), at)
-    return replace(
-        asset.kept,
-        archived=instance.get_materialized_partitions(asset.key),
-        latest=dict(_latest(instance, asset.key, due.newest(asset.kept.spec, now))),
-        asked=asked,
-        active={key for run in runs for key in _keys_of(run, asset)},
+def _history(instance: dg.DagsterInstance, asset: Asset, *, now: int, retention_days: int) -> Kept:
+    """Return what Dagster knows about the available partitions of an asset, whatever else it archived."""
+    kept = asset.kept
+    wanted = due.available(kept.spec, kept.start, now=now, retention_days=retention_days)
+    archived = instance.get_latest_storage_id_by_partition(
+        asset.key, dg.DagsterEventType.ASSET_MATERIALIZATION, {one.key for one in wanted}
     )
+    latest = _latest(instance, asset.key, due.newest(kept.spec, now))
+    return replace(kept, archived=set(archived), latest=dict(latest))
 
 
 def _latest(
