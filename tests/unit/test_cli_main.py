@@ -5,6 +5,7 @@ import platform
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -196,3 +197,22 @@ def test_a_wrong_date_is_named_before_a_missing_setting(hunting: Hunting) -> Non
     code, _, said = hunting("pull", "--from", "2026-13-01")
     assert (code, FORMS in " ".join(said.split())) == (2, True), said
     assert hunting("plan", "--to", "tomorrow")[0] == 2
+
+
+def test_the_quota_needs_no_credentials(
+    hunting: Hunting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HUNTING_LEDGER", str(tmp_path / "quota.sqlite"))
+    code, _, said = hunting("quota")
+    assert (code, said) == (
+        3,
+        "hunting: no tenant is configured, so nothing was read. Set HUNTING_TENANT_ID\n",
+    )
+    monkeypatch.setenv("HUNTING_TENANT_ID", "t")
+    monkeypatch.setenv("HUNTING_LAKE", "/dev/null")
+    code, shown, said = hunting("quota", "--json")
+    assert (code, json.loads(shown)["tenant"], said) == (0, "t", "")
+    monkeypatch.setenv("HUNTING_LEDGER", str(tmp_path / "another" / "quota.sqlite"))
+    code, _, said = hunting("pull", "AlertInfo")
+    assert (code, "only partly configured" in said) == (3, True)
+    assert not (tmp_path / "another").exists(), "without an identity, no refusal is recorded"
