@@ -3,14 +3,14 @@
 Importing this module loads no data library, so that completion is fast.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hunting_pipeline.catalog import catalog, entry
 from hunting_pipeline.hunt import SUFFIX
 
-__all__ = ["Tables"]
+__all__ = ["Documented", "Tables"]
 
 
 def _matching(incomplete: str) -> list[str]:
@@ -30,12 +30,12 @@ def _checked(names: list[str] | None) -> list[str] | None:
     return names
 
 
+def _argument(meaning: str) -> Any:
+    return typer.Argument(metavar="TABLE", help=meaning, autocompletion=_matching, callback=_checked)
+
+
 Tables = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="TABLE",
-        help="names of tables, or paths of hunt files (.kql); default: all configured tables",
-        autocompletion=_matching,
-        callback=_checked,
-    ),
+    _argument("names of tables, or paths of hunt files (.kql); default: all configured tables"),
 ]
+Documented = Annotated[list[str] | None, _argument("names of tables; default: a list of all tables")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hunting_pipeline.catalog import Entry, catalog
-from hunting_pipeline.cli.names import Tables
+from hunting_pipeline.cli.names import Documented
 from hunting_pipeline.cli.options import Tenant
 from hunting_pipeline.cli.show import print_table
 from hunting_pipeline.cli.text import Json, print_json
@@ -18,7 +18,7 @@ __all__ = ["tables"]
 
 
 def tables(
-    tables: Tables = None,
+    tables: Documented = None,
     live: Annotated[
         bool,
         typer.Option("--live", help="compare with the service's columns; takes one API call per table"),
