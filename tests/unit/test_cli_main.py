@@ -2,6 +2,8 @@
 
 import json
 import platform
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from importlib import metadata
@@ -216,3 +218,14 @@ def test_the_quota_needs_no_credentials(
     code, _, said = hunting("pull", "AlertInfo")
     assert (code, "only partly configured" in said) == (3, True)
     assert not (tmp_path / "another").exists(), "without an identity, no refusal is recorded"
+
+
+def test_a_warning_of_any_library_is_a_line_of_the_log() -> None:
+    code = (
+        "import logging, sys; sys.argv = ['hunting', '--log-format', 'json', 'tables']\n"
+        "from hunting_pipeline.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    logging.getLogger('library').warning('late')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert (line["level"], line["message"]) == ("warning", "late")
