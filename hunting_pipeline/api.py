@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,11 +19,13 @@ from rich.console import Console
 from hunting_pipeline import window
 from hunting_pipeline.catalog import catalog, spec
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.hunt_files import SUFFIX, QueryText, hunt_file, query_file
+from hunting_pipeline.hunt import SUFFIX
+from hunting_pipeline.hunt_files import QueryText, hunt_file, query_file
 from hunting_pipeline.lake import read
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.lake.table_schema import load_schema
 from hunting_pipeline.model import SECOND, Report, TableSpec, Window, datetime_of, ticks_of
+from hunting_pipeline.moments import Moment, ticks_at
 from hunting_pipeline.pipeline import (
     Clock,
     Coverage,
@@ -38,9 +40,6 @@ from hunting_pipeline.progress import bars
 from hunting_pipeline.settings import Settings, load_settings, naming
 
 __all__ = ["MAX_WAIT", "Hunting", "Moment", "connect", "selected_tables"]
-
-Moment = str | date | datetime
-"""An instant: an ISO text, a date (its midnight) or a datetime. Without a time zone it is UTC."""
 
 MAX_WAIT = 900.0
 """Longest wait for quota or a lock, in seconds: CPU quota is renewed every 15 minutes."""
@@ -111,7 +110,7 @@ class Hunting:
 
         Args:
             table: the name of a table, or the path of a hunt file.
-            start: start of the range, included; None for the start of the retention.
+            start: start of the range, included, see `moments.FORMS`; None for the start of the retention.
             end: end of the range, excluded; None for now.
 
         Raises:
@@ -121,7 +120,7 @@ class Hunting:
         with self._pipeline() as pipeline, bars(Console(stderr=True)) as observe:
             (spec,) = selected_tables([table], self._settings, pipeline.store)
             available = window.available(pipeline.now(), pipeline.limits.retention_days)
-            asked = _range(start, end, available)
+            asked = _range(start, end, available, pipeline.now())
             partitions = window.selected_partitions(spec, asked, now=pipeline.now(), open_end=end is None)
             with pipeline.pull(spec, partitions, observe=observe) as pulling:
                 for _ in pulling:
@@ -142,7 +141,7 @@ class Hunting:
             (spec,) = selected_tables([table], self._settings, store)
             if start is None and end is None:
                 return read.dataset(store, spec.name)
-            asked = _range(start, end, _ALL)
+            asked = _range(start, end, _ALL, self._now())
             bounded = start is not None and end is not None
             partitions = window.partitions_in(spec, asked) if bounded else None
             found = read.dataset(store, spec.name, partitions)
@@ -155,12 +154,16 @@ class Hunting:
         """
         with naming(self._settings):
             store, days = open_lake(self._settings), self._settings.limits_profile.retention_days
-            now = round((self._clock.now() if self._clock else time.time()) * SECOND)
+            now = self._now()
             found = {}
             for spec in selected_tables(tables, self._settings, store):
                 asked = window.selected_partitions(spec, window.available(now, days), now=now, open_end=True)
                 found[spec.name] = coverage(store, spec, asked, now=now, retention_days=days)
             return found
+
+    def _now(self) -> int:
+        """Return the current time in ticks, by the machine's clock."""
+        return round((self._clock.now() if self._clock else time.time()) * SECOND)
 
     @contextmanager
     def _pipeline(self) -> Iterator[Pipeline]:
@@ -199,24 +202,12 @@ _ALL = Window(ticks_of(datetime(1900, 1, 1, tzinfo=UTC)), ticks_of(datetime(2200
 """All times that the nanoseconds of a lake are likely to hold."""
 
 
-def _range(start: Moment | None, end: Moment | None, default: Window) -> Window:
-    first = default.start if start is None else _ticks(start)
-    last = default.end if end is None else _ticks(end)
+def _range(start: Moment | None, end: Moment | None, default: Window, now: int) -> Window:
+    first = default.start if start is None else ticks_at(start, now)
+    last = default.end if end is None else ticks_at(end, now)
     if first >= last:
         raise Misconfigured(f"the range is empty: {datetime_of(first)} is not before {datetime_of(last)}")
     return Window(first, last)
-
-
-def _ticks(moment: Moment) -> int:
-    try:
-        read = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    except ValueError:
-        raise Misconfigured(
-            f"{moment!r} is not a time: write a date such as 2026-11-01, or ISO 8601"
-        ) from None
-    if not isinstance(read, datetime):
-        read = datetime(read.year, read.month, read.day, tzinfo=UTC)
-    return ticks_of(read if read.tzinfo else read.replace(tzinfo=UTC))
 
 
 def _within(schema: pa.Schema, spec: TableSpec, asked: Window) -> pc.Expression:

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Bound", "Hunt"]
+__all__ = ["SUFFIX", "Bound", "Hunt"]
+
+SUFFIX = ".kql"
+"""The end of the names of hunt files."""
 
 
 @dataclass(frozen=True, slots=True)

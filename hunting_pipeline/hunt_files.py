@@ -21,10 +21,7 @@ from hunting_pipeline.lake.layout import lake_names
 from hunting_pipeline.model import DAY, HOUR, SECOND, Column, Grain, TableSpec
 from hunting_pipeline.window import SETTLING
 
-__all__ = ["MANUAL", "SUFFIX", "HuntFile", "QueryText", "hunt_file", "query_file"]
-
-SUFFIX = ".kql"
-"""The suffix of a hunt file."""
+__all__ = ["MANUAL", "HuntFile", "QueryText", "hunt_file", "query_file"]
 
 MANUAL = "manual"
 """The `schedule` of a hunt that is only started by hand."""

@@ -5,19 +5,23 @@ Therefore `hunting --help` loads neither Arrow nor an HTTP client. To add a comm
 """
 
 import os
+import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Any
+from importlib import import_module, metadata
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
+from hunting_pipeline.cli.log import LogFormat, set_format
+from hunting_pipeline.cli.names import Tables
+
 __all__ = ["COMMANDS", "app"]
 
 _STYLE: Mapping[str, Any] = {
-    "add_completion": False,
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
 }
@@ -29,34 +33,54 @@ class Command:
 
     Attributes:
         help: the text of `hunting NAME --help`. `hunting --help` shows its first sentence.
+        takes_tables: whether the command's arguments are tables, so that a shell can complete them at once.
         context_settings: settings of the command's parser.
     """
 
     help: str
+    takes_tables: bool = False
     context_settings: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the help."""
+        return re.split(r"(?<=[.])\s", self.help, maxsplit=1)[0]
 
 
 _FORWARDING = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Parser settings that accept unknown options, so the command can pass them to another program."""
 
 COMMANDS = {
-    "check": Command("Check the lake, the sign-in and each table. The command sends one API call per table."),
-    "tables": Command("List the documented tables. The command sends no API call."),
+    "check": Command(
+        "Check the lake, the sign-in and each table. The command sends one API call per table.",
+        takes_tables=True,
+    ),
+    "tables": Command(
+        "List the documented tables, or the columns of the named tables."
+        " With --live, the command sends one API call per table. Otherwise it sends none.",
+        takes_tables=True,
+    ),
     "plan": Command(
         "Show the size and the cost of a pull."
-        " The command counts rows, which takes about one API call per table. It writes nothing."
+        " The command counts rows, which takes about one API call per table. It writes nothing.",
+        takes_tables=True,
     ),
     "pull": Command(
         "Fetch missing partitions into the lake."
-        " You can stop a pull at any time. The next pull continues from the finished work."
+        " You can stop a pull at any time. The next pull continues from the finished work.",
+        takes_tables=True,
     ),
-    "status": Command("Show archived and missing partitions. The command sends no API call."),
+    "status": Command(
+        "Show archived and missing partitions. The command sends no API call.", takes_tables=True
+    ),
     "reconcile": Command(
-        "Count archived rows again and fetch the spans that differ. Counting takes one API call per table."
+        "Count archived rows again and fetch the spans that differ. Counting takes one API call per table.",
+        takes_tables=True,
     ),
     "rewrite": Command(
         "Write archived partitions again with another unit of times."
-        " The command sends no API call. You can stop it at any time. The next run continues."
+        " The command sends no API call. You can stop it at any time. The next run continues.",
+        takes_tables=True,
     ),
     "query": Command(
         "Ask a KQL query and print its result, or write it to a file."
@@ -76,7 +100,7 @@ COMMANDS = {
         "Start an emulated tenant."
         " The command passes unknown options to the emulator: see `python -m hunting_emulator --help`.\n\n"
         "Without --run, the command prints the settings of the emulated tenant and runs until Ctrl-C.",
-        _FORWARDING,
+        context_settings=_FORWARDING,
     ),
     "demo": Command(
         "Pull thirty days of an emulated tenant and query them."
@@ -89,8 +113,26 @@ class _Unloaded(TyperCommand):
     """A command whose module is imported when the command is used."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Load the command, and let the command parse its arguments."""
-        return _loaded(str(self.name)).make_context(info_name, args, parent, **extra)
+        """Load the command, and let the command parse its arguments.
+
+        The completion of a table's name does not load the command, because this takes seconds. After an
+        option, the next word may be its value, so the command is loaded.
+        """
+        name = str(self.name)
+        completing = extra.get("resilient_parsing", False)
+        if completing and COMMANDS[name].takes_tables and not (args and args[-1].startswith("-")):
+            return super().make_context(info_name, args, parent, **extra)
+        return _loaded(name).make_context(info_name, args, parent, **extra)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Return the completions of a word that is no option's value: an option's name, or a table."""
+        if incomplete.startswith("-"):
+            command = _loaded(str(self.name))
+            return command.shell_complete(
+                command.make_context(ctx.info_name, [], parent=ctx.parent, resilient_parsing=True), incomplete
+            )
+        (argument,) = (each for each in _loaded_tables().params if each.name == "tables")
+        return argument.shell_complete(ctx, incomplete)
 
 
 def _loaded(name: str) -> Any:
@@ -101,10 +143,21 @@ def _loaded(name: str) -> Any:
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     module = import_module(f"hunting_pipeline.cli.commands.{name}")
-    parser = typer.Typer(**_STYLE)
+    parser = typer.Typer(add_completion=False, **_STYLE)
     entry = COMMANDS[name]
     register = parser.command(name, help=entry.help, context_settings=dict(entry.context_settings))
     register(getattr(module, name))
+    return get_command(parser)
+
+
+def _loaded_tables() -> Any:
+    """Return a parser with the argument TABLE only."""
+    parser = typer.Typer(add_completion=False, **_STYLE)
+
+    @parser.command()
+    def command(tables: Tables = None) -> None:
+        del tables
+
     return get_command(parser)
 
 
@@ -115,5 +168,32 @@ app = typer.Typer(
     **_STYLE,
 )
 
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        version = metadata.version("hunting-pipeline")
+        typer.echo(f"hunting-pipeline {version}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    log_format: Annotated[
+        LogFormat, typer.Option(help="form of the lines on standard error: text, or one JSON object each")
+    ] = LogFormat.TEXT,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="print the version of the package and of Python",
+            callback=_show_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    del version
+    set_format(log_format)
+
+
 for _name, _command in COMMANDS.items():
-    app.command(_name, cls=_Unloaded, help=_command.help)(lambda: None)
+    app.command(_name, cls=_Unloaded, help=_command.help, short_help=_command.summary)(lambda: None)

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from hunting_pipeline.cli.log import warn
 from hunting_pipeline.cli.show import print_table
-from hunting_pipeline.cli.text import warn
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.model import RESCUED
 from hunting_pipeline.pipeline import Result

@@ -1,6 +1,6 @@
-"""Report errors on the command line: a line on standard error, and an exit code."""
+"""Report errors on the command line: on standard error, and as an exit code."""
 
-from hunting_pipeline.cli.text import warn
+from hunting_pipeline.cli.log import fail
 from hunting_pipeline.errors import (
     HuntingError,
     LakeBusy,
@@ -30,6 +30,6 @@ def exit_code(error: HuntingError) -> int:
 
 
 def complain(error: HuntingError) -> None:
-    """Print an error and its notes, one line each."""
-    for line in (str(error), *getattr(error, "__notes__", ())):
-        warn(f"hunting: {line}")
+    """Print an error and its notes."""
+    notes = getattr(error, "__notes__", ())
+    fail(type(error).__name__, str(error), exit_code=exit_code(error), notes=notes)

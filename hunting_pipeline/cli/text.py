@@ -6,20 +6,19 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Json", "bytes_of", "duration_of", "print_json", "visible", "warn"]
+__all__ = ["Json", "bytes_of", "duration_of", "print_json", "visible"]
 
-Json = Annotated[bool, typer.Option("--json", help="print one JSON document on standard output")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="print one JSON document on standard output, and errors as JSON on standard error"
+    ),
+]
 
 
 def print_json(value: object) -> None:
     """Print one JSON document on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
-
-
-def warn(message: str) -> None:
-    """Print one message on standard error, without wrapping it."""
-    sys.stderr.write(visible(message) + "\n")
-    sys.stderr.flush()
 
 
 def visible(text: str) -> str:

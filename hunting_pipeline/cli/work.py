@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 import typer
 
 from hunting_pipeline.api import MAX_WAIT
+from hunting_pipeline.cli.log import line
 from hunting_pipeline.cli.problems import INTERRUPTED, complain, exit_code
 from hunting_pipeline.cli.selection import DateRange
 from hunting_pipeline.errors import HuntingError, Misconfigured, QuotaExhausted, Refused, ServiceFailed
@@ -36,9 +37,11 @@ def date_range(pipeline: Pipeline, start: str | None, end: str | None) -> DateRa
 def exiting_at_once() -> Iterator[None]:
     """End the process at Ctrl-C without waiting for running calls, which may take minutes."""
 
+    said = line("hunting: interrupted. Fetched rows are staged. Run again to continue.")
+
     def exit_now(*_: object) -> None:
         with suppress(OSError):  # unbuffered: the signal may interrupt a print
-            os.write(2, b"hunting: interrupted. Fetched rows are staged. Run again to continue.\n")
+            os.write(2, said)
         os._exit(INTERRUPTED)
 
     before = signal.signal(signal.SIGINT, exit_now)

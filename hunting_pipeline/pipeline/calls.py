@@ -26,6 +26,7 @@ from hunting_pipeline.http.verdict import NoAnswer, NotAccepted, Refuse, Renew, 
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import SECOND, datetime_of
 from hunting_pipeline.pipeline.clock import Clock
+from hunting_pipeline.pipeline.progress import WaitNotices, span
 from hunting_pipeline.quota.outage import TABLE_FAILURES, CallEnd, Outage
 from hunting_pipeline.quota.protocol import Down, Ledger, Reservation
 from hunting_pipeline.quota.rules import Priority, WaitUntil
@@ -102,7 +103,7 @@ class Calls:
 
     Attributes:
         max_wait: the longest single wait for quota, in seconds; a longer wait raises `QuotaExhausted`.
-        on_wait: called before each wait, with a text for people.
+        on_wait: called before a wait, with a text for people; not before each wait, see `WaitNotices`.
         accepted: called after each usable reply.
         span: the span that the calls belong to.
     """
@@ -121,6 +122,7 @@ class Calls:
     spent: Spent = field(default_factory=Spent)
     span: Any = field(default_factory=telemetry.parent, repr=False)
     _streak: _Streak = field(default_factory=_Streak, repr=False)
+    _notices: WaitNotices = field(default_factory=WaitNotices, repr=False)
 
     def fetch(self, query: str, *, persist: bool = False) -> Reply:
         """Return the reply to a query for rows.
@@ -274,8 +276,9 @@ class Calls:
         seconds = max(0.0, answer.at - self.clock.now())
         if seconds > self.max_wait:
             raise self._exhausted(answer.at, answer.reason)
-        message = f"waiting until {self._time_text(answer.at)}: {answer.reason}"
-        self.on_wait(message)
+        if self._notices.due(answer.reason, self.clock.now()):
+            until = f"{self._time_text(answer.at)} ({span(seconds)} left)"
+            self.on_wait(f"waiting until {until}: {answer.reason}")
         self.clock.sleep(seconds)
         self.spent.add(waited_seconds=seconds)
         telemetry.waited(self.table, seconds)

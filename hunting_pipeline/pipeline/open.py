@@ -72,7 +72,7 @@ def open_pipeline(
 
 
 def open_quota(settings: Settings, *, clock: Callable[[], float] | None = None) -> Ledger:
-    """Open the quota ledger of the configured tenant.
+    """Open the quota ledger of the configured tenant. This needs no credential.
 
     Args:
         settings: the settings.
@@ -84,7 +84,7 @@ def open_quota(settings: Settings, *, clock: Callable[[], float] | None = None) 
     """
     return open_ledger(
         settings.ledger.get_secret_value(),
-        tenant=settings.tenant(),
+        tenant=settings.known_tenant(),
         limits=settings.limits_profile,
         share=settings.share,
         clock=clock,
@@ -98,8 +98,10 @@ def _refusals_recorded(settings: Settings) -> Iterator[None]:
         yield
     except (Misconfigured, Refused) as error:
         if error.everything:
-            with suppress(HuntingError), closing(open_quota(settings)) as ledger:
-                ledger.record_access(settings.identity, refusal=str(error))
+            with suppress(HuntingError):
+                settings.tenant()  # without an identity, nothing is recorded
+                with closing(open_quota(settings)) as ledger:
+                    ledger.record_access(settings.identity, refusal=str(error))
         raise
 
 

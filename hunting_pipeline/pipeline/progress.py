@@ -1,15 +1,19 @@
 """The lines of a run's log: how much is done, how fast, and when the pull will end."""
 
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from hunting_pipeline.model import Progress, Step
 
-__all__ = ["Reporter", "line_of"]
+__all__ = ["Reporter", "WaitNotices", "line_of", "span"]
 
 _EVERY_SECONDS = 10.0
 """Seconds between two lines about fetched slices: each line is an event in Dagster's storage."""
+
+_WAIT_SECONDS = 30.0
+"""Least seconds between two reports of waits with one reason. A queued call asks again every few seconds."""
 
 
 def line_of(progress: Progress, *, seconds: float, now: float, quota: str) -> str:
@@ -33,12 +37,34 @@ def line_of(progress: Progress, *, seconds: float, now: float, quota: str) -> st
 
 def _until(seconds: float, now: float) -> str:
     end = datetime.fromtimestamp(now + max(seconds, 0.0), UTC)
-    return f", about {_span(seconds)} left, done by {end:%H:%M:%S} UTC"
+    return f", about {span(seconds)} left, done by {end:%H:%M:%S} UTC"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """Return a duration as text, such as `3 min 20 s`."""
     minutes, rest = divmod(round(max(seconds, 0.0)), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+class WaitNotices:
+    """Decides which waits are reported: each reason once, and then at most every 30 seconds.
+
+    Two reasons that differ only in numbers or in the length of the queue are the same reason. Several threads
+    may use one object.
+    """
+
+    def __init__(self) -> None:
+        self._reported: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def due(self, reason: str, now: float) -> bool:
+        """Return whether to report a wait that begins at `now` (seconds), and record the report."""
+        key = re.sub(r"\d+", "", reason.partition(", ")[0])
+        with self._lock:
+            if now < self._reported.get(key, float("-inf")) + _WAIT_SECONDS:
+                return False
+            self._reported[key] = now
+            return True
 
 
 class Reporter:

@@ -238,8 +238,20 @@ class Settings(LakeSettings, _AppRegistration):
         text = json.dumps(plain, sort_keys=True).encode()
         return hashlib.scrypt(text, salt=b"hunting-pipeline identity", n=4096, r=8, p=1, dklen=16).hex()
 
+    def known_tenant(self) -> str:
+        """Return the tenant's id, also if the app or its credential is not set.
+
+        Raises:
+            Misconfigured: the id is not set.
+        """
+        if self.tenant_id is None:
+            error = Misconfigured(f"no tenant is configured, so nothing was read. Set {setting('tenant_id')}")
+            error.name_settings(lambda name: variable(name, self.name))
+            raise error
+        return self.tenant_id
+
     def tenant(self) -> str:
-        """Return the tenant's id.
+        """Return the tenant's id, for a program that signs in.
 
         Raises:
             Misconfigured: the tenant, the application or the credential is not set. The message names the

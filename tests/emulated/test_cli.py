@@ -64,6 +64,22 @@ def test_check_names_readable_and_unreadable_tables(variables: dict[str, str]) -
     assert done.returncode == 3
 
 
+def test_tables_compares_the_catalogue_with_the_service_and_the_quota_counts_the_call(
+    variables: dict[str, str],
+) -> None:
+    done = hunting(variables, "tables", "AlertInfo", "CloudDnsEvents", "--live", "--json")
+    (found,) = json.loads(done.stdout)
+    assert found["table"] == "AlertInfo"
+    assert len(found["columns"]) == 8
+    assert all(column["service_type"] == column["catalogue_type"] for column in found["columns"])
+    error = json.loads(done.stderr)
+    assert (error["error"], error["exit_code"], done.returncode) == ("Refused", 3, 3)
+    assert "not licensed" in error["message"]
+    anonymous = {"HUNTING_CLIENT_ID": "", "HUNTING_CLIENT_SECRET": ""}
+    quota = json.loads(hunting(variables | anonymous, "quota", "--json").stdout)
+    assert quota["rates"][0]["spent"] == 2
+
+
 def test_check_ends_at_a_failed_sign_in(variables: dict[str, str]) -> None:
     wrong = variables | {"HUNTING_CLIENT_SECRET": "not-the-secret"}
     done = hunting(wrong, "check", "AlertInfo", "--json")

@@ -1,12 +1,14 @@
 """The wrappers around one call: which reply is sent again, after which wait, and how often."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +23,7 @@ from hunting_pipeline.limits import TEST
 from hunting_pipeline.pipeline.acceptance import Acceptance
 from hunting_pipeline.pipeline.calls import Calls, NotFetched
 from hunting_pipeline.pipeline.clock import SystemClock
+from hunting_pipeline.pipeline.progress import WaitNotices
 from hunting_pipeline.quota.ledger import open_ledger
 from hunting_pipeline.quota.outage import DOWN_SECONDS, TABLE_FAILURES, TENANT_FAILURES, CallEnd
 from hunting_pipeline.quota.protocol import Ledger, Reservation
@@ -183,7 +186,7 @@ def test_a_throttled_call_waits_as_long_as_the_service_says_and_never_ran(bench:
     assert calls.fetch("T").table.num_rows == 3
     assert sum(bench.clock.sleeps) >= 17
     assert calls.spent.waited_seconds == pytest.approx(sum(bench.clock.sleeps))
-    assert len(bench.waits) == len(bench.clock.sleeps)
+    assert len(bench.waits) <= len(bench.clock.sleeps)
     assert "429 TooManyRequests" in bench.waits[0]
     assert (calls.spent.calls, bench.tokens.renewals) == (2, 0)
     assert calls.spent.running_seconds == 0.25
@@ -246,6 +249,30 @@ def test_a_short_wait_over_midnight_has_its_date(bench: Bench) -> None:
     bench.clock.seconds = datetime(2026, 11, 29, 23, 59, 50, tzinfo=UTC).timestamp()
     bench.calls(replies(throttled, answered)).fetch("T")
     assert bench.waits[0].startswith("waiting until 2026-11-30 00:00:0")
+
+
+def test_a_wait_is_reported_once_per_reason_and_then_every_thirty_seconds(bench: Bench) -> None:
+    reported: list[float] = []
+    calls = bench.calls(replies(*[lambda: throttled("10")] * 5, answered))
+    replace(calls, on_wait=lambda _: reported.append(bench.clock.now())).fetch("T")
+    assert sum(bench.clock.sleeps) > 50
+    assert 2 <= len(reported) < len(bench.clock.sleeps)
+    assert all(later - earlier >= 30 for earlier, later in pairwise(reported))
+
+
+def test_a_wait_is_reported_with_the_time_left(bench: Bench) -> None:
+    bench.calls(replies(throttled, answered)).fetch("T")
+    assert re.match(r"waiting until \d\d:\d\d:\d\d UTC \(1[678] s left\): ", bench.waits[0]), bench.waits
+
+
+def test_reasons_that_differ_in_numbers_are_one_reason() -> None:
+    notices = WaitNotices()
+    assert notices.due("calls per minute (36 of 36 spent), 2 waiting before this one", 0.0)
+    assert not notices.due("calls per minute (35 of 36 spent)", 29.9)
+    assert notices.due("running seconds per hour (600 of 600 spent)", 29.9)
+    assert notices.due("calls per minute (36 of 36 spent)", 30.0)
+    assert not notices.due("calls per minute (36 of 36 spent), 1 waiting before this one", 59.9)
+    assert not notices.due("running seconds per hour (599 of 600 spent)", 59.8)
 
 
 @pytest.mark.parametrize("failure", [unavailable, lambda: reply(500)])

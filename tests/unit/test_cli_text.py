@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hunting_pipeline.cli.log import warn
 from hunting_pipeline.cli.problems import complain
 from hunting_pipeline.cli.progress import reporting
 from hunting_pipeline.cli.show import print_facts, print_table
-from hunting_pipeline.cli.text import print_json, visible, warn
+from hunting_pipeline.cli.text import print_json, visible
 from hunting_pipeline.errors import Refused
 from hunting_pipeline.model import Progress, Step
 

@@ -50,11 +50,21 @@ def hunting(*words: str) -> str:
         "import hunting_pipeline.errors",
         "import hunting_pipeline.model, hunting_pipeline.catalog",
         hunting("--help"),
+        hunting("--version"),
     ],
 )
 def test_code_without_data_loads_no_data_library_and_changes_no_variable(code: str) -> None:
     _, loaded, changed = run(code)
     assert "hunting_pipeline" in loaded
+    assert (loaded & HEAVY, changed) == (set(), [])
+
+
+def test_a_shell_completes_tables_without_a_data_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_HUNTING_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "hunting pull AlertI")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    shown, loaded, changed = run(hunting())
+    assert shown.split() == ["AlertInfo"]
     assert (loaded & HEAVY, changed) == (set(), [])
 
 

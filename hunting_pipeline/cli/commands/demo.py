@@ -17,9 +17,10 @@ import typer
 
 from hunting_pipeline.catalog import spec
 from hunting_pipeline.cli.emulator import emulated_tenant, storage_in, without_settings
+from hunting_pipeline.cli.log import inform
 from hunting_pipeline.cli.processes import process_group
 from hunting_pipeline.cli.show import print_facts, print_table
-from hunting_pipeline.cli.text import Json, bytes_of, duration_of, print_json, warn
+from hunting_pipeline.cli.text import Json, bytes_of, duration_of, print_json
 from hunting_pipeline.errors import Misconfigured, ServiceFailed
 from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.stores import Store, open_store
@@ -61,7 +62,7 @@ def demo(
         environment = without_settings() | variables | storage_in(_HOME)
         today = partition_of(spec(SNAPSHOT), round(time.time() * SECOND)).window
         month = partitions_in(spec(TABLES[0]), Window(today.start - 29 * DAY, today.end))
-        warn(f"materializing {len(TABLES)} tables, {month[0].key} to {month[-1].key}, through Dagster")
+        inform(f"materializing {len(TABLES)} tables, {month[0].key} to {month[-1].key}, through Dagster")
         spent = _materialize(environment, month[0].key, month[-1].key, *TABLES)
         spent |= _materialize(environment, month[-1].key, month[-1].key, SNAPSHOT)
     store = open_store(str(_HOME / "lake"))
@@ -134,7 +135,7 @@ def _materialize(environment: Mapping[str, str], first: str, last: str, *tables:
         for line in process.stderr or ():
             log.write(line)
             if progress := re.search(r" - INFO - .*? - \w+ - (.*)", line):
-                warn(progress[1])
+                inform(progress[1])
         output = process.stdout.read() if process.stdout else ""
         process.wait()
     if process.returncode:

@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from hunting_pipeline.cli.emulator import emulated_tenant, storage_in, without_settings
+from hunting_pipeline.cli.log import inform
 from hunting_pipeline.cli.processes import in_foreground, process_group
-from hunting_pipeline.cli.text import warn
 from hunting_pipeline.errors import Misconfigured
 
 __all__ = ["emulate"]
@@ -38,7 +38,7 @@ def emulate(
             for name, value in (variables | storage_in(home)).items():
                 sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
             sys.stdout.flush()
-            warn("The emulated tenant is running with these settings. Press Ctrl-C to stop it.")
+            inform("The emulated tenant is running with these settings. Press Ctrl-C to stop it.")
             threading.Event().wait()
 
 

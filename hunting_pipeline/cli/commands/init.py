@@ -30,7 +30,9 @@ Next:
 """
 
 
-def init(folder: Annotated[Path, typer.Argument(help="folder of the project")] = Path()) -> None:
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="folder of the project")] = Path(),
+) -> None:
     files = project_files(first_day(round(time.time() * SECOND), GRAPH.retention_days))
     _refuse_existing(folder, files)
     _write(folder, files)

@@ -25,7 +25,9 @@ def pull(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="fetch nothing: show the plan")] = False,
     force: Annotated[
         bool,
-        typer.Option(help="also replace partitions that would lose rows or that another query archived"),
+        typer.Option(
+            "--force", help="also replace partitions that would lose rows or that another query archived"
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -10,9 +10,9 @@ import typer
 
 from hunting_pipeline.api import connect
 from hunting_pipeline.cli.export import Format, whole_file, write
+from hunting_pipeline.cli.log import warn
 from hunting_pipeline.cli.selection import Tenant
-from hunting_pipeline.cli.text import warn
-from hunting_pipeline.hunt_files import SUFFIX
+from hunting_pipeline.hunt import SUFFIX
 from hunting_pipeline.pipeline import Result
 
 __all__ = ["query"]

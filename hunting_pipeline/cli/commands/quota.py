@@ -1,21 +1,22 @@
 """`hunting quota`: show how much of the tenant's quota is spent and left."""
 
+from contextlib import closing
 from typing import Any
 
 from hunting_pipeline.cli.selection import Tenant
 from hunting_pipeline.cli.show import print_facts, print_table
 from hunting_pipeline.cli.text import Json, duration_of, print_json
-from hunting_pipeline.cli.work import opened
+from hunting_pipeline.pipeline import open_quota
 from hunting_pipeline.quota import Usage
-from hunting_pipeline.settings import load_settings
+from hunting_pipeline.settings import load_settings, naming
 
 __all__ = ["quota"]
 
 
 def quota(tenant: Tenant = "", as_json: Json = False) -> None:
     settings = load_settings(tenant)
-    with opened(settings) as pipeline:
-        usage = pipeline.ledger.usage()
+    with naming(settings), closing(open_quota(settings)) as ledger:
+        usage = ledger.usage()
     if as_json:
         print_json(_as_json(usage))
     else:

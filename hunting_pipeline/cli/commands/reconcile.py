@@ -23,7 +23,9 @@ def reconcile(
     end: To = None,
     tenant: Tenant = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="fetch nothing: count and compare")] = False,
-    force: Annotated[bool, typer.Option(help="also replace spans that now have fewer rows")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="also replace spans that now have fewer rows")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     settings = load_settings(tenant)

@@ -9,7 +9,8 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from hunting_pipeline.errors import Misconfigured
-from hunting_pipeline.hunt_files import MANUAL, SUFFIX, HuntFile, hunt_file
+from hunting_pipeline.hunt import SUFFIX
+from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
 from hunting_pipeline.model import TableSpec, TimestampUnit
 from hunting_pipeline.orchestration.automation.conditions import scheduled
 from hunting_pipeline.orchestration.components.config import TIMESTAMP_UNIT, TenantComponent, scaffold_start
