@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,9 @@ from hunting_pipeline.cli.progress import reporting
 from hunting_pipeline.errors import Refused
 from hunting_pipeline.model import Column, Progress, Step
 from hunting_pipeline.moments import FORMS
+from hunting_pipeline.pipeline import open_quota
+from hunting_pipeline.quota import Priority, Reservation
+from hunting_pipeline.settings import load_settings
 
 Hunting = Callable[..., tuple[int, str, str]]
 """Runs `hunting` with words, and returns its exit code, standard output and standard error."""
@@ -218,6 +222,29 @@ def test_the_quota_needs_no_credentials(
     code, _, said = hunting("pull", "AlertInfo")
     assert (code, "only partly configured" in said) == (3, True)
     assert not (tmp_path / "another").exists(), "without an identity, no refusal is recorded"
+
+
+def test_the_quota_shows_calls_over_time(
+    hunting: Hunting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HUNTING_LEDGER", str(tmp_path / "quota.sqlite"))
+    monkeypatch.setenv("HUNTING_TENANT_ID", "t")
+    with closing(open_quota(load_settings())) as ledger:
+        for table, owner in (("A", "hunting pod:1"), ("A", "hunting pod:2"), ("B", "dagster pod:3")):
+            reservation = ledger.reserve(table=table, priority=Priority.FRESH, owner=owner)
+            assert isinstance(reservation, Reservation)
+            ledger.settle(reservation, seconds=2)
+    hours = json.loads(hunting("quota", "--since", "2h", "--json")[1])["hours"]
+    assert [(one["table"], one["program"], one["calls"], one["seconds"]) for one in hours] == [
+        ("A", "hunting", 2, 4.0),
+        ("B", "dagster", 1, 2.0),
+    ]
+    for since, column in (("2h", "hour"), ("7d", "day")):
+        shown = hunting("quota", "--since", since)[1].split("Calls since")[1]
+        assert column in shown
+        assert ["A", "hunting", "2", "4.0", "s"] in [line.split()[-5:] for line in shown.splitlines()]
+    assert "Calls since" not in hunting("quota")[1]
+    assert hunting("quota", "--since", "never")[0] in (2, 3)
 
 
 def test_a_warning_of_any_library_is_a_line_of_the_log() -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from hunting_pipeline.cli.log import warn
 from hunting_pipeline.cli.selection import From, Tables, Tenant, To, selected_tables
 from hunting_pipeline.cli.show import print_facts, print_table
-from hunting_pipeline.cli.text import Json, bytes_of, duration_of, print_json, warn
+from hunting_pipeline.cli.text import Json, bytes_of, duration_of, print_json
 from hunting_pipeline.cli.work import Problems, date_range, opened
 from hunting_pipeline.model import Partition
 from hunting_pipeline.pipeline import TablePlan
