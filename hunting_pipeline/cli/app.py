@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
-__all__ = ["COMMANDS", "app"]
+__all__ = ["COMMANDS", "app", "loaded"]
 
 _STYLE: Mapping[str, Any] = {
     "add_completion": False,
@@ -90,10 +90,10 @@ class _Unloaded(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Load the command, and let the command parse its arguments."""
-        return _loaded(str(self.name)).make_context(info_name, args, parent, **extra)
+        return loaded(str(self.name)).make_context(info_name, args, parent, **extra)
 
 
-def _loaded(name: str) -> Any:
+def loaded(name: str) -> Any:
     """Import a command and return its parser.
 
     The process now runs only this command. Arrow's allocator is therefore set here, for this process and its
