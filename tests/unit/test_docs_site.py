@@ -1,5 +1,6 @@
 """The site of the documents can be built: `make docs` does it, and these tests find usual mistakes."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,34 @@ def test_the_build_is_strict_about_links_and_the_site_loads_nothing_from_other_h
     assert "offline" in CONFIG["plugins"]
     assert all((DOCS / script).is_file() for script in CONFIG["extra"]["polyfills"])
     assert not re.search(r"https?://", (ROOT / "mkdocs.yml").read_text("utf-8"))
+
+
+def texts_of_the_code() -> str:
+    """Return all texts in the code of the package, one on each line. A value in an f-string is a blank."""
+    found = []
+    for path in (ROOT / "hunting_pipeline").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.append(
+                    "".join(
+                        str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else " "
+                        for part in node.values
+                    )
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def test_every_message_in_the_page_about_problems_is_a_message_of_the_code() -> None:
+    """The page writes messages in italics. An ellipsis stands for a value."""
+    page = (DOCS / "troubleshooting.md").read_text("utf-8")
+    quoted = [
+        text for text in re.findall(r"(?<![*\w])\*([^*\n]+)\*", page) if text != "Queued"
+    ]  # a word of Dagster
+    texts = texts_of_the_code()
+    assert len(quoted) > 12
+    assert [text for text in quoted for part in text.split(" … ") if part not in texts] == []
 
 
 def test_every_package_of_the_site_has_a_version_hashes_and_no_address() -> None:
