@@ -11,7 +11,7 @@ PIN := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11
     --no-emit-index-url --no-emit-find-links --no-header --quiet
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: demo test commands nightly fuzz check ui bench performance witness wheel matrix workers spark stores lock clean
+.PHONY: demo test commands nightly fuzz check ui bench performance witness wheel matrix workers spark stores docs lock clean
 
 demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 	$(BIN)/hunting demo
@@ -80,15 +80,19 @@ spark: .venv-spark/.ready ## test that Spark reads a lake
 stores: $(READY) .node/.ready .venv-duckdb/.ready ## run the tests of rows, calls and crashes in S3 and in Azure
 	HUNTING_KILL_POINTS=24 $(BIN)/python -m pytest -n 2 --dist load --stores
 
+docs: .venv-docs/.ready ## build the documentation as a site in .site, and check every link
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
 lock: $(READY) ## pin all dependencies again, for development and for the image
 	$(BIN)/python -m pip install --quiet uv
 	$(PIN) pyproject.toml --extra dev --upgrade -o requirements.lock
 	$(PIN) pyproject.toml docs/deploy/requirements.txt --extra cloud --extra postgres -c requirements.lock --upgrade \
 	    -o docs/deploy/requirements.lock
 	echo hatchling | $(PIN) - -c requirements.lock --upgrade -o docs/deploy/build.lock
+	echo mkdocs-material | $(PIN) - --upgrade -o docs/requirements.txt
 
 clean:
-	rm -rf .venv* .node .fuzz .demo .ui .emulated
+	rm -rf .venv* .node .fuzz .demo .ui .emulated .site
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -111,6 +115,11 @@ $(READY): requirements.lock pyproject.toml
 	test -x .venv-wheel/bin/python || $(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet --require-hashes -r $<
 	.venv-wheel/bin/python -m pip install --quiet uv
+	touch $@
+
+.venv-docs/.ready: docs/requirements.txt
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --require-hashes -r $<
 	touch $@
 
 .venv-fuzz/.ready: tests/fuzz/requirements.txt

@@ -1,24 +1,34 @@
 """Write the parts of the documents that come from the code: `python docs/generate.py`.
 
-Settings, limits, APIs and credentials come from the code. With a file as argument, the content of the file
-replaces the demo's output: `hunting demo 2>/dev/null > out.txt && python docs/generate.py out.txt`.
+Settings, limits, APIs, credentials and the blocks of the reference come from the code. With a file as
+argument, the content of the file replaces the demo's output:
+`hunting demo 2>/dev/null > out.txt && python docs/generate.py out.txt`.
 """
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
+import reference_blocks
 from hunting_pipeline.apis import APIS
 from hunting_pipeline.apis.api import Api
 from hunting_pipeline.auth import CREDENTIALS
 from hunting_pipeline.limits import PROFILES, Kind, Limits
 from hunting_pipeline.settings import Settings
 from hunting_pipeline.settings.model import variable
+from reference_blocks import table
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "operations.md")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "operations.md",
+    ROOT / "docs" / "troubleshooting.md",
+    ROOT / "docs" / "concepts" / "slicing.md",
+    *sorted((ROOT / "docs" / "reference").glob("*.md")),
+)
+"""The pages with generated blocks."""
 
 
 def settings_table() -> str:
@@ -28,7 +38,7 @@ def settings_table() -> str:
         default = field.get_default(call_default_factory=False)
         shown = "state folder of the user" if field.default_factory else _shown(default)
         rows.append((f"`{variable(name)}`", shown, str(field.description)))
-    return _table(("setting", "default", "meaning"), rows)
+    return table(("setting", "default", "meaning"), rows)
 
 
 def _shown(default: object) -> str:
@@ -38,7 +48,7 @@ def _shown(default: object) -> str:
 def limits_table() -> str:
     """Return every limits profile with its source, except the profile for tests."""
     profiles = [_limits_row(profile) for profile in PROFILES.values() if profile.name != "test"]
-    return _table(("profile", "rates of a tenant", "a reply", "a request", "source"), profiles)
+    return table(("profile", "rates of a tenant", "a reply", "a request", "source"), profiles)
 
 
 def _limits_row(limits: Limits) -> Sequence[str]:
@@ -59,7 +69,7 @@ def apis_table() -> str:
         "limits",
         "hosts",
     )
-    return _table(head, map(_api_row, APIS.values()))
+    return table(head, map(_api_row, APIS.values()))
 
 
 def _api_row(api: Api) -> Sequence[str]:
@@ -78,7 +88,7 @@ def credentials_table() -> str:
             for name in credential.model_fields
         ]
         rows.append((credential.title, ", ".join(settings)))
-    return _table(("credential", "settings"), rows)
+    return table(("credential", "settings"), rows)
 
 
 def permission() -> str:
@@ -92,17 +102,13 @@ def permission() -> str:
     return fill(paragraph, 120, break_on_hyphens=False)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    return "\n".join(lines + [f"| {' | '.join(cells)} |" for cells in rows])
-
-
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "settings": settings_table,
     "limits": limits_table,
     "apis": apis_table,
     "credentials": credentials_table,
     "permission": permission,
+    **reference_blocks.BLOCKS,
 }
 """The generated blocks, by the name in their marks, `<!-- settings -->` and `<!-- /settings -->`."""
 

@@ -19,12 +19,12 @@ class Certificate(Credential):
     title: ClassVar = "certificate"
     advice: ClassVar[Mapping[int, str]] = MappingProxyType(
         {
-            700027: f"{setting('certificate')} is not registered with the app, or has expired",
+            700027: f"{setting('certificate')} is not registered with the app, or has expired: replace it",
             50012: f"Entra did not accept {setting('certificate')}: register the certificate with the app",
             1000502: f"{setting('certificate')} has expired, or is not valid yet: register a new one",
             7000213: (
                 f"{setting('certificate')} must also hold the intermediate certificates"
-                " of the authority that the app trusts"
+                " of the authority that the app trusts: add them to the file"
             ),
         }
     )

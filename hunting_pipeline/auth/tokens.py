@@ -24,7 +24,7 @@ from hunting_pipeline.http.transport import open_client, transport_errors
 from hunting_pipeline.http.verdict import NotAccepted, Refuse, printable
 from hunting_pipeline.redaction import hold, redacted
 
-__all__ = ["Tokens", "tokens"]
+__all__ = ["ADVICE", "Tokens", "tokens"]
 
 LOGIN_SECONDS = 30.0
 """Read timeout for the login host, in seconds. The host usually answers within two seconds."""
@@ -157,10 +157,13 @@ class _App:
         )
 
 
-_ADVICE: Mapping[int, str] = MappingProxyType(
+ADVICE: Mapping[int, str] = MappingProxyType(
     {
         7000216: f"Entra requires a credential: set {missing({})}",
-        7000112: f"the app {setting('client_id')} is disabled in this tenant",
+        7000112: (
+            f"the app {setting('client_id')} is disabled in this tenant:"
+            " enable it under Enterprise applications in Entra"
+        ),
         7000229: (
             f"the app {setting('client_id')} has no service principal in {setting('tenant_id')}:"
             " grant admin consent"
@@ -168,10 +171,10 @@ _ADVICE: Mapping[int, str] = MappingProxyType(
         65001: (
             f"the app {setting('client_id')} has no consent in {setting('tenant_id')}: grant admin consent"
         ),
-        700016: f"{setting('client_id')} is not an app of the tenant {setting('tenant_id')}",
+        700016: f"{setting('client_id')} is not an app of the tenant {setting('tenant_id')}: check both",
         700024: "the signed assertion is not valid at this time: check this machine's clock",
         90002: f"{setting('tenant_id')} is not a tenant of this cloud: check it and {setting('cloud')}",
-        900023: f"{setting('tenant_id')} is neither a GUID nor a domain name of a tenant",
+        900023: f"{setting('tenant_id')} is neither a GUID nor a domain name of a tenant: correct it",
         500011: f"the tenant does not have this API: check {setting('api')} and {setting('cloud')}",
         1002012: f"the scope is not valid: check {setting('api')} and {setting('cloud')}",
         70011: f"the scope is not valid: check {setting('api')} and {setting('cloud')}",
@@ -190,7 +193,7 @@ def _entra_error(answer: Mapping[str, Any], *, host: str = "") -> HuntingError:
     found = re.search(r"AADSTS(\d{4,8})", described)
     sentence = described[found.start() if found else 0 :]
     said = printable(re.split(r"\s+Trace ID:|\r?\n", redacted(sentence))[0], limit=300)  # trace ids follow
-    if found and (advice := _ADVICE.get(int(found[1]))):
+    if found and (advice := ADVICE.get(int(found[1]))):
         return Misconfigured(f"{advice} ({said})")
     if answer.get("error") in ("temporarily_unavailable", "server_error"):
         return ServiceFailed(f"Entra is unavailable: {said}", everything=True)

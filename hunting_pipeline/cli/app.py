@@ -19,7 +19,7 @@ from typer.main import get_command
 from hunting_pipeline.cli.log import LogFormat, set_format
 from hunting_pipeline.cli.names import Tables
 
-__all__ = ["COMMANDS", "app"]
+__all__ = ["COMMANDS", "app", "loaded"]
 
 _STYLE: Mapping[str, Any] = {
     "pretty_exceptions_enable": False,
@@ -122,12 +122,12 @@ class _Unloaded(TyperCommand):
         completing = extra.get("resilient_parsing", False)
         if completing and COMMANDS[name].takes_tables and not (args and args[-1].startswith("-")):
             return super().make_context(info_name, args, parent, **extra)
-        return _loaded(name).make_context(info_name, args, parent, **extra)
+        return loaded(name).make_context(info_name, args, parent, **extra)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
         """Return the completions of a word that is no option's value: an option's name, or a table."""
         if incomplete.startswith("-"):
-            command = _loaded(str(self.name))
+            command = loaded(str(self.name))
             return command.shell_complete(
                 command.make_context(ctx.info_name, [], parent=ctx.parent, resilient_parsing=True), incomplete
             )
@@ -135,7 +135,7 @@ class _Unloaded(TyperCommand):
         return argument.shell_complete(ctx, incomplete)
 
 
-def _loaded(name: str) -> Any:
+def loaded(name: str) -> Any:
     """Import a command and return its parser.
 
     The process now runs only this command. Arrow's allocator is therefore set here, for this process and its

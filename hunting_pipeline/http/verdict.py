@@ -15,6 +15,7 @@ from hunting_pipeline.http.service_clock import seconds_of_date
 from hunting_pipeline.redaction import redacted
 
 __all__ = [
+    "TABLE",
     "NoAnswer",
     "NotAccepted",
     "Refuse",
@@ -165,7 +166,7 @@ def judge(
     code, message = _error_of(body, html=_is_html(lowered))
     said = _one_line(message)
     error = _ErrorReply(status, lowered, printable(code), printable(message), said, permission, now)
-    for statuses, pattern, verdict in _TABLE:
+    for statuses, pattern, verdict in TABLE:
         if status in statuses and (pattern is None or pattern.search(f"{code}: {said}")):
             return verdict(error)
     return Refuse(f"the service returned an unknown error: {error.text}")
@@ -319,7 +320,7 @@ def _says(phrase: str) -> re.Pattern[str]:
     return re.compile(phrase, re.IGNORECASE)
 
 
-_TABLE: tuple[tuple[frozenset[int], re.Pattern[str] | None, Callable[[_ErrorReply], Verdict]], ...] = (
+TABLE: tuple[tuple[frozenset[int], re.Pattern[str] | None, Callable[[_ErrorReply], Verdict]], ...] = (
     (frozenset({200}), None, _no_result),
     (frozenset(range(300, 400)), None, _redirected),
     (frozenset({400}), _says("failed to resolve table"), _table_absent),

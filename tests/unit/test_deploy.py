@@ -229,7 +229,7 @@ def test_the_pods_share_no_volume_and_have_one_identity() -> None:
 
 def test_a_mounted_folder_in_the_documents_fits_the_chart() -> None:
     """The lines are added to the values and to the objects."""
-    text = (ROOT / "docs" / "operations.md").read_text()
+    text = (DEPLOY / "index.md").read_text()
     (block,) = re.findall(r"^```yaml\n(# values\.yaml.*?)^```", text, re.MULTILINE | re.DOTALL)
     values, claim = yaml.safe_load_all(block)
     assert {volume["name"] for volume in values["volumes"]} == {m["name"] for m in values["volumeMounts"]}
