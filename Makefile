@@ -60,7 +60,7 @@ witness: $(READY) .venv-witness/.ready ## compare the lake with the rows of msti
 wheel: .venv-wheel/.ready ## build the wheel, and test it in a new environment of $(PYTHON) outside of this folder
 	rm -f dist/hunting_pipeline-*.whl
 	.venv-wheel/bin/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
-	installed/run "$(PYTHON)" .venv-wheel/bin/uv
+	installed/run "$(PYTHON)" .venv-wheel/bin/uv $(WHEEL_TESTS)
 
 matrix: ## test the wheel and run the tests on the other Pythons
 	for python in $(PYTHONS); do \
