@@ -41,12 +41,20 @@ def with_automation(tables: dg.Definitions) -> dg.Definitions:
         Misconfigured: a setting is wrong, or two assets have one key. The message names both places.
     """
     _refuse_duplicates(tables)
-    tenants = configured_tenants()
+    defined = tables.resources or {}
+    tenants = [_defined(hunting, defined) for hunting in configured_tenants()]
     quotas = with_source([quota_asset(hunting) for hunting in tenants])
     whole = dg.Definitions.merge(tables, dg.Definitions(assets=quotas))
     sensors = [sensor for hunting in tenants for sensor in _sensors(whole, hunting)]
-    resources = {hunting.key: hunting for hunting in tenants}
+    needed = {key: resource for hunting in tenants for key, resource in hunting.resources.items()}
+    resources = {key: resource for key, resource in needed.items() if key not in defined}
     return dg.Definitions.merge(whole, dg.Definitions(sensors=sensors, resources=resources))
+
+
+def _defined(hunting: HuntingResource, defined: Mapping[str, object]) -> HuntingResource:
+    """Return the resource that the definitions have under the tenant's key, or else the tenant's resource."""
+    own = defined.get(hunting.key)
+    return own if isinstance(own, HuntingResource) else hunting
 
 
 def _specs(definitions: dg.Definitions) -> Iterator[dg.AssetSpec]:

@@ -107,7 +107,7 @@ def keeping_sensor(
             for asset in assets
         }
         own = [run for run in runs if run.tags.get(AUTOMATION_TAG) == name]
-        found = _Found.of(histories, now=now, retention_days=hunting.limits().retention_days)
+        found = _Found.of(histories, now=now, retention_days=hunting.limits_profile().retention_days)
         chosen = found.chosen(answer, filling=any(_fills_gaps(run) for run in own), busy=bool(own))
         if chosen and answer.admitted is Admitted.ONE:
             cursor.tried = (answer.identity, time.time())

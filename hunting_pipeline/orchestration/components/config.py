@@ -13,7 +13,6 @@ from hunting_pipeline.kql.hunts import check_steady
 from hunting_pipeline.limits import GRAPH
 from hunting_pipeline.model import SECOND, Grain, TableSpec, TimestampUnit
 from hunting_pipeline.orchestration.components.located import Located, check_all, checked
-from hunting_pipeline.orchestration.io.lake import lake_io
 from hunting_pipeline.orchestration.keys import AUTOMATED_TAG
 from hunting_pipeline.orchestration.partitions import DEFAULT_START
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants, hunting_of
@@ -99,6 +98,14 @@ class TenantComponent(Described):
         ),
     )
 
+    own_resources: bool = Field(
+        False,
+        description=(
+            "Whether your project itself defines the resources `hunting` and `hunting_lake` of these assets."
+            " The component then defines none. Example: `true`."
+        ),
+    )
+
     @field_validator("start")
     @classmethod
     def _is_a_day(cls, start: str) -> str:
@@ -140,10 +147,9 @@ class TenantComponent(Described):
 
     @property
     def resources(self) -> dict[str, object]:
-        """The resources that the assets of these tenants need."""
-        tenants = self.tenant_resources
-        lakes = {hunting.lake_key: lake_io(hunting.tenant) for hunting in tenants}
-        return {**lakes, **{hunting.key: hunting for hunting in tenants}}
+        """The resources that the assets of these tenants need; none with `own_resources`."""
+        tenants = [] if self.own_resources else self.tenant_resources
+        return {key: resource for hunting in tenants for key, resource in hunting.resources.items()}
 
 
 class TableConfig(Described):

@@ -126,8 +126,12 @@ class HuntingTables(dg.Component, TenantComponent):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build an asset with checks for each table and tenant, and the resources of each tenant."""
         del context
-        assets = [self._asset(table, hunting) for hunting in self.tenant_resources for table in self.tables]
+        assets = [asset for hunting in self.tenant_resources for asset in self.build_assets(hunting)]
         return dg.Definitions(assets=assets, resources=self.resources)
+
+    def build_assets(self, hunting: HuntingResource) -> list[dg.AssetsDefinition]:
+        """Build an asset with checks for each table of one tenant. Your code defines the resources."""
+        return [self._asset(table, hunting) for table in self.tables]
 
     def _asset(self, table: TableConfig, hunting: HuntingResource) -> dg.AssetsDefinition:
         return checked_asset(
