@@ -48,9 +48,13 @@ def test_groups_are_the_folders_of_the_services(specs: dict[str, dg.AssetSpec]) 
 def test_an_asset_has_its_kinds_description_and_schema(specs: dict[str, dg.AssetSpec]) -> None:
     spec = specs["DeviceProcessEvents"]
     assert spec.kinds == {"microsoft", "parquet"}
-    assert "Defender for Endpoint" in str(spec.description)
+    assert str(spec.description).startswith("Processes that were created on devices")
+    assert "://" not in str(spec.description)
+    assert spec.metadata["service"].value == "Defender for Endpoint"
+    assert spec.metadata["reference"].value.endswith("-deviceprocessevents-table")
     schema = spec.metadata["dagster/column_schema"].value
     time = next(column for column in schema.columns if column.name == "Timestamp")
+    assert time.description == "Time of the event or of the record, in UTC"
     assert (time.type, time.tags["kusto"]) == ("timestamp[ns, tz=UTC]", "datetime")
 
 
