@@ -112,6 +112,9 @@ def test_the_examples_of_the_documentation_run(
     dg.Definitions.validate_loadable(location)
     (spec,) = (spec for spec in location.resolve_all_asset_specs() if spec.key.path[-1] == "AlertInfo")
     assert (spec.tags["tier"], spec.group_name) == ("gold", "alerts")
+    watched = names["watched"]
+    assert isinstance(watched, list)
+    assert next(iter(watched[0].specs)).freshness_policy is not None
     asset = location.get_assets_def("failed_logons")
     result = dg.materialize([asset], instance=instance, resources=dict(location.resources or {}))
     assert result.success
