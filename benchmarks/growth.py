@@ -158,7 +158,7 @@ def commands(
     class Counted(HuntingResource):
         """The configured tenant, with a lake that counts."""
 
-        def lake(self) -> Store:
+        def open_lake(self) -> Store:
             return store
 
     def pull() -> None:

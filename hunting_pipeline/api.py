@@ -67,11 +67,13 @@ class Hunting:
     Args:
         settings: the settings.
         clock: the clock of queries and pulls; the system's clock if None.
+        max_wait: seconds that a query or a pull waits for quota before it ends with `QuotaExhausted`.
     """
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, max_wait: float = MAX_WAIT) -> None:
         self._settings = settings
         self._clock = clock
+        self._max_wait = max_wait
         self._opened = ExitStack()
         self._open_pipeline: Pipeline | None = None
 
@@ -170,7 +172,7 @@ class Hunting:
         """Open the pipeline at its first use. Errors name the variables of the settings."""
         with naming(self._settings):
             if self._open_pipeline is None:
-                opening = open_pipeline(self._settings, max_wait=MAX_WAIT, clock=self._clock)
+                opening = open_pipeline(self._settings, max_wait=self._max_wait, clock=self._clock)
                 self._open_pipeline = self._opened.enter_context(opening)
             yield self._open_pipeline
 

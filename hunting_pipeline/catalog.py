@@ -1,4 +1,4 @@
-"""The catalogue of documented hunting tables. Its data are in `tables.json` in this folder.
+"""The catalogue of documented hunting tables. Its data are in `tables.json` and `descriptions.json`.
 
 The catalogue gives the time column of each table and a first estimate of the bytes per row. It gives no types
 to the pipeline: types come from each reply's Schema.
@@ -11,11 +11,12 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Any
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.model import Column, Grain, TableSpec, TimestampUnit
 
-__all__ = ["Entry", "catalog", "entry", "spec"]
+__all__ = ["Entry", "catalog", "column_description", "entry", "spec"]
 
 _VALUE_BYTES = {"dynamic": 60, "datetime": 30, "string": 24}
 """JSON bytes of a typical value, quotes included, by Kusto type. All other types count as 6."""
@@ -37,6 +38,7 @@ class Entry:
         time_column: the column by which the table is cut into slices; None for a snapshot table.
         bytes_per_row: JSON bytes of a row: estimated from the columns and from a sample, the larger of both.
         columns: the documented columns; a tenant may have more.
+        description: a sentence that says what is in the table.
         preview, deprecated: whether the documentation calls the table a preview, or deprecated.
     """
 
@@ -45,6 +47,7 @@ class Entry:
     time_column: str | None
     bytes_per_row: int
     columns: tuple[Column, ...]
+    description: str
     preview: bool = False
     deprecated: bool = False
 
@@ -65,8 +68,25 @@ class Entry:
 @cache
 def catalog() -> Mapping[str, Entry]:
     """Load all documented tables, by name."""
-    tables = json.loads(files("hunting_pipeline").joinpath("tables.json").read_text("utf-8"))
-    return MappingProxyType({name: _entry(name, **fields) for name, fields in tables.items()})
+    described = _data("descriptions.json")["tables"]
+    return MappingProxyType(
+        {
+            name: _entry(name, description=described[name], **fields)
+            for name, fields in _data("tables.json").items()
+        }
+    )
+
+
+def column_description(name: str) -> str | None:
+    """Return what a column means, for columns that mean the same in all tables; None for other columns."""
+    found: str | None = _data("descriptions.json")["columns"].get(name)
+    return found
+
+
+@cache
+def _data(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files("hunting_pipeline").joinpath(name).read_text("utf-8"))
+    return found
 
 
 def _entry(

@@ -16,6 +16,7 @@ from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt import Hunt
 from hunting_pipeline.kql import literals
 from hunting_pipeline.kql.hunts import read_hunt
+from hunting_pipeline.kql.lineage import Origins, tables_read, unchanged_columns
 from hunting_pipeline.kql.reading import Unsliceable, parse_pipeline, parse_query
 from hunting_pipeline.lake.layout import lake_names
 from hunting_pipeline.model import DAY, HOUR, SECOND, Column, Grain, TableSpec
@@ -74,6 +75,16 @@ class HuntFile:
         """The hunt that was read from the query."""
         assert self.spec.hunt is not None  # noqa: S101 # by `hunt_file`
         return self.spec.hunt
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The documented tables that the query reads."""
+        return tables_read(self.text, _documented_columns)
+
+    @property
+    def unchanged(self) -> tuple[str, Origins]:
+        """The table of the query, and the table's column of each column that the query hands on unchanged."""
+        return unchanged_columns(self.text, _documented_columns)
 
     def error(self, key: str, reason: str) -> Misconfigured:
         """Return an error about a key of the header, with file and line."""

@@ -13,6 +13,7 @@ __all__ = [
     "BLANK",
     "CLOSES",
     "LEXEME",
+    "NAME",
     "datetime_literal",
     "name",
     "predicate",
@@ -20,6 +21,9 @@ __all__ = [
     "timespan_literal",
     "within",
 ]
+
+NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+"""The pattern of the name of a table or column."""
 
 _UNITS = ((DAY, "d"), (HOUR, "h"), (60 * SECOND, "m"), (SECOND, "s"), (SECOND // 1000, "ms"))
 
@@ -73,7 +77,7 @@ def name(text: str) -> str:
     Raises:
         Misconfigured: `text` is not a valid name.
     """
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+    if not re.fullmatch(NAME, text):
         raise Misconfigured(
             f"{text!r} is not a valid name of a table or column: use letters, digits and underscores only"
         )

@@ -10,6 +10,7 @@ __all__ = [
     "BACKFILL_TAG",
     "CALLS",
     "CODE_REFERENCES",
+    "COLUMN_LINEAGE",
     "COLUMN_SCHEMA",
     "COMPLETE",
     "DEADLINE",
@@ -77,6 +78,7 @@ PRIORITY_TAG = "dagster/priority"
 """Tags that Dagster defines."""
 
 TABLE_NAME = "dagster/table_name"
+COLUMN_LINEAGE = "dagster/column_lineage"
 COLUMN_SCHEMA = "dagster/column_schema"
 CODE_REFERENCES = "dagster/code_references"
 ROW_COUNT = "dagster/row_count"

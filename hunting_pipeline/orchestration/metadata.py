@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import pyarrow as pa
 
-from hunting_pipeline.catalog import Entry
+from hunting_pipeline.catalog import Entry, column_description
 from hunting_pipeline.decode.kinds import kind_of
 from hunting_pipeline.lake.inspect import Inspection
 from hunting_pipeline.lake.micros import TICKS_TYPE, unit_of
@@ -35,6 +35,9 @@ __all__ = [
 
 Metadata = Mapping[str, dg.MetadataValue]
 
+_REFERENCE = "https://learn.microsoft.com/defender-xdr/advanced-hunting-"
+"""Start of the address of a table's documentation."""
+
 
 def description_of(entry: Entry) -> str:
     """Return a description of the table in Markdown."""
@@ -44,8 +47,7 @@ def description_of(entry: Entry) -> str:
         else "The table has no time column. It is archived as a snapshot once a day."
     )
     preview_note = " Public preview." if entry.preview else ""
-    reference = f"https://learn.microsoft.com/defender-xdr/advanced-hunting-{entry.name.lower()}-table"
-    return f"[{entry.name}]({reference}) of {entry.service}.{preview_note} {how}"
+    return f"{entry.description}{preview_note}\n\n{how}"
 
 
 def of_asset(spec: TableSpec, entry: Entry) -> Metadata:
@@ -55,6 +57,8 @@ def of_asset(spec: TableSpec, entry: Entry) -> Metadata:
     return {
         TABLE_NAME: text(spec.name),
         COLUMN_SCHEMA: schema_of(wanted),
+        "service": text(entry.service),
+        "reference": dg.MetadataValue.url(f"{_REFERENCE}{entry.name.lower()}-table"),
         "columns": dg.MetadataValue.int(len(wanted)),
         "time column": text(spec.time_column or "none: one snapshot each day"),
         **({"where": code_block(spec.where, language="kusto")} if spec.where else {}),
@@ -62,7 +66,7 @@ def of_asset(spec: TableSpec, entry: Entry) -> Metadata:
 
 
 def schema_of(columns: Sequence[Column]) -> dg.TableSchemaMetadataValue:
-    """Return a Dagster table schema: the columns with their Arrow types and Kusto types."""
+    """Return a Dagster table schema: the columns with Arrow types, Kusto types and known meanings."""
     unit = unit_of(columns)
     return dg.MetadataValue.table_schema(
         dg.TableSchema(
@@ -70,6 +74,7 @@ def schema_of(columns: Sequence[Column]) -> dg.TableSchemaMetadataValue:
                 dg.TableColumn(
                     column.name,
                     type=_arrow_type(column, unit),
+                    description=column_description(column.name),
                     tags={"kusto": column.kusto_type},
                 )
                 for column in columns

@@ -1,5 +1,6 @@
 """The effect of each error in Dagster: the step fails, or Dagster retries it later."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ OUTCOMES: Mapping[type[HuntingError], Callable[..., Outcome]] = MappingProxyType
         errors.Refused: _failure,
         errors.BeyondRetention: _failure,
         errors.SliceTooDense: _failure,
+        errors.ResultTooLarge: _failure,
         errors.ReplyUnreadable: _failure,
         errors.CommitRefused: _failure,
         errors.QuotaExhausted: _retry_with_quota,
@@ -74,7 +76,7 @@ def outcome_of(error: HuntingError, *, now: datetime) -> Outcome:
 
 
 @contextmanager
-def errors_as_outcomes(log: dg.DagsterLogManager) -> Iterator[None]:
+def errors_as_outcomes(log: logging.Logger) -> Iterator[None]:
     """Replace errors of this package by exceptions that Dagster acts on. Wraps the work of a step.
 
     Raises:

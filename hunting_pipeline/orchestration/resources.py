@@ -1,41 +1,41 @@
 """Dagster resources: a tenant with its lake and its quota."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from hunting_pipeline.api import Hunting
 from hunting_pipeline.errors import HuntingError, Misconfigured, Refused
 from hunting_pipeline.lake.stores import Store
 from hunting_pipeline.limits import Limits
 from hunting_pipeline.model import Partition, TableSpec
+from hunting_pipeline.orchestration.io.lake import HuntingLake, lake_io
 from hunting_pipeline.orchestration.keys import TENANT_TAG
+from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
+from hunting_pipeline.orchestration.stated import StatedSettings
 from hunting_pipeline.pipeline import Coverage, Pipeline, coverage, open_lake, open_pipeline, open_quota
 from hunting_pipeline.quota import Ledger
-from hunting_pipeline.settings import Settings, load_settings, naming, tenant_names
+from hunting_pipeline.settings import naming, tenant_names
 
 __all__ = ["HuntingResource", "configured_tenants", "hunting_of"]
 
 
-_refused: dict[str, HuntingError] = {}
-"""The error that ended a step of the present run, and that would end all its other steps, by the run's id."""
+_refused: dict[tuple[str, str], HuntingError] = {}
+"""The error that ended a step of the present run, and that would end all its other steps of the same tenant. The
+key is the run's id and the key of the tenant's resource."""
 
 
-class HuntingResource(dg.ConfigurableResource[None]):
-    """A tenant in the settings. The resource opens the tenant's pipeline only when a run needs it.
+class HuntingResource(StatedSettings, dg.ConfigurableResource[None]):
+    """A tenant. The resource opens the tenant's pipeline only when a run needs it.
 
     Therefore a code location loads without credentials. A run without credentials fails, and its message
-    names the missing settings.
+    names the missing settings. Fields that are not set come from the variables and from `hunting.toml`.
     """
 
-    tenant: str = Field(
-        default="",
-        description=(
-            "Name of the tenant in the settings, such as `contoso`. Empty if the settings name no tenants."
-        ),
-    )
     max_wait: float = Field(
         default=120.0,
         description=(
@@ -67,18 +67,33 @@ class HuntingResource(dg.ConfigurableResource[None]):
         """The tags of the tenant's assets and runs."""
         return {TENANT_TAG: self.tenant} if self.tenant else {}
 
+    @property
+    def resources(self) -> dict[str, Any]:
+        """This resource and the tenant's I/O manager, by their keys, for `dg.Definitions`."""
+        lake = HuntingLake(tenant=self.tenant, **self.stated) if self.stated else lake_io(self.tenant)
+        return {self.key: self, self.lake_key: lake}
+
     def asset_spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
         """Return a copy of `spec` for the tenant, with the tenant's key prefix, tags and I/O manager."""
         named = spec.replace_attributes(key=[*self.prefix, *spec.key.path])
         return named.merge_attributes(tags=self.tags).with_io_manager_key(self.lake_key)
 
-    def settings(self) -> Settings:
-        """Load the tenant's settings.
+    @contextmanager
+    def connect(self) -> Generator[Hunting]:
+        """Connect to the tenant, for queries, pulls and reads in your own assets and ops.
+
+        All calls go through the tenant's quota ledger. In a step, an error becomes a result of the step: if
+        the quota is exhausted or the service is down, Dagster retries the step later.
 
         Raises:
-            Misconfigured: a setting is wrong.
+            dg.Failure: a person must act.
+            dg.RetryRequested: the quota is exhausted, or the service is down.
         """
-        return load_settings(self.tenant)
+        with (
+            errors_as_outcomes(dg.get_dagster_logger()),
+            Hunting(self.settings(), max_wait=self.max_wait) as hunting,
+        ):
+            yield hunting
 
     @contextmanager
     def pipeline(self, *, run_id: str, background: bool = False) -> Iterator[Pipeline]:
@@ -91,8 +106,9 @@ class HuntingResource(dg.ConfigurableResource[None]):
             Misconfigured: a setting is missing or wrong, or the lake belongs to another tenant.
             Refused: the tenant refused an earlier step of the run.
         """
-        if run_id in _refused:
-            raise _refused[run_id]
+        step = run_id, self.key
+        if step in _refused:
+            raise _refused[step]
         settings = self.settings()
         try:
             with open_pipeline(
@@ -101,11 +117,12 @@ class HuntingResource(dg.ConfigurableResource[None]):
                 yield pipeline
         except (Misconfigured, Refused) as error:
             if error.everything:
-                _refused.clear()  # of earlier runs in this process
-                _refused[run_id] = error
+                for earlier in [one for one in _refused if one[0] != run_id]:
+                    del _refused[earlier]
+                _refused[step] = error
             raise
 
-    def ledger(self) -> AbstractContextManager[Ledger]:
+    def open_ledger(self) -> AbstractContextManager[Ledger]:
         """Open the tenant's quota ledger, and close it at the end of the `with` block.
 
         Raises:
@@ -114,7 +131,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
         """
         return closing(open_quota(self.settings()))
 
-    def limits(self) -> Limits:
+    def limits_profile(self) -> Limits:
         """Return the tenant's limits, such as its retention.
 
         Raises:
@@ -122,7 +139,7 @@ class HuntingResource(dg.ConfigurableResource[None]):
         """
         return self.settings().limits_profile
 
-    def lake(self) -> Store:
+    def open_lake(self) -> Store:
         """Open the tenant's lake. The folder need not exist yet.
 
         Raises:
@@ -138,10 +155,10 @@ class HuntingResource(dg.ConfigurableResource[None]):
         Raises:
             Misconfigured: a setting is wrong, or the table is archived in another grain or unit of times.
         """
-        settings, retention = self.settings(), self.limits().retention_days
+        settings, retention = self.settings(), self.limits_profile().retention_days
         with naming(settings):
             spec = settings.completed(spec)
-            return coverage(self.lake(), spec, partitions, now=now, retention_days=retention)
+            return coverage(self.open_lake(), spec, partitions, now=now, retention_days=retention)
 
 
 @cache

@@ -125,7 +125,7 @@ def _check_results(
     with errors_as_outcomes(context.log):
         spec = hunting.settings().completed(spec)
         if COMPLETE in wanted and not context.selected_asset_keys:
-            store = hunting.lake()
+            store = hunting.open_lake()
             verified = verify(store, spec, archive_of(store, spec, None))
             yield complete_result(
                 wanted[COMPLETE],

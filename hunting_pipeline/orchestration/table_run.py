@@ -15,6 +15,7 @@ from hunting_pipeline.orchestration.checks.complete import complete_result, part
 from hunting_pipeline.orchestration.keys import (
     AUTOMATION_TAG,
     BACKFILL_TAG,
+    COLUMN_LINEAGE,
     RECONCILE_TAG,
     ROW_COUNT,
 )
@@ -187,6 +188,9 @@ class TableRun:
         if partition.null_time:  # rows without a time have no partition in Dagster
             yield dg.AssetObservation(self._key, description="rows without a time", metadata=described)
             return
+        defined = self._context.assets_def.get_asset_spec(self._key).metadata
+        if COLUMN_LINEAGE in defined:  # the UI reads the lineage of the latest materialization
+            described[COLUMN_LINEAGE] = defined[COLUMN_LINEAGE]
         described[ROW_COUNT] = dg.MetadataValue.int(
             self._rows.total_with(partition.key, inspection.manifest.proof.rows)
         )

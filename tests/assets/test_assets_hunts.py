@@ -12,6 +12,7 @@ import pytest
 from test_assets_config import PROJECT, messages_of
 
 from hunting_pipeline.apis import APIS
+from hunting_pipeline.catalog import entry
 from hunting_pipeline.definitions import defs
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
@@ -58,6 +59,21 @@ def test_the_examples_are_assets_of_the_code_location() -> None:
     assert "the right side of the join" in joined["read in full by every call"].value
     assert joined["time filters"].value == "1, on Timestamp"
     assert hunts["persistence"].automation_condition is None
+
+
+def test_a_hunt_shows_the_tables_and_columns_that_it_reads() -> None:
+    """It does not depend on the archived tables: Dagster would skip it in a run with one of them."""
+    hunts = {spec.key.path[-1]: spec for spec in defs().resolve_all_asset_specs()}
+    read = {dep.asset_key.to_user_string() for dep in hunts["logon_then_process"].deps}
+    assert read == {"service/DeviceLogonEvents", "service/DeviceProcessEvents"}
+    assert all(dep.asset_key.path[0] == "service" for spec in hunts.values() if spec.key.path[0] == "hunts"
+               for dep in spec.deps)  # fmt: skip
+    handed_on = hunts["script_hosts"].metadata["dagster/column_lineage"].value.deps_by_column
+    (origin,) = handed_on["DeviceName"]
+    assert (origin.asset_key.path, origin.column_name) == (["service", "DeviceProcessEvents"], "DeviceName")
+    assert "dagster/column_lineage" not in hunts["logon_then_process"].metadata
+    (source,) = (spec for spec in defs().resolve_all_asset_specs() if spec.key == origin.asset_key)
+    assert (source.group_name, source.description) == ("service", entry("DeviceProcessEvents").description)
 
 
 def test_a_manual_hunt_is_not_requested_before_its_source_forgets() -> None:
@@ -245,6 +261,9 @@ def test_a_run_commits_and_checks_each_partition(
     assert done.success
     events = done.asset_materializations_for_node("hunts__good")
     assert [event.partition for event in events] == [FIRST, LAST]
+    lineage = events[0].metadata["dagster/column_lineage"].value
+    assert isinstance(lineage, dg.TableColumnLineage)  # the UI reads it from the materialization
+    assert "Timestamp" in lineage.deps_by_column
     assert sum(int(event.metadata["dagster/partition_row_count"].value) for event in events) > 0
     assert (tmp_path / "lake" / "hunt-good" / f"date={FIRST}" / f"hunt-good-{FIRST}.parquet").exists()
 

@@ -1,8 +1,11 @@
 """The catalogue of tables: every table has what slicing and pricing need."""
 
+import json
+from importlib.resources import files
+
 import pytest
 
-from hunting_pipeline.catalog import catalog, entry, spec
+from hunting_pipeline.catalog import catalog, column_description, entry, spec
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.kql.literals import name as kql_name
 from hunting_pipeline.lake.layout import lake_names
@@ -22,6 +25,25 @@ def test_every_table_can_be_queried(name: str) -> None:
     assert len({lake_name.lower() for lake_name in lake_names(known.columns)}) == len(columns)
     kinds = {column.kusto_type for column in known.columns}
     assert kinds <= {"string", "datetime", "bool", "int", "long", "real", "guid", "dynamic"}
+
+
+def test_every_table_and_no_other_has_a_description() -> None:
+    described = json.loads(files("hunting_pipeline").joinpath("descriptions.json").read_text("utf-8"))
+    assert described["tables"].keys() == catalog().keys()
+    assert {*described["columns"]} <= {
+        column.name for known in catalog().values() for column in known.columns
+    }
+    for text in (*described["tables"].values(), *described["columns"].values()):
+        assert "http" not in text
+        assert len(text.split()) <= 25
+    assert all(known.description.endswith(".") for known in catalog().values())
+
+
+def test_the_columns_that_many_tables_share_are_described() -> None:
+    tables = catalog().values()
+    names = [column.name for known in tables for column in known.columns]
+    assert not [name for name in {*names} if names.count(name) > 6 and not column_description(name)]
+    assert column_description("NoSuchColumn") is None
 
 
 def test_the_time_column_is_a_datetime() -> None:

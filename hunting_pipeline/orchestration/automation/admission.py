@@ -72,7 +72,7 @@ def admission(hunting: HuntingResource, *, tried: tuple[str, float]) -> Admissio
         settings = hunting.settings()
         settings.tenant()
         identity = settings.identity
-        with hunting.ledger() as ledger:
+        with hunting.open_ledger() as ledger:
             access = ledger.access(identity)
     except HuntingError as error:
         name_settings(error)

@@ -20,6 +20,7 @@ from hunting_pipeline.orchestration.keys import AUTOMATED_TAG, KEPT_TAG
 from hunting_pipeline.orchestration.partitions import by_partitions
 from hunting_pipeline.orchestration.quota_asset import quota_asset
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants
+from hunting_pipeline.orchestration.service import service_assets
 from hunting_pipeline.orchestration.source import place_of, with_source
 
 __all__ = ["with_automation"]
@@ -29,7 +30,7 @@ _OTHERS = "_others"
 
 
 def with_automation(tables: dg.Definitions) -> dg.Definitions:
-    """Return the definitions with the sensors and the quota asset of each tenant.
+    """Return the definitions with the sensors and the quota asset of each tenant, and the sources of hunts.
 
     The sensors are stopped by default: nothing is requested that nobody asked for. The setting `automation`
     and the attribute `automation` of a component start them.
@@ -41,12 +42,20 @@ def with_automation(tables: dg.Definitions) -> dg.Definitions:
         Misconfigured: a setting is wrong, or two assets have one key. The message names both places.
     """
     _refuse_duplicates(tables)
-    tenants = configured_tenants()
+    defined = tables.resources or {}
+    tenants = [_defined(hunting, defined) for hunting in configured_tenants()]
     quotas = with_source([quota_asset(hunting) for hunting in tenants])
-    whole = dg.Definitions.merge(tables, dg.Definitions(assets=quotas))
+    whole = dg.Definitions.merge(tables, dg.Definitions(assets=[*quotas, *service_assets(_specs(tables))]))
     sensors = [sensor for hunting in tenants for sensor in _sensors(whole, hunting)]
-    resources = {hunting.key: hunting for hunting in tenants}
+    needed = {key: resource for hunting in tenants for key, resource in hunting.resources.items()}
+    resources = {key: resource for key, resource in needed.items() if key not in defined}
     return dg.Definitions.merge(whole, dg.Definitions(sensors=sensors, resources=resources))
+
+
+def _defined(hunting: HuntingResource, defined: Mapping[str, object]) -> HuntingResource:
+    """Return the resource that the definitions have under the tenant's key, or else the tenant's resource."""
+    own = defined.get(hunting.key)
+    return own if isinstance(own, HuntingResource) else hunting
 
 
 def _specs(definitions: dg.Definitions) -> Iterator[dg.AssetSpec]:

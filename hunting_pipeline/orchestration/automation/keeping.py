@@ -113,7 +113,7 @@ def keeping_sensor(
         if answer.admitted is Admitted.NONE:
             return dg.SensorResult(skip_reason=answer.reason, cursor=cursor.text(since=0))
         runs = context.instance.get_runs(dg.RunsFilter(statuses=_ACTIVE))
-        days = hunting.limits().retention_days
+        days = hunting.limits_profile().retention_days
         histories = {
             asset.key.to_user_string(): replace(
                 _history(context.instance, asset, now=now, retention_days=days),

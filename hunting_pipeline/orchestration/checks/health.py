@@ -56,7 +56,7 @@ def health_results(
         Misconfigured: a setting is wrong, or the table is archived in another grain.
     """
     now = round(time.time() * SECOND)
-    window = available(now, hunting.limits().retention_days, spec)
+    window = available(now, hunting.limits_profile().retention_days, spec)
     found = hunting.coverage(spec, available_partitions(spec, window, start=start), now=now)
     yield fresh_result(health.freshness(found.archived, now=now, hours=fresh_hours))
     yield drift_result(health.drift(found.archived))

@@ -2,18 +2,17 @@
 
 import time
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from hunting_pipeline import catalog
 from hunting_pipeline.kql import literals
 from hunting_pipeline.kql.hunts import check_steady
 from hunting_pipeline.limits import GRAPH
 from hunting_pipeline.model import SECOND, Grain, TableSpec, TimestampUnit
-from hunting_pipeline.orchestration.components.located import Located, check_all, checked
-from hunting_pipeline.orchestration.io.lake import lake_io
+from hunting_pipeline.orchestration.components.located import Located, check_all, checked, matching, one_of
 from hunting_pipeline.orchestration.keys import AUTOMATED_TAG
 from hunting_pipeline.orchestration.partitions import DEFAULT_START
 from hunting_pipeline.orchestration.resources import HuntingResource, configured_tenants, hunting_of
@@ -28,6 +27,7 @@ TIMESTAMP_UNIT = Field(
         "Unit of times in the files: `ns`, or `us` with columns of exact ticks beside the times. The default"
         " is the setting `timestamp_unit`. Example: `us`."
     ),
+    json_schema_extra=one_of([*TimestampUnit, None]),
 )
 
 
@@ -40,6 +40,7 @@ class Described(Located):
             "Dagster group. The default for a table is the group of its component, or else the name of its"
             " service. Example: `email`."
         ),
+        json_schema_extra=matching("[A-Za-z0-9_]+"),
     )
     owners: list[str] = Field(
         [],
@@ -47,6 +48,7 @@ class Described(Located):
             "Owners: e-mail addresses or `team:name`. The owners of a table are added to those of its"
             " component. Example: `[team:soc]`."
         ),
+        json_schema_extra={"items": matching(r"team:.+|.+@.+")},
     )
     tags: dict[str, str] = Field(
         {},
@@ -81,6 +83,7 @@ class TenantComponent(Described):
             "First day of the archive (YYYY-MM-DD). Dagster has no partitions before that day."
             " Example: `2026-01-01`."
         ),
+        json_schema_extra=matching(r"\d{4}-\d\d-\d\d"),
     )
     tenants: list[str] | None = Field(
         None,
@@ -96,6 +99,14 @@ class TenantComponent(Described):
         description=(
             "Whether Dagster requests the partitions and checks of these assets by itself. The default is the"
             " setting `automation`, which is off. Example: `true`."
+        ),
+    )
+
+    own_resources: bool = Field(
+        False,
+        description=(
+            "Whether your project itself defines the resources `hunting` and `hunting_lake` of these assets."
+            " The component then defines none. Example: `true`."
         ),
     )
 
@@ -140,19 +151,22 @@ class TenantComponent(Described):
 
     @property
     def resources(self) -> dict[str, object]:
-        """The resources that the assets of these tenants need."""
-        tenants = self.tenant_resources
-        lakes = {hunting.lake_key: lake_io(hunting.tenant) for hunting in tenants}
-        return {**lakes, **{hunting.key: hunting for hunting in tenants}}
+        """The resources that the assets of these tenants need; none with `own_resources`."""
+        tenants = [] if self.own_resources else self.tenant_resources
+        return {key: resource for hunting in tenants for key, resource in hunting.resources.items()}
 
 
 class TableConfig(Described):
     """A hunting table to archive."""
 
-    name: str = Field(description="Name of the table in the service. Example: `DeviceProcessEvents`.")
+    name: str = Field(
+        description="Name of the table in the service. Example: `DeviceProcessEvents`.",
+        json_schema_extra=one_of(list(catalog.catalog())),
+    )
     grain: Grain = Field(
         Grain.DAY,
         description="Length of a partition: `day`, or `hour` for very large tables. Example: `hour`.",
+        json_schema_extra=one_of(list(Grain)),
     )
     columns: list[str] = Field(
         [],
@@ -160,6 +174,7 @@ class TableConfig(Described):
             "Columns to archive. The time column is always archived. Empty means all columns."
             " Example: `[Subject, SenderFromAddress]`."
         ),
+        json_schema_extra={"items": matching(literals.NAME)},
     )
     where: str = Field(
         "",
@@ -174,6 +189,7 @@ class TableConfig(Described):
             "Policy for new columns of the service: `evolve` archives a new column, `freeze` refuses a"
             " partition with a new column. Example: `freeze`."
         ),
+        json_schema_extra=one_of(["evolve", "freeze"]),
     )
     timestamp_unit: TimestampUnit | None = TIMESTAMP_UNIT
     description: str | None = Field(
@@ -183,6 +199,17 @@ class TableConfig(Described):
             " Example: `Mail that was delivered.`"
         ),
     )
+
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        """Return the model of a table. Its JSON schema refuses an hourly snapshot."""
+        model = super().model()
+        snapshots = [known.name for known in catalog.catalog().values() if known.time_column is None]
+        hourly = {"name": {"enum": snapshots}, "grain": {"const": "hour"}}
+        only_daily = {"properties": {"grain": {"enum": ["day"]}}}
+        rule: dict[str, Any] = {"if": {"properties": hourly, "required": list(hourly)}, "then": only_daily}
+        model.model_config["json_schema_extra"] = {**_extra_of(model), **rule}
+        return model
 
     @property
     def spec(self) -> TableSpec:
@@ -223,6 +250,11 @@ class TableConfig(Described):
         if name := info.data.get("name"):
             checked(where, lambda where: check_steady(where, catalog.entry(name).time_column))
         return where
+
+
+def _extra_of(model: type[BaseModel]) -> dict[str, Any]:
+    extra = model.model_config.get("json_schema_extra")
+    return dict(extra) if isinstance(extra, dict) else {}
 
 
 def scaffold_start() -> str:

@@ -14,10 +14,11 @@ from hunting_pipeline.hunt_files import MANUAL, HuntFile, hunt_file
 from hunting_pipeline.model import TableSpec, TimestampUnit
 from hunting_pipeline.orchestration.automation.conditions import scheduled
 from hunting_pipeline.orchestration.components.config import TIMESTAMP_UNIT, TenantComponent, scaffold_start
-from hunting_pipeline.orchestration.keys import TABLE_NAME
+from hunting_pipeline.orchestration.keys import COLUMN_LINEAGE, TABLE_NAME
 from hunting_pipeline.orchestration.markdown import code_block, plain
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
+from hunting_pipeline.orchestration.service import service_key
 from hunting_pipeline.orchestration.source import code_references
 from hunting_pipeline.orchestration.table_asset import checked_asset, kept_tags
 from hunting_pipeline.orchestration.table_run import Event, materialize_table
@@ -110,7 +111,7 @@ class HuntingQueries(dg.Component, TenantComponent):
 
     def _asset(self, hunt: HuntFile, hunting: HuntingResource) -> dg.AssetsDefinition:
         return checked_asset(
-            self.get_asset_spec(hunt),
+            self.get_asset_spec(hunt).merge_attributes(**_lineage(hunt, hunting)),
             self._spec(hunt),
             hunting=hunting,
             start=self.first_day,
@@ -151,6 +152,22 @@ def _automation(hunt: HuntFile) -> tuple[dict[str, str], dg.AutomationCondition[
     if hunt.schedule is None:
         return kept_tags(hunt.spec), None
     return {}, None if hunt.schedule == MANUAL else scheduled(hunt.schedule, hunt.spec)
+
+
+def _lineage(hunt: HuntFile, hunting: HuntingResource) -> dict[str, Any]:
+    """Return the attributes of an asset that link it to the tables that it reads in the service.
+
+    A dependency on the archived tables would be wrong: a hunt does not read them. Dagster would also skip the
+    hunt in a run with one of them, because an archived table yields no output.
+    """
+    service = {table: service_key(table, hunting.prefix) for table in hunt.tables}
+    table, origins = hunt.unchanged
+    columns = {
+        column: [dg.TableColumnDep(asset_key=service[table], column_name=origin)]
+        for column, origin in origins.items()
+    }
+    lineage = dg.MetadataValue.column_lineage(dg.TableColumnLineage(columns))
+    return {"deps": list(service.values()), "metadata": {COLUMN_LINEAGE: lineage} if columns else {}}
 
 
 def _metadata(hunt: HuntFile) -> dict[str, dg.MetadataValue]:

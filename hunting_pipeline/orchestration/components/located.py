@@ -1,15 +1,17 @@
 """A base class for attributes of a `defs.yaml`. It reports wrong values with file and line."""
 
-from collections.abc import Callable, Mapping
-from typing import Self, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from functools import cache
+from typing import Any, Self, TypeVar
 
 import dagster as dg
-from pydantic import BaseModel, PrivateAttr, ValidationError
+from pydantic import BaseModel, PrivateAttr, ValidationError, create_model
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.orchestration.source import code_references
 
-__all__ = ["ItemRefused", "Located", "check_all", "checked"]
+__all__ = ["TEMPLATE", "ItemRefused", "Located", "check_all", "checked", "matching", "one_of"]
 
 Value = TypeVar("Value")
 
@@ -18,6 +20,11 @@ class Located(dg.Model, dg.Resolvable):
     """A part of a `defs.yaml`. A wrong value is reported with file and line."""
 
     _source: dict[str, dg.CodeReferencesMetadataValue] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        """Return the model of this part of a `defs.yaml`, with the descriptions and rules of its fields."""
+        return _documented(cls, super().model())
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
@@ -46,6 +53,31 @@ class Located(dg.Model, dg.Resolvable):
     def source(self) -> Mapping[str, dg.CodeReferencesMetadataValue]:
         """Metadata that link to the file and line; empty if the value does not come from a file."""
         return self._source
+
+
+@cache
+def _documented(described: type[BaseModel], derived: type[BaseModel]) -> type[BaseModel]:
+    """Return the derived model with descriptions. Dagster drops those of fields that have a default."""
+    fields: dict[str, Any] = {}
+    for name, field in derived.model_fields.items():
+        kept, original = copy(field), described.model_fields[name]
+        kept.description, kept.json_schema_extra = original.description, original.json_schema_extra
+        fields[name] = (field.annotation, kept)
+    return create_model(derived.__name__, __base__=derived, **fields)
+
+
+def one_of(values: Sequence[str | None]) -> dict[str, Any]:
+    """Return the JSON schema of a value that is one of `values`, or a template. `dg check yaml` reads it."""
+    return {"if": TEMPLATE, "else": {"enum": list(values)}}
+
+
+def matching(pattern: str) -> dict[str, Any]:
+    """Return the JSON schema of a text that matches a pattern, or a template. `dg check yaml` reads it."""
+    return {"if": TEMPLATE, "else": {"pattern": f"^({pattern})$"}}
+
+
+TEMPLATE = {"type": "string", "pattern": r"\{\{"}
+"""The JSON schema of a template, such as `{{ env.NAME }}`."""
 
 
 class ItemRefused(ValueError):

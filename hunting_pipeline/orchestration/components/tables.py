@@ -18,7 +18,7 @@ from pydantic import (
 from hunting_pipeline import catalog
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.components.config import TableConfig, TenantComponent, scaffold_start
-from hunting_pipeline.orchestration.components.located import ItemRefused
+from hunting_pipeline.orchestration.components.located import TEMPLATE, ItemRefused
 from hunting_pipeline.orchestration.partitions import partitions_for
 from hunting_pipeline.orchestration.resources import HuntingResource
 from hunting_pipeline.orchestration.table_asset import checked_asset, kept_tags
@@ -42,6 +42,13 @@ def _unless_template(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     if "{{" not in value:
         raise ValueError("`tables` must be a list, such as `- name: AlertInfo`")
     return value
+
+
+def _in_place(schema: dict[str, Any]) -> None:
+    """Replace parts of the JSON schema of `tables`, so `dg check yaml` names the wrong value in a table."""
+    tables = next(option for option in schema["anyOf"] if option.get("type") == "array")
+    schema["anyOf"] = [tables, {"type": "array"}, TEMPLATE]  # `dg` documents the first option
+    schema["items"] = tables["items"]
 
 
 @cache
@@ -68,7 +75,9 @@ class HuntingTables(dg.Component, TenantComponent):
                 return super().get_asset_spec(table).merge_attributes(tags={"tier": "gold"})
     """
 
-    tables: list[TableConfig] = Field(description="Tables to archive. Example: `- name: AlertInfo`.")
+    tables: list[TableConfig] = Field(
+        description="Tables to archive. Example: `- name: AlertInfo`.", json_schema_extra=_in_place
+    )
     fresh_hours: float = Field(
         6.0,
         gt=0,
@@ -126,8 +135,12 @@ class HuntingTables(dg.Component, TenantComponent):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build an asset with checks for each table and tenant, and the resources of each tenant."""
         del context
-        assets = [self._asset(table, hunting) for hunting in self.tenant_resources for table in self.tables]
+        assets = [asset for hunting in self.tenant_resources for asset in self.build_assets(hunting)]
         return dg.Definitions(assets=assets, resources=self.resources)
+
+    def build_assets(self, hunting: HuntingResource) -> list[dg.AssetsDefinition]:
+        """Build an asset with checks for each table of one tenant. Your code defines the resources."""
+        return [self._asset(table, hunting) for table in self.tables]
 
     def _asset(self, table: TableConfig, hunting: HuntingResource) -> dg.AssetsDefinition:
         return checked_asset(

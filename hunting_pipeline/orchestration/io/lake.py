@@ -9,7 +9,6 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pydantic import Field
 
 from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.lake import derived, read
@@ -21,7 +20,7 @@ from hunting_pipeline.model import Partition, partition_from_key
 from hunting_pipeline.orchestration import metadata
 from hunting_pipeline.orchestration.keys import TABLE_NAME
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
-from hunting_pipeline.orchestration.resources import hunting_of
+from hunting_pipeline.orchestration.stated import StatedSettings
 from hunting_pipeline.pipeline import open_lake
 from hunting_pipeline.pipeline.health import list_some
 from hunting_pipeline.settings import naming
@@ -38,7 +37,7 @@ _LOADERS: Mapping[type, Callable[[ds.Dataset], Any]] = MappingProxyType(
 """The function that converts a dataset to the type of the input's annotation."""
 
 
-class HuntingLake(dg.ConfigurableIOManager):
+class HuntingLake(StatedSettings, dg.ConfigurableIOManager):
     """An I/O manager that loads tables from the lake and stores computed tables in the lake.
 
     An input gets the upstream partitions of the partitions that the run materializes. If the downstream asset
@@ -49,13 +48,6 @@ class HuntingLake(dg.ConfigurableIOManager):
     An output is a `pyarrow.Table` or a `pandas.DataFrame` with the rows of one partition. The last part of
     the asset key is the name of the table.
     """
-
-    tenant: str = Field(
-        default="",
-        description=(
-            "Name of the tenant in the settings, such as `contoso`. Empty if the settings name no tenants."
-        ),
-    )
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load the partitions of an input.
@@ -93,7 +85,7 @@ class HuntingLake(dg.ConfigurableIOManager):
             context.add_output_metadata(described)
 
     def _store(self) -> Store:
-        settings = hunting_of(self.tenant).settings()
+        settings = self.settings()
         store = open_lake(settings)
         if settings.tenant_id is not None:  # reading needs no credentials
             with naming(settings):
