@@ -25,8 +25,8 @@ __all__ = ["HuntingResource", "configured_tenants", "hunting_of"]
 
 
 _refused: dict[tuple[str, str], HuntingError] = {}
-"""The error that ended a step of the present run, and that would end all its other steps of the same tenant. The
-key is the run's id and the key of the tenant's resource."""
+"""The error that ended a step of the present run, and that would end all its other steps of the same tenant.
+The key is the run's id and the key of the tenant's resource."""
 
 
 class HuntingResource(StatedSettings, dg.ConfigurableResource[None]):
