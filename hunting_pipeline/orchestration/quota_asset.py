@@ -1,35 +1,40 @@
-"""A tenant's quota as an asset: its values as metadata plots, and the check `healthy`."""
+"""A tenant's quota as an asset: its values as metadata plots, the calls of two days, and two checks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from hunting_pipeline.orchestration.automation.conditions import health_condition
 from hunting_pipeline.orchestration.keys import HEALTHY, SUPPORTED
-from hunting_pipeline.orchestration.markdown import plain
+from hunting_pipeline.orchestration.markdown import code_block, plain
 from hunting_pipeline.orchestration.outcomes import errors_as_outcomes
 from hunting_pipeline.orchestration.resources import HuntingResource
-from hunting_pipeline.quota import Usage
+from hunting_pipeline.quota import HourOfCalls, Usage
 from hunting_pipeline.quota.report import describe_left, problems_of, rate_name
 
 __all__ = ["healthy_result", "quota_asset", "supported_result"]
 
-_CRON = "*/15 * * * *"
-"""Every 15 minutes: the period in which the service renews CPU quota."""
+_HISTORY = timedelta(days=2)
+"""Time that the metadata `calls by hour` covers. `hunting quota --since` shows more."""
+
+_BAR = 30
+"""Characters of the longest bar."""
 
 
 def quota_asset(hunting: HuntingResource) -> dg.AssetsDefinition:
-    """Return the quota asset of a tenant. Every 15 minutes it reads the ledger. It sends no API call."""
+    """Return the quota asset of a tenant. Every three hours it reads the ledger. It sends no API call."""
     key = dg.AssetKey([*hunting.prefix, "defender", "quota"])
-    every = dg.AutomationCondition.on_cron(_CRON)
     healthy = "The service does not throttle the tenant, and no call has waited longer than 15 minutes."
 
     @dg.asset(
         key=key,
-        description="The tenant's quota, read from the ledger every 15 minutes. Dagster plots each value.",
+        description="The tenant's quota, read from the ledger every three hours. Dagster plots each value."
+        " `calls by hour` has the history between two runs.",
         group_name="quota",
         kinds={"microsoft"},
         tags=hunting.tags,
-        automation_condition=every & ~dg.AutomationCondition.in_progress(),
+        automation_condition=health_condition(),
         check_specs=[
             dg.AssetCheckSpec(HEALTHY, asset=key, description=healthy),
             dg.AssetCheckSpec(SUPPORTED, asset=key, description="Microsoft announces no end of the API."),
@@ -38,10 +43,14 @@ def quota_asset(hunting: HuntingResource) -> dg.AssetsDefinition:
     )
     def _quota(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         resource: HuntingResource = getattr(context.resources, hunting.key)
-        with errors_as_outcomes(context.log), resource.pipeline(run_id=context.run.run_id) as pipeline:
-            usage = pipeline.ledger.usage()
+        with errors_as_outcomes(context.log), resource.open_ledger() as ledger:
+            usage = ledger.usage()
+            start = datetime.fromtimestamp(usage.at, UTC) - _HISTORY
+            hours = ledger.hours(since=start.timestamp())
             checks = [healthy_result(usage), supported_result(resource.settings().retirement)]
-        yield dg.MaterializeResult(metadata=_figures(usage), check_results=checks)
+        yield dg.MaterializeResult(
+            metadata=_figures(usage) | {"calls by hour": _history(hours)}, check_results=checks
+        )
 
     return _quota
 
@@ -66,6 +75,21 @@ def supported_result(retirement: str) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=plain(retirement or "Microsoft announces no end of the API."),
     )
+
+
+def _history(hours: Sequence[HourOfCalls]) -> dg.MetadataValue:
+    """Return a chart of the calls and their running time in each hour with calls."""
+    sums: dict[float, tuple[int, float]] = {}
+    for one in hours:
+        calls, seconds = sums.get(one.start, (0, 0.0))
+        sums[one.start] = calls + one.calls, seconds + one.seconds
+    most = max((calls for calls, _ in sums.values()), default=0)
+    lines = [
+        f"{datetime.fromtimestamp(start, UTC):%Y-%m-%d %H:00}  {calls:>6} calls  {seconds:>7.0f} s  "
+        + "█" * -(-calls * _BAR // most)
+        for start, (calls, seconds) in sums.items()
+    ]
+    return code_block("\n".join(lines) or "no calls")
 
 
 def _figures(usage: Usage) -> dict[str, dg.MetadataValue]:

@@ -1,5 +1,6 @@
 """The quota as an asset: it shows the figures of the ledger, and warns of a block or a long wait."""
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -69,6 +70,7 @@ def test_the_asset_reports_spent_and_remaining_calls_and_their_owners(ledger: Le
         "left": 30.0,
     }
     assert metadata["calls by owner"].value == {"me": 6}
+    assert re.search(r"\d\d:00       6 calls       12 s  █{30}\n", str(metadata["calls by hour"].value))
     check = checked(result, HEALTHY)
     assert (check.passed, check.description) == (True, "30 of 36 calls in 60 s left")
 
