@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,11 @@ NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 DOTNET_EPOCH = 621_355_968_000_000_000
 
 MAX_WAIT = 60.0
+
+
+def settled_day() -> date:
+    """Return the newest day of which a pull can fetch rows: until 00:20, this is yesterday (UTC)."""
+    return (datetime.now(UTC) - timedelta(minutes=20)).date()
 
 
 class Shifted:

@@ -120,7 +120,7 @@ def test_dg_scaffolds_a_folder_that_loads(
     assert {spec.key.to_user_string() for spec in found.resolve_all_asset_specs()} == {
         asset,
         "defender/quota",
-    }
+    } | ({"service/DeviceLogonEvents"} if component == "HuntingQueries" else set())
     assert {"keep_complete", "last_call"} <= {sensor.name for sensor in found.sensors or ()}
     dg.Definitions.validate_loadable(found)
     text = (tmp_path / module / "defs" / "security" / "defs.yaml").read_text("utf-8")

@@ -10,10 +10,10 @@ from dagster_process import ROOT, Dagster, dagster
 
 from hunting_emulator.process import running
 from hunting_pipeline.orchestration.keys import RECONCILED, STALE_PARTITIONS
-from support import Emulated
+from support import Emulated, settled_day
 
 TABLES = ("AlertInfo", "AlertEvidence")
-TODAY = datetime.datetime.now(datetime.UTC).date()
+TODAY = settled_day()
 PASS = 5.0
 """Seconds after which the daemon reads the queue again."""
 

@@ -20,9 +20,9 @@ from hunting_pipeline.lake.stores import open_store
 from hunting_pipeline.model import Grain, TimestampUnit, ticks_of
 from hunting_pipeline.orchestration import HuntingResource, HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.orchestration.keys import RANGE_END_TAG, RANGE_START_TAG
-from support import DOTNET_EPOCH, Emulated
+from support import DOTNET_EPOCH, Emulated, settled_day
 
-TODAY = datetime.datetime.now(datetime.UTC).date()
+TODAY = settled_day()
 
 
 def day(back: int) -> str:

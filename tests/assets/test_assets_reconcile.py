@@ -26,11 +26,11 @@ from hunting_pipeline.orchestration.checks.reconciled import reconciled_result
 from hunting_pipeline.orchestration.keys import RECONCILED, STALE_PARTITIONS
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.pipeline import Recount
-from support import Emulated
+from support import Emulated, settled_day
 
 KEY = dg.AssetKey(["defender", "AlertInfo"])
 CHECK = dg.AssetCheckKey(KEY, RECONCILED)
-TODAY = datetime.datetime.now(datetime.UTC).date()
+TODAY = settled_day()
 AVAILABLE = [str(TODAY - datetime.timedelta(days=back)) for back in range(28, 0, -1)]
 
 

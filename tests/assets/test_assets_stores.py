@@ -19,8 +19,9 @@ from hunting_pipeline.lake.layout import data_path
 from hunting_pipeline.model import Grain, partition_from_key
 from hunting_pipeline.orchestration import HuntingTables, TableConfig, materialize_range, partitions_for
 from hunting_pipeline.orchestration.keys import COMPLETE, DEADLINE, DRIFT, FRESH, RECONCILED
+from support import settled_day
 
-TODAY = datetime.datetime.now(datetime.UTC).date()
+TODAY = settled_day()
 DAYS = [str(TODAY - datetime.timedelta(days=back)) for back in (3, 2, 1)]
 ALERTS = dg.AssetKey(["defender", "AlertInfo"])
 CHECKS = (COMPLETE, FRESH, DRIFT, DEADLINE, RECONCILED)

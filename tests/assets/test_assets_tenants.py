@@ -19,9 +19,9 @@ from hunting_pipeline.errors import Misconfigured
 from hunting_pipeline.orchestration import HuntingResource, HuntingTables, TableConfig, materialize_range
 from hunting_pipeline.orchestration.resources import hunting_of
 from hunting_pipeline.quota import Usage
-from support import Emulated
+from support import Emulated, settled_day
 
-TODAY = datetime.datetime.now(datetime.UTC).date()
+TODAY = settled_day()
 FIRST, LAST = (str(TODAY - datetime.timedelta(days=back)) for back in (2, 1))
 NAMES = ("contoso", "fabrikam")
 

@@ -111,6 +111,7 @@ def main() -> None:
             owner="hammer",
             max_wait=hammer.seconds,
             on_wait=lambda message: None,
+            accepted=lambda: None,
         )
         sys.stdout.write("ready\n")
         sys.stdout.flush()

@@ -14,14 +14,14 @@ from dagster_process import Dagster, dagster
 from hunting_emulator.process import running
 from hunting_pipeline.lake.archive import load_all
 from hunting_pipeline.lake.stores import open_store
-from support import Emulated
+from support import Emulated, settled_day
 
 _PICTURES = "UI_IMAGES"
 """A variable with the folder for the screenshots of the documentation."""
 
 TABLES = ("AlertInfo", "AlertEvidence")
 KILLED = "DeviceLogonEvents"
-TODAY = datetime.datetime.now(datetime.UTC).date()
+TODAY = settled_day()
 MONTH = [str(TODAY - datetime.timedelta(days=back)) for back in reversed(range(30))]
 RANGE = f"[{MONTH[0]}...{MONTH[-1]}]"
 

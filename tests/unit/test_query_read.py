@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from hunting_pipeline import Misconfigured, ReplyUnreadable, Result, connect
-from hunting_pipeline.api import Moment, _ticks
 from hunting_pipeline.hunt_files import QueryText, query_file
 from hunting_pipeline.kql.queries import outside_query
 from hunting_pipeline.kql.reading import Unsliceable
 from hunting_pipeline.model import HOUR, RESCUED, Column, Window, ticks_of
+from hunting_pipeline.moments import Moment, ticks_at
 from hunting_pipeline.pipeline.result import Spool
 from hunting_pipeline.progress import bars
 from hunting_pipeline.reply import Reply
@@ -89,7 +89,7 @@ def test_rows_outside_a_window_are_counted_by_one_query() -> None:
     ],
 )
 def test_a_moment_is_a_text_a_date_or_a_datetime(moment: Moment) -> None:
-    assert _ticks(moment) == ticks_of(datetime(2026, 11, 1, tzinfo=UTC))
+    assert ticks_at(moment, 0) == ticks_of(datetime(2026, 11, 1, tzinfo=UTC))
 
 
 def test_arguments_override_variables_which_override_the_file(
