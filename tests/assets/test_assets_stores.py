@@ -123,6 +123,7 @@ def test_a_table_is_archived_checked_read_and_summarized(
     assert not (tmp_path / "lake").exists()
 
 
+@pytest.mark.slow
 def test_each_tenant_has_a_lake_below_the_common_lake(
     s3: Bucket, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

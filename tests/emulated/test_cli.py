@@ -375,6 +375,7 @@ def test_a_settings_file_is_read_and_its_errors_are_named(variables: dict[str, s
     assert (done.returncode, f"{config}:1: tabels" in done.stderr) == (3, True)
 
 
+@pytest.mark.slow
 def test_every_command_has_help() -> None:
     for word in COMMANDS:
         done = hunting(dict(os.environ), word, "--help")
@@ -382,6 +383,7 @@ def test_every_command_has_help() -> None:
         assert "--help" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_emulator_is_started_and_ended_around_a_command(tmp_path: Path) -> None:
     command = f"{sys.executable} -m hunting_pipeline.cli.main pull AlertInfo --json"
     done = hunting(dict(os.environ), "emulate", "--scale", "0.05", "--home", str(tmp_path), "--run", command)

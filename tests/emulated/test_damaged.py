@@ -97,6 +97,7 @@ def test_a_pull_of_damaged_days_names_them_and_archives_the_others(variables: di
     assert lake / data_path(partition(GAP)) in after
 
 
+@pytest.mark.slow
 def test_a_file_that_is_moved_out_of_the_lake_is_archived_again(variables: dict[str, str]) -> None:
     lake = Path(variables["HUNTING_LAKE"])
     for key in UNREADABLE:

@@ -138,6 +138,7 @@ def a_name(tenant: Emulated, table: str) -> str:
     return next(name for name in column if len(name) == 36)
 
 
+@pytest.mark.slow
 def test_one_unreadable_row_costs_only_its_partition(tenant: Emulated) -> None:
     name = a_name(tenant, "EmailEvents")
     tenant.post("config", manners={"garbled": name})
@@ -189,6 +190,7 @@ def test_one_fault_of_any_kind_costs_a_few_calls_and_no_partition(
     assert costs["miscount"] == (on == "histogram"), "an impossible count is asked for again"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FINAL)
 def test_a_final_refusal_ends_the_run_and_blocks_no_later_run(tenant: Emulated, fault: str) -> None:
     tenant.post("config", faults={"queue": [fault], "on": "rows"})

@@ -56,6 +56,7 @@ def test_a_histogram_without_an_answer_is_queried_once_more_and_then_in_halves(
     assert differences(tenant.landed(TABLE), window_of_tenant(tenant, TABLE, WEEK)) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_histogram_that_hangs_past_the_timeout_is_queried_again(tenant: Emulated) -> None:
     """The `test` limits allow eleven seconds without a reply."""
     tenant.post("config", faults={"queue": ["hang"]}, manners={"hang_seconds": 13.0})

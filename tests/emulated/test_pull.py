@@ -58,6 +58,7 @@ def test_the_number_of_calls_is_near_the_minimum_of_the_row_limit(tenant: Emulat
     assert tenant.stats()["by_outcome"].keys() == {"ok"}
 
 
+@pytest.mark.slow
 def test_no_call_fails_because_of_the_byte_limit(tenant: Emulated) -> None:
     with emulated(tenant.home, tenant.place, rows={"EmailEvents": 120_000}, profile="graph") as small:
         small.pull(spec("EmailEvents"), WHOLE)

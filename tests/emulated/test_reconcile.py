@@ -103,6 +103,7 @@ def test_rows_without_a_time_are_fetched_once(tmp_path: Path, place: Place) -> N
         assert (again.calls, receipts) == (0, [])
 
 
+@pytest.mark.slow
 def test_one_tick_with_more_distinct_rows_than_a_reply_is_archived_exactly(
     tmp_path: Path, place: Place
 ) -> None:
@@ -158,6 +159,7 @@ def test_fewer_rows_than_archived_are_refused_unless_forced(tmp_path: Path, plac
         assert receipt.proof.rows == 23
 
 
+@pytest.mark.slow
 def test_rows_of_another_query_are_replaced_only_on_request(tmp_path: Path, place: Place) -> None:
     """A row arrives late, after `columns` has changed."""
     times = [WEEK.start + n * HOUR for n in range(48)]
@@ -327,6 +329,7 @@ def test_a_query_for_at_most_one_row_is_retried_if_the_service_is_busy(
         assert [call["outcome"] for call in tenant.stats()["log"]] == ["ok", fault, "ok"]
 
 
+@pytest.mark.slow
 def test_a_spent_quota_is_reported_before_a_row_that_is_too_large(tmp_path: Path, place: Place) -> None:
     """A second run archives the rest. A message about the row alone would suggest that it is useless."""
     times = [WEEK.start + n * HOUR // 2 for n in range(300)]

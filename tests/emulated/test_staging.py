@@ -139,6 +139,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["between two runs", "before the commit"])
 def test_a_damaged_segment_is_fetched_again_in_the_same_run(tenant: Emulated, moment: str) -> None:
     """Arrow itself reads many of these files without an error, or ends the process."""

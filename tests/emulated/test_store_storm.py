@@ -89,6 +89,7 @@ def test_two_processes_extend_one_day_and_every_row_is_there_once(
     record_property(f"report: two writers of one day on {bucket.kind}", {"conflicts": conflicts})
 
 
+@pytest.mark.slow
 @KILLED_IN
 def test_the_same_processes_lose_rows_if_they_replace_any_version(bucket: Bucket, tmp_path: Path) -> None:
     rows, conflicts = extended(bucket, tmp_path, EXTENDS, careless=True)

@@ -74,6 +74,7 @@ def collector() -> Iterator[Collector]:
     server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_collector_receives_calls_waits_rows_lag_and_the_trace_of_a_pull(
     collector: Collector, tmp_path: Path
 ) -> None:

@@ -134,6 +134,7 @@ def test_every_file_is_yaml_and_every_setting_in_it_exists(name: str) -> None:
     assert set(re.findall(r"HUNTING_[A-Z_]+[A-Z]", text)) <= known
 
 
+@pytest.mark.slow
 def test_the_image_holds_compiled_code(tmp_path: Path) -> None:
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
     (command,) = [shlex.split(line.removeprefix("RUN ")) for line in lines if line.startswith("RUN python ")]

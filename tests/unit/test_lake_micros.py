@@ -295,6 +295,7 @@ def test_a_damaged_file_is_named_and_the_others_are_rewritten(shop: Workshop) ->
     assert "2026-11-20" in str(error)
 
 
+@pytest.mark.slow
 def test_a_rewrite_killed_at_any_file_operation_is_completed_by_the_next() -> None:
     program = Path(__file__).parent / "lake_rewrite_killed.py"
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False)

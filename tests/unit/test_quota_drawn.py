@@ -174,6 +174,7 @@ CROWDS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(list(PROFILES.values())), st.floats(0.1, 1) | st.just(1.0), CROWDS)
 def test_no_process_gives_up_while_the_ended_calls_leave_room_and_none_exceeds_the_quota(

@@ -404,6 +404,7 @@ def test_a_restart_of_the_database_delays_calls_and_loses_none(tenant):
         after.close()
 
 
+@pytest.mark.slow
 def test_a_database_that_stays_down_is_an_error_after_a_limited_time(tenant, monkeypatch):
     monkeypatch.setattr(ledger_module, "OUTAGE_SECONDS", 1.0)
     with restartable() as server:
