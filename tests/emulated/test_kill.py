@@ -30,7 +30,7 @@ def test_the_next_pull_completes_a_pull_that_was_killed_at_any_step(
     request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
-    points = os.environ.get("HUNTING_KILL_POINTS", "10" if isinstance(place, Folder) else "4")
+    points = os.environ.get("HUNTING_KILL_POINTS", "6" if isinstance(place, Folder) else "4")
     chance = Random(3)
     times: list[int | None] = [WEEK.start + chance.randrange(4 * DAY) for _ in range(3_000)]
     data = loaded(tmp_path, alerts(times, [f"a{n}" for n in range(3_000)]))

@@ -680,7 +680,7 @@ KILLS, READS, MOST_KILLS = 6, 25, 40
 """Least kills, least reads, and most kills. A busy machine needs more kills until enough was read."""
 
 
-@pytest.mark.stores("fast")
+@pytest.mark.stores
 def test_readers_see_whole_files_while_writers_are_killed(tmp_path: Path, place: Place) -> None:
     """Each file has 1000 + g rows with the value g. So a torn or mixed file is detected."""
     key = data_path(day())
