@@ -105,7 +105,7 @@ def test_every_setting_is_in_the_file_as_a_comment_and_secrets_only_by_their_var
     assert load_settings() == Settings(lake_path_style=True)
 
 
-@pytest.mark.parametrize("name", [*{name.partition("/")[0] for name in FILES}, "dg.toml"])
+@pytest.mark.parametrize("name", sorted({name.partition("/")[0] for name in FILES} | {"dg.toml"}))
 def test_nothing_is_written_if_a_file_of_the_project_exists(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("mine")
     done = init(tmp_path)
