@@ -64,6 +64,7 @@ def recounted(location: Dagster) -> tuple[bool, list[str]]:
     return passed, lists[STALE_PARTITIONS]
 
 
+@pytest.mark.slow
 def test_late_rows_fail_the_check_and_the_sensor_updates_exactly_their_partitions(
     location: Dagster, tenant: Emulated
 ) -> None:

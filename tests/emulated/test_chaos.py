@@ -44,7 +44,7 @@ UNREADABLE = replace(
 """A run that cannot read a null-time row, and commits all other partitions. Nothing is missing for the next
 pull, so only a reconcile finds the row."""
 
-EXAMPLES = int(os.environ.get("HUNTING_CHAOS_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("HUNTING_CHAOS_EXAMPLES", "20"))
 
 DRAWN = STORES if EXAMPLES > 500 else STORES[:1]
 """The stores of drawn examples. In object stores, they take much longer."""

@@ -99,7 +99,6 @@ def a_slice(window: Window) -> Slice:
 seen: Counter[str] = Counter()
 
 
-@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(SOURCES), st.lists(OPERATORS, max_size=4), MOMENTS, st.integers(1, 200))
 def test_bounds_change_no_row(

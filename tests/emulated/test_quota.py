@@ -76,6 +76,7 @@ def test_four_processes_spend_the_running_time_of_an_hour_and_no_more(
     assert sum(call["seconds"] for call in stats["log"]) <= 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("api", ["graph", "xdr", pytest.param("endpoint", marks=long)])
 def test_a_429_that_one_process_receives_stops_all(tenant: Emulated, tmp_path: Path, api: str) -> None:
     """Each API has its own form of the body. Calls that are already on their way may still arrive."""
