@@ -102,7 +102,8 @@ def test_a_new_project_gets_more_folders_by_dg(tmp_path: Path) -> None:
         run(tmp_path, "dg", "scaffold", "defs", f"hunting_pipeline.orchestration.{component}", folder)
     assert (tmp_path / "assets" / "hunts" / "failed_logons.kql").exists()
     (tmp_path / "assets" / "tables" / "defs.yaml").unlink()  # it lists AlertInfo, too
-    assert loaded(tmp_path) == {"defender/AlertInfo", "hunts/failed_logons", "defender/quota"}
+    tables = {"defender/AlertInfo", "service/DeviceLogonEvents", "defender/quota"}
+    assert loaded(tmp_path) == {"hunts/failed_logons", *tables}
 
 
 def test_dagster_dev_serves_a_new_project_on_an_emulated_tenant(project: Path) -> None:
