@@ -11,7 +11,7 @@ PIN := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11
     --no-emit-index-url --no-emit-find-links --no-header --quiet
 PEERS := $(patsubst benchmarks/peers/%.txt,.venv-bench/%/.ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: demo test commands nightly fuzz check ui bench performance witness wheel matrix workers spark stores docs lock clean
+.PHONY: demo test commands nightly fuzz check ui bench performance witness dist wheel matrix workers spark stores docs lock clean
 
 demo: $(READY) ## archive thirty days of an emulated tenant with Dagster
 	$(BIN)/hunting demo
@@ -57,10 +57,12 @@ performance: $(READY) $(PEERS) ## measure again and write docs/performance.md
 witness: $(READY) .venv-witness/.ready ## compare the lake with the rows of msticpy, an independent client
 	$(BIN)/python witness/compare.py
 
-wheel: .venv-wheel/.ready ## build the wheel, and test it in a new environment of $(PYTHON) outside of this folder
+dist: .venv-wheel/.ready ## build the wheel
 	rm -f dist/hunting_pipeline-*.whl
 	.venv-wheel/bin/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
-	installed/run "$(PYTHON)" .venv-wheel/bin/uv $(WHEEL_TESTS)
+
+wheel: dist ## build the wheel, and test it in a new environment of $(PYTHON) outside of this folder
+	installed/run "$(PYTHON)" .venv-wheel/bin/uv
 
 matrix: ## test the wheel and run the tests on the other Pythons
 	for python in $(PYTHONS); do \

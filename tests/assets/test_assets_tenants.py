@@ -159,6 +159,7 @@ def test_a_hunt_runs_for_each_tenant(
         assert len(list((tmp_path / "lake" / name / "hunt-severe").rglob("*.parquet"))) == 2
 
 
+@pytest.mark.slow
 def test_while_one_tenant_is_throttled_the_other_is_not_slowed(
     tenants: dict[str, Emulated], instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:

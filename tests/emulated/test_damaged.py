@@ -72,6 +72,7 @@ def contents(lake: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in lake.joinpath(TABLE).rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_pull_of_other_days_succeeds(variables: dict[str, str]) -> None:
     done = hunting(variables, "pull", TABLE, "--from", ago(1), "--json")
     (report,) = json.loads(done.stdout)
@@ -134,6 +135,7 @@ def test_status_names_damaged_partitions_and_foreign_files(variables: dict[str, 
     assert "copy.parquet" in text.stderr
 
 
+@pytest.mark.slow
 def test_a_recount_compares_the_other_days(variables: dict[str, str]) -> None:
     done = hunting(variables, "reconcile", TABLE, *SINCE, "--dry-run", "--json")
     (found,) = json.loads(done.stdout)

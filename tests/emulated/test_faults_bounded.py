@@ -103,6 +103,7 @@ def test_an_outage_of_a_minute_ends_no_run(tenant: Emulated) -> None:
     assert exact(tenant, "EmailEvents")
 
 
+@pytest.mark.slow
 def test_a_reply_that_always_lacks_a_row_costs_its_partition_and_few_calls(tenant: Emulated) -> None:
     """Every reply of the tenant lacks a row, so no partition with rows is committed."""
     tenant.post("config", faults={"share": 1.0, "kinds": ["short"], "on": "rows"})
@@ -118,6 +119,7 @@ def test_a_reply_that_always_lacks_a_row_costs_its_partition_and_few_calls(tenan
     assert exact(tenant, "AlertInfo")
 
 
+@pytest.mark.slow
 def test_a_row_that_is_counted_and_never_sent_costs_only_its_partition(tenant: Emulated) -> None:
     tenant.post("config", manners={"withheld": a_name(tenant, "EmailEvents")})
     committed, errors = pull(tenant, "EmailEvents", clock=Leaping(PACE))

@@ -644,6 +644,7 @@ def test_merged_windows_hold_the_same_instants_in_as_few_as_possible(windows: li
 # killed writers
 
 
+@pytest.mark.slow
 def test_a_commit_killed_at_any_file_operation_leaves_one_state_and_is_repaired() -> None:
     here = Path(__file__).parent
     done = subprocess.run(

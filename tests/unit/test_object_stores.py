@@ -208,6 +208,7 @@ def test_a_profile_of_the_aws_files_signs_in(
     assert s3.read("a/b") == b"1"
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_answer_is_an_outage(s3: Bucket) -> None:
     """Dagster retries an outage, and a command ends with exit code 5."""
     store = store_in(replace(s3, endpoint="http://127.0.0.1:1"))
