@@ -23,6 +23,7 @@ __all__ = [
     "GAP_PAUSE",
     "Kept",
     "Request",
+    "adjacent",
     "available",
     "gaps",
     "newest",
@@ -155,12 +156,13 @@ def requests(wanted: Mapping[str, Sequence[Partition]]) -> list[Request]:
     """Return one request for each range of adjacent partitions, for all tables that need it; oldest first."""
     tables: dict[tuple[str, str], list[str]] = {}
     for name, partitions in wanted.items():
-        for first, last in _ranges(partitions):
+        for first, last in adjacent(partitions):
             tables.setdefault((first, last), []).append(name)
     return [Request(tuple(names), *ends) for ends, names in sorted(tables.items())]
 
 
-def _ranges(partitions: Iterable[Partition]) -> list[tuple[str, str]]:
+def adjacent(partitions: Iterable[Partition]) -> list[tuple[str, str]]:
+    """Return the keys of the first and the last partition of each range of adjacent partitions."""
     found: list[list[Partition]] = []
     for one in sorted(partitions):
         if found and found[-1][-1].window.end == one.window.start:

@@ -12,8 +12,9 @@ from types import MappingProxyType
 
 import dagster as dg
 
-from hunting_pipeline.model import HOUR, SECOND, Partition, partition_from_key
+from hunting_pipeline.model import HOUR, SECOND, partition_from_key
 from hunting_pipeline.orchestration.automation.admission import Admitted, admission
+from hunting_pipeline.orchestration.automation.due import adjacent
 from hunting_pipeline.orchestration.dagster_internals import latest_evaluation
 from hunting_pipeline.orchestration.keys import (
     AUTOMATION_TAG,
@@ -132,18 +133,12 @@ def run_requests(
         tags: tags of the runs.
     """
     table = check.asset_key.path[-1]
-    ranges: list[list[Partition]] = []
-    for partition in sorted(partition_from_key(table, key) for key in keys):
-        if ranges and ranges[-1][-1].window.end == partition.window.start:
-            ranges[-1].append(partition)
-        else:
-            ranges.append([partition])
-    for one in ranges:
+    for first, last in adjacent(partition_from_key(table, key) for key in keys):
         yield dg.RunRequest(
-            run_key=f"{check.to_user_string()}:{evaluation}:{one[0].key}",
+            run_key=f"{check.to_user_string()}:{evaluation}:{first}",
             asset_selection=[check.asset_key],
             asset_check_keys=[dg.AssetCheckKey(check.asset_key, COMPLETE)],
-            tags={**tags, RANGE_START_TAG: one[0].key, RANGE_END_TAG: one[-1].key},
+            tags={**tags, RANGE_START_TAG: first, RANGE_END_TAG: last},
         )
 
 
